@@ -1,0 +1,76 @@
+// That the check finds what it is there to find, line by line, and that it can fail as a command.
+
+import assert from "node:assert/strict";
+import { checkFile } from "./check_layers.ts";
+
+const breaches = (file: string, source: string) =>
+  checkFile(file, source).map(({ line, message }) => `${line}: ${message}`);
+
+Deno.test("checkFile() lets the nouns import only themselves, zod and Node's built-ins", () => {
+  const source = `import { z } from "zod";
+import { createHash } from "node:crypto";
+import type {
+  Intent,
+} from "../intake/intent_consumer.ts";
+export { x } from "./route.ts";
+export * from "../clock.ts";
+import "ioredis";
+import fc from "fast-check";
+`;
+  assert.deepEqual(breaches("src/notification/decode.ts", source), [
+    "5: src/notification may not import src/intake/intent_consumer.ts",
+    "7: src/notification may not import src/clock.ts",
+    "8: src/notification may not import ioredis",
+    "9: src/notification may not import fast-check",
+  ]);
+  assert.equal(checkFile("src/notification/decode_test.ts", 'import fc from "fast-check";').length, 0);
+});
+
+Deno.test("checkFile() keeps the stages apart", () => {
+  const source = `import { claim } from "../publish/claim.ts";\nimport { pool } from "../postgres/pool.ts";\n`;
+  assert.deepEqual(breaches("src/intake/accept.ts", source), [
+    "1: The stage src/intake may not import the stage src/publish (src/publish/claim.ts)",
+  ]);
+  assert.deepEqual(breaches("src/publish/record.ts", source), []);
+  assert.deepEqual(breaches("src/service.ts", source), []);
+});
+
+Deno.test("checkFile() lets no support folder know a stage", () => {
+  const source = `const { purge } = await import("../retention/purge.ts");`;
+  assert.equal(breaches("src/postgres/pool.ts", source).length, 1);
+  assert.equal(breaches("src/clock.ts", `import "./intake/accept.ts";`).length, 1);
+  assert.equal(breaches("src/commands/status.ts", source).length, 0);
+});
+
+Deno.test("checkFile() finds the environment read outside its place, not in comments", () => {
+  const source = `// Deno.env is elsewhere\nconst home = Deno.env.get("HOME");\nconst path = process.env.PATH;\n`;
+  assert.deepEqual(breaches("src/redis/connection.ts", source), [
+    "2: Deno.env outside src/config and main.ts",
+    "3: process.env outside src/config and main.ts",
+  ]);
+  assert.deepEqual(breaches("src/config/env.ts", source), []);
+  assert.deepEqual(breaches("main.ts", source), []);
+});
+
+Deno.test("check_layers.ts fails and names file and line", async () => {
+  const root = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${root}/src/intake`, { recursive: true });
+    await Deno.writeTextFile(`${root}/main.ts`, "");
+    await Deno.writeTextFile(`${root}/src/intake/accept.ts`, `\nimport "../publish/claim.ts";\n`);
+    const { code, stderr } = await run(root);
+    assert.equal(code, 1);
+    assert.match(stderr, /^src\/intake\/accept\.ts:2: The stage src\/intake may not import/);
+    await Deno.writeTextFile(`${root}/src/intake/accept.ts`, "");
+    assert.deepEqual(await run(root), { code: 0, stderr: "" });
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
+async function run(root: string): Promise<{ code: number; stderr: string }> {
+  const script = new URL("check_layers.ts", import.meta.url).pathname;
+  const args = ["run", "--allow-read", script, root];
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" } }).output();
+  return { code, stderr: new TextDecoder().decode(stderr) };
+}

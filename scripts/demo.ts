@@ -1,0 +1,162 @@
+// In: nothing; `--keep` to leave it running. Out: the Notification Service at work on servers of its own, as an account for a
+// person: what was sent, what came out, how it stopped.
+// Guaranteed: exit code 0 only when everything came out as expected, 1 when not, 69 when there are no servers to be had; nothing
+// is left behind, also after Ctrl-C.
+
+import { openRigOn, type Rig } from "../tests/support/service_rig.ts";
+import type { ServiceProcess } from "../tests/support/service_process.ts";
+import { ADMINISTRATORS, fieldsOf, INTENTS, USERS } from "./demo/demo_intents.ts";
+import { differences, type Outcome, readOutcome } from "./demo/outcome.ts";
+import {
+  heading,
+  reportClientEvents,
+  reportIntents,
+  reportMailCommands,
+  reportMalformed,
+  reportRoutes,
+} from "./demo/report.ts";
+import { paint, wrap } from "./demo/table.ts";
+import { ServersMissing } from "./servers/install.ts";
+import { startPostgres } from "./servers/postgres.ts";
+import { startRedis } from "./servers/redis.ts";
+import { startUserService } from "./servers/user_service.ts";
+
+const LOOPS = ["internal_http", "intent_consumer", "push_publisher", "email_publisher", "retention_cleaner"] as const;
+const SHUTDOWN_TIMEOUT_MS = 5_000;
+
+if (import.meta.main) {
+  const unknown = Deno.args.filter((arg) => arg !== "--keep");
+  if (unknown.length > 0) {
+    console.error(`Unknown argument ${unknown.join(" ")}\nUsage: deno task demo [--keep]`);
+    Deno.exit(64);
+  }
+  try {
+    Deno.exit(await demo({ keep: Deno.args.includes("--keep") }));
+  } catch (error) {
+    console.error(`\n${error instanceof Error ? error.message : error}`);
+    Deno.exit(error instanceof ServersMissing ? error.exitCode : 1);
+  }
+}
+
+async function demo({ keep }: { keep: boolean }): Promise<number> {
+  console.log(paint("bold", "Notification Service, demonstration"));
+  console.log(
+    paint("dim", "Starting PostgreSQL, Redis and a stand-in User Service, all for this demonstration only …"),
+  );
+  await using redis = await startRedis();
+  await using postgres = await startPostgres();
+  await using users = startUserService({ users: USERS });
+  const dsn = await postgres.createDatabase("notification");
+  await using rig = await openRigOn({ keySpace: redis, dsn, users, env: ADMINISTRATORS });
+
+  const begun = performance.now();
+  const service = await rig.start();
+  console.log(paint("dim", `The service is ready after ${since(begun)}.`));
+
+  const problems: string[] = [];
+  const { entryIds, outcome } = await sendAll(rig);
+  print(reportIntents(entryIds, outcome));
+  print(reportClientEvents(outcome));
+  print(reportMailCommands(outcome));
+  print(reportRoutes(entryIds, outcome));
+  print(reportMalformed(entryIds, outcome));
+  problems.push(...differences(INTENTS, entryIds, outcome));
+
+  print([heading("Probe", service.probeUrl)]);
+  problems.push(...await askProbe(service));
+  if (keep) await keepRunning(rig, service);
+  print([heading("Stop", "SIGTERM, and what the service made of it")]);
+  problems.push(...await stop(service));
+
+  if (problems.length === 0) {
+    console.log(`\n${paint("green", "✓")} Everything came out as expected.`);
+    return 0;
+  }
+  for (const problem of problems) console.log(`\n${paint("red", "✗")} ${problem}`);
+  console.log(`\nThe service's output:\n${service.output()}`);
+  return 1;
+}
+
+async function sendAll(rig: Rig): Promise<{ entryIds: string[]; outcome: Outcome }> {
+  const begun = performance.now();
+  const entryIds: string[] = [];
+  for (const intent of INTENTS) {
+    entryIds.push(await rig.addIntent({ ...fieldsOf(intent), occurred_at_ms: String(Date.now()) }));
+  }
+  await rig.settled();
+  console.log(paint("dim", `${INTENTS.length} intents sent and all dealt with after ${since(begun)}.`));
+  return { entryIds, outcome: await readOutcome(rig) };
+}
+
+async function askProbe(service: ServiceProcess): Promise<string[]> {
+  const problems: string[] = [];
+  for (const [path, status] of [["/healthz", 200], ["/readyz", 200], ["/metrics", 404]] as const) {
+    const response = await fetch(`${service.probeUrl}${path}`);
+    const body = (await response.text()).trim();
+    console.log(`  GET ${path.padEnd(9)} ${response.status}  ${body}`);
+    if (response.status !== status) problems.push(`GET ${path} answered ${response.status} instead of ${status}`);
+  }
+  return problems;
+}
+
+async function stop(service: ServiceProcess): Promise<string[]> {
+  const logged = service.logs.length;
+  const { code, durationMs } = await service.terminate();
+  const stopped = service.logs.slice(logged).filter((line) => line.message === "stopped").map((line) => line.logger);
+  print(wrap(`stopped in this order: ${stopped.join(", ")}`, 2));
+  console.log(`  exit code ${code} after ${Math.round(durationMs)} ms`);
+
+  const problems = LOOPS.filter((loop) => !stopped.includes(loop)).map((loop) => `${loop} did not log that it stopped`);
+  if (code !== 0) problems.push(`The service ended with exit code ${code} instead of 0`);
+  if (durationMs > SHUTDOWN_TIMEOUT_MS) problems.push(`The stop took longer than ${SHUTDOWN_TIMEOUT_MS} ms`);
+  return problems;
+}
+
+/** Returns on Ctrl-C or SIGTERM; a second Ctrl-C ends everything at once. */
+async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
+  const { host, port, password } = rig.keySpace;
+  const redis = `redis-cli -h ${host} -p ${port} -a ${password} --no-auth-warning`;
+  print([
+    heading("Running on", "until Ctrl-C"),
+    ...Object.entries(rig.env).map(([name, value]) => `  ${name}=${value}`),
+    heading("Try", "an intent of your own, and where it went"),
+    `${redis} \\`,
+    `  XADD notification:intents '*' notification_type game.turn.ready producer game-master \\`,
+    `  audience_kind user recipient_user_ids_json '["ada"]' idempotency_key "try-$RANDOM-$RANDOM" \\`,
+    `  occurred_at_ms "$(date +%s)000" payload_json '{"game_id":"g-1","game_name":"Try","turn_number":1}'`,
+    "",
+    `${redis} \\`,
+    `  XREVRANGE gateway:client-events + - COUNT 1`,
+    "",
+    `psql ${rig.dsn} \\`,
+    `  -c "SELECT * FROM notification.routes ORDER BY created_at DESC LIMIT 2" -x`,
+    heading("Log", "what the service says from here on"),
+  ]);
+  let shown = service.logs.length;
+  const follow = setInterval(() => {
+    for (const { time, level, logger, message } of service.logs.slice(shown)) {
+      console.log(`  ${paint("dim", time)} ${level} ${logger}: ${message}`);
+    }
+    shown = service.logs.length;
+  }, 100);
+  await Promise.race([interrupted(), service.ended]);
+  clearInterval(follow);
+}
+
+function interrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    const listener = () => {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, listener);
+      resolve();
+    };
+    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, listener);
+  });
+}
+
+function print(lines: readonly string[]): void {
+  for (const line of lines) console.log(line);
+}
+
+function since(begun: number): string {
+  return `${Math.round(performance.now() - begun)} ms`;
+}

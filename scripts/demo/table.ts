@@ -1,0 +1,58 @@
+// In: cells, each a text and perhaps a style. Out: lines with aligned columns, at most 100 columns wide, coloured only where the
+// output is a terminal and NO_COLOR is not set.
+
+const WIDTH = 100;
+const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
+
+export type Style = keyof typeof STYLES;
+export type Cell = string | readonly [Style, string];
+
+const coloured = !Deno.noColor && Deno.stdout.isTerminal();
+
+export function paint(style: Style, text: string): string {
+  return coloured ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
+}
+
+/** The last column takes what room is left and is cut with `…` where that is not enough. */
+export function table(header: readonly string[], rows: readonly (readonly Cell[])[]): string[] {
+  const lines = [header.map((name): Cell => ["dim", name]), ...rows];
+  const widths = header.map((_, column) => Math.max(...lines.map((line) => lengthOf(textOf(line[column] ?? "")))));
+  return lines.map((line) => {
+    let room = WIDTH - 2;
+    const cells = line.map((cell, column) => {
+      const isLast = column === header.length - 1;
+      const text = cut(textOf(cell), room);
+      room -= (widths[column] ?? 0) + 2;
+      const painted = typeof cell === "string" ? text : paint(cell[0], text);
+      return isLast ? painted : painted + " ".repeat(Math.max(0, (widths[column] ?? 0) - lengthOf(text)));
+    });
+    return `  ${cells.join("  ")}`.trimEnd();
+  });
+}
+
+/** Breaks `text` between words into lines that fit after `indent` columns. */
+export function wrap(text: string, indent: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(/\s+/).flatMap((word) => word.match(/.{1,60}/gu) ?? [])) {
+    if (line !== "" && lengthOf(line) + 1 + lengthOf(word) > WIDTH - indent) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].map((text) => " ".repeat(indent) + text);
+}
+
+function textOf(cell: Cell): string {
+  return typeof cell === "string" ? cell : cell[1];
+}
+
+function cut(text: string, room: number): string {
+  return lengthOf(text) <= room ? text : [...text].slice(0, Math.max(0, room - 1)).join("") + "…";
+}
+
+function lengthOf(text: string): number {
+  return [...text].length;
+}

@@ -1,0 +1,86 @@
+// In: nothing, or settings. Out: a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024 logical
+// databases, in a temporary folder.
+// Guaranteed: keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port; process
+// and folder are gone when it is disposed of or this process ends, however it ends.
+
+import { findBinaries } from "./binaries.ts";
+import { scratchFolder } from "./account.ts";
+import { ServerProcess, withFreePort } from "./server_process.ts";
+
+export interface RedisOptions {
+  readonly password?: string;
+  /** Keeps what it acknowledged over a stop or a kill of its process: an append-only file, flushed to disk every second. */
+  readonly appendOnly?: boolean;
+  /** More of `redis-server`'s arguments, e.g. `["--maxmemory", "10mb"]`. */
+  readonly args?: readonly string[];
+}
+
+export interface RedisServer extends AsyncDisposable {
+  readonly host: string;
+  readonly port: number;
+  /** `host:port` */
+  readonly addr: string;
+  readonly password: string;
+  stop(): Promise<void>;
+  start(): Promise<void>;
+  kill(signal: Deno.Signal): Promise<void>;
+}
+
+const HOST = "127.0.0.1";
+
+export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
+  return await withFreePort((port) => startOn(port, options));
+}
+
+async function startOn(port: number, options: RedisOptions): Promise<RedisServer> {
+  const { redisServer } = await findBinaries();
+  const folder = await scratchFolder("notification-redis");
+  const password = options.password ?? crypto.randomUUID().replaceAll("-", "");
+  const server = new ServerProcess({
+    name: "Redis",
+    command: [
+      redisServer,
+      ...["--port", String(port), "--bind", HOST, "--dir", folder, "--requirepass", password, "--databases", "1024"],
+      ...["--save", "", "--appendonly", options.appendOnly ? "yes" : "no"],
+      ...["--enable-debug-command", "yes", "--daemonize", "no"],
+      ...(options.args ?? []),
+    ],
+    folder,
+    quickSignal: "KILL",
+    isReady: () => answers(port, password),
+  });
+  try {
+    await server.start();
+  } catch (error) {
+    await server[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    host: HOST,
+    port,
+    addr: `${HOST}:${port}`,
+    password,
+    stop: () => server.stop("SIGTERM"),
+    start: () => server.start(),
+    kill: (signal) => server.kill(signal),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** True once the server takes the password and has loaded its data. */
+async function answers(port: number, password: string): Promise<boolean> {
+  try {
+    using connection = await Deno.connect({ hostname: HOST, port });
+    await connection.write(new TextEncoder().encode(`AUTH ${password}\r\nPING\r\n`));
+    const reply = new Uint8Array(256);
+    let text = "";
+    while (text.split("\r\n").length < 3) {
+      const length = await connection.read(reply);
+      if (length === null) return false;
+      text += new TextDecoder().decode(reply.subarray(0, length));
+    }
+    return text === "+OK\r\n+PONG\r\n";
+  } catch {
+    return false; // nobody listens yet
+  }
+}

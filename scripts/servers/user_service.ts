@@ -1,0 +1,109 @@
+// In: users, and if wanted a way to misbehave. Out: a stand-in for the User Service on a free port of 127.0.0.1.
+// Guaranteed: answers `GET /api/v1/internal/users/{user_id}` as contract section 3 has it, remembers every request, and does what
+// `behaviour` says instead from the moment that is set; nothing else runs on its port.
+
+import { freePort } from "./free_port.ts";
+
+export interface User {
+  readonly email?: string | null;
+  readonly preferred_language?: string | null;
+}
+
+/** Answers in place of the User Service; `undefined` leaves the request to it. */
+export type Behaviour = (id: string, request: Request) => Response | Promise<Response> | undefined;
+
+export interface UserServiceOptions {
+  /** By user id; to be changed at any time through the service's own `users`. */
+  readonly users?: Iterable<readonly [string, User]>;
+  /** Who is not in `users`, for tests with more users than are worth a list. */
+  readonly otherUsers?: (id: string) => User | undefined;
+  readonly behaviour?: Behaviour;
+}
+
+export interface UserService extends AsyncDisposable {
+  readonly baseUrl: string;
+  readonly users: Map<string, User>;
+  /** The ids asked for, one a request, in the order of arrival. */
+  readonly requestedIds: string[];
+  /** Requests in hand now, and the most there ever were at once. */
+  readonly inFlight: { now: number; most: number };
+  behaviour: Behaviour | undefined;
+  /** Breaks what is in hand; connections are refused until `start`. */
+  stop(): Promise<void>;
+  start(): void;
+}
+
+const PREFIX = "/api/v1/internal/users/";
+
+export function startUserService(options: UserServiceOptions = {}): UserService {
+  let port = freePort();
+  let abort = new AbortController();
+  let server: Deno.HttpServer | undefined;
+  const service: UserService = {
+    baseUrl: "",
+    users: new Map(options.users),
+    requestedIds: [],
+    inFlight: { now: 0, most: 0 },
+    behaviour: options.behaviour,
+    async stop() {
+      abort.abort();
+      await server?.finished;
+      server = undefined;
+    },
+    start() {
+      if (server !== undefined) throw new Error("The User Service is running already");
+      abort = new AbortController();
+      server = Deno.serve({ hostname: "127.0.0.1", port, signal: abort.signal, onListen: () => {} }, handle);
+    },
+    [Symbol.asyncDispose]: () => service.stop(),
+  };
+  for (;;) {
+    try {
+      service.start();
+      return Object.assign(service, { baseUrl: `http://127.0.0.1:${port}` });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+      port = freePort();
+    }
+  }
+
+  async function handle(request: Request): Promise<Response> {
+    const id = requestedId(request);
+    if (id === undefined) return new Response("no such page", { status: 404 });
+    service.requestedIds.push(id);
+    service.inFlight.most = Math.max(service.inFlight.most, ++service.inFlight.now);
+    try {
+      const odd = service.behaviour?.(id, request);
+      if (odd !== undefined) return await odd;
+      const user = service.users.get(id) ?? options.otherUsers?.(id);
+      if (user === undefined) return refuse(404, "not_found");
+      return Response.json({ user: { user_id: id, ...user } });
+    } finally {
+      service.inFlight.now--;
+    }
+  }
+}
+
+function requestedId(request: Request): string | undefined {
+  const { pathname } = new URL(request.url);
+  if (request.method !== "GET" || !pathname.startsWith(PREFIX)) return undefined;
+  const segment = pathname.slice(PREFIX.length);
+  return segment === "" || segment.includes("/") ? undefined : decodeURIComponent(segment);
+}
+
+/** The User Service's own way to say no, with a body that has a member `error`. */
+export function refuse(status: number, code: string): Response {
+  return Response.json({ error: { code } }, { status });
+}
+
+/** Never answers. */
+export function hang(): Promise<Response> {
+  return new Promise(() => {});
+}
+
+/** Starts a good answer and closes the connection in the middle of it. */
+export function breakOff(id: string): Response {
+  const start = `{"user": {"user_id": ${JSON.stringify(id)}, `;
+  const headers = { "content-type": "application/json", "content-length": String(2 * start.length) };
+  return new Response(ReadableStream.from([new TextEncoder().encode(start)]), { headers });
+}

@@ -1,0 +1,28 @@
+/**
+ * The only door to time and chance outside the database.
+ *
+ * SQL uses the database's clock, the hand-off script Redis's; everything else asks a {@link Clock}, so that tests can
+ * set it.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+
+export interface Clock {
+  /** Unix time in milliseconds. */
+  now(): number;
+  /** A number in [0, 1). */
+  random(): number;
+  /** Resolves after `ms` milliseconds, or as soon as `signal` aborts. Never rejects, leaves no timer and no listener. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  async sleep(ms, signal) {
+    try {
+      await delay(ms, undefined, { signal });
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+    }
+  },
+};

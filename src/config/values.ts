@@ -1,0 +1,95 @@
+// Environment in; the value of every variable of the table that has one, and a line for every one that hasn't, out.
+// An empty variable counts as one that isn't set: a required one is a problem, any other takes its default. (Compose
+// files and unit files pass `X=` for "not set".) No message repeats a value; a path is shown where it can't be a secret.
+
+import type { Environment } from "./env.ts";
+import { isOneLine } from "./forms.ts";
+import { deprecatedVariables, fileForm, prefix, type Values, type Variable, variableList } from "./variables.ts";
+
+export interface ReadValues {
+  /** Complete if there are no problems. */
+  readonly values: Partial<Values>;
+  readonly problems: readonly string[];
+}
+
+export function readValues(environment: Environment): ReadValues {
+  const values: Record<string, unknown> = {};
+  const problems = deprecatedProblems(environment);
+  for (const [name, variable] of variableList) {
+    const read = readValue(environment, { name, variable });
+    if (read.kind === "ok") values[name] = read.value;
+    else problems.push(read.problem);
+  }
+  // Each value comes from the form of its own row, which is what Values is made of.
+  return { values: values as Partial<Values>, problems };
+}
+
+function deprecatedProblems({ variables, notUtf8 }: Environment): string[] {
+  return Object.entries(deprecatedVariables)
+    .map(([name, reason]) => ({ name: prefix + name, reason }))
+    .filter(({ name }) => variables[name] !== undefined || notUtf8.includes(name))
+    .map(({ name, reason }) => `${name} is deprecated and should not be defined, not even empty: ${reason}`);
+}
+
+type ReadValue = { readonly kind: "ok"; readonly value: unknown } | {
+  readonly kind: "refused";
+  readonly problem: string;
+};
+
+interface Row {
+  readonly name: string;
+  readonly variable: Variable;
+}
+
+function readValue(environment: Environment, row: Row): ReadValue {
+  const { variable } = row;
+  const [name, fileName] = [prefix + row.name, prefix + fileForm(row.name)];
+  const broken = [name, fileName].find((each) => environment.notUtf8.includes(each));
+  if (broken !== undefined) return refused(`${broken} should be UTF-8 text`);
+
+  const text = environment.variables[name] ?? "";
+  const path = variable.secret ? environment.variables[fileName] ?? "" : "";
+  if (text !== "" && path !== "") return refused(`${name} and ${fileName} should not both be set: keep one of them`);
+  if (path !== "") return readFromFile(environment, { ...row, fileName, path });
+  if (text === "" && variable.required) {
+    const orFile = variable.secret ? ` (or ${fileName} with the path of a file that holds it)` : "";
+    return refused(`${name} is required and should be ${variable.form.expected}${orFile}`);
+  }
+
+  const value = variable.form.parse(variable.required ? text : text || variable.default);
+  if (value === undefined) return refused(`${name} should be ${variable.form.expected}${hint(text)}`);
+  const content = variable.namesFile ? environment.files[name] : undefined;
+  if (content?.kind === "unreadable") return refused(unreadable(name, `"${text}"`, content.reason));
+  return { kind: "ok", value };
+}
+
+function readFromFile(
+  environment: Environment,
+  row: Row & { readonly fileName: string; readonly path: string },
+): ReadValue {
+  const { variable, fileName, path } = row;
+  const content = environment.files[fileName] ?? { kind: "unreadable", reason: "was not read" };
+  if (content.kind === "unreadable") return refused(unreadable(fileName, shownPath(path), content.reason));
+  const text = content.text.replace(/\r?\n$/, "");
+  const value = variable.form.parse(text);
+  if (value !== undefined) return { kind: "ok", value };
+  return refused(`${fileName} should name a file whose content is ${variable.form.expected}${hint(text)}`);
+}
+
+const refused = (problem: string): ReadValue => ({ kind: "refused", problem });
+
+const unreadable = (name: string, path: string, reason: string): string =>
+  `${name} should name a readable file, but ${path} ${reason}`;
+
+/**
+ * Somebody will put the password or DSN itself into *_FILE. What doesn't begin like a path is therefore not repeated, nor
+ * what would break the line.
+ */
+function shownPath(path: string): string {
+  return /^\.{0,2}\//.test(path) && isOneLine(path) ? `"${path}"` : "the file";
+}
+
+/** The mistake that can't be seen in a terminal: a carriage return or a blank behind the value. */
+function hint(text: string): string {
+  return text.trim() === text ? "" : " (there is white space at its start or end)";
+}

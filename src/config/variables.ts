@@ -1,0 +1,199 @@
+// The one table of configuration variables: name, form, default, meaning. Parsing, the warning about unknown names and
+// the configuration reference all read it; a variable that isn't here does not exist.
+// Names stand without their prefix NOTIFICATION_. Guaranteed by test: every default is of its variable's form.
+
+import {
+  baseUrl,
+  duration,
+  filePath,
+  type Form,
+  hostPort,
+  integer,
+  label,
+  listenAddress,
+  oneOf,
+  password,
+  postgresUrl,
+  streamName,
+} from "./forms.ts";
+
+export const prefix = "NOTIFICATION_";
+
+export type Variable<T = unknown> = {
+  readonly form: Form<T>;
+  readonly meaning: string;
+  /** A secret, which `<name>_FILE` may give too: the content of the file it names, less one trailing newline. */
+  readonly secret?: true;
+  /** The value is the path of a file that is read at start-up. */
+  readonly namesFile?: true;
+} & ({ readonly required: true } | { readonly default: string; readonly required?: never });
+
+const logLevels = ["debug", "info", "warn", "error"] as const;
+const logFormats = ["json", "text"] as const;
+
+// setTimeout fires at once above 2^31-1 ms (596h31m23.647s) and PostgreSQL's time-outs end there too.
+const longestTimer = "596h";
+// A hundred years: reckoning back from today stays within what a timestamp can hold.
+const longestAge = "876000h";
+// A batch is also bounded in bytes and recipients; beyond this many entries a bigger one gains nothing.
+const largestBatch = 10_000;
+// 2^(n-1) of the retry ladder stays a finite number.
+const mostAttempts = 1_000;
+
+export const variables = {
+  REDIS_MASTER_ADDR: { form: hostPort, required: true, meaning: "Address of the Redis master" },
+  REDIS_PASSWORD: { form: password, required: true, secret: true, meaning: "Password of the Redis connection" },
+  REDIS_DB: { form: integer(0, 65_535), default: "0", meaning: "Logical database of Redis" },
+  REDIS_OPERATION_TIMEOUT: {
+    form: duration("1ms", longestTimer),
+    default: "2s",
+    meaning: "Bound of one Redis command",
+  },
+  REDIS_WAIT_REPLICAS: {
+    form: integer(0, 100),
+    default: "0",
+    meaning: "Replicas that must acknowledge a batch (WAIT) before its routes count as published",
+  },
+  POSTGRES_PRIMARY_DSN: {
+    form: postgresUrl,
+    required: true,
+    secret: true,
+    meaning: "URL of PostgreSQL itself or of a session pool (not a transaction pool)",
+  },
+  POSTGRES_OPERATION_TIMEOUT: {
+    form: duration("1ms", longestTimer),
+    default: "5s",
+    meaning: "Bound of one SQL statement, on both sides",
+  },
+  POSTGRES_MAX_OPEN_CONNS: { form: integer(4, 1_000), default: "10", meaning: "Size of the connection pool" },
+  STARTUP_TIMEOUT: {
+    form: duration("1ms", longestTimer),
+    default: "10s",
+    meaning: "Bound of each start-up dependency check",
+  },
+  SHUTDOWN_TIMEOUT: {
+    form: duration("1ms", longestTimer),
+    default: "5s",
+    meaning: "Bound of the whole coordinated shutdown",
+  },
+  INTERNAL_HTTP_ADDR: {
+    form: listenAddress,
+    default: "127.0.0.1:8092",
+    meaning: "Address of the probe listener; :8092 means all interfaces",
+  },
+  INTENTS_STREAM: { form: streamName, default: "notification:intents", meaning: "Inbound stream" },
+  INTENTS_BATCH_SIZE: {
+    form: integer(1, largestBatch),
+    default: "500",
+    meaning: "Most entries read and accepted together",
+  },
+  INTENTS_READ_BLOCK_TIMEOUT: {
+    form: duration("1ms", longestTimer),
+    default: "2s",
+    meaning: "How long one blocking read waits",
+  },
+  USER_SERVICE_BASE_URL: { form: baseUrl, required: true, meaning: "Base of the User Service" },
+  USER_SERVICE_TIMEOUT: { form: duration("1ms", longestTimer), default: "1s", meaning: "Bound of one look-up" },
+  USER_SERVICE_MAX_CONCURRENCY: { form: integer(1, 1_000), default: "32", meaning: "Look-ups in flight" },
+  USER_SERVICE_CACHE_TTL: {
+    form: duration("0s", longestTimer),
+    default: "5s",
+    meaning: "How long a found user may be reused; 0s turns the cache off",
+  },
+  GATEWAY_CLIENT_EVENTS_STREAM: {
+    form: streamName,
+    default: "gateway:client-events",
+    meaning: "Outbound push stream",
+  },
+  GATEWAY_CLIENT_EVENTS_STREAM_MAX_LEN: {
+    form: integer(0, 1_000_000_000_000),
+    default: "0",
+    meaning: "Approximate MAXLEN of the push stream; 0 never trims",
+  },
+  MAIL_DELIVERY_COMMANDS_STREAM: {
+    form: streamName,
+    default: "mail:delivery_commands",
+    meaning: "Outbound mail stream; never trimmed by this service",
+  },
+  PUBLISH_BATCH_SIZE: { form: integer(1, largestBatch), default: "500", meaning: "Most routes published together" },
+  PUSH_RETRY_MAX_ATTEMPTS: {
+    form: integer(1, mostAttempts),
+    default: "3",
+    meaning: "Attempts of a push route before it becomes a dead letter",
+  },
+  EMAIL_RETRY_MAX_ATTEMPTS: {
+    form: integer(1, mostAttempts),
+    default: "7",
+    meaning: "Attempts of an e-mail route before it becomes a dead letter",
+  },
+  ROUTE_BACKOFF_MIN: {
+    form: duration("1ms", longestTimer),
+    default: "1s",
+    meaning: "Delay after a route's first failed attempt; doubled after each further one",
+  },
+  ROUTE_BACKOFF_MAX: {
+    form: duration("1ms", longestTimer),
+    default: "5m",
+    meaning: "Longest delay between two attempts of a route",
+  },
+  ROUTE_LEASE_TTL: {
+    form: duration("1h", longestAge),
+    default: "168h",
+    meaning: "Life of a lease (route_leases:*) that was never released: an outage that ends within it repeats nothing",
+  },
+  RECORD_RETENTION: {
+    form: duration("1ms", longestAge),
+    default: "720h",
+    meaning: "Age at which a record goes, with its routes and dead letters; one with a pending or failed route is kept",
+  },
+  MALFORMED_INTENT_RETENTION: {
+    form: duration("1ms", longestAge),
+    default: "2160h",
+    meaning: "Age at which a malformed intent goes",
+  },
+  CLEANUP_INTERVAL: { form: duration("1ms", longestTimer), default: "1h", meaning: "Pause between two cleaning runs" },
+  CATALOG_FILE: {
+    form: filePath,
+    default: "",
+    namesFile: true,
+    meaning: "JSON catalog that replaces the embedded one",
+  },
+  ENVIRONMENT: {
+    form: label,
+    default: "",
+    meaning: "Free name, in telemetry as deployment.environment.name; production makes smoke ask for --yes",
+  },
+  LOG_LEVEL: { form: oneOf(logLevels), default: "info", meaning: "Least level that is logged" },
+  LOG_FORMAT: { form: oneOf(logFormats), default: "json", meaning: "json (one object a line) or text (for people)" },
+} as const satisfies Readonly<Record<string, Variable>>;
+
+export type VariableName = keyof typeof variables;
+
+/** The value that each variable has once parsed. */
+export type Values = {
+  readonly [N in VariableName]: typeof variables[N]["form"] extends Form<infer T> ? T : never;
+};
+
+/** The table's rows, in its order. */
+export const variableList: readonly (readonly [VariableName, Variable])[] = Object.entries(variables) as [
+  VariableName,
+  Variable,
+][];
+
+/** The family of variables with one member for each notification type that has administrators as an audience. */
+export const administratorEmails = {
+  stem: "ADMIN_EMAILS_",
+  name: "ADMIN_EMAILS_<TYPE>",
+  default: "",
+  expected: "comma-separated e-mail addresses, each one plain address without display name and white space",
+  meaning: "Administrators who get mail of a notification type; <TYPE> is the type in upper case with . as _",
+} as const;
+
+/** Refused wherever they are defined, even empty: whoever sets them expects something that doesn't happen. */
+export const deprecatedVariables = {
+  REDIS_USERNAME: "the service logs in with the password alone",
+  REDIS_TLS_ENABLED: "the service does not encrypt its Redis connection",
+} as const;
+
+/** The name under which a file may give a secret variable. */
+export const fileForm = (name: string): string => `${name}_FILE`;

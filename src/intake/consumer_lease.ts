@@ -1,0 +1,76 @@
+/**
+ * Which of several instances consumes a stream: a key in Redis that lives 5 s and is renewed every second.
+ *
+ * Efficiency, not correctness: two instances that consume at once only do work in vain, because the place is compared
+ * and set in the accepting transaction.
+ */
+import type { Clock } from "../clock.ts";
+import { type RedisConnection, Script } from "../redis/connection.ts";
+import { RedisError } from "../redis/failures.ts";
+
+const LEASE_MS = 5000;
+const RENEW_MS = 1000;
+
+const TAKE = new Script(`
+local owner = redis.call('GET', KEYS[1])
+if owner == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if owner then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`);
+
+const RELEASE = new Script(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+`);
+
+export class ConsumerLease {
+  readonly #redis: RedisConnection;
+  readonly #key: string;
+  readonly #instanceId: string;
+  readonly #clock: Clock;
+  #heldUntilMs = -Infinity;
+
+  constructor(options: { redis: RedisConnection; stream: string; instanceId: string; clock: Clock }) {
+    this.#redis = options.redis;
+    this.#key = `notification:consumer_lease:${options.stream}`;
+    this.#instanceId = options.instanceId;
+    this.#clock = options.clock;
+  }
+
+  get isHeld(): boolean {
+    return this.#clock.now() < this.#heldUntilMs;
+  }
+
+  /** Takes the lease if it is free, renews it if it is ours; whether it is ours now. */
+  async take(): Promise<boolean> {
+    const askedAtMs = this.#clock.now();
+    let taken: boolean;
+    try {
+      taken = await this.#redis.run(TAKE, [this.#key], [this.#instanceId, LEASE_MS]) === 1;
+    } catch (error) {
+      // Over maxmemory a free lease can't be taken by anybody, and intake must go on.
+      if (!(error instanceof RedisError && error.code === "OOM")) throw error;
+      taken = true;
+    }
+    this.#heldUntilMs = taken ? askedAtMs + LEASE_MS : -Infinity;
+    return taken;
+  }
+
+  /** Renews the lease while it is held, until `stop` aborts. Never rejects. */
+  async keep(stop: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      await this.#clock.sleep(RENEW_MS, stop);
+      if (stop.aborted || !this.isHeld) continue;
+      // The consumer meets the same outage and tells of it; the lease runs out by itself.
+      await this.take().catch(() => {});
+    }
+  }
+
+  /** Lets another instance take over at once. */
+  async release(): Promise<void> {
+    if (!this.isHeld) return;
+    this.#heldUntilMs = -Infinity;
+    await this.#redis.run(RELEASE, [this.#key], [this.#instanceId]);
+  }
+}

@@ -1,0 +1,21 @@
+/** Order of stream entry ids: pairs of unsigned 64-bit numbers, too large for JavaScript's numbers. */
+
+export const BEFORE_ALL = "0-0";
+
+/** Below 0 if `left` comes first, 0 if they are the same, above 0 otherwise. */
+export function compareEntryIds(left: string, right: string): number {
+  const [leftTime, leftSequence] = left.split("-") as [string, string];
+  const [rightTime, rightSequence] = right.split("-") as [string, string];
+  return compareNumerals(leftTime, rightTime) || compareNumerals(leftSequence, rightSequence);
+}
+
+/** Whether `text` is an id as Redis writes it. */
+export function isEntryId(text: string): boolean {
+  return /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/.test(text);
+}
+
+/** Decimal numerals without leading zeros: the longer is the larger. */
+function compareNumerals(left: string, right: string): number {
+  if (left.length !== right.length) return left.length - right.length;
+  return left < right ? -1 : left > right ? 1 : 0;
+}

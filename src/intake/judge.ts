@@ -1,0 +1,100 @@
+/**
+ * Decoded entries and what is known about their recipients and keys → what is to become of each. Pure.
+ *
+ * The order of the rules is the contract's: a duplicate or a conflict is one whatever its recipients are, so that a key
+ * is looked at before a recipient who was not found counts.
+ */
+import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
+import type { NewRoute } from "../notification/route.ts";
+import { routesOf, type User } from "../notification/routing.ts";
+import type { UserAnswer } from "../user_service/user_answer.ts";
+import { type RecipientProblem, usersOf } from "./recipients.ts";
+
+export type Decoded = Intent | Malformed;
+
+/** An intent that becomes a record if its key is free. */
+export interface Candidate {
+  readonly intent: Intent;
+  readonly routes: readonly NewRoute[];
+}
+
+export interface Judgement {
+  /** At most one a key. */
+  readonly candidates: readonly Candidate[];
+  /** Intents whose key a candidate or a record has: duplicates or conflicts, which the record's fingerprint tells. */
+  readonly followers: readonly Intent[];
+  readonly rejected: readonly Malformed[];
+  /** How many entries, from the first, this covers: fewer than all when one has to wait for the User Service. */
+  readonly covered: number;
+  readonly stall: { readonly reason: string; readonly retryAfterMs: number | undefined } | undefined;
+}
+
+export interface Known {
+  readonly answers: ReadonlyMap<string, UserAnswer>;
+  /** Keys ({@link keyOf}) that have a record, among those of the intents with a problem. */
+  readonly recordedKeys: ReadonlySet<string>;
+  readonly administratorEmails: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Producer and idempotency key as one string. */
+export function keyOf(intent: { readonly producer: string; readonly idempotencyKey: string }): string {
+  return `${intent.producer}\0${intent.idempotencyKey}`;
+}
+
+/** The intents whose key has to be looked up before their recipients count. */
+export function intentsWithProblems(decoded: readonly Decoded[], answers: ReadonlyMap<string, UserAnswer>): Intent[] {
+  return decoded.filter((item): item is Intent => item.kind === "intent" && !Array.isArray(usersOf(item, answers)));
+}
+
+export function judge(decoded: readonly Decoded[], known: Known): Judgement {
+  const candidates: Candidate[] = [];
+  const followers: Intent[] = [];
+  const rejected: Malformed[] = [];
+  const candidateKeys = new Set<string>();
+  for (const [index, item] of decoded.entries()) {
+    if (item.kind === "malformed") {
+      rejected.push(item);
+      continue;
+    }
+    const key = keyOf(item);
+    if (candidateKeys.has(key) || known.recordedKeys.has(key)) {
+      followers.push(item);
+      continue;
+    }
+    const users = usersOf(item, known.answers);
+    if (!("userId" in users)) {
+      candidateKeys.add(key);
+      candidates.push({ intent: item, routes: routesFor(item, users, known.administratorEmails) });
+      continue;
+    }
+    const rejection = rejectionFor(item, users);
+    if ("kind" in rejection) {
+      rejected.push(rejection);
+      continue;
+    }
+    return { candidates, followers, rejected, covered: index, stall: rejection };
+  }
+  return { candidates, followers, rejected, covered: decoded.length, stall: undefined };
+}
+
+function routesFor(
+  intent: Intent,
+  users: readonly User[],
+  administratorEmails: ReadonlyMap<string, readonly string[]>,
+): NewRoute[] {
+  const { type, audienceKind } = intent;
+  return routesOf({ type, audienceKind, users, administratorEmails: administratorEmails.get(type.name) ?? [] });
+}
+
+function rejectionFor(intent: Intent, { userId, answer }: RecipientProblem): Malformed | NonNullable<Judgement["stall"]> {
+  switch (answer.kind) {
+    case "not_found":
+      return malformedIntent(intent, "recipient_not_found", `no user ${JSON.stringify(userId)} exists`);
+    case "invalid":
+      return malformedIntent(intent, "invalid_recipients", `user id ${JSON.stringify(userId)}: ${answer.message}`);
+    case "unavailable":
+      return { reason: answer.reason, retryAfterMs: answer.retryAfterMs };
+    default:
+      return answer satisfies never;
+  }
+}

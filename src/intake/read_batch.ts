@@ -1,0 +1,115 @@
+/**
+ * The place → the entries behind it and the stream's state, taken together by one read-only script.
+ *
+ * A script and no `MULTI`, because Redis refuses a `MULTI` while over `maxmemory`, even one that only reads. A batch is
+ * bounded in entries and in bytes (one entry always fits); an entry of more than 1 MiB comes as its size alone and is
+ * fetched in pieces by `exact_entry.ts`.
+ */
+import { type RedisConnection, Script } from "../redis/connection.ts";
+import { RedisError } from "../redis/failures.ts";
+import { OutageError } from "../lifecycle/outage.ts";
+
+export const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+export const LARGE_ENTRY_BYTES = 1024 * 1024;
+
+/** Fields as names and values in turn; absent for a large entry. Bytes that are not UTF-8 arrive as U+FFFD. */
+export interface ReadEntry {
+  readonly id: string;
+  readonly fields: readonly string[] | undefined;
+}
+
+export interface StreamState {
+  readonly length: number;
+  /** How many entries were ever added. */
+  readonly entriesAdded: number;
+  readonly lastGeneratedId: string;
+  /** The first entry that is still there; `0-0` in an empty stream. */
+  readonly firstId: string;
+}
+
+export interface ReadBatch {
+  /** Absent when there is no stream. */
+  readonly state: StreamState | undefined;
+  readonly entries: readonly ReadEntry[];
+  /** Bytes that the entries took, for the next read's first guess. */
+  readonly bytes: number;
+}
+
+// Sixteen bytes a value stand for what a value costs besides its text.
+// Entries are fetched in steps that double, so that a guess that is too high costs at most what is already in hand.
+const READ = new Script(`
+#!lua flags=no-writes
+local stream, place = KEYS[1], ARGV[1]
+local most, mostBytes, large, step = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local info = redis.pcall('XINFO', 'STREAM', stream)
+if info.err then
+  if string.find(info.err, 'no such key', 1, true) then return {} end
+  return info
+end
+local state = {}
+for i = 1, #info, 2 do state[info[i]] = info[i + 1] end
+local entries, bytes = {}, 0
+while #entries < most and bytes < mostBytes do
+  local asked = math.min(step, most - #entries)
+  local reply = redis.pcall('XREAD', 'COUNT', asked, 'STREAMS', stream, place)
+  if not reply then break end
+  if reply.err then return reply end
+  local found = reply[1][2]
+  for _, entry in ipairs(found) do
+    local size = 0
+    for _, value in ipairs(entry[2]) do size = size + #value + 16 end
+    local isLarge = size > large
+    local cost = isLarge and large or size
+    if #entries > 0 and bytes + cost > mostBytes then asked = -1 break end
+    bytes = bytes + cost
+    entries[#entries + 1] = isLarge and { entry[1] } or entry
+    place = entry[1]
+  end
+  if asked ~= #found then break end
+  step = math.max(1, math.min(step * 2, math.floor((mostBytes - bytes) / (bytes / #entries + 1))))
+end
+return { state['length'], state['entries-added'], state['last-generated-id'], state['recorded-first-entry-id'], bytes, entries }
+`);
+
+export interface ReadOptions {
+  readonly stream: string;
+  readonly place: string;
+  readonly maxEntries: number;
+  /** Average size of an entry, as far as is known. */
+  readonly expectedEntryBytes: number;
+}
+
+/** @throws OutageError `intent_stream` when the key can't be read as a stream by this user */
+export async function readBatch(redis: RedisConnection, options: ReadOptions): Promise<ReadBatch> {
+  const { stream, place, maxEntries, expectedEntryBytes } = options;
+  const firstStep = Math.max(1, Math.min(maxEntries, Math.floor(LARGE_ENTRY_BYTES / expectedEntryBytes)));
+  const reply = await unreadableAsOutage(
+    () => redis.run(READ, [stream], [place, maxEntries, MAX_BATCH_BYTES, LARGE_ENTRY_BYTES, firstStep]),
+  ) as [number, number, string, string, number, [string, string[]?][]] | [];
+  if (reply.length === 0) return { state: undefined, entries: [], bytes: 0 };
+  const [length, entriesAdded, lastGeneratedId, firstId, bytes, entries] = reply;
+  return {
+    state: { length, entriesAdded, lastGeneratedId, firstId },
+    entries: entries.map(([id, fields]) => ({ id, fields })),
+    bytes,
+  };
+}
+
+/** Waits until an entry follows `place`, for `blockMs` at most. */
+export async function waitForEntry(
+  redis: RedisConnection,
+  { stream, place, blockMs }: { stream: string; place: string; blockMs: number },
+): Promise<void> {
+  await unreadableAsOutage(() => redis.call("XREAD", "COUNT", 1, "BLOCK", blockMs, "STREAMS", stream, place));
+}
+
+/** Another type under the stream's name, or a user without rights on it: nothing to do with Redis being away. */
+async function unreadableAsOutage<Reply>(read: () => Promise<Reply>): Promise<Reply> {
+  try {
+    return await read();
+  } catch (error) {
+    const unreadable = error instanceof RedisError &&
+      (error.code === "WRONGTYPE" || error.code === "NOPERM" || error.message.includes("user executing the script"));
+    throw unreadable ? new OutageError("intent_stream", error.message, { cause: error }) : error;
+  }
+}

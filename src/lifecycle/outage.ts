@@ -1,0 +1,36 @@
+/** An error that a pass threw → the dependency that is out, if it is one. Everything else is a defect of ours. */
+import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
+import { isRedisAway, RedisError } from "../redis/failures.ts";
+import type { Dependency } from "../telemetry/outages.ts";
+
+/** Thrown by a stage that can't go on because of a dependency, in its own words. */
+export class OutageError extends Error {
+  override readonly name = "OutageError";
+  readonly dependency: Dependency;
+  /** How long the dependency asked to be left alone. */
+  readonly retryAfterMs: number | undefined;
+  /** Whether something was done before: the back-off then begins anew. */
+  readonly progressed: boolean;
+
+  constructor(
+    dependency: Dependency,
+    reason: string,
+    options: { retryAfterMs?: number | undefined; progressed?: boolean; cause?: unknown } = {},
+  ) {
+    super(reason, { cause: options.cause });
+    this.dependency = dependency;
+    this.retryAfterMs = options.retryAfterMs;
+    this.progressed = options.progressed ?? false;
+  }
+}
+
+export function outageOf(error: unknown): OutageError | undefined {
+  if (error instanceof OutageError) return error;
+  if (error instanceof RedisError) {
+    return isRedisAway(error) ? new OutageError("redis", error.message, { cause: error }) : undefined;
+  }
+  if (postgresFailure(error) === "away") {
+    return new OutageError("postgres", describePostgresError(error), { cause: error });
+  }
+  return undefined;
+}

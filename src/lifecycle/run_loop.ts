@@ -1,0 +1,88 @@
+/**
+ * Runs a loop: pass after pass until it is told to stop. The one place that paces, backs off and logs a loop's life.
+ *
+ * A pass that fails because a dependency is out is tried again, from 100 ms up; any other error rejects, which ends the
+ * process. After `stop` aborts, the pass in hand is finished and no other begins.
+ */
+import type { Clock } from "../clock.ts";
+import { loggerOf } from "../telemetry/logging.ts";
+import type { Dependency, Outages } from "../telemetry/outages.ts";
+import { type OutageError, outageOf } from "./outage.ts";
+
+export interface Loop {
+  /** The `logger` of its lines. */
+  readonly name: string;
+  /** Does one batch. `again`: there may be more; `idle`: wait first. */
+  readonly pass: (stop: AbortSignal) => Promise<"again" | "idle">;
+  /** Waits until there may be work; resolves early when `stop` aborts. */
+  readonly idle: (stop: AbortSignal) => Promise<void>;
+  /** Ends what the loop keeps, after its last pass. Bounded by the shutdown like everything else. */
+  readonly close?: () => Promise<void>;
+}
+
+const BACKOFF_MIN_MS = 100;
+/** The User Service is somebody else's, who may be glad of the rest; our own stores are wanted back at once. */
+const BACKOFF_MAX_MS: Readonly<Record<Dependency, number>> = {
+  redis: 1000,
+  postgres: 1000,
+  user_service: 10_000,
+  intent_stream: 5000,
+};
+
+export interface LoopOptions {
+  readonly stop: AbortSignal;
+  /** Aborts when the pass in hand is no longer to be waited for. */
+  readonly abandon: AbortSignal;
+  readonly clock: Clock;
+  readonly outages: Outages;
+}
+
+export async function runLoop(loop: Loop, { stop, abandon, clock, outages }: LoopOptions): Promise<void> {
+  const logger = loggerOf(loop.name);
+  logger.info("started");
+  let failures = 0;
+  while (!stop.aborted) {
+    try {
+      const result = await unlessAborted(loop.pass(stop), abandon);
+      if (result === ABORTED) {
+        logger.warn("the batch in hand was abandoned");
+        break;
+      }
+      outages.over(loop.name);
+      failures = 0;
+      if (result === "idle") await loop.idle(stop);
+    } catch (error) {
+      const outage = outageOf(error);
+      if (outage === undefined) throw error;
+      if (stop.aborted) {
+        logger.warn("the batch in hand was abandoned", { dependency: outage.dependency, reason: outage.message });
+        break;
+      }
+      outages.began(outage.dependency, loop.name, outage.message);
+      failures = outage.progressed ? 1 : failures + 1;
+      await clock.sleep(backoffMs(outage, failures), stop);
+    }
+  }
+  if (loop.close !== undefined) await unlessAborted(loop.close(), abandon);
+  logger.info("stopped");
+}
+
+const ABORTED = Symbol("aborted");
+
+/** What `promise` resolves to, or `ABORTED` when the signal comes first; what becomes of it then is nobody's business. */
+async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value | typeof ABORTED> {
+  const { promise: aborted, resolve } = Promise.withResolvers<typeof ABORTED>();
+  const onAbort = () => resolve(ABORTED);
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function backoffMs({ dependency, retryAfterMs }: OutageError, failures: number): number {
+  const backoff = Math.min(BACKOFF_MAX_MS[dependency], BACKOFF_MIN_MS * 2 ** Math.min(failures - 1, 20));
+  return Math.max(backoff, retryAfterMs ?? 0);
+}

@@ -1,0 +1,86 @@
+/**
+ * From a signal to the end of the process: one controller, one bound.
+ *
+ * The first signal aborts `stop`: nothing new is begun. After 60 % of the bound `abandon` aborts: waits are cut, and
+ * the batch in hand is given up, which is safe. When the bound is over the process ends, whatever it is doing; so it
+ * does at a second signal.
+ */
+import { loggerOf } from "../telemetry/logging.ts";
+
+export const EXIT = {
+  ok: 0,
+  shutdownFailed: 1,
+  dependency: 69,
+  unexpected: 70,
+  configuration: 78,
+} as const;
+
+export interface ShutdownOptions {
+  readonly boundMs: number;
+  /** Ends the process at once; the log has been flushed as far as possible. */
+  readonly exit: (code: number) => Promise<never> | never;
+}
+
+const ABANDON_AFTER = 0.6;
+
+export class Shutdown {
+  readonly #options: ShutdownOptions;
+  readonly #stop = new AbortController();
+  readonly #abandon = new AbortController();
+  readonly #timers: ReturnType<typeof setTimeout>[] = [];
+  readonly #onSignal = (signal: Deno.Signal) => this.#signalled(signal);
+  readonly #listeners = (["SIGTERM", "SIGINT"] as const).map((signal) => ({
+    signal,
+    listener: () => this.#onSignal(signal),
+  }));
+  #startedAtMs = 0;
+
+  constructor(options: ShutdownOptions) {
+    this.#options = options;
+    for (const { signal, listener } of this.#listeners) Deno.addSignalListener(signal, listener);
+  }
+
+  /** Aborts when nothing new is to be begun. */
+  get stop(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** Aborts when waits are to be cut short. */
+  get abandon(): AbortSignal {
+    return this.#abandon.signal;
+  }
+
+  /** Milliseconds left of the bound; all of it before the shutdown has begun. */
+  get leftMs(): number {
+    const { boundMs } = this.#options;
+    return this.stop.aborted ? Math.max(0, boundMs - (performance.now() - this.#startedAtMs)) : boundMs;
+  }
+
+  /** Begins the shutdown, as a signal does. */
+  begin(reason: string): void {
+    if (this.stop.aborted) return;
+    const { boundMs, exit } = this.#options;
+    this.#startedAtMs = performance.now();
+    loggerOf("service").info("shutting down", { reason, bound_ms: boundMs });
+    this.#timers.push(
+      setTimeout(() => this.#abandon.abort(), boundMs * ABANDON_AFTER),
+      setTimeout(() => {
+        loggerOf("service").error("shutdown ran past its bound", { bound_ms: boundMs });
+        exit(EXIT.shutdownFailed);
+      }, boundMs),
+    );
+    this.#stop.abort();
+  }
+
+  /** To be called when everything has ended: no signal and no bound counts any more. */
+  finish(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    for (const { signal, listener } of this.#listeners) Deno.removeSignalListener(signal, listener);
+  }
+
+  #signalled(signal: Deno.Signal): void {
+    if (!this.stop.aborted) return this.begin(signal);
+    loggerOf("service").warn("a second signal ends the process at once", { signal });
+    this.#options.exit(EXIT.shutdownFailed);
+  }
+}

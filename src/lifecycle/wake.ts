@@ -1,0 +1,31 @@
+/**
+ * A bell between loops: the one that makes work rings, the one that does it waits. A ring while nobody waits is kept,
+ * so that none is missed; several are as good as one.
+ */
+export class Wake {
+  #rung = false;
+  #waiting: (() => void) | undefined;
+
+  ring(): void {
+    this.#rung = true;
+    this.#waiting?.();
+  }
+
+  /** Resolves at the next ring, after `ms` milliseconds, or when `signal` aborts; never rejects. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.#rung && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const end = () => {
+          clearTimeout(timer);
+          signal.removeEventListener("abort", end);
+          this.#waiting = undefined;
+          resolve();
+        };
+        const timer = setTimeout(end, ms);
+        signal.addEventListener("abort", end);
+        this.#waiting = end;
+      });
+    }
+    this.#rung = false;
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The catalog: which notification types exist, who may send them to whom, and what their payload is.
+ *
+ * The embedded default and an operator's file have one format and one loader. A broken catalog gives every problem with
+ * its place in the file; a loaded one is never wrong.
+ */
+import { z } from "zod";
+import defaultCatalog from "./default_catalog.json" with { type: "json" };
+import { type Channel, CHANNELS } from "./route.ts";
+import { payloadChecker } from "./payload_schema.ts";
+
+export const AUDIENCE_KINDS = ["user", "admin_email"] as const;
+export type AudienceKind = typeof AUDIENCE_KINDS[number];
+
+export interface CatalogType {
+  readonly name: string;
+  readonly description: string;
+  readonly producers: readonly string[];
+  /** Channels per audience; an audience that is absent is not allowed. */
+  readonly audiences: Readonly<Partial<Record<AudienceKind, readonly Channel[]>>>;
+  /** JSON Schema (draft 2020-12) of the payload, as it stands in the catalog. */
+  readonly payloadSchema: Readonly<Record<string, unknown>>;
+  /** What is wrong with a payload, or nothing. */
+  readonly payloadProblem: (payload: unknown) => string | undefined;
+}
+
+export type Catalog = ReadonlyMap<string, CatalogType>;
+
+export type LoadedCatalog =
+  | { readonly kind: "ok"; readonly catalog: Catalog }
+  | { readonly kind: "broken"; readonly problems: readonly string[] };
+
+const name = z.string().min(1).max(128).regex(/^[A-Za-z0-9][A-Za-z0-9._:-]*$/, {
+  error: "must consist of letters, digits and ._:-, beginning with a letter or digit",
+});
+
+const distinct = (items: readonly unknown[]) => new Set(items).size === items.length;
+
+const catalogFile = z.strictObject({
+  types: z.record(
+    name,
+    z.strictObject({
+      description: z.string().default(""),
+      producers: z.array(name).min(1).refine(distinct, { error: "names a producer twice" }),
+      audiences: z.strictObject({
+        user: z.array(z.enum(CHANNELS)).min(1).refine(distinct, { error: "names a channel twice" }).optional(),
+        admin_email: z.tuple([z.literal("email")]).optional(),
+      }).refine((audiences) => Object.keys(audiences).length > 0, { error: "must name an audience" }),
+      payload: z.record(z.string(), z.unknown()),
+    }),
+  ).refine((types) => Object.keys(types).length > 0, { error: "must hold a type" }),
+});
+
+/** Loads a catalog from the text of its JSON file. */
+export function loadCatalog(text: string): LoadedCatalog {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return { kind: "broken", problems: [`is not JSON: ${(error as Error).message}`] };
+  }
+  return catalogOf(value);
+}
+
+/** The catalog that is part of the executable. */
+export function embeddedCatalog(): Catalog {
+  const loaded = catalogOf(defaultCatalog);
+  if (loaded.kind === "broken") throw new Error(`Embedded catalog is broken: ${loaded.problems.join("; ")}`);
+  return loaded.catalog;
+}
+
+/** The types that can be sent to administrators: those that an `ADMIN_EMAILS_*` variable may name. */
+export function administratorTypes(catalog: Catalog): string[] {
+  return [...catalog.values()].filter((type) => type.audiences.admin_email !== undefined).map((type) => type.name);
+}
+
+function catalogOf(value: unknown): LoadedCatalog {
+  const parsed = catalogFile.safeParse(value);
+  if (!parsed.success) {
+    return { kind: "broken", problems: parsed.error.issues.map((issue) => `${place(issue.path)}: ${issue.message}`) };
+  }
+  const problems: string[] = [];
+  const catalog = new Map<string, CatalogType>();
+  for (const [typeName, type] of Object.entries(parsed.data.types)) {
+    const checker = payloadChecker(type.payload);
+    if (checker.kind === "broken") {
+      problems.push(`${place(["types", typeName, "payload", ...checker.path])}: ${checker.message}`);
+      continue;
+    }
+    catalog.set(typeName, {
+      name: typeName,
+      description: type.description,
+      producers: type.producers,
+      audiences: type.audiences,
+      payloadSchema: type.payload,
+      payloadProblem: checker.check,
+    });
+  }
+  return problems.length > 0 ? { kind: "broken", problems } : { kind: "ok", catalog };
+}
+
+/** A place in the file as JSON Pointer (RFC 6901), which an editor or `jq` can follow; `/` for the whole. */
+function place(path: readonly PropertyKey[]): string {
+  return "/" + path.map((step) => String(step).replaceAll("~", "~0").replaceAll("/", "~1")).join("/");
+}

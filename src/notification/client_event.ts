@@ -1,0 +1,27 @@
+/** A due push route → the entry of `gateway:client-events`, as names and values in turn. Contract, section 7. */
+import { deliveryId, type DueRoute } from "./route.ts";
+
+export function clientEvent(route: DueRoute): string[] {
+  const { record } = route;
+  const fields = [
+    "user_id",
+    route.recipient.slice("user:".length),
+    "event_type",
+    record.notificationType,
+    "event_id",
+    deliveryId(route),
+    "payload_bytes",
+    record.payload,
+    "occurred_at_ms",
+    record.occurredAtMs,
+  ];
+  addCorrelation(fields, route);
+  return fields;
+}
+
+/** The producer's correlation fields, where known. */
+export function addCorrelation(fields: string[], { record }: DueRoute): void {
+  if (record.requestId !== "") fields.push("request_id", record.requestId);
+  if (record.traceId !== "") fields.push("trace_id", record.traceId);
+  if (record.traceparent !== "") fields.push("traceparent", record.traceparent);
+}

@@ -1,0 +1,66 @@
+/** An accepted intent and its recipients → the routes it is delivered by. Pure; contract, section 5. */
+import type { AudienceKind, CatalogType } from "./catalog.ts";
+import type { NewRoute } from "./route.ts";
+
+/** A user as the User Service knows them; what is not known or not usable is empty. */
+export interface User {
+  readonly userId: string;
+  readonly email: string;
+  readonly language: string;
+}
+
+export interface Addressees {
+  readonly type: CatalogType;
+  readonly audienceKind: AudienceKind;
+  /** For `user`: everyone to be told. */
+  readonly users: readonly User[];
+  /** For `admin_email`: the addresses configured for the type. */
+  readonly administratorEmails: readonly string[];
+}
+
+export function routesOf(addressees: Addressees): NewRoute[] {
+  switch (addressees.audienceKind) {
+    case "user":
+      return userRoutes(addressees);
+    case "admin_email":
+      return administratorRoutes(addressees);
+    default:
+      return addressees.audienceKind satisfies never;
+  }
+}
+
+function userRoutes({ type, users }: Addressees): NewRoute[] {
+  const routes: NewRoute[] = [];
+  const channels = type.audiences.user ?? [];
+  for (const user of users) {
+    const recipient = `user:${user.userId}`;
+    for (const channel of channels) {
+      const route = { routeId: `${channel}:${recipient}`, channel, recipient, locale: user.language };
+      if (channel === "push") routes.push({ ...route, recipientEmail: "" });
+      else if (user.email !== "") routes.push({ ...route, recipientEmail: user.email });
+      else routes.push({ ...route, recipientEmail: "", skipped: "recipient_email_missing" });
+    }
+  }
+  return routes;
+}
+
+function administratorRoutes({ type, administratorEmails }: Addressees): NewRoute[] {
+  if (administratorEmails.length === 0) {
+    const recipient = `config:${type.name}`;
+    return [{
+      routeId: `email:${recipient}`,
+      channel: "email",
+      recipient,
+      recipientEmail: "",
+      locale: "",
+      skipped: "admin_emails_not_configured",
+    }];
+  }
+  return administratorEmails.map((address) => ({
+    routeId: `email:address:${address}`,
+    channel: "email",
+    recipient: `email:${address}`,
+    recipientEmail: address,
+    locale: "",
+  }));
+}

@@ -1,0 +1,50 @@
+/**
+ * The probe listener: `GET` or `HEAD` of `/healthz` and `/readyz`, and nothing else. Contract, section 8.
+ *
+ * Both answers are about this process alone: it opens only when start-up has succeeded, and an outage of a dependency
+ * is no reason to take an instance away that will go on by itself.
+ */
+import { loggerOf } from "../telemetry/logging.ts";
+
+export interface ProbeListener {
+  readonly hostname: string;
+  readonly port: number;
+  /** Stops listening; answers under way are finished for `boundMs` at most. */
+  close(boundMs: number): Promise<void>;
+}
+
+const ANSWERS: Readonly<Record<string, string>> = {
+  "/healthz": '{"status":"ok"}',
+  "/readyz": '{"status":"ready"}',
+};
+
+/** @throws when the address is taken or not this machine's */
+export function openProbe({ hostname, port }: { readonly hostname: string; readonly port: number }): ProbeListener {
+  const logger = loggerOf("internal_http");
+  const server = Deno.serve({ hostname, port, onListen: () => {} }, answer);
+  const address = { hostname: server.addr.hostname, port: server.addr.port };
+  logger.info("started", address);
+  return {
+    ...address,
+    async close(boundMs) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, boundMs));
+      await Promise.race([server.shutdown(), bound]);
+      clearTimeout(timer);
+      logger.info("stopped");
+    },
+  };
+}
+
+function answer(request: Request): Response {
+  const body = ANSWERS[new URL(request.url).pathname];
+  if (body === undefined) return respond(404, '{"error":"not_found"}');
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return respond(405, '{"error":"method_not_allowed"}', { allow: "GET, HEAD" });
+  }
+  return respond(200, body);
+}
+
+function respond(status: number, body: string, headers: Record<string, string> = {}): Response {
+  return new Response(body, { status, headers: { "content-type": "application/json", ...headers } });
+}

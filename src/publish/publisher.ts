@@ -1,0 +1,270 @@
+/**
+ * The second loop, one for each channel: due routes go to the outbound stream, each once.
+ *
+ * A pass claims due routes, encodes them, hands them off, settles what became of each, and records it in the
+ * transaction that holds the claim. Whatever dies in between, the routes are due again and their leases in Redis tell
+ * which of them are published already.
+ */
+import type pg from "pg";
+import type { Clock } from "../clock.ts";
+import { OutageError } from "../lifecycle/outage.ts";
+import type { Loop } from "../lifecycle/run_loop.ts";
+import type { Wake } from "../lifecycle/wake.ts";
+import type { Catalog } from "../notification/catalog.ts";
+import { clientEvent } from "../notification/client_event.ts";
+import { mailCommand } from "../notification/mail_command.ts";
+import type { RetryLadder } from "../notification/retry_ladder.ts";
+import { type Channel, deliveryId, type DueRoute, type StoredRecord } from "../notification/route.ts";
+import { entryTimeMs } from "../notification/stream_entry.ts";
+import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
+import { inTransaction } from "../postgres/transaction.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+import type { RedisError } from "../redis/failures.ts";
+import type { Events, RouteFields } from "../telemetry/events.ts";
+import { loggerOf } from "../telemetry/logging.ts";
+import { type Claim, claimDueRoutes, FROM_THE_BEGINNING, nextDueInMs } from "./claim.ts";
+import { type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
+import { recordSettlements } from "./record.ts";
+import { type Attempt, settle, type Settlement } from "./settle.ts";
+
+/** Routes that another instance made, or that another publisher gave up, are found within this time. */
+const FULL_SCAN_MS = 1000;
+
+export interface PublisherOptions {
+  readonly channel: Channel;
+  readonly outbound: { readonly stream: string; readonly maxLength: number };
+  readonly batchSize: number;
+  readonly leaseTtlMs: number;
+  readonly waitReplicas: number;
+  readonly operationTimeoutMs: number;
+  readonly ladder: RetryLadder;
+  readonly catalog: Catalog;
+  readonly postgres: pg.Pool;
+  readonly redis: RedisConnection;
+  readonly events: Events;
+  readonly clock: Clock;
+  /** Rung when routes were accepted in this process. */
+  readonly wake: Wake;
+}
+
+/** What one transaction did. */
+interface Round {
+  readonly claim: Claim;
+  readonly settlements: readonly Settlement[];
+  readonly outage: RedisError | undefined;
+}
+
+export class Publisher implements Loop {
+  readonly name: `${Channel}_publisher`;
+  readonly #options: PublisherOptions;
+  /** Fewer than a full batch while a route is looked for that PostgreSQL refuses to record. */
+  #limit: number;
+  #from = FROM_THE_BEGINNING;
+  #lastFullScanMs = -Infinity;
+  #lastWasShort = true;
+  #idleMs = 0;
+  /** Routes that could not be recorded, by delivery id, with the time at which they are tried again. */
+  readonly #setAside = new Map<string, number>();
+  #shortening: Promise<void> = Promise.resolve();
+
+  constructor(options: PublisherOptions) {
+    this.name = `${options.channel}_publisher`;
+    this.#options = options;
+    this.#limit = options.batchSize;
+  }
+
+  async pass(): Promise<"again" | "idle"> {
+    const { channel, events } = this.#options;
+    const startedAt = performance.now();
+    let claimed: readonly DueRoute[] = [];
+    let round: Round;
+    try {
+      round = await this.#publish((routes) => claimed = routes);
+    } catch (error) {
+      this.#from = FROM_THE_BEGINNING;
+      if (postgresFailure(error) !== "data") throw error;
+      this.#narrowDown(claimed, error);
+      return "again";
+    }
+    const { claim, settlements, outage } = round;
+    this.#limit = Math.min(this.#options.batchSize, this.#limit * 2);
+    this.#shortenLeases(settlements);
+    this.#tell(settlements);
+    if (claim.routes.length > 0) events.publishDuration(channel, performance.now() - startedAt);
+
+    const unchanged = settlements.some(({ kind }) => kind === "unchanged");
+    this.#lastWasShort = !claim.isFull;
+    if (unchanged) this.#from = FROM_THE_BEGINNING;
+    else if (claim.upTo !== "") this.#from = claim.upTo;
+    if (outage !== undefined) throw this.#outage(outage);
+    return claim.isFull && !unchanged ? "again" : "idle";
+  }
+
+  async idle(stop: AbortSignal): Promise<void> {
+    await this.#options.wake.wait(this.#idleMs, stop);
+  }
+
+  async close(): Promise<void> {
+    await this.#shortening;
+  }
+
+  /** @param onClaimed told of the routes before anything is done with them */
+  async #publish(onClaimed: (routes: readonly DueRoute[]) => void): Promise<Round> {
+    const { postgres, redis, channel, outbound, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
+    // Before the claim: a publisher that is paused from here on for longer than the claim's life appends nothing.
+    const claimedAtMs = await redisTimeMs(redis);
+    return await inTransaction(postgres, async (client) => {
+      const claim = await claimDueRoutes(client, {
+        channel,
+        limit: this.#limit,
+        from: this.#scanFrom(),
+        except: this.#exceptions(),
+      });
+      onClaimed(claim.routes);
+      const { deliveries, attempts } = this.#encode(claim.routes);
+      const { answers, outage } = await handOff(redis, deliveries, {
+        stream: outbound.stream,
+        maxLength: outbound.maxLength,
+        leaseTtlMs,
+        waitReplicas,
+        waitMs: Math.floor(operationTimeoutMs / 2),
+        claimedAtMs,
+      });
+      let answered = 0;
+      const settlements = claim.routes.map((route, index) => this.#settle(route, attempts[index] ?? answers[answered++]!));
+      const [nextInMs] = await Promise.all([
+        claim.isFull ? undefined : nextDueInMs(client, channel),
+        recordSettlements(client, settlements),
+      ]);
+      this.#idleMs = Math.min(FULL_SCAN_MS, nextInMs ?? FULL_SCAN_MS);
+      return { claim, settlements, outage };
+    });
+  }
+
+  /**
+   * Routes become due in the order of time, so that a pass can begin where the last one ended, and need not pass over
+   * index entries of finished routes that an old snapshot keeps. What appeared behind that is found by a full scan.
+   */
+  #scanFrom(): string {
+    const now = this.#options.clock.now();
+    if (this.#lastWasShort && now - this.#lastFullScanMs >= FULL_SCAN_MS) this.#from = FROM_THE_BEGINNING;
+    if (this.#from === FROM_THE_BEGINNING) this.#lastFullScanMs = now;
+    return this.#from;
+  }
+
+  #exceptions(): string[] {
+    if (this.#setAside.size === 0) return [];
+    const now = this.#options.clock.now();
+    for (const [id, untilMs] of this.#setAside) if (untilMs <= now) this.#setAside.delete(id);
+    return [...this.#setAside.keys()];
+  }
+
+  /** `attempts` has an element for each route: what is known without handing it off, or nothing. */
+  #encode(routes: readonly DueRoute[]): { deliveries: Delivery[]; attempts: (Attempt | undefined)[] } {
+    const encode = this.#options.channel === "push" ? clientEvent : mailCommand;
+    const problems = new Map<StoredRecord, string | undefined>();
+    const deliveries: Delivery[] = [];
+    const attempts = routes.map((route): Attempt | undefined => {
+      const { record } = route;
+      if (!problems.has(record)) problems.set(record, this.#encodingProblem(record));
+      const message = problems.get(record);
+      if (message !== undefined) return { kind: "not_encodable", message };
+      deliveries.push({ leaseKey: leaseKeyOf(record.notificationId, route.routeId), fields: encode(route) });
+      return undefined;
+    });
+    return { deliveries, attempts };
+  }
+
+  #encodingProblem({ notificationType, payload }: StoredRecord): string | undefined {
+    const type = this.#options.catalog.get(notificationType);
+    if (type === undefined) return `notification type ${notificationType} is not in the catalog any more`;
+    try {
+      const problem = type.payloadProblem(JSON.parse(payload));
+      return problem && `the payload does not match the type's schema any more: ${problem}`;
+    } catch (error) {
+      return `the stored payload is not JSON: ${(error as Error).message}`;
+    }
+  }
+
+  #settle(route: DueRoute, attempt: Attempt): Settlement {
+    const { channel, ladder, clock } = this.#options;
+    return settle(route, attempt, { channel, ladder, random: clock.random() });
+  }
+
+  /** PostgreSQL refused the outcomes for their data: fewer at a time, until the one route at fault is alone. */
+  #narrowDown(claimed: readonly DueRoute[], error: unknown): void {
+    const { channel, clock, ladder } = this.#options;
+    if (claimed.length > 1 || (claimed.length === 0 && this.#limit > 1)) {
+      this.#limit = Math.ceil((claimed.length || this.#limit) / 2);
+      return;
+    }
+    const route = claimed[0];
+    if (route === undefined) throw error;
+    this.#setAside.set(deliveryId(route), clock.now() + ladder.backoffMaxMs);
+    loggerOf(this.name).error("the outcome of a route can't be recorded: it is set aside", {
+      ...routeFields(route, channel),
+      reason: describePostgresError(error),
+      retry_in_ms: ladder.backoffMaxMs,
+    });
+  }
+
+  #shortenLeases(settlements: readonly Settlement[]): void {
+    const keys = settlements
+      .filter(({ kind }) => kind === "published")
+      .map(({ route }) => leaseKeyOf(route.record.notificationId, route.routeId));
+    if (keys.length === 0) return;
+    // A lease whose life can't be cut lives for its full time, which costs Redis memory and nothing else.
+    this.#shortening = shortenLeases(this.#options.redis, keys).catch(() => {});
+  }
+
+  #outage(error: RedisError): OutageError {
+    // The master has moved: a new connection may find it.
+    if (error.code === "READONLY") this.#options.redis.replace();
+    return new OutageError("redis", error.message, { cause: error });
+  }
+
+  #tell(settlements: readonly Settlement[]): void {
+    const { channel, events, clock } = this.#options;
+    const now = clock.now();
+    const latenciesMs: number[] = [];
+    for (const settlement of settlements) {
+      switch (settlement.kind) {
+        case "published":
+          latenciesMs.push(Math.max(0, now - entryTimeMs(settlement.route.record.streamEntryId)));
+          break;
+        case "failed":
+          events.attemptFailed(routeFields(settlement.route, channel), {
+            classification: settlement.failure.classification,
+            reason: settlement.failure.message,
+            retryInMs: settlement.retryInMs,
+          });
+          break;
+        case "dead_letter":
+          events.deadLetter(routeFields(settlement.route, channel), {
+            classification: settlement.failure.classification,
+            reason: settlement.failure.message,
+          });
+          break;
+        case "unchanged":
+          break;
+        default:
+          settlement satisfies never;
+      }
+    }
+    events.published(channel, latenciesMs);
+  }
+}
+
+function routeFields({ record, routeId }: DueRoute, channel: Channel): RouteFields {
+  return {
+    notification_type: record.notificationType,
+    producer: record.producer,
+    audience_kind: record.audienceKind,
+    notification_id: record.notificationId,
+    route_id: routeId,
+    channel,
+    stream_entry_id: record.streamEntryId,
+    ...(record.requestId === "" ? {} : { request_id: record.requestId }),
+    ...(record.traceId === "" ? {} : { trace_id: record.traceId }),
+  };
+}

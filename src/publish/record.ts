@@ -1,0 +1,104 @@
+/**
+ * Settlements → PostgreSQL, in the transaction that holds the claim. Only live routes are moved, so that a route makes
+ * legal moves only, and each once.
+ */
+import type pg from "pg";
+import { joinColumn, SEPARATOR } from "../postgres/columns.ts";
+import type { Settlement } from "./settle.ts";
+
+type Queryable = Pick<pg.ClientBase, "query">;
+type Published = Extract<Settlement, { kind: "published" }>;
+type Failed = Extract<Settlement, { kind: "failed" }>;
+type DeadLetter = Extract<Settlement, { kind: "dead_letter" }>;
+
+const MAX_MESSAGE_CHARACTERS = 500;
+
+/** Sends one statement for each kind of settlement there is; resolves when all are done. */
+export async function recordSettlements(client: Queryable, settlements: readonly Settlement[]): Promise<void> {
+  const published = settlements.filter((item): item is Published => item.kind === "published");
+  const failed = settlements.filter((item): item is Failed => item.kind === "failed");
+  const deadLetters = settlements.filter((item): item is DeadLetter => item.kind === "dead_letter");
+  await Promise.all([
+    published.length > 0 ? recordPublished(client, published) : undefined,
+    failed.length > 0 ? recordFailed(client, failed) : undefined,
+    deadLetters.length > 0 ? recordDeadLetters(client, deadLetters) : undefined,
+  ]);
+}
+
+async function recordPublished(client: Queryable, published: readonly Published[]): Promise<void> {
+  await client.query({
+    name: "record_published",
+    text: `
+      UPDATE notification.routes AS route
+      SET status = 'published', attempt_count = attempt_count + 1, next_attempt_at = NULL,
+        published_entry_id = outcome.entry_id, updated_at = now()
+      FROM unnest(string_to_array($2, $1)::uuid[], string_to_array($3, $1), string_to_array($4, $1))
+        AS outcome (notification_id, route_id, entry_id)
+      WHERE route.notification_id = outcome.notification_id AND route.route_id = outcome.route_id
+        AND route.status IN ('pending', 'failed')`,
+    values: [SEPARATOR, ...routeKeys(published), joinColumn(published.map(({ entryId }) => entryId))],
+  });
+}
+
+async function recordFailed(client: Queryable, failed: readonly Failed[]): Promise<void> {
+  await client.query({
+    text: `
+      UPDATE notification.routes AS route
+      SET status = 'failed', attempt_count = attempt_count + 1, last_error_classification = outcome.classification,
+        last_error_message = outcome.message, updated_at = now(),
+        next_attempt_at = clock_timestamp() + outcome.retry_in_ms * interval '1 millisecond'
+      FROM unnest(string_to_array($2, $1)::uuid[], string_to_array($3, $1), string_to_array($4, $1),
+          string_to_array($5, $1), string_to_array($6, $1)::int8[])
+        AS outcome (notification_id, route_id, classification, message, retry_in_ms)
+      WHERE route.notification_id = outcome.notification_id AND route.route_id = outcome.route_id
+        AND route.status IN ('pending', 'failed')`,
+    values: [
+      SEPARATOR,
+      ...routeKeys(failed),
+      ...failures(failed),
+      joinColumn(failed.map(({ retryInMs }) => retryInMs)),
+    ],
+  });
+}
+
+async function recordDeadLetters(client: Queryable, deadLetters: readonly DeadLetter[]): Promise<void> {
+  await client.query({
+    text: `
+      WITH given_up AS (
+        UPDATE notification.routes AS route
+        SET status = 'dead_letter', attempt_count = attempt_count + 1, next_attempt_at = NULL,
+          last_error_classification = outcome.classification, last_error_message = outcome.message, updated_at = now()
+        FROM unnest(string_to_array($2, $1)::uuid[], string_to_array($3, $1), string_to_array($4, $1),
+            string_to_array($5, $1))
+          AS outcome (notification_id, route_id, classification, message)
+        WHERE route.notification_id = outcome.notification_id AND route.route_id = outcome.route_id
+          AND route.status IN ('pending', 'failed')
+        RETURNING route.*
+      )
+      INSERT INTO notification.dead_letters (
+        notification_id, route_id, channel, recipient, attempt_count, max_attempts, failure_classification,
+        failure_message, created_at)
+      SELECT notification_id, route_id, channel, recipient, attempt_count, max_attempts, last_error_classification,
+        last_error_message, now()
+      FROM given_up`,
+    values: [SEPARATOR, ...routeKeys(deadLetters), ...failures(deadLetters)],
+  });
+}
+
+function routeKeys(settlements: readonly Settlement[]): [string, string] {
+  return [
+    joinColumn(settlements.map(({ route }) => route.record.notificationId)),
+    joinColumn(settlements.map(({ route }) => route.routeId)),
+  ];
+}
+
+function failures(settlements: readonly (Failed | DeadLetter)[]): [string, string] {
+  return [
+    joinColumn(settlements.map(({ failure }) => failure.classification)),
+    joinColumn(settlements.map(({ failure }) => storable(failure.message))),
+  ];
+}
+
+function storable(message: string): string {
+  return [...message.replaceAll("\0", "\ufffd")].slice(0, MAX_MESSAGE_CHARACTERS).join("");
+}

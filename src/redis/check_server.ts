@@ -1,0 +1,45 @@
+/**
+ * Whether the Redis that the configuration names is one this service can work with: contract, section 10.
+ *
+ * Throws with a message for the operator if not; gives warnings about what works but should be looked at.
+ */
+import type { RedisConnection } from "./connection.ts";
+
+export class UnsuitableRedis extends Error {
+  override readonly name = "UnsuitableRedis";
+}
+
+export async function checkRedis(redis: RedisConnection): Promise<string[]> {
+  await redis.call("PING");
+  const info = parseInfo(String(await redis.call("INFO")));
+
+  const version = info.get("redis_version") ?? "";
+  if (Number(version.split(".")[0]) < 7) throw new UnsuitableRedis(`Redis 7.0 or newer is needed, this is ${version}`);
+  const role = info.get("role");
+  if (role !== "master") throw new UnsuitableRedis(`A master is needed, this server's role is ${role}`);
+  if (info.get("cluster_enabled") === "1") throw new UnsuitableRedis("Redis Cluster is not supported");
+  const policy = info.get("maxmemory_policy");
+  if (policy !== "noeviction") {
+    throw new UnsuitableRedis(
+      `maxmemory-policy must be noeviction, it is ${policy}: an evicted lease or stream would lose or repeat routes`,
+    );
+  }
+  return info.get("aof_enabled") === "0" && !await hasSnapshots(redis)
+    ? ["Redis persistence is off: what it acknowledged is lost with its process"]
+    : [];
+}
+
+async function hasSnapshots(redis: RedisConnection): Promise<boolean> {
+  try {
+    const [, save] = await redis.call("CONFIG", "GET", "save") as string[];
+    return save !== "";
+  } catch {
+    // CONFIG is often denied; without it nobody can say, and a false warning helps nobody.
+    return true;
+  }
+}
+
+function parseInfo(text: string): Map<string, string> {
+  const lines = text.split("\r\n").filter((line) => line.includes(":"));
+  return new Map(lines.map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1)]));
+}

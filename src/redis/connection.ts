@@ -1,0 +1,135 @@
+/**
+ * A connection to the Redis master that replaces itself, and on which every call ends.
+ *
+ * A call is answered, or rejects with a {@link RedisError}: at once while there is no connection, after the operation
+ * time-out when nothing comes back. A connection on which nothing came back is given up for a new one. No call is ever
+ * sent twice behind the caller's back.
+ */
+import { createHash } from "node:crypto";
+import type { Buffer } from "node:buffer";
+import { Redis } from "ioredis";
+import { RedisError, replyCode } from "./failures.ts";
+
+export interface RedisSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly password: { reveal(): string };
+  readonly db: number;
+  readonly operationTimeoutMs: number;
+}
+
+export type Argument = string | number;
+
+/** A Lua script and the SHA-1 that Redis knows it by. */
+export class Script {
+  readonly source: string;
+  readonly sha1: string;
+
+  constructor(source: string) {
+    this.source = source.trim();
+    this.sha1 = createHash("sha1").update(this.source).digest("hex");
+  }
+}
+
+export class RedisConnection {
+  readonly #client: Redis;
+
+  /**
+   * @param options.role ends the connection's name in `CLIENT LIST`
+   * @param options.blockMs how long a blocking command may wait beyond the operation time-out
+   */
+  constructor(settings: RedisSettings, options: { readonly role: string; readonly blockMs?: number }) {
+    this.#client = new Redis({
+      host: settings.host,
+      port: settings.port,
+      password: settings.password.reveal(),
+      db: settings.db,
+      protocol: 2,
+      connectionName: `notification-service/${options.role}`,
+      disableClientInfo: true,
+      lazyConnect: true,
+      connectTimeout: settings.operationTimeoutMs,
+      // Nothing is queued while there is no connection, and nothing in flight is sent again after one was lost.
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      // Bounds every wait for a reply and destroys the half-open connection, which `commandTimeout` would keep.
+      socketTimeout: settings.operationTimeoutMs + (options.blockMs ?? 0),
+      retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times - 1, 5), 1000),
+      // After a failover the address may lead to the new master.
+      reconnectOnError: (error: Error) => replyCode(error.message) === "READONLY",
+    });
+    // The calls' own rejections say it; without a listener ioredis prints to the console.
+    this.#client.on("error", () => {});
+  }
+
+  /** Resolves when the connection is there; rejects with why it is not. */
+  async connect(): Promise<void> {
+    // A refused connection rejects `connect` with "Connection is closed."; what happened is the error before it.
+    let reason: unknown;
+    const note = (error: unknown) => reason = error;
+    this.#client.on("error", note);
+    try {
+      await this.#client.connect();
+    } catch (error) {
+      throw redisError(reason ?? error);
+    } finally {
+      this.#client.off("error", note);
+    }
+  }
+
+  /** Calls `listener` whenever a connection has been made (anew). */
+  onReady(listener: () => void): void {
+    this.#client.on("ready", listener);
+  }
+
+  /** One command; strings in the reply are decoded as UTF-8, bytes that are none become U+FFFD. */
+  async call(command: string, ...args: Argument[]): Promise<unknown> {
+    try {
+      return await this.#client.call(command, ...args);
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  /** One command; strings in the reply are buffers. */
+  async callBuffer(command: string, ...args: Argument[]): Promise<unknown> {
+    try {
+      return await this.#client.callBuffer(command, ...args);
+    } catch (error) {
+      throw redisError(error);
+    }
+  }
+
+  /** One call of a script, which Redis is told anew if it doesn't know it (it has then done nothing yet). */
+  async run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    const rest = [keys.length, ...keys, ...args];
+    try {
+      return await this.#client.call("EVALSHA", script.sha1, ...rest);
+    } catch (error) {
+      if (replyCode((error as Error).message) !== "NOSCRIPT") throw redisError(error);
+    }
+    return await this.call("EVAL", script.source, ...rest);
+  }
+
+  /** As {@link run}, with buffers in the reply. */
+  async runBuffer(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    return await this.callBuffer("EVAL", script.source, keys.length, ...keys, ...args) as Buffer[];
+  }
+
+  /** Gives the connection up for a new one; calls in flight reject. */
+  replace(): void {
+    this.#client.disconnect(true);
+  }
+
+  /** Ends the connection for good; calls in flight reject. */
+  close(): void {
+    this.#client.disconnect();
+  }
+}
+
+function redisError(error: unknown): RedisError {
+  const message = error instanceof Error ? error.message : String(error);
+  const replied = error instanceof Error && error.name === "ReplyError";
+  return new RedisError(message, { code: replied ? replyCode(message) : "", cause: error });
+}

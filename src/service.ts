@@ -1,0 +1,189 @@
+/**
+ * THE MAP. What the service opens, which loops it runs, and how it ends.
+ *
+ * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and all is
+ * closed the other way round. Redis and PostgreSQL are the only places where loops meet.
+ */
+import type pg from "pg";
+import { type Clock, systemClock } from "./clock.ts";
+import type { Config } from "./config/config.ts";
+import { IntentConsumer } from "./intake/intent_consumer.ts";
+import { type Loop, runLoop } from "./lifecycle/run_loop.ts";
+import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
+import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/start_up.ts";
+import { Wake } from "./lifecycle/wake.ts";
+import type { Catalog } from "./notification/catalog.ts";
+import type { Channel } from "./notification/route.ts";
+import { migrate } from "./postgres/migrate.ts";
+import { checkOwnership } from "./postgres/ownership.ts";
+import { checkServer, openPool } from "./postgres/pool.ts";
+import { openProbe } from "./probe/listener.ts";
+import { Publisher } from "./publish/publisher.ts";
+import { checkHandOff } from "./publish/check_hand_off.ts";
+import { checkRedis } from "./redis/check_server.ts";
+import { RedisConnection } from "./redis/connection.ts";
+import { RetentionCleaner } from "./retention/cleaner.ts";
+import { createEvents, type Events } from "./telemetry/events.ts";
+import { loggerOf } from "./telemetry/logging.ts";
+import type { Telemetry } from "./telemetry/open_telemetry.ts";
+import { Outages } from "./telemetry/outages.ts";
+import { UserService } from "./user_service/client.ts";
+
+export interface ServiceOptions {
+  readonly config: Config;
+  readonly catalog: Catalog;
+  readonly instanceId: string;
+  readonly telemetry: Telemetry;
+  readonly shutdown: Shutdown;
+}
+
+/** Runs until the shutdown begins, and gives the process's exit code. */
+export async function runService(options: ServiceOptions): Promise<number> {
+  const { config, telemetry, shutdown, instanceId } = options;
+  const logger = loggerOf("service");
+  const events = createEvents();
+  const redis = openRedis(config);
+  const postgres = openPool({ ...config.postgres, applicationName: `notification-service/${instanceId}` });
+  let probe: Awaited<ReturnType<typeof openProbe>> | undefined;
+  let exitCode: number = EXIT.ok;
+  try {
+    await checkDependencies(options, { redis, postgres });
+    probe = openProbe(config.probe);
+    shutdown.stop.addEventListener("abort", () => probe?.close(shutdown.leftMs / 4));
+    await runLoops(loopsOf(options, { redis, postgres, events }), shutdown);
+  } catch (error) {
+    exitCode = exitCodeFor(error);
+  }
+  // Also without a signal: what ends a loop ends the process.
+  shutdown.begin("a loop or the start-up failed");
+  for (const connection of Object.values(redis)) connection.close();
+  await bounded(postgres.end(), shutdown.leftMs / 4);
+  await telemetry.shutdown(Math.max(0, shutdown.leftMs - 200));
+  logger.info("stopped", { exit_code: exitCode });
+  return exitCode;
+}
+
+type RedisConnections = ReturnType<typeof openRedis>;
+
+/** One connection for each that must not wait for another. */
+function openRedis({ redis, intents }: Config) {
+  return {
+    intake: new RedisConnection(redis, { role: "intake" }),
+    blocking: new RedisConnection(redis, { role: "blocking-read", blockMs: intents.readBlockTimeoutMs }),
+    push: new RedisConnection(redis, { role: "push" }),
+    email: new RedisConnection(redis, { role: "email" }),
+  };
+}
+
+async function checkDependencies(
+  { config, shutdown }: ServiceOptions,
+  { redis, postgres }: { redis: RedisConnections; postgres: pg.Pool },
+): Promise<void> {
+  const logger = loggerOf("service");
+  const boundMs = config.process.startupTimeoutMs;
+  const step = <Value>(dependency: string, check: () => Promise<Value>, bound = boundMs) =>
+    startStep(dependency, check, { boundMs: bound, stop: shutdown.stop });
+
+  await step("redis", async () => {
+    await Promise.all(Object.values(redis).map((connection) => connection.connect()));
+    for (const warning of await checkRedis(redis.intake)) logger.warn("redis can lose what it acknowledged", { warning });
+    await checkHandOff(redis.push, config.publish.clientEventsStream);
+  });
+  await step("postgres", () => checkServer(postgres));
+  const { applied } = await step("migrations", () => migrate(postgres, { lockTimeoutMs: boundMs }), Infinity);
+  if (applied.length > 0) logger.info("migrated", { applied });
+  await step("ownership", () => checkOwnership(postgres));
+}
+
+function loopsOf(
+  { config, catalog, instanceId, shutdown }: ServiceOptions,
+  { redis, postgres, events }: { redis: RedisConnections; postgres: pg.Pool; events: Events },
+): Loop[] {
+  const clock: Clock = systemClock;
+  const wakes: Readonly<Record<Channel, Wake>> = { push: new Wake(), email: new Wake() };
+  const { publish, retry, retention } = config;
+
+  const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
+    new Publisher({
+      channel,
+      outbound,
+      batchSize: publish.batchSize,
+      leaseTtlMs: publish.leaseTtlMs,
+      waitReplicas: config.redis.waitReplicas,
+      operationTimeoutMs: config.redis.operationTimeoutMs,
+      ladder: retry,
+      catalog,
+      postgres,
+      redis: redis[channel],
+      events,
+      clock,
+      wake: wakes[channel],
+    });
+
+  return [
+    new IntentConsumer({
+      ...config.intents,
+      instanceId,
+      catalog,
+      administratorEmails: config.administratorEmails,
+      maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
+      postgres,
+      redis: redis.intake,
+      blockingRedis: redis.blocking,
+      userService: new UserService(config.userService, { clock, observe: events.userLookUp }),
+      events,
+      clock,
+      abandon: shutdown.abandon,
+      onAccepted: () => Object.values(wakes).forEach((wake) => wake.ring()),
+    }),
+    publisher("push", { stream: publish.clientEventsStream, maxLength: publish.clientEventsStreamMaxLen }),
+    publisher("email", { stream: publish.mailCommandsStream, maxLength: 0 }),
+    new RetentionCleaner({
+      recordRetentionMs: retention.recordMs,
+      malformedRetentionMs: retention.malformedMs,
+      intervalMs: retention.intervalMs,
+      postgres,
+      events,
+      clock,
+    }),
+  ];
+}
+
+/** Resolves when all loops have ended after the shutdown began; rejects with what ended one before. */
+async function runLoops(loops: readonly Loop[], shutdown: Shutdown): Promise<void> {
+  const { stop, abandon } = shutdown;
+  const outages = new Outages(systemClock);
+  const failures: unknown[] = [];
+  await Promise.all(loops.map(async (loop) => {
+    try {
+      await runLoop(loop, { stop, abandon, clock: systemClock, outages });
+    } catch (error) {
+      failures.push(error);
+      loggerOf(loop.name).error("unexpected error", { reason: describe(error) });
+      shutdown.begin(`${loop.name} met an unexpected error`);
+    }
+  }));
+  if (failures.length > 0) throw failures[0];
+}
+
+function exitCodeFor(error: unknown): number {
+  const logger = loggerOf("service");
+  if (error instanceof StoppedWhileStarting) return EXIT.ok;
+  if (error instanceof StartUpFailed) {
+    logger.error("start-up failed", { dependency: error.dependency, reason: error.message });
+    return EXIT.dependency;
+  }
+  logger.error("unexpected error", { reason: describe(error) });
+  return EXIT.unexpected;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
+async function bounded(promise: Promise<unknown>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([promise.catch(() => {}), bound]);
+  clearTimeout(timer);
+}

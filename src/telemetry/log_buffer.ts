@@ -1,0 +1,82 @@
+/**
+ * Log lines → an output, many lines a write, without ever making a loop wait.
+ *
+ * The buffer is bounded: under a blocked output `info` lines are dropped first, then the others, and a line says how
+ * many. `flush` on the way out is bounded by its caller.
+ */
+
+export interface LogOutput {
+  write(bytes: Uint8Array): Promise<number>;
+}
+
+const MAX_BYTES = 8 * 1024 * 1024;
+/** What `info` and `debug` leave for lines that matter more. */
+const RESERVED_BYTES = 1024 * 1024;
+const WRITE_AT_BYTES = 64 * 1024;
+const WRITE_AFTER_MS = 25;
+
+export class LogBuffer {
+  readonly #output: LogOutput;
+  readonly #droppedLine: (dropped: number) => string;
+  readonly #encoder = new TextEncoder();
+  #lines: string[] = [];
+  /** UTF-16 units in `#lines`: close enough to bytes for a bound. */
+  #size = 0;
+  #inFlight = 0;
+  #dropped = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #writing: Promise<void> | undefined;
+
+  /** @param droppedLine the line that tells how many lines were dropped */
+  constructor(output: LogOutput, droppedLine: (dropped: number) => string) {
+    this.#output = output;
+    this.#droppedLine = droppedLine;
+  }
+
+  /** Takes a line with its line break. */
+  add(line: string, { important }: { readonly important: boolean }): void {
+    const limit = important ? MAX_BYTES : MAX_BYTES - RESERVED_BYTES;
+    if (this.#size + this.#inFlight + line.length > limit) {
+      this.#dropped++;
+      return;
+    }
+    this.#lines.push(line);
+    this.#size += line.length;
+    if (this.#size >= WRITE_AT_BYTES) this.#write();
+    else this.#timer ??= setTimeout(() => this.#write(), WRITE_AFTER_MS);
+  }
+
+  /** Resolves when everything taken so far is written, or when `boundMs` have passed. */
+  async flush(boundMs: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, boundMs));
+    const drained = async () => {
+      while (this.#size > 0 || this.#dropped > 0 || this.#writing) await this.#write();
+    };
+    await Promise.race([drained(), bound]);
+    clearTimeout(timer);
+  }
+
+  #write(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    return this.#writing ??= this.#writeAll().finally(() => this.#writing = undefined);
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#size > 0 || this.#dropped > 0) {
+      if (this.#dropped > 0) this.#lines.push(this.#droppedLine(this.#dropped));
+      this.#dropped = 0;
+      const bytes = this.#encoder.encode(this.#lines.join(""));
+      this.#lines = [];
+      this.#inFlight = bytes.length;
+      this.#size = 0;
+      try {
+        for (let at = 0; at < bytes.length;) at += await this.#output.write(bytes.subarray(at));
+      } catch {
+        // Nobody reads the output any more, and there is no other place to say so.
+      }
+      this.#inFlight = 0;
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * Which dependency is out, since when, and for whom: an outage is told once when it begins and once when it is over,
+ * however many loops run into it and however often.
+ */
+import { metrics } from "@opentelemetry/api";
+import type { Clock } from "../clock.ts";
+import { loggerOf } from "./logging.ts";
+
+export const DEPENDENCIES = ["redis", "postgres", "user_service", "intent_stream"] as const;
+export type Dependency = typeof DEPENDENCIES[number];
+
+interface Ongoing {
+  readonly sinceMs: number;
+  /** The loops that have not got past it yet. */
+  readonly loops: Set<string>;
+}
+
+export class Outages {
+  readonly #clock: Clock;
+  readonly #ongoing = new Map<Dependency, Ongoing>();
+  readonly #logger = loggerOf("dependencies");
+  readonly #outages = metrics.getMeter("notification-service").createCounter("notification.dependency.outages", {
+    unit: "{outage}",
+    description: "Outages of a dependency that began",
+  });
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    metrics.getMeter("notification-service").createObservableGauge("notification.dependency.unavailable", {
+      unit: "1",
+      description: "1 while the dependency is out, else 0",
+    }).addCallback((result) => {
+      for (const dependency of DEPENDENCIES) {
+        result.observe(this.#ongoing.has(dependency) ? 1 : 0, { dependency });
+      }
+    });
+  }
+
+  /** A loop could not go on because of `dependency`. */
+  began(dependency: Dependency, loop: string, reason: string): void {
+    const ongoing = this.#ongoing.get(dependency);
+    if (ongoing !== undefined) {
+      ongoing.loops.add(loop);
+      return;
+    }
+    this.#ongoing.set(dependency, { sinceMs: this.#clock.now(), loops: new Set([loop]) });
+    this.#outages.add(1, { dependency });
+    const properties = { dependency, first_seen_by: loop, reason };
+    // The stream's key has the wrong type, or is out of bounds for us: nobody but an operator can mend that.
+    if (dependency === "intent_stream") this.#logger.error("dependency is unavailable", properties);
+    else this.#logger.warn("dependency is unavailable", properties);
+  }
+
+  /** A loop has done a pass: whatever held it up is over for it. */
+  over(loop: string): void {
+    if (this.#ongoing.size === 0) return;
+    for (const [dependency, { sinceMs, loops }] of this.#ongoing) {
+      if (!loops.delete(loop) || loops.size > 0) continue;
+      this.#ongoing.delete(dependency);
+      const outageMs = this.#clock.now() - sinceMs;
+      this.#logger.info("dependency is available again", { dependency, outage_ms: outageMs });
+    }
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * User ids → what the User Service says about each, with bounded concurrency, a cache of found users, and a bound on
+ * every request. Never rejects: whatever goes wrong is the answer `unavailable` for the ids concerned.
+ */
+import type { Clock } from "../clock.ts";
+import { type FoundUser, retryAfterMs, type UserAnswer, userAnswer } from "./user_answer.ts";
+
+export interface UserServiceSettings {
+  /** Without a slash at its end. */
+  readonly baseUrl: string;
+  readonly timeoutMs: number;
+  readonly maxConcurrency: number;
+  /** 0 turns the cache off. */
+  readonly cacheTtlMs: number;
+}
+
+/** An answer is a few hundred bytes; more than this is not one. */
+const MAX_BODY_BYTES = 256 * 1024;
+const MAX_CACHED_USERS = 100_000;
+/** Failures in one round after which the service counts as down, unless more look-ups succeed than fail. */
+const FAILURES_BEFORE_GIVING_UP = 16;
+
+export class UserService {
+  readonly #settings: UserServiceSettings;
+  readonly #clock: Clock;
+  readonly #observe: (durationMs: number, outcome: string) => void;
+  readonly #cache = new Map<string, { readonly user: FoundUser; readonly untilMs: number }>();
+
+  /** @param observe told of every request: its duration and the kind of its answer */
+  constructor(
+    settings: UserServiceSettings,
+    { clock, observe }: { clock: Clock; observe: (durationMs: number, outcome: string) => void },
+  ) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#observe = observe;
+  }
+
+  /** One answer for every id. After many failures the ids not asked for yet are `unavailable` without being asked. */
+  async lookUp(userIds: Iterable<string>, signal: AbortSignal): Promise<Map<string, UserAnswer>> {
+    const answers = new Map<string, UserAnswer>();
+    const missing: string[] = [];
+    const now = this.#clock.now();
+    for (const id of userIds) {
+      const cached = this.#cache.get(id);
+      if (cached !== undefined && cached.untilMs > now) answers.set(id, { kind: "found", user: cached.user });
+      else missing.push(id);
+    }
+    if (missing.length > 0) await this.#askAll(missing, answers, signal);
+    return answers;
+  }
+
+  async #askAll(userIds: readonly string[], answers: Map<string, UserAnswer>, signal: AbortSignal): Promise<void> {
+    let next = 0;
+    let failed = 0;
+    let lastFailure: UserAnswer | undefined;
+    const isDown = () => failed >= FAILURES_BEFORE_GIVING_UP && failed * 2 > next;
+    const worker = async () => {
+      while (next < userIds.length && !isDown()) {
+        const id = userIds[next++]!;
+        const answer = await this.#ask(id, signal);
+        if (answer.kind === "unavailable") {
+          failed++;
+          lastFailure = answer;
+        } else if (answer.kind === "found") {
+          this.#remember(answer.user);
+        }
+        answers.set(id, answer);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(this.#settings.maxConcurrency, userIds.length) }, worker));
+    while (next < userIds.length) answers.set(userIds[next++]!, lastFailure!);
+  }
+
+  async #ask(userId: string, signal: AbortSignal): Promise<UserAnswer> {
+    const startedAt = performance.now();
+    const answer = await this.#request(userId, signal);
+    this.#observe(performance.now() - startedAt, answer.kind);
+    return answer;
+  }
+
+  async #request(userId: string, signal: AbortSignal): Promise<UserAnswer> {
+    try {
+      const response = await fetch(`${this.#settings.baseUrl}/api/v1/internal/users/${encodeURIComponent(userId)}`, {
+        redirect: "manual",
+        headers: { accept: "application/json" },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(this.#settings.timeoutMs)]),
+      });
+      const body = await boundedText(response);
+      if (body === undefined) return { kind: "unavailable", reason: "its answer is too long" };
+      const answer = userAnswer(userId, response.status, body);
+      if (answer.kind !== "unavailable") return answer;
+      const pauseMs = retryAfterMs(response.headers.get("retry-after"), this.#clock.now());
+      return pauseMs === undefined ? answer : { ...answer, retryAfterMs: pauseMs };
+    } catch (error) {
+      const timedOut = error instanceof DOMException && error.name === "TimeoutError";
+      return {
+        kind: "unavailable",
+        reason: timedOut ? `no answer within ${this.#settings.timeoutMs} ms` : "it can't be reached",
+      };
+    }
+  }
+
+  #remember(user: FoundUser): void {
+    if (this.#settings.cacheTtlMs === 0) return;
+    // Insertion order is age: the entries that run out first come first.
+    this.#cache.delete(user.userId);
+    this.#cache.set(user.userId, { user, untilMs: this.#clock.now() + this.#settings.cacheTtlMs });
+    if (this.#cache.size > MAX_CACHED_USERS) this.#cache.delete(this.#cache.keys().next().value!);
+  }
+}
+
+/** The body as text, or nothing once it is longer than any answer. */
+async function boundedText(response: Response): Promise<string | undefined> {
+  if (response.body === null) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  let size = 0;
+  for await (const chunk of response.body) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) return undefined;
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}

@@ -1,0 +1,80 @@
+/**
+ * An answer of the User Service → what it says about the user: found, refused for good, or nothing at all.
+ *
+ * Pure; contract, section 3. Whatever is not exactly as agreed says nothing, so that a misrouted request or a broken
+ * proxy can never make an intent malformed.
+ */
+
+export interface FoundUser {
+  readonly userId: string;
+  /** Empty where there is none that can be used; likewise the language. */
+  readonly email: string;
+  readonly language: string;
+}
+
+export type UserAnswer =
+  | { readonly kind: "found"; readonly user: FoundUser }
+  | { readonly kind: "not_found" }
+  | { readonly kind: "invalid"; readonly message: string }
+  | { readonly kind: "unavailable"; readonly reason: string; readonly retryAfterMs?: number };
+
+const MAX_EMAIL_CHARACTERS = 320;
+/** A language tag in the form of BCP 47. */
+const LANGUAGE_TAG = /^(?=.{2,35}$)[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/;
+// deno-lint-ignore no-control-regex -- NUL is what is looked for
+const UNUSABLE_IN_EMAIL = /[\s\0]/;
+
+export function userAnswer(userId: string, status: number, body: string): UserAnswer {
+  if (status === 200) return foundUser(userId, parseObject(body));
+  const refusesForGood = [400, 404, 410, 422].includes(status) && parseObject(body)?.error !== undefined;
+  if (!refusesForGood) return { kind: "unavailable", reason: `it answered with status ${status}` };
+  return status === 404
+    ? { kind: "not_found" }
+    : { kind: "invalid", message: `the User Service refused it with status ${status}` };
+}
+
+function foundUser(userId: string, body: Record<string, unknown> | undefined): UserAnswer {
+  const otherShape: UserAnswer = { kind: "unavailable", reason: "its answer has another shape" };
+  const user = asObject(body?.user);
+  if (user === undefined) return otherShape;
+  if (user.user_id !== userId) return { kind: "unavailable", reason: "it answered about another user" };
+  const { email = "", preferred_language: language = "" } = user;
+  if (!isTextOrNull(email) || !isTextOrNull(language)) return otherShape;
+  return { kind: "found", user: { userId, email: usableEmail(email ?? ""), language: usableLanguage(language ?? "") } };
+}
+
+function usableEmail(email: string): string {
+  const usable = email.includes("@") && [...email].length <= MAX_EMAIL_CHARACTERS && email.isWellFormed() &&
+    !UNUSABLE_IN_EMAIL.test(email);
+  return usable ? email : "";
+}
+
+function usableLanguage(language: string): string {
+  return LANGUAGE_TAG.test(language) ? language : "";
+}
+
+function isTextOrNull(value: unknown): value is string | null {
+  return typeof value === "string" || value === null;
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    return asObject(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function asObject(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? value as Record<string, unknown>
+    : undefined;
+}
+
+/** `Retry-After` (RFC 9110: seconds or a date) in milliseconds, at most a minute; nothing where it can't be read. */
+export function retryAfterMs(header: string | null, nowMs: number): number | undefined {
+  if (header === null) return undefined;
+  const text = header.trim();
+  const milliseconds = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
+  return Number.isFinite(milliseconds) ? Math.min(Math.max(milliseconds, 0), 60_000) : undefined;
+}

@@ -1,0 +1,63 @@
+// In: the servers that `deno task test` has started once for all tests (TEST_REDIS_ADDR, TEST_REDIS_PASSWORD, TEST_POSTGRES_DSN).
+// Where they are not given, as when one file is run by `deno test -A`, this module starts its own. Out: an empty database and an
+// empty logical Redis database for whoever asks.
+// Guaranteed: nobody is given the same twice at the same time (up to 1,023 key spaces at once).
+
+import { createDatabase, dropDatabase, startPostgres } from "../../scripts/servers/postgres.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { closeRedis, openRedis, type RedisAddress } from "./redis_client.ts";
+
+export interface KeySpace extends RedisAddress {
+  /** `host:port` */
+  readonly addr: string;
+  readonly db: number;
+}
+
+// While the module loads, not on first use: what a test starts the leak detector holds against it. Our own servers end with this
+// process (scripts/servers/guard.ts).
+const [redis, postgres] = await Promise.all([givenRedis() ?? startRedis(), givenPostgres() ?? startPostgres()]);
+
+/** The shared Redis; tests that stop it or change its settings start their own instead. */
+export function testRedis(): Omit<KeySpace, "db"> {
+  return { host: redis.host, port: redis.port, addr: redis.addr, password: redis.password };
+}
+
+/** The shared PostgreSQL's superuser URL; tests that stop it or change its settings start their own instead. */
+export function testPostgres(): string {
+  return postgres.dsn;
+}
+
+/** Returns the URL of a new, empty database. */
+export async function freshDatabase(): Promise<string> {
+  return await createDatabase(postgres.dsn);
+}
+
+export async function removeDatabase(database: string): Promise<void> {
+  await dropDatabase(postgres.dsn, database);
+}
+
+/** Returns a logical database with nothing in it; numbers come around again after 1,023 of them. */
+export async function freshKeySpace(): Promise<KeySpace> {
+  const server = testRedis();
+  const client = await openRedis(server);
+  try {
+    const db = (await client.incr("test:key_spaces") - 1) % 1023 + 1;
+    await client.select(db);
+    await client.flushdb();
+    return { ...server, db };
+  } finally {
+    await closeRedis(client);
+  }
+}
+
+function givenRedis() {
+  const addr = Deno.env.get("TEST_REDIS_ADDR");
+  if (addr === undefined) return undefined;
+  const { hostname, port } = new URL(`redis://${addr}`);
+  return { addr, host: hostname, port: Number(port), password: Deno.env.get("TEST_REDIS_PASSWORD") ?? "" };
+}
+
+function givenPostgres() {
+  const dsn = Deno.env.get("TEST_POSTGRES_DSN");
+  return dsn === undefined ? undefined : { dsn };
+}

@@ -1,0 +1,42 @@
+// In: where a key space is. Out: an ioredis client for a test to read and write it with.
+// Guaranteed: commands fail at once while there is no connection (nothing is queued or sent twice), and after `closeRedis`
+// neither connection nor timer is left.
+
+import { Redis, type RedisOptions } from "ioredis";
+
+const DISCONNECT_TIMEOUT_MS = 2;
+
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly password: string;
+  readonly db?: number;
+}
+
+/** Returns a client that is connected. */
+export async function openRedis({ host, port, password, db = 0 }: RedisAddress, options: RedisOptions = {}) {
+  const client = new Redis({
+    ...{ host, port, password, db, lazyConnect: true, maxRetriesPerRequest: 0, enableOfflineQueue: false },
+    retryStrategy: () => 50,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
+    ...options,
+  });
+  client.on("error", () => {}); // each command that suffers from it says so too
+  try {
+    await client.connect();
+  } catch (error) {
+    await closeRedis(client);
+    throw error;
+  }
+  return client;
+}
+
+export async function closeRedis(client: Redis): Promise<void> {
+  if (client.status === "end") return;
+  // Between two connections there is no `end` to wait for, only ioredis's timer on the stream that is gone already.
+  const over = client.status === "reconnecting"
+    ? new Promise((resolve) => setTimeout(resolve, 10 * DISCONNECT_TIMEOUT_MS))
+    : new Promise((resolve) => client.once("end", resolve));
+  client.disconnect();
+  await over;
+}

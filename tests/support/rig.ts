@@ -1,0 +1,44 @@
+// In: nothing, or users, variables and servers of the test's own. Out: all that a test of the running service needs: a fresh
+// database and key space, a stand-in User Service, clients for all of them, and the service itself, once or several times.
+// Guaranteed: disposing of it ends every instance, closes every connection and drops the database.
+
+import type { Postgres } from "../../scripts/servers/postgres.ts";
+import type { RedisServer } from "../../scripts/servers/redis.ts";
+import { startUserService, type User } from "../../scripts/servers/user_service.ts";
+import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";
+import { openRigOn, type Rig } from "./service_rig.ts";
+
+export type { ClientEvent, MailCommand, OutboundEntry, Rig } from "./service_rig.ts";
+
+export interface RigOptions {
+  /** Added to the rig's own variables; `undefined` takes one away. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Default: `user-1` (German) and `user-2` (English), both with an address. */
+  readonly users?: Iterable<readonly [string, User]>;
+  /** For a crowd of users: asked about whoever is not in `users`. */
+  readonly otherUsers?: (id: string) => User | undefined;
+  /** A server of the test's own, to be stopped and killed; the test disposes of it after the rig. */
+  readonly redisServer?: RedisServer;
+  readonly postgresServer?: Postgres;
+}
+
+const USERS: readonly (readonly [string, User])[] = [
+  ["user-1", { email: "user-1@example.com", preferred_language: "de" }],
+  ["user-2", { email: "user-2@example.com", preferred_language: "en-US" }],
+];
+
+export async function openRig(
+  { env, users = USERS, otherUsers, redisServer, postgresServer }: RigOptions = {},
+): Promise<Rig> {
+  const dsn = await (postgresServer?.createDatabase() ?? freshDatabase());
+  return await openRigOn({
+    dsn,
+    keySpace: redisServer ?? await freshKeySpace(),
+    users: startUserService({ users, ...(otherUsers === undefined ? {} : { otherUsers }) }),
+    env: {
+      NOTIFICATION_USER_SERVICE_CACHE_TTL: "0s", // a test changes a user and expects the change to be seen
+      ...env,
+    },
+    ...(postgresServer === undefined ? { afterwards: () => removeDatabase(dsn) } : {}),
+  });
+}
