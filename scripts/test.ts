@@ -27,7 +27,6 @@ async function runTests(args: readonly string[]): Promise<number> {
     args: [
       "test",
       "--allow-all",
-      "--ignore=scripts/test.ts",
       ...args,
       ...(args.some(isPath) ? [] : ["src", "tests", "scripts"]),
     ],

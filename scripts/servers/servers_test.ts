@@ -89,22 +89,22 @@ Deno.test("the servers go when their process is killed", async () => {
     console.log(JSON.stringify({ dataDir: postgres.dataDir, ports: [postgres.port, redis.port] }));
     setInterval(() => {}, 1000);
   `;
-  const file = await Deno.makeTempFile({ suffix: ".ts", dir: import.meta.dirname ?? "." });
-  try {
-    await Deno.writeTextFile(file, script);
-    for (const signal of ["SIGKILL", "SIGINT"] as const) {
-      const child = new Deno.Command(Deno.execPath(), { args: ["run", "-A", file], stdout: "piped" }).spawn();
-      const reader = child.stdout.getReader();
-      const { value } = await reader.read();
-      const { dataDir, ports } = JSON.parse(new TextDecoder().decode(value));
-      child.kill(signal);
-      await child.status;
-      await reader.cancel();
-      await eventually(() => !exists(dataDir), { message: `the data is still there after ${signal}` });
-      for (const port of ports) await assert.rejects(Deno.connect({ port }), Deno.errors.ConnectionRefused);
-    }
-  } finally {
-    await Deno.remove(file);
+  for (const signal of ["SIGKILL", "SIGINT"] as const) {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--allow-all", "-"],
+      cwd: import.meta.dirname ?? ".",
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    await ReadableStream.from([new TextEncoder().encode(script)]).pipeTo(child.stdin);
+    const reader = child.stdout.getReader();
+    const { value } = await reader.read();
+    const { dataDir, ports } = JSON.parse(new TextDecoder().decode(value));
+    child.kill(signal);
+    await child.status;
+    await reader.cancel();
+    await eventually(() => !exists(dataDir), { message: `the data is still there after ${signal}` });
+    for (const port of ports) await assert.rejects(Deno.connect({ port }), Deno.errors.ConnectionRefused);
   }
 });
 
