@@ -7,14 +7,7 @@ import { openRigOn, type Rig } from "../tests/support/service_rig.ts";
 import type { ServiceProcess } from "../tests/support/service_process.ts";
 import { ADMINISTRATORS, fieldsOf, INTENTS, USERS } from "./demo/demo_intents.ts";
 import { differences, type Outcome, readOutcome } from "./demo/outcome.ts";
-import {
-  heading,
-  reportClientEvents,
-  reportIntents,
-  reportMailCommands,
-  reportMalformed,
-  reportRoutes,
-} from "./demo/report.ts";
+import { heading, report } from "./demo/report.ts";
 import { paint, wrap } from "./demo/table.ts";
 import { ServersMissing } from "./servers/install.ts";
 import { startPostgres } from "./servers/postgres.ts";
@@ -55,11 +48,7 @@ async function demo({ keep }: { keep: boolean }): Promise<number> {
 
   const problems: string[] = [];
   const { entryIds, outcome } = await sendAll(rig);
-  print(reportIntents(entryIds, outcome));
-  print(reportClientEvents(outcome));
-  print(reportMailCommands(outcome));
-  print(reportRoutes(entryIds, outcome));
-  print(reportMalformed(entryIds, outcome));
+  print(report(entryIds, outcome));
   problems.push(...differences(INTENTS, entryIds, outcome));
 
   print([heading("Probe", service.probeUrl)]);
@@ -112,7 +101,7 @@ async function stop(service: ServiceProcess): Promise<string[]> {
   return problems;
 }
 
-/** Returns on Ctrl-C or SIGTERM; a second Ctrl-C ends everything at once. */
+/** Returns on Ctrl-C or SIGTERM, or when the service ends. */
 async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
   const { host, port, password } = rig.keySpace;
   const redis = `redis-cli -h ${host} -p ${port} -a ${password} --no-auth-warning`;
@@ -122,7 +111,7 @@ async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
     heading("Try", "an intent of your own, and where it went"),
     `${redis} \\`,
     `  XADD notification:intents '*' notification_type game.turn.ready producer game-master \\`,
-    `  audience_kind user recipient_user_ids_json '["ada"]' idempotency_key "try-$RANDOM-$RANDOM" \\`,
+    `  audience_kind user recipient_user_ids_json '["ada"]' idempotency_key "try-$(date +%s)" \\`,
     `  occurred_at_ms "$(date +%s)000" payload_json '{"game_id":"g-1","game_name":"Try","turn_number":1}'`,
     "",
     `${redis} \\`,
@@ -132,22 +121,27 @@ async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
     `  -c "SELECT * FROM notification.routes ORDER BY created_at DESC LIMIT 2" -x`,
     heading("Log", "what the service says from here on"),
   ]);
-  let shown = service.logs.length;
+  const from = new Date().toISOString(); // lines about what came before are still on their way
+  let seen = service.logs.length;
   const follow = setInterval(() => {
-    for (const { time, level, logger, message } of service.logs.slice(shown)) {
-      console.log(`  ${paint("dim", time)} ${level} ${logger}: ${message}`);
+    for (const { time, level, logger, message } of service.logs.slice(seen)) {
+      if (time > from) console.log(`  ${paint("dim", time)} ${level} ${logger}: ${message}`);
     }
-    shown = service.logs.length;
+    seen = service.logs.length;
   }, 100);
   await Promise.race([interrupted(), service.ended]);
   clearInterval(follow);
 }
 
+/** Settles on the first Ctrl-C or SIGTERM; a second Ctrl-C ends everything at once. */
 function interrupted(): Promise<void> {
   return new Promise((resolve) => {
+    let first = Infinity;
     const listener = () => {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, listener);
       resolve();
+      // `deno task` passes on the Ctrl-C that has come from the terminal already.
+      if (performance.now() - first > 500) Deno.exit(130);
+      first = Math.min(first, performance.now());
     };
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, listener);
   });

@@ -36,20 +36,21 @@ export const ADMINISTRATORS = {
 } as const;
 
 const GAME = '"game_id":"g-17","game_name":"Nebula"';
-const TURN = `{${GAME},"turn_number":7,"score":1.10,"seed":12345678901234567890}`;
-const INVITE = `{${GAME},"inviter_user_id":"ada","inviter_name":"Ada ☃"}`;
-const APPLICATION = `{${GAME},"applicant_user_id":"chloe","applicant_name":"Chloe"}`;
+// Numbers that no double holds and a character outside ASCII: the text is to arrive as it is.
+const TURN = `{"turn_number":7,"seed":12345678901234567890,"score":1.10,${GAME}}`;
+const INVITE = `{"inviter_name":"Ada ☃","inviter_user_id":"ada",${GAME}}`;
+const APPLICATION = `{"applicant_name":"Chloe","applicant_user_id":"chloe",${GAME}}`;
 
 export const INTENTS: readonly DemoIntent[] = [
   {
     ...{ producer: "game-master", type: "game.turn.ready", to: ["ada", "bruno"], key: "turn-7", payload: TURN },
-    note: "two users, two channels",
+    note: "two users, both ways",
     expected: accepted(["push:user:ada", "email:user:ada", "push:user:bruno", "email:user:bruno"]),
   },
   {
     ...{ producer: "game-master", type: "game.finished", to: ["chloe"], key: "finished" },
-    payload: `{${GAME},"final_turn_number":42}`,
-    note: "has no e-mail address",
+    payload: `{"final_turn_number":42,${GAME}}`,
+    note: "no e-mail address",
     expected: accepted(["push:user:chloe"], ["email:user:chloe"]),
   },
   {
@@ -60,7 +61,7 @@ export const INTENTS: readonly DemoIntent[] = [
   },
   {
     ...{ producer: "game-lobby", type: "lobby.invite.expired", to: ["ada"], key: "invite-0" },
-    payload: `{${GAME},"invitee_user_id":"bruno","invitee_name":"Bruno"}`,
+    payload: `{"invitee_name":"Bruno","invitee_user_id":"bruno",${GAME}}`,
     note: "e-mail only",
     expected: accepted(["email:user:ada"]),
   },
@@ -73,7 +74,7 @@ export const INTENTS: readonly DemoIntent[] = [
   {
     ...{ producer: "game-lobby", type: "lobby.application.submitted", to: ["ada"], key: "application-1" },
     payload: APPLICATION,
-    note: "to the game's owner …",
+    note: "the game's owner …",
     expected: accepted(["push:user:ada", "email:user:ada"]),
   },
   {
@@ -84,19 +85,19 @@ export const INTENTS: readonly DemoIntent[] = [
       key: "application-1-admin",
     },
     payload: APPLICATION,
-    note: "… and to two administrators",
+    note: "… two administrators",
     expected: accepted(["email:address:ops@example.com", "email:address:lobby@example.com"]),
   },
   {
     ...{ producer: "game-master", type: "game.generation_failed", to: "administrators", key: "failed-1" },
-    payload: `{${GAME},"failure_reason":"disk full"}`,
+    payload: `{"failure_reason":"disk full",${GAME}}`,
     note: "one administrator",
     expected: accepted(["email:address:ops@example.com"]),
   },
   {
     ...{ producer: "geo-profile", type: "geo.review_recommended", to: "administrators", key: "review-1" },
     payload: '{"user_id":"bruno","observed_country":"AT","usual_country":"DE","review_reason":"new country"}',
-    note: "nobody is configured",
+    note: "none configured",
     expected: accepted([], ["email:config:geo.review_recommended"]),
   },
   {
@@ -107,7 +108,7 @@ export const INTENTS: readonly DemoIntent[] = [
   {
     ...{ producer: "game-lobby", type: "lobby.invite.created", to: ["bruno"], key: "invite-1" },
     payload: INVITE.replace("Ada ☃", "Eve"),
-    note: "number 3's key, other payload",
+    note: "number 3's key again",
     expected: { kind: "malformed", code: "idempotency_conflict" },
   },
   {
@@ -123,18 +124,18 @@ export const INTENTS: readonly DemoIntent[] = [
   },
   {
     ...{ producer: "game-master", type: "game.turn.ready", to: ["ada"], key: "turn-8" },
-    payload: `{${GAME},"turn_number":"eight"}`,
-    note: "a turn that is no number",
+    payload: `{"turn_number":"eight",${GAME}}`,
+    note: "turn is not a number",
     expected: { kind: "malformed", code: "invalid_payload" },
   },
   {
     ...{ producer: "game-master", type: "game.turn.raedy", to: ["ada"], key: "turn-9", payload: TURN },
-    note: "a type nobody knows",
+    note: "no such type",
     expected: { kind: "malformed", code: "unknown_notification_type" },
   },
   {
     ...{ producer: "game-lobby", type: "game.turn.ready", to: ["ada"], key: "turn-10", payload: TURN },
-    note: "not this producer's type",
+    note: "wrong producer",
     expected: { kind: "malformed", code: "producer_not_allowed" },
   },
 ];

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type DemoIntent, INTENTS } from "./demo_intents.ts";
 import { differences, type Outcome, type Route } from "./outcome.ts";
-import { table, wrap } from "./table.ts";
+import { list, table, wrap } from "./table.ts";
 
 const ENTRY_IDS = INTENTS.map((_, index) => `1-${index}`);
 
@@ -40,6 +40,14 @@ Deno.test("table() aligns columns and cuts the last one at 100", () => {
   assert.equal([...lines[1] ?? ""].length, 100);
   assert.ok(lines[1]?.endsWith("x…"));
   assert.equal(lines[2], "  ☃☃☃  y");
+});
+
+Deno.test("list() keeps all of a long value within the width", () => {
+  const value = '{"a": "b", '.repeat(20) + "x".repeat(200);
+  const lines = list([["name", value], ["n", ""]]);
+  assert.ok(lines.every((line) => line.length <= 100));
+  assert.ok(lines[1]?.startsWith(" ".repeat(10)));
+  assert.equal(lines.slice(0, -1).map((line) => line.slice(10)).join(""), value);
 });
 
 Deno.test("wrap() breaks between words, and words that are too long", () => {

@@ -1,58 +1,77 @@
-// In: the demo's intents and what became of them. Out: the same as text for a person, section by section.
+// In: the demo's intents, the entry ids they were sent under, and what became of them. Out: the same as text for a person, section
+// by section; `#` is the same intent in all of them.
 
 import { type DemoIntent, INTENTS } from "./demo_intents.ts";
 import { describe, type Outcome, outcomeOf } from "./outcome.ts";
-import { type Cell, paint, table, wrap } from "./table.ts";
+import { type Cell, list, paint, table, wrap } from "./table.ts";
+
+/** The intent whose outbound entries are shown whole: the one with every optional field. */
+const SHOWN_WHOLE = 3;
 
 export function heading(title: string, note: string): string {
   return `\n${paint("bold", title)}  ${paint("dim", note)}`;
 }
 
-export function reportIntents(entryIds: readonly string[], outcome: Outcome): string[] {
+export function report(entryIds: readonly string[], outcome: Outcome): string[] {
+  return [
+    ...reportIntents(entryIds, outcome),
+    ...reportClientEvents(entryIds, outcome),
+    ...reportMailCommands(entryIds, outcome),
+    ...reportRoutes(entryIds, outcome),
+    ...reportMalformed(entryIds, outcome),
+  ];
+}
+
+function reportIntents(entryIds: readonly string[], outcome: Outcome): string[] {
   const rows = INTENTS.map((intent, index): Cell[] => {
     const actual = outcomeOf(entryIds[index] ?? "", outcome);
     const good = describe(actual) === describe(intent.expected);
     const mark: Cell = good ? ["green", "✓"] : ["red", "✗"];
-    const text = actual.kind === "malformed" ? actual.code : actual.kind;
-    const shown: Cell = actual.kind === "accepted" ? ["green", text] : ["yellow", text];
-    return [mark, String(index + 1), intent.type, recipients(intent), intent.note, shown];
+    const shown: Cell = actual.kind === "malformed" ? ["yellow", actual.code] : ["green", actual.kind];
+    return [mark, String(index + 1), intent.type, recipients(intent), ["dim", intent.note], shown];
   });
   return [
-    heading("Intents", `${INTENTS.length} entries in notification:intents, and what became of each`),
-    ...table(["", "#", "type", "to", "what it is", "outcome"], rows),
+    heading("Intents", `${rows.length} entries in notification:intents; ✓ where the outcome is the expected one`),
+    ...table(["", "#", "type", "to", "", "outcome"], rows),
   ];
 }
 
-export function reportClientEvents({ clientEvents }: Outcome): string[] {
-  const rows = clientEvents.map(({ entryId, fields }): Cell[] => [
-    ["dim", entryId],
+function reportClientEvents(entryIds: readonly string[], { clientEvents, routes }: Outcome): string[] {
+  const events = clientEvents.map(({ fields }) => ({ fields, number: numberOf(fields["event_id"], entryIds, routes) }));
+  const rows = events.map(({ number, fields }): Cell[] => [
+    ["dim", String(number)],
     fields["user_id"] ?? "",
     fields["event_type"] ?? "",
-    fields["payload_bytes"] ?? "",
+    ["dim", fields["payload_bytes"] ?? ""],
   ]);
   return [
     heading("Client events", `${rows.length} entries in gateway:client-events, for the Gateway to push`),
-    ...table(["entry", "user_id", "event_type", "payload_bytes"], rows),
+    ...table(["#", "user_id", "event_type", "payload_bytes"], byNumber(rows)),
+    ...whole(events),
   ];
 }
 
-export function reportMailCommands({ mailCommands }: Outcome): string[] {
-  const rows = mailCommands.map(({ entryId, payload }): Cell[] => [
-    ["dim", entryId],
+function reportMailCommands(entryIds: readonly string[], { mailCommands, routes }: Outcome): string[] {
+  const commands = mailCommands.map(({ fields, payload }) => {
+    return { fields, payload, number: numberOf(fields["delivery_id"], entryIds, routes) };
+  });
+  const rows = commands.map(({ number, fields, payload }): Cell[] => [
+    ["dim", String(number)],
     payload.to.join(", "),
     payload.template_id,
     payload.locale,
-    JSON.stringify(payload.variables),
+    ["dim", /"variables":\s*(.*)}$/s.exec(fields["payload_json"] ?? "")?.[1] ?? ""],
   ]);
   return [
     heading("Mail commands", `${rows.length} entries in mail:delivery_commands, for the Mail Service to send`),
-    ...table(["entry", "to", "template_id", "locale", "variables"], rows),
+    ...table(["#", "to", "template_id", "locale", "variables"], byNumber(rows)),
+    ...whole(commands),
   ];
 }
 
-export function reportRoutes(entryIds: readonly string[], { routes }: Outcome): string[] {
+function reportRoutes(entryIds: readonly string[], { routes }: Outcome): string[] {
   const rows = routes.map((route): Cell[] => [
-    String(entryIds.indexOf(route.stream_entry_id) + 1),
+    ["dim", String(entryIds.indexOf(route.stream_entry_id) + 1)],
     route.route_id,
     [route.status === "published" ? "green" : "yellow", route.status],
     String(route.attempt_count),
@@ -60,21 +79,39 @@ export function reportRoutes(entryIds: readonly string[], { routes }: Outcome): 
   ]);
   return [
     heading("Routes", `${rows.length} rows in PostgreSQL, notification.routes`),
-    ...table(["#", "route_id", "status", "attempts", "published as, or why not"], rows),
+    ...table(["#", "route_id", "status", "attempts", "published as, or why not"], byNumber(rows)),
   ];
 }
 
-export function reportMalformed(entryIds: readonly string[], { malformed }: Outcome): string[] {
-  const lines = malformed.flatMap((row) => {
-    const number = String(entryIds.indexOf(row.stream_entry_id) + 1).padStart(4);
-    return [`${number}  ${paint("yellow", row.failure_code)}`, ...wrap(row.failure_message, 6)];
-  });
+function reportMalformed(entryIds: readonly string[], { malformed }: Outcome): string[] {
+  const rows = malformed
+    .map((row) => ({ ...row, number: entryIds.indexOf(row.stream_entry_id) + 1 }))
+    .sort((a, b) => a.number - b.number);
   return [
-    heading("Malformed intents", `${malformed.length} rows in PostgreSQL, notification.malformed_intents`),
-    ...lines,
+    heading("Malformed intents", `${rows.length} rows in PostgreSQL, notification.malformed_intents`),
+    ...rows.flatMap(({ number, failure_code, failure_message }) => [
+      `  ${paint("dim", String(number).padEnd(2))}  ${paint("yellow", failure_code)}`,
+      ...wrap(failure_message, 6),
+    ]),
   ];
+}
+
+/** The intent that an outbound entry, by its `<notification_id>/<route_id>`, comes from; 0 for none. */
+function numberOf(id = "", entryIds: readonly string[], routes: Outcome["routes"]): number {
+  const route = routes.find((route) => id === `${route.notification_id}/${route.route_id}`);
+  return route === undefined ? 0 : entryIds.indexOf(route.stream_entry_id) + 1;
+}
+
+function byNumber(rows: readonly Cell[][]): Cell[][] {
+  return rows.toSorted((a, b) => Number(a[0]?.[1]) - Number(b[0]?.[1]));
+}
+
+function whole(entries: readonly { number: number; fields: Readonly<Record<string, string>> }[]): string[] {
+  const entry = entries.find(({ number }) => number === SHOWN_WHOLE);
+  if (entry === undefined) return [];
+  return [paint("dim", `  Number ${SHOWN_WHOLE} in full:`), ...list(Object.entries(entry.fields))];
 }
 
 function recipients({ to }: DemoIntent): string {
-  return to === "administrators" ? "administrators" : to.join(", ");
+  return to === "administrators" ? "admins" : to.join(", ");
 }

@@ -30,6 +30,18 @@ export function table(header: readonly string[], rows: readonly (readonly Cell[]
   });
 }
 
+/** One name and value a line; a value that is too long goes on in the next, after a comma or a space where there is one. */
+export function list(pairs: readonly (readonly [string, string])[]): string[] {
+  const indent = Math.max(...pairs.map(([name]) => lengthOf(name))) + 6;
+  const room = WIDTH - indent;
+  const part = new RegExp(`.{1,${room}}$|.{1,${room - 1}}[ ,]|.{1,${room}}`, "gsu");
+  return pairs.flatMap(([name, value]) =>
+    (value.match(part) ?? [""]).map((text, index) => {
+      return paint("dim", (index === 0 ? `    ${name}` : "").padEnd(indent)) + text;
+    })
+  );
+}
+
 /** Breaks `text` between words into lines that fit after `indent` columns. */
 export function wrap(text: string, indent: number): string[] {
   const lines: string[] = [];

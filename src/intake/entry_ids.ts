@@ -9,9 +9,12 @@ export function compareEntryIds(left: string, right: string): number {
   return compareNumerals(leftTime, rightTime) || compareNumerals(leftSequence, rightSequence);
 }
 
+const LARGEST = String(2n ** 64n - 1n);
+
 /** Whether `text` is an id as Redis writes it. */
 export function isEntryId(text: string): boolean {
-  return /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/.test(text);
+  if (!/^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/.test(text)) return false;
+  return text.split("-").every((numeral) => compareNumerals(numeral, LARGEST) <= 0);
 }
 
 /** Decimal numerals without leading zeros: the longer is the larger. */

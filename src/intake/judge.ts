@@ -86,7 +86,10 @@ function routesFor(
   return routesOf({ type, audienceKind, users, administratorEmails: administratorEmails.get(type.name) ?? [] });
 }
 
-function rejectionFor(intent: Intent, { userId, answer }: RecipientProblem): Malformed | NonNullable<Judgement["stall"]> {
+function rejectionFor(
+  intent: Intent,
+  { userId, answer }: RecipientProblem,
+): Malformed | NonNullable<Judgement["stall"]> {
   switch (answer.kind) {
     case "not_found":
       return malformedIntent(intent, "recipient_not_found", `no user ${JSON.stringify(userId)} exists`);

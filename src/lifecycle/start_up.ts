@@ -20,12 +20,13 @@ export async function startStep<Value>(
   check: () => Promise<Value>,
   { boundMs, stop }: { boundMs: number; stop: AbortSignal },
 ): Promise<Value> {
+  const stopped = () => new StoppedWhileStarting("The shutdown began during start-up");
+  if (stop.aborted) throw stopped();
   const { promise: ended, reject } = Promise.withResolvers<never>();
-  const onStop = () => reject(new StoppedWhileStarting("The shutdown began during start-up"));
+  const onStop = () => reject(stopped());
   const timer = Number.isFinite(boundMs)
     ? setTimeout(() => reject(new StartUpFailed(dependency, `No answer within ${boundMs} ms`)), boundMs)
     : undefined;
-  if (stop.aborted) onStop();
   stop.addEventListener("abort", onStop);
   try {
     return await Promise.race([check(), ended]);

@@ -77,7 +77,10 @@ export function administratorTypes(catalog: Catalog): string[] {
 function catalogOf(value: unknown): LoadedCatalog {
   const parsed = catalogFile.safeParse(value);
   if (!parsed.success) {
-    return { kind: "broken", problems: parsed.error.issues.map((issue) => `${place(issue.path)}: ${issue.message}`) };
+    const problems = parsed.error.issues.map((issue) =>
+      `${place(issue.path)}: ${issue.code === "invalid_key" ? issue.issues[0]!.message : issue.message}`
+    );
+    return { kind: "broken", problems };
   }
   const problems: string[] = [];
   const catalog = new Map<string, CatalogType>();

@@ -13,6 +13,7 @@ export const MAX_PAYLOAD_BYTES = 256 * 1024;
 export const MAX_RECIPIENTS = 10_000;
 const MAX_TEXT_CHARACTERS = 256;
 const MAX_USER_ID_CHARACTERS = 128;
+const MAX_MESSAGE_UNITS = 500;
 /** Years 2000 to 2100. */
 const MIN_OCCURRED_AT_MS = Date.UTC(2000, 0, 1);
 const END_OCCURRED_AT_MS = Date.UTC(2101, 0, 1);
@@ -160,7 +161,7 @@ function decodeRecipients(value: FieldValue, audienceKind: AudienceKind): readon
   });
   if (typeof value !== "string") return invalid("is too long");
   if (audienceKind === "admin_email") {
-    if (value === "" || /^\s*\[\s*\]\s*$/.test(value)) return [];
+    if (value === "" || /^[ \t\n\r]*\[[ \t\n\r]*\][ \t\n\r]*$/.test(value)) return [];
     return invalid("must be absent, empty or [] for audience_kind admin_email");
   }
   if (value === "") return invalid("is missing; audience_kind user needs a JSON array of user ids");
@@ -229,7 +230,7 @@ function malformed(entry: StreamEntry, fields: Fields, { code, message }: Breach
     kind: "malformed",
     entry,
     code,
-    message,
+    message: shortened(message),
     notificationType: readable("notification_type"),
     producer: readable("producer"),
     audienceKind: readable("audience_kind"),
@@ -255,5 +256,10 @@ function longerThanBytes(text: string, bytes: number): boolean {
 
 /** A value in a message: short enough to read, and without line breaks. */
 function quote(value: string): string {
-  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80).toWellFormed()}…` : value);
+}
+
+/** What zod and V8 say may repeat much of the payload, and end in the middle of a character. */
+function shortened(message: string): string {
+  return (message.length > MAX_MESSAGE_UNITS ? `${message.slice(0, MAX_MESSAGE_UNITS - 1)}…` : message).toWellFormed();
 }

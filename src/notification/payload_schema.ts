@@ -1,8 +1,9 @@
 /**
  * The JSON Schema of a payload → a function that says what is wrong with a payload.
  *
- * zod does the checking. What it would read in another way than JSON Schema means it is put right here: an integer of
- * any size is an integer, and a keyword that nobody knows is refused rather than passed over.
+ * zod does the checking. What it would read in another way than JSON Schema means it is put right here (`forZod`), or
+ * refused rather than passed over: a keyword that nobody knows, as much as a `$ref` that zod would follow elsewhere.
+ * What is left: a `pattern` sees UTF-16 units, and a `format` that nobody knows is a remark.
  */
 import { z } from "zod";
 
@@ -20,8 +21,13 @@ export function payloadChecker(schema: Schema): PayloadChecker {
   return {
     kind: "ok",
     check(payload) {
-      const result = checker.safeParse(payload);
-      return result.success ? undefined : describe(result.error.issues);
+      try {
+        const result = checker.safeParse(payload);
+        return result.success ? undefined : describe(result.error.issues);
+      } catch (error) {
+        // A schema that runs out of stack must not stop anybody.
+        return `can't be checked: ${(error as Error).message}`;
+      }
     },
   };
 }
@@ -34,14 +40,28 @@ interface Fault {
 const count = z.int().min(0);
 const names = z.array(z.string());
 const schemaMap = z.record(z.string(), z.unknown());
-const typeName = z.enum(["string", "number", "integer", "boolean", "object", "array", "null"]);
+const ALL_TYPES = ["string", "number", "boolean", "object", "array", "null"] as const;
+const typeName = z.enum([...ALL_TYPES, "integer"]);
+/** zod compares by identity, which no object that was parsed has. */
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()], { error: "must not be an object or array" });
+/** zod knows no `u` flag, without which these mean something else. */
+const pattern = z.string().refine((text) => !/^(?:[^\\]|\\.)*\\(?:[pP]|u)\{/s.test(text), {
+  error: "must not use \\p{…} or \\u{…}",
+});
+/** zod looks members up as they are inherited, too. */
+const memberName = (name: string) => !(name in Object.prototype);
+const members = schemaMap.refine((map) => Object.keys(map).every(memberName), {
+  error: "must not name a member that every JavaScript object has",
+});
 
 /** The keywords that zod converts, with the form of their value. */
 const keywords = z.strictObject({
-  type: z.union([typeName, z.array(typeName).min(1)]),
-  required: names,
-  properties: schemaMap,
-  patternProperties: schemaMap,
+  type: z.union([typeName, z.array(typeName).min(1)], { error: "must be a type of JSON Schema, or an array of them" }),
+  required: names.refine((list) => list.every(memberName), {
+    error: "must not name a member that every JavaScript object has",
+  }),
+  properties: members,
+  patternProperties: z.record(pattern, z.unknown()),
   additionalProperties: z.unknown(),
   propertyNames: z.unknown(),
   minProperties: count,
@@ -56,19 +76,19 @@ const keywords = z.strictObject({
   uniqueItems: z.boolean(),
   minLength: count,
   maxLength: count,
-  pattern: z.string(),
+  pattern,
   format: z.string(),
   minimum: z.number(),
   maximum: z.number(),
   exclusiveMinimum: z.number(),
   exclusiveMaximum: z.number(),
   multipleOf: z.number().positive(),
-  enum: z.array(z.unknown()).min(1),
-  const: z.unknown(),
+  enum: z.array(scalar).min(1),
+  const: scalar,
   anyOf: z.array(z.unknown()).min(1),
   oneOf: z.array(z.unknown()).min(1),
   allOf: z.array(z.unknown()).min(1),
-  $ref: z.string(),
+  $ref: z.string().regex(/^#(?:\/\$defs\/[^/]+)?$/, { error: "must be # or #/$defs/<name>" }),
   $defs: schemaMap,
   $schema: z.literal("https://json-schema.org/draft/2020-12/schema"),
   $id: z.string(),
@@ -77,7 +97,11 @@ const keywords = z.strictObject({
   description: z.string(),
   examples: z.array(z.unknown()),
   deprecated: z.boolean(),
-}).partial();
+}).partial().refine(
+  ({ patternProperties, additionalProperties }) =>
+    patternProperties === undefined || typeof additionalProperties !== "object",
+  { path: ["additionalProperties"], error: "must be true or false next to patternProperties" },
+);
 
 function keywordFault(schema: unknown, path: readonly string[]): Fault | undefined {
   if (typeof schema === "boolean") return undefined;
@@ -87,7 +111,8 @@ function keywordFault(schema: unknown, path: readonly string[]): Fault | undefin
   const parsed = keywords.safeParse(schema);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    return { path: [...path, ...issue.path.map(String)], message: issue.message };
+    const message = issue.code === "invalid_key" ? issue.issues[0]!.message : issue.message;
+    return { path: [...path, ...issue.path.map(String)], message };
   }
   return firstFault(schema as Schema, path, keywordFault);
 }
@@ -98,12 +123,17 @@ function conversionFault(schema: unknown, root: Schema, path: readonly string[])
   const inner = firstFault(schema as Schema, path, (part, partPath) => conversionFault(part, root, partPath));
   if (inner !== undefined) return inner;
   try {
-    convert(schema as Schema, root);
+    const checker = convert(schema as Schema, root);
+    for (const value of ONE_OF_EACH_TYPE) checker.safeParse(value);
     return undefined;
   } catch (error) {
-    return { path, message: (error as Error).message };
+    const message = error instanceof RangeError ? "refers to itself without end" : (error as Error).message;
+    return { path, message };
   }
 }
+
+/** A schema that refers to itself without a member or item in between runs out of stack on one of these. */
+const ONE_OF_EACH_TYPE = ["", 0, false, {}, [], null];
 
 const schemaMapKeywords = ["properties", "patternProperties", "$defs"] as const;
 const schemaListKeywords = ["anyOf", "oneOf", "allOf", "prefixItems"] as const;
@@ -134,39 +164,104 @@ function* subschemas(schema: Schema): Generator<[unknown, readonly string[]]> {
 }
 
 function convert(schema: Schema, root: Schema): z.ZodType {
-  const whole = { ...schema, ...(root.$defs === undefined ? {} : { $defs: root.$defs }) };
-  return z.fromJSONSchema(integersOfAnySize(whole) as Parameters<typeof z.fromJSONSchema>[0]);
+  const whole = forZod({ ...schema, $defs: { ...(root.$defs ?? {}), [ROOT]: { ...root, $defs: undefined } } });
+  return z.fromJSONSchema(whole as Parameters<typeof z.fromJSONSchema>[0]);
 }
 
-/** zod's integer ends at 2⁵³; JSON Schema's is any number without a fraction. */
-function integersOfAnySize(schema: unknown): unknown {
+/** What `$ref: "#"` is told zod as, so that it is the same wherever a part is looked at by itself. */
+const ROOT = "<root>";
+
+/**
+ * The same schema as zod has to be told it. Left alone, zod passes over keywords without a `type`, over what stands next
+ * to `$ref`, `enum` or `const`, over required members that `properties` doesn't describe, and over the bounds of an array
+ * without `items`; its integer ends at 2⁵³, and its lengths count UTF-16 units.
+ */
+function forZod(schema: unknown): unknown {
   if (typeof schema !== "object" || schema === null || Array.isArray(schema)) return schema;
-  const result: Record<string, unknown> = { ...schema };
-  if (result.type === "integer") {
-    result.type = "number";
-    result.multipleOf ??= 1;
-  }
+  const { $defs, $ref, enum: values, const: constant, ...others } = withSubschemas(schema as Schema, forZod);
+  const rest = typed(others);
+  const parts: Schema[] = [];
+  if ($ref !== undefined) parts.push({ $ref: $ref === "#" ? `#/$defs/${ROOT}` : $ref });
+  if (values !== undefined) parts.push({ enum: values });
+  if (constant !== undefined) parts.push({ const: constant });
+  if (parts.length === 0 || Object.keys(rest).length > 0) parts.push(rest);
+  return { ...(parts.length === 1 ? parts[0] : { allOf: parts }), ...($defs === undefined ? {} : { $defs }) };
+}
+
+const remarks = new Set(["$schema", "$id", "$comment", "title", "description", "examples", "deprecated"]);
+
+/** A copy without remarks, its subschemas replaced. */
+function withSubschemas(schema: Schema, replace: (part: unknown) => unknown): Record<string, unknown> {
+  const result = Object.fromEntries(Object.entries(schema).filter(([keyword]) => !remarks.has(keyword)));
   for (const keyword of schemaMapKeywords) {
     if (result[keyword] === undefined) continue;
-    const parts = Object.entries(result[keyword] as Schema).map(([member, part]) => [member, integersOfAnySize(part)]);
+    const parts = Object.entries(result[keyword] as Schema).map(([member, part]) => [member, replace(part)]);
     result[keyword] = Object.fromEntries(parts);
   }
   for (const keyword of schemaListKeywords) {
-    if (result[keyword] !== undefined) result[keyword] = (result[keyword] as unknown[]).map(integersOfAnySize);
+    if (result[keyword] !== undefined) result[keyword] = (result[keyword] as unknown[]).map(replace);
   }
   for (const keyword of schemaKeywords) {
-    if (result[keyword] !== undefined) result[keyword] = integersOfAnySize(result[keyword]);
+    if (result[keyword] !== undefined) result[keyword] = replace(result[keyword]);
   }
   return result;
+}
+
+const compositions = ["anyOf", "oneOf", "allOf"];
+
+/** Keywords other than `$ref`, `enum` and `const`, with a type next to them unless one of `compositions` stands alone. */
+function typed(schema: Schema): Schema {
+  const used = Object.keys(schema);
+  if (used.length === 0 || (used.length === 1 && compositions.includes(used[0]!))) return schema;
+  const asked = [schema.type ?? ALL_TYPES].flat() as string[];
+  const type = [...new Set(asked.map((name) => name === "integer" ? "number" : name))];
+  const result: Record<string, unknown> = { items: true, ...schema, type };
+  const also: Schema[] = [];
+
+  if (asked.includes("integer") && !asked.includes("number")) {
+    if (schema.multipleOf === undefined) result.multipleOf = 1;
+    else also.push({ type, multipleOf: 1 });
+  }
+  const { minLength = 0, maxLength } = schema as { minLength?: number; maxLength?: number };
+  if (minLength > 1 || maxLength !== undefined) {
+    delete result.minLength;
+    delete result.maxLength;
+    also.push({ type, pattern: lengthPattern(minLength, maxLength) });
+  }
+  if (schema.required !== undefined) {
+    const undescribed = schema.patternProperties === undefined ? schema.additionalProperties ?? true : true;
+    const required = (schema.required as string[]).map((name) => [name, undescribed]);
+    result.properties = { ...Object.fromEntries(required), ...(schema.properties ?? {}) };
+  }
+  if (also.length > 0) result.allOf = [...(schema.allOf as unknown[] ?? []), ...also];
+  return result;
+}
+
+/** One code point of a text that has no lone surrogates. */
+const CHARACTER = "(?:[\\ud800-\\udbff][\\udc00-\\udfff]|[^\\ud800-\\udfff])";
+
+function lengthPattern(min: number, max: number | undefined): string {
+  return `^${CHARACTER}{${min},${max ?? ""}}$`;
+}
+
+function lengthMessage(pattern: string | undefined): string | undefined {
+  const [, min, max] = /^\/\^(?:.*)\{(\d+),(\d*)\}\$\/$/.exec(pattern ?? "") ?? [];
+  if (min === undefined || pattern !== `/${lengthPattern(Number(min), max === "" ? undefined : Number(max))}/`) return;
+  return `must have ${max === "" ? `at least ${min}` : min === "0" ? `at most ${max}` : `${min} to ${max}`} characters`;
 }
 
 /** The first three issues, each with its place in the payload. */
 function describe(issues: readonly z.core.$ZodIssue[]): string {
   const told = issues.slice(0, 3).map((issue) => {
     const at = issue.path.map(String).join(".");
-    const message = issue.code === "not_multiple_of" && issue.divisor === 1 ? "must be an integer" : issue.message;
-    return at === "" ? message : `${at}: ${message}`;
+    return at === "" ? messageOf(issue) : `${at}: ${messageOf(issue)}`;
   });
   if (issues.length > told.length) told.push(`and ${issues.length - told.length} more`);
   return told.join("; ");
+}
+
+function messageOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === "not_multiple_of" && issue.divisor === 1) return "must be an integer";
+  if (issue.code === "invalid_type" && issue.message.endsWith("received undefined")) return "is missing";
+  return (issue.code === "invalid_format" ? lengthMessage(issue.pattern) : undefined) ?? issue.message;
 }

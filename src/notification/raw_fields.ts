@@ -3,7 +3,7 @@
  *
  * An array of `[name, value]` pairs in the entry's order. What JSONB cannot hold (bytes that are not UTF-8, NUL) is
  * `{"base64": "…"}`; a value over 1 MiB is `{"text": "…" or "base64": "…", "length": bytes, "sha256": hex}` with its
- * beginning; at most 4 MiB are kept in all, and a last pair `[null, {"omitted_fields": n, "omitted_bytes": n}]` tells of
+ * beginning; at most 4 MiB are kept in all (each pair counts 8 bytes besides its texts), and a last pair `[null, {"omitted_fields": n, "omitted_bytes": n}]` tells of
  * fields beyond that.
  */
 import { hash } from "node:crypto";
@@ -12,6 +12,8 @@ import type { CutValue, FieldValue, StreamEntry } from "./stream_entry.ts";
 
 export const MAX_VALUE_BYTES = 1024 * 1024;
 export const MAX_KEPT_BYTES = 4 * 1024 * 1024;
+/** `["",""],` around a name and its value, so that a million empty fields are bounded too. */
+const PAIR_BYTES = 8;
 
 type KeptValue =
   | string
@@ -32,7 +34,7 @@ export function rawFields(entry: StreamEntry): string {
       continue;
     }
     const keptName = keep(name, room);
-    room -= keptName.bytes;
+    room -= keptName.bytes + PAIR_BYTES;
     const keptValue = keep(value, Math.max(room, 0));
     room -= keptValue.bytes;
     pairs.push([keptName.value, keptValue.value]);

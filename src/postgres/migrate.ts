@@ -51,7 +51,9 @@ export async function migrate(pool: pg.Pool, { lockTimeoutMs }: MigrateOptions):
 async function embeddedMigrations(): Promise<Migration[]> {
   const names: string[] = [];
   for await (const file of Deno.readDir(MIGRATIONS)) if (file.name.endsWith(".sql")) names.push(file.name);
-  const migrations = names.map(async (name) => parseMigration(name, await Deno.readTextFile(new URL(name, MIGRATIONS))));
+  const migrations = names.map(async (name) =>
+    parseMigration(name, await Deno.readTextFile(new URL(name, MIGRATIONS)))
+  );
   return (await Promise.all(migrations)).sort((left, right) => left.version - right.version);
 }
 

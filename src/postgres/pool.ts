@@ -1,65 +1,166 @@
 /**
- * The pool of connections to PostgreSQL, on which every wait has an end: on the server by the session's settings, here
- * by pg's time-outs. A connection on which an answer is overdue is destroyed.
+ * Settings → the pool of connections to PostgreSQL, on which every wait has an end: on the server by the session's
+ * settings, here by pg's time-outs. A connection on which an answer is overdue is destroyed, never handed back, and no
+ * connection's error event can end the process.
  *
- * Statements of one connection may be sent without waiting for each other's answers (pg's pipeline mode).
+ * Statements of one connection may be sent without waiting for each other's answers (pg's pipeline mode); where that is
+ * safe is said in transaction.ts.
  */
+// @ts-types="@types/pg"
 import pg from "pg";
+import { describePostgresError } from "./failures.ts";
 
 export interface PoolOptions {
   readonly dsn: { reveal(): string };
+  /** Bound of one statement on the server, and of one attempt to connect. This process waits a little longer. */
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
-  /** Its last 63 bytes are what the server shows. */
+  /** Its last 63 characters are what the server shows. */
   readonly applicationName: string;
+  /** Told when a connection breaks that nobody was using; one in use tells its user. */
+  readonly onIdleConnectionLost?: (reason: string) => void;
 }
 
 /**
- * What a dead or paused peer may hold up: the rows that a publisher has claimed. A host that vanished is noticed by
- * unacknowledged data, a paused process by its idle transaction.
+ * How long a peer may hold rows without a sign of life: a process that is paused (its transaction is idle) or a host
+ * that vanished (what is sent is not acknowledged). A Unix socket has no use for the second and takes it silently.
  */
 const PEER_TIMEOUT_MS = 10_000;
-/** How much longer than the server the client waits: the server's own error says more. */
-const CLIENT_GRACE_MS = 500;
+const IDLE_CONNECTION_MS = 60_000;
+const MAX_APPLICATION_NAME = 63;
 
-export function openPool({ dsn, operationTimeoutMs, maxOpenConns, applicationName }: PoolOptions): pg.Pool {
-  const pool = new pg.Pool({
+/** @throws when the DSN can't be used, without telling it */
+export function openPool(options: PoolOptions): PostgresPool {
+  return new PostgresPool(options);
+}
+
+export class PostgresPool extends pg.Pool {
+  readonly #connections: ReadonlySet<pg.Client>;
+
+  constructor(options: PoolOptions) {
+    const connections = new Set<pg.Client>();
+    const config = clientConfig(options);
+    refuseUnusable(config);
+    super({
+      ...config,
+      max: options.maxOpenConns,
+      idleTimeoutMillis: IDLE_CONNECTION_MS,
+      Client: trackedClient(connections),
+      onConnect: (client) => setUpSession(client, options),
+    });
+    this.#connections = connections;
+    // pg-pool keeps the DSN where console.log(pool) would show it.
+    Object.defineProperty(this.options, "connectionString", { enumerable: false });
+    this.on("error", (error) => options.onIdleConnectionLost?.(describePostgresError(error)));
+  }
+
+  /**
+   * Ends the pool. Resolves when every connection is closed; after `timeoutMs` those that are left, in use or not, are
+   * destroyed, and what waits for them rejects. Never rejects, may be called again.
+   */
+  async close(timeoutMs: number): Promise<void> {
+    if (!this.ending) void this.end();
+    const allClosed = Promise.all([...this.#connections].map((client) => closed(client)));
+    const timer = setTimeout(() => {
+      for (const client of this.#connections) client.connection.stream.destroy();
+    }, timeoutMs);
+    await allClosed;
+    clearTimeout(timer);
+  }
+}
+
+function closed(client: pg.Client): Promise<void> {
+  return new Promise((resolve) => client.on("end", resolve));
+}
+
+function clientConfig({ dsn, operationTimeoutMs, applicationName }: PoolOptions): pg.ClientConfig {
+  return {
     connectionString: dsn.reveal(),
-    application_name: applicationName.slice(-63),
-    max: maxOpenConns,
+    application_name: shownName(applicationName),
     connectionTimeoutMillis: operationTimeoutMs,
-    query_timeout: operationTimeoutMs + CLIENT_GRACE_MS,
+    query_timeout: operationTimeoutMs + graceMs(operationTimeoutMs),
     keepAlive: true,
-    idleTimeoutMillis: 60_000,
+    keepAliveInitialDelayMillis: PEER_TIMEOUT_MS,
     pipeline: true,
-    // Not as start-up parameters, which a session pooler refuses.
-    onConnect: async (client: pg.ClientBase) => {
-      await client.query(
-        `SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $1, false),
-          set_config('idle_in_transaction_session_timeout', $2, false), set_config('tcp_user_timeout', $2, false),
-          set_config('timezone', 'UTC', false)`,
-        [String(operationTimeoutMs), String(PEER_TIMEOUT_MS)],
-      );
-    },
-  } as pg.PoolConfig);
-  // Whoever uses the connection gets the error too; without a listener it would end the process.
-  pool.on("error", () => {});
-  pool.on("connect", (client) => client.on("error", () => {}));
-  return pool;
+  };
 }
 
-export class UnsuitablePostgres extends Error {
-  override readonly name = "UnsuitablePostgres";
+/** The server's own time-out comes first as a rule: it says more and leaves the connection usable. */
+function graceMs(operationTimeoutMs: number): number {
+  return Math.min(500, Math.max(100, operationTimeoutMs / 10));
 }
 
-/** @throws UnsuitablePostgres when the server is older than 14 or does not take writes */
-export async function checkServer(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query<{ version: number; shown: string; standby: boolean; read_only: boolean }>(
-    `SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS shown,
-      pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only')::bool AS read_only`,
+/** What PostgreSQL takes: 63 bytes of printable ASCII. The end is kept, which is the instance's id. */
+export function shownName(name: string): string {
+  return name.replace(/[^\x20-\x7e]/gu, "?").slice(-MAX_APPLICATION_NAME);
+}
+
+/** pg reads the DSN with each new connection only; here an unusable one is found at once. */
+function refuseUnusable(config: pg.ClientConfig): void {
+  try {
+    new pg.Client(config);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? ` (${error.code})` : "";
+    // Without the cause: its message may quote the DSN.
+    throw new Error(`The PostgreSQL DSN can't be used${code}`);
+  }
+}
+
+function trackedClient(connections: Set<pg.Client>): typeof pg.Client {
+  return class extends pg.Client {
+    constructor(config?: string | pg.ClientConfig) {
+      super(config);
+      connections.add(this);
+      this.on("end", () => connections.delete(this));
+      // Whoever waits for an answer gets the error; without a listener the event would end the process.
+      this.on("error", () => {});
+    }
+  };
+}
+
+/**
+ * Per session by a statement and not as start-up parameters, which session poolers refuse, and stronger than what the
+ * DSN, the role or the database set. A setting that an old server doesn't know is left out, so that checkServer can tell.
+ */
+async function setUpSession(
+  client: pg.ClientBase,
+  { operationTimeoutMs, applicationName }: PoolOptions,
+): Promise<void> {
+  const settings: Readonly<Record<string, string>> = {
+    application_name: shownName(applicationName),
+    statement_timeout: String(operationTimeoutMs),
+    // A little earlier, so that waiting for a lock (55P03) is told from being slow (57014).
+    lock_timeout: String(Math.max(1, Math.floor(operationTimeoutMs * 0.8))),
+    idle_in_transaction_session_timeout: String(PEER_TIMEOUT_MS),
+    tcp_user_timeout: String(PEER_TIMEOUT_MS),
+    // What the stages' SQL and pg's reading of times rely on.
+    default_transaction_isolation: "read committed",
+    TimeZone: "UTC",
+    DateStyle: "ISO",
+  };
+  await client.query(
+    `SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting (name, value)
+     WHERE current_setting(name, true) IS NOT NULL`,
+    [Object.keys(settings), Object.values(settings)],
   );
-  const { version, shown, standby, read_only } = rows[0]!;
-  if (version < 140_000) throw new UnsuitablePostgres(`PostgreSQL 14 or newer is needed, this is ${shown}`);
-  if (standby) throw new UnsuitablePostgres("A primary is needed, this server is a standby");
-  if (read_only) throw new UnsuitablePostgres("The server takes no writes: default_transaction_read_only is on");
+}
+
+/** @throws Error with a message for the operator when PostgreSQL can't be reached, is too old or takes no writes */
+export async function checkServer(pool: pg.Pool): Promise<{ version: string }> {
+  const { version, number, isStandby, isReadOnly } = await askServer(pool);
+  if (number < 140_000) throw new Error(`PostgreSQL 14 or newer is needed, this is ${version}`);
+  if (isStandby) throw new Error("A PostgreSQL primary is needed, this server is a standby (in recovery)");
+  if (isReadOnly) throw new Error("PostgreSQL takes no writes: default_transaction_read_only is on");
+  return { version };
+}
+
+async function askServer(pool: pg.Pool) {
+  try {
+    const { rows } = await pool.query<{ version: string; number: number; isStandby: boolean; isReadOnly: boolean }>(`
+      SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+        pg_is_in_recovery() AS "isStandby", current_setting('default_transaction_read_only')::bool AS "isReadOnly"`);
+    return rows[0]!;
+  } catch (error) {
+    throw new Error(`PostgreSQL does not answer: ${describePostgresError(error)}`, { cause: error });
+  }
 }

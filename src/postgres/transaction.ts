@@ -1,43 +1,110 @@
 /**
- * Runs work in a transaction of its own: committed when it resolves, rolled back when it rejects.
+ * Work → one transaction: committed when the work resolves, rolled back when it rejects, with the work's own error.
  *
- * Rejects with the work's own error. A connection whose state is not known is destroyed, never handed back; a commit
- * whose answer was lost rejects, and whether it happened the caller has to cope with.
+ * A connection whose state is not known is destroyed, never handed back. Where the answer to COMMIT was lost the
+ * transaction rejects, and whether it happened the caller has to cope with. Every wait on PostgreSQL is bounded by the
+ * pool's time-outs, and ends at once when the signal aborts.
  */
-import type pg from "pg";
+// @ts-types="@types/pg"
+import pg from "pg";
 
+export interface TransactionOptions {
+  /** Cuts the transaction: its connection is destroyed, whatever waits for it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * The work may send several statements without waiting for each other's answers; they are done in the order sent, and
+ * after one that fails the rest fails too. BEGIN and COMMIT are waited for, because pg's pipeline mode gives each
+ * statement its own end (Sync): behind a BEGIN that fails each statement would commit by itself (seen: 4 of 7 cancelled
+ * BEGINs), and a COMMIT sent along commits without a statement that pg could not send.
+ */
 export async function inTransaction<Result>(
   pool: pg.Pool,
   work: (client: pg.PoolClient) => Promise<Result>,
+  { signal }: TransactionOptions = {},
 ): Promise<Result> {
-  const client = await pool.connect();
-  let isClean = false;
-  try {
-    // Waited for: statements sent behind a BEGIN that fails would each commit by themselves.
-    await client.query("BEGIN");
+  return await withClient(pool, { signal }, async (client, keep) => {
     let result: Result;
     try {
+      await client.query("BEGIN");
       result = await work(client);
+      await commit(client);
     } catch (error) {
-      isClean = await rolledBack(client);
+      if (await isRolledBack(client, error)) keep();
       throw error;
     }
-    const { command } = await client.query("COMMIT");
-    isClean = true;
-    // A failed transaction answers a COMMIT with ROLLBACK, and no error.
-    if (command !== "COMMIT") throw new Error(`The transaction ended with ${command}`);
+    keep();
     return result;
+  });
+}
+
+/**
+ * Lends a connection to the work. Afterwards it is destroyed, unless the work has called `keep`: then its state is known
+ * and the pool gets it back.
+ */
+export async function withClient<Result>(
+  pool: pg.Pool,
+  { signal }: TransactionOptions,
+  work: (client: pg.PoolClient, keep: () => void) => Promise<Result>,
+): Promise<Result> {
+  const client = await acquire(pool, signal);
+  let isKept = false;
+  // Not release(true) alone, which says goodbye politely and waits for answers that are due.
+  const destroy = () => client.connection.stream.destroy();
+  signal?.addEventListener("abort", destroy);
+  try {
+    signal?.throwIfAborted();
+    return await work(client, () => isKept = true);
+  } catch (error) {
+    // What the work met is the cut, as pg words it.
+    if (signal?.aborted && isConnectionLoss(error)) throw signal.reason;
+    throw error;
   } finally {
-    client.release(!isClean);
+    signal?.removeEventListener("abort", destroy);
+    if (!isKept) destroy();
+    client.release(!isKept);
   }
 }
 
-async function rolledBack(client: pg.PoolClient): Promise<boolean> {
+/** Waits for a connection no longer than the signal allows; one that comes too late goes back to the pool. */
+async function acquire(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
+  signal?.throwIfAborted();
+  const connecting = pool.connect();
+  if (signal === undefined) return await connecting;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    reject(signal.reason);
+    // Its failure is nobody's business any more.
+    connecting.then((client) => client.release(), () => {});
+  };
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([connecting, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+async function commit(client: pg.PoolClient): Promise<void> {
+  const { command } = await client.query("COMMIT");
+  // A transaction in which a statement failed answers with ROLLBACK and no error.
+  if (command !== "COMMIT") throw new Error("The transaction was rolled back: one of its statements had failed");
+}
+
+async function isRolledBack(client: pg.PoolClient, error: unknown): Promise<boolean> {
+  // The server has become a standby: a new connection may find the primary.
+  if (error instanceof pg.DatabaseError && error.code === "25006") return false;
   try {
     await client.query("ROLLBACK");
-    return true;
+    return client.getTransactionStatus() === "I";
   } catch {
-    // The work's own error says what happened; the connection is destroyed.
+    // The work's own error says what happened.
     return false;
   }
+}
+
+function isConnectionLoss(error: unknown): boolean {
+  return error instanceof Error && !(error instanceof pg.DatabaseError) &&
+    /^(Connection terminated|Client (has encountered|was closed))/.test(error.message);
 }

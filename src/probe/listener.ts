@@ -37,7 +37,10 @@ export function openProbe({ hostname, port }: { readonly hostname: string; reado
 }
 
 function answer(request: Request): Response {
-  const body = ANSWERS[new URL(request.url).pathname];
+  const url = URL.parse(request.url);
+  // A Host header that is none.
+  if (url === null) return respond(400, '{"error":"bad_request"}');
+  const body = ANSWERS[url.pathname];
   if (body === undefined) return respond(404, '{"error":"not_found"}');
   if (request.method !== "GET" && request.method !== "HEAD") {
     return respond(405, '{"error":"method_not_allowed"}', { allow: "GET, HEAD" });

@@ -111,9 +111,12 @@ export class Publisher implements Loop {
   /** @param onClaimed told of the routes before anything is done with them */
   async #publish(onClaimed: (routes: readonly DueRoute[]) => void): Promise<Round> {
     const { postgres, redis, channel, outbound, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
-    // Before the claim: a publisher that is paused from here on for longer than the claim's life appends nothing.
-    const claimedAtMs = await redisTimeMs(redis);
+    // Asked for before the claim, while the transaction begins: a publisher that is paused from here on for longer than the
+    // claim's life appends nothing.
+    const asked = redisTimeMs(redis);
+    asked.catch(() => {});
     return await inTransaction(postgres, async (client) => {
+      const claimedAtMs = await asked;
       const claim = await claimDueRoutes(client, {
         channel,
         limit: this.#limit,

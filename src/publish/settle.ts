@@ -1,6 +1,6 @@
 /** What happened to a claimed route → its next state. Pure; contract, section 5. */
 import type { Channel, DueRoute, FailureClassification } from "../notification/route.ts";
-import { type RetryLadder, retryDelayMs } from "../notification/retry_ladder.ts";
+import { retryDelayMs, type RetryLadder } from "../notification/retry_ladder.ts";
 import type { HandOffAnswer } from "./hand_off.ts";
 
 export type Attempt =

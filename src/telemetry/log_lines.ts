@@ -38,14 +38,20 @@ function textLine(record: LogRecord): string {
 
 function textValue(value: unknown): string {
   const text = typeof value === "string" ? value : JSON.stringify(value) ?? String(value);
-  return text === "" || /[\s"=]/.test(text) || hasControl.test(text) ? JSON.stringify(text) : text;
+  return text === "" || /[\s"=]/.test(text) || hasControl.test(text) ? quoted(text) : text;
 }
 
 // deno-lint-ignore no-control-regex -- a log line must not carry a terminal's control characters
-const hasControl = /[\x00-\x1f\x7f-\x9f]/;
+const hasControl = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
 function oneLine(text: string): string {
-  return hasControl.test(text) ? JSON.stringify(text).slice(1, -1) : text;
+  return hasControl.test(text) ? quoted(text).slice(1, -1) : text;
+}
+
+/** As JSON, which leaves some control characters as they are: those are escaped as well. */
+function quoted(text: string): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(text).replace(/[\x7f-\x9f\u2028\u2029]/g, escaped);
 }
 
 let lastTimestamp = NaN;

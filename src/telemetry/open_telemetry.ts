@@ -38,7 +38,10 @@ export async function startTelemetry(
   // Logs go to standard output; their export is asked for by name.
   if (!isSet("OTEL_LOGS_EXPORTER")) environment.set("OTEL_LOGS_EXPORTER", "none");
   if (!isSet("OTEL_SERVICE_NAME")) environment.set("OTEL_SERVICE_NAME", "notification-service");
-  environment.set("OTEL_RESOURCE_ATTRIBUTES", resourceAttributes(environment.get("OTEL_RESOURCE_ATTRIBUTES"), resource));
+  environment.set(
+    "OTEL_RESOURCE_ATTRIBUTES",
+    resourceAttributes(environment.get("OTEL_RESOURCE_ATTRIBUTES"), resource),
+  );
 
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
   const sdk = new NodeSDK({ autoDetectResources: true, instrumentations: [] });
@@ -54,21 +57,19 @@ export async function startTelemetry(
   };
 }
 
-/** What the operator gives comes last and wins. */
+/** The last of a name wins: the operator's word, save that the instance has one id everywhere ({@link instanceIdOf}). */
 function resourceAttributes(given: string | undefined, resource: Resource): string {
-  const own = {
-    "service.version": resource.serviceVersion,
-    "service.instance.id": resource.instanceId,
-    ...(resource.environment === "" ? {} : { "deployment.environment.name": resource.environment }),
-  };
-  const pairs = Object.entries(own).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+  const pair = (name: string, value: string) => `${name}=${encodeURIComponent(value)}`;
+  const pairs = [pair("service.version", resource.serviceVersion)];
+  if (resource.environment !== "") pairs.push(pair("deployment.environment.name", resource.environment));
   if ((given ?? "").trim() !== "") pairs.push(given!.trim());
+  pairs.push(pair("service.instance.id", resource.instanceId));
   return pairs.join(",");
 }
 
-/** `service.instance.id` as the operator gave it in `OTEL_RESOURCE_ATTRIBUTES`, else a random UUID. */
+/** The last `service.instance.id` that the operator gave in `OTEL_RESOURCE_ATTRIBUTES`, else a random UUID. */
 export function instanceIdOf(attributes: string | undefined): string {
-  for (const pair of (attributes ?? "").split(",")) {
+  for (const pair of (attributes ?? "").split(",").reverse()) {
     const [name, ...value] = pair.split("=");
     if (name?.trim() === "service.instance.id" && value.join("=").trim() !== "") {
       try {

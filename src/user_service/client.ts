@@ -41,7 +41,7 @@ export class UserService {
     const answers = new Map<string, UserAnswer>();
     const missing: string[] = [];
     const now = this.#clock.now();
-    for (const id of userIds) {
+    for (const id of new Set(userIds)) {
       const cached = this.#cache.get(id);
       if (cached !== undefined && cached.untilMs > now) answers.set(id, { kind: "found", user: cached.user });
       else missing.push(id);

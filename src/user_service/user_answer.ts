@@ -21,8 +21,7 @@ export type UserAnswer =
 const MAX_EMAIL_CHARACTERS = 320;
 /** A language tag in the form of BCP 47. */
 const LANGUAGE_TAG = /^(?=.{2,35}$)[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/;
-// deno-lint-ignore no-control-regex -- NUL is what is looked for
-const UNUSABLE_IN_EMAIL = /[\s\0]/;
+const UNUSABLE_IN_EMAIL = /[\s\p{White_Space}\0]/u;
 
 export function userAnswer(userId: string, status: number, body: string): UserAnswer {
   if (status === 200) return foundUser(userId, parseObject(body));
@@ -76,5 +75,5 @@ export function retryAfterMs(header: string | null, nowMs: number): number | und
   if (header === null) return undefined;
   const text = header.trim();
   const milliseconds = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
-  return Number.isFinite(milliseconds) ? Math.min(Math.max(milliseconds, 0), 60_000) : undefined;
+  return Number.isNaN(milliseconds) ? undefined : Math.min(Math.max(milliseconds, 0), 60_000);
 }
