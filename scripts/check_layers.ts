@@ -1,5 +1,6 @@
-// In: main.ts and the source under src/ (of another project, if its folder is given). Out: one line `file:line: what is wrong` for
-// every import that goes against the layers and every look at the environment outside its place; exit code 1 when there is one.
+// In: main.ts and the source under src/ (of another project, if its folder is given). Out: one line `file:line: what is
+// wrong` for every import that goes against the layers and every look at the environment outside its place; exit code 1
+// when there is one.
 // Guaranteed: the nouns (src/notification) stand alone, stages do not know each other, support folders know no stage.
 
 const STAGES = ["intake", "publish", "retention"] as const;

@@ -17,7 +17,7 @@ import type { Channel } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
 import { checkServer, openPool } from "./postgres/pool.ts";
-import { openProbe } from "./probe/listener.ts";
+import { openProbe, type ProbeListener } from "./probe/listener.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
 import { checkRedis } from "./redis/check_server.ts";
@@ -44,19 +44,17 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const events = createEvents();
   const redis = openRedis(config);
   const postgres = openPool({ ...config.postgres, applicationName: `notification-service/${instanceId}` });
-  let probe: Awaited<ReturnType<typeof openProbe>> | undefined;
   let exitCode: number = EXIT.ok;
   try {
     await checkDependencies(options, { redis, postgres });
-    probe = openProbe(config.probe);
-    shutdown.stop.addEventListener("abort", () => probe?.close(shutdown.leftMs / 4));
-    await runLoops(loopsOf(options, { redis, postgres, events }), shutdown);
+    const probe = openProbe(config.probe);
+    await runLoops(loopsOf(options, { redis, postgres, events }), { shutdown, probe });
   } catch (error) {
     exitCode = exitCodeFor(error);
   }
   // Also without a signal: what ends a loop ends the process.
   shutdown.begin("a loop or the start-up failed");
-  for (const connection of Object.values(redis)) connection.close();
+  await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
   await bounded(postgres.end(), shutdown.leftMs / 4);
   await telemetry.shutdown(Math.max(0, shutdown.leftMs - 200));
   logger.info("stopped", { exit_code: exitCode });
@@ -86,7 +84,9 @@ async function checkDependencies(
 
   await step("redis", async () => {
     await Promise.all(Object.values(redis).map((connection) => connection.connect()));
-    for (const warning of await checkRedis(redis.intake)) logger.warn("redis can lose what it acknowledged", { warning });
+    for (const warning of await checkRedis(redis.intake)) {
+      logger.warn("redis can lose what it acknowledged", { warning });
+    }
     await checkHandOff(redis.push, config.publish.clientEventsStream);
   });
   await step("postgres", () => checkServer(postgres));
@@ -150,8 +150,13 @@ function loopsOf(
 }
 
 /** Resolves when all loops have ended after the shutdown began; rejects with what ended one before. */
-async function runLoops(loops: readonly Loop[], shutdown: Shutdown): Promise<void> {
-  const { stop, abandon } = shutdown;
+async function runLoops(
+  loops: readonly Loop[],
+  { shutdown, probe }: { shutdown: Shutdown; probe: ProbeListener },
+): Promise<void> {
+  const { abandon } = shutdown;
+  // Whoever asks is told first that this instance goes; then the loops end.
+  const stop = signalAfter(shutdown.stop, () => probe.close(shutdown.leftMs / 10));
   const outages = new Outages(systemClock);
   const failures: unknown[] = [];
   await Promise.all(loops.map(async (loop) => {
@@ -164,6 +169,15 @@ async function runLoops(loops: readonly Loop[], shutdown: Shutdown): Promise<voi
     }
   }));
   if (failures.length > 0) throw failures[0];
+}
+
+/** Aborts when `work` is done, which begins when `signal` aborts. */
+function signalAfter(signal: AbortSignal, work: () => Promise<void>): AbortSignal {
+  const after = new AbortController();
+  const onAbort = () => work().finally(() => after.abort());
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  return after.signal;
 }
 
 function exitCodeFor(error: unknown): number {

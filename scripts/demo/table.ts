@@ -1,5 +1,5 @@
-// In: cells, each a text and perhaps a style. Out: lines with aligned columns, at most 100 columns wide, coloured only where the
-// output is a terminal and NO_COLOR is not set.
+// In: cells, each a text and perhaps a style. Out: lines with aligned columns, at most 100 columns wide, coloured only
+// where the output is a terminal and NO_COLOR is not set.
 
 const WIDTH = 100;
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
@@ -30,7 +30,10 @@ export function table(header: readonly string[], rows: readonly (readonly Cell[]
   });
 }
 
-/** One name and value a line; a value that is too long goes on in the next, after a comma or a space where there is one. */
+/**
+ * One name and value a line; a value that is too long goes on in the next, after a comma or a space where there is
+ * one.
+ */
 export function list(pairs: readonly (readonly [string, string])[]): string[] {
   const indent = Math.max(...pairs.map(([name]) => lengthOf(name))) + 6;
   const room = WIDTH - indent;

@@ -1,6 +1,6 @@
-// In: the file system. Out: where `redis-server` (7.0 or newer) and PostgreSQL's `initdb` and `postgres` (14 or newer) are.
-// Looked for in PATH, then in the places where Debian, Fedora and Homebrew put them, the newest version first. What is missing is
-// installed where that is possible (install.ts), else the error says what to type.
+// In: the file system. Out: where `redis-server` (7.0 or newer) and PostgreSQL's `initdb` and `postgres` (14 or newer)
+// are. Looked for in PATH, then in the places where Debian, Fedora and Homebrew put them, the newest version first.
+// What is missing is installed where that is possible (install.ts), else the error says what to type.
 
 import { installServers } from "./install.ts";
 

@@ -1,7 +1,7 @@
-// In: nothing, or settings. Out: a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024 logical
-// databases, in a temporary folder.
-// Guaranteed: keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port; process
-// and folder are gone when it is disposed of or this process ends, however it ends.
+// In: nothing, or settings. Out: a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024
+// logical databases, in a temporary folder.
+// Guaranteed: keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port;
+// process and folder are gone when it is disposed of or this process ends, however it ends.
 
 import { findBinaries } from "./binaries.ts";
 import { scratchFolder } from "./account.ts";
@@ -9,7 +9,10 @@ import { ServerProcess, withFreePort } from "./server_process.ts";
 
 export interface RedisOptions {
   readonly password?: string;
-  /** Keeps what it acknowledged over a stop or a kill of its process: an append-only file, flushed to disk every second. */
+  /**
+   * Keeps what it acknowledged over a stop or a kill of its process: an append-only file, flushed to disk every
+   * second.
+   */
   readonly appendOnly?: boolean;
   /** More of `redis-server`'s arguments, e.g. `["--maxmemory", "10mb"]`. */
   readonly args?: readonly string[];

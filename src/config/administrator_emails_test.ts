@@ -31,7 +31,10 @@ Deno.test("readAdministratorEmails() refuses what is not a list of plain address
     const { addresses, problems } = read({ [failed]: text });
     assert.equal(addresses.size, 0, text);
     assert.equal(problems.length, 1, text);
-    assert.ok(problems[0]?.startsWith(`${failed} should be comma-separated e-mail addresses`), problems[0]);
+    assert.ok(
+      problems[0]?.startsWith(`${failed} should be comma-separated e-mail addresses`),
+      problems[0] ?? "nothing",
+    );
   }
   assert.match(read({ [failed]: "a@b.c,secret stuff,d@e.f" }).problems.join(), /; number 2 of 3 is not one$/);
 });

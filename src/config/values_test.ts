@@ -59,7 +59,7 @@ Deno.test("readValues() refuses values that are not of their variable's form", (
     for (const text of texts) {
       const lines = problemsOf({ [`NOTIFICATION_${name}`]: text });
       assert.equal(lines.length, 1, `${name} ${text} ${lines.join()}`);
-      assert.ok(lines[0]?.startsWith(`NOTIFICATION_${name} should be `), lines[0]);
+      assert.ok(lines[0]?.startsWith(`NOTIFICATION_${name} should be `), lines[0] ?? "nothing");
       assert.doesNotMatch(lines.join(""), /[\r\n\u2028\u2029]/);
     }
   }
@@ -82,7 +82,7 @@ Deno.test("readValues() takes an empty variable for one that isn't set", () => {
   for (const name of Object.keys(required)) {
     const lines = problemsOf({ [name]: "" });
     assert.equal(lines.length, 1);
-    assert.ok(lines[0]?.startsWith(`${name} is required and should be `), lines[0]);
+    assert.ok(lines[0]?.startsWith(`${name} is required and should be `), lines[0] ?? "nothing");
   }
 });
 

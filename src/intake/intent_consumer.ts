@@ -18,13 +18,13 @@ import type { RedisConnection } from "../redis/connection.ts";
 import type { Events, IntentFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import type { UserService } from "../user_service/client.ts";
-import { acceptBatch, type AcceptanceResult, selectFingerprints } from "./accept.ts";
+import { type AcceptanceResult, acceptBatch, selectFingerprints } from "./accept.ts";
 import { ConsumerLease } from "./consumer_lease.ts";
 import { BEFORE_ALL } from "./entry_ids.ts";
 import { readExactEntry } from "./exact_entry.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
 import { standingOf } from "./ordinals.ts";
-import { readBatch, type ReadBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
+import { type ReadBatch, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
 import { Recipients } from "./recipients.ts";
 import { copyPlace, findPlace, movePlace, type Place, replaceCopy } from "./stream_offset.ts";
 

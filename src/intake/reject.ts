@@ -77,5 +77,7 @@ function acceptedId({ entry, producer, idempotencyKey }: Malformed): string {
 /** Text that PostgreSQL can hold, of at most so many characters (code points). */
 function storable(text: string, maxCharacters: number): string {
   const clean = text.replaceAll("\0", "\ufffd");
-  return clean.length <= maxCharacters ? clean : [...clean.slice(0, 2 * maxCharacters)].slice(0, maxCharacters).join("");
+  return clean.length <= maxCharacters
+    ? clean
+    : [...clean.slice(0, 2 * maxCharacters)].slice(0, maxCharacters).join("");
 }

@@ -33,7 +33,9 @@ export async function findPlace(
 ): Promise<FoundPlace> {
   const row = await selectPlace(postgres, stream);
   const copy = await readCopy(redis, stream);
-  if (row === undefined) return { place: copy ?? { entryId: BEFORE_ALL, entriesRead: undefined }, copyAhead: undefined };
+  if (row === undefined) {
+    return { place: copy ?? { entryId: BEFORE_ALL, entriesRead: undefined }, copyAhead: undefined };
+  }
   const isAhead = copy !== undefined && compareEntryIds(copy.entryId, row.entryId) > 0;
   return { place: row, copyAhead: isAhead ? copy.entryId : undefined };
 }

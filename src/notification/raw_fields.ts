@@ -50,14 +50,17 @@ function keep(value: FieldValue, room: number): { value: KeptValue; bytes: numbe
     const text = typeof value === "string" && !value.includes("\0");
     return { value: text ? value : { base64: base64(value) }, bytes };
   }
-  return { value: cutTo(value, limit), bytes: limit };
+  return cutTo(value, limit);
 }
 
-function cutTo(value: FieldValue, limit: number): KeptValue {
+function cutTo(value: FieldValue, limit: number): { value: KeptValue; bytes: number } {
   const { head, length, sha256 } = isCut(value) ? value : wholeAsCut(value);
   const kept = head.subarray(0, limit);
   const text = textOfHead(kept);
-  return { ...(text === undefined ? { base64: base64(kept) } : { text }), length, sha256 };
+  return {
+    value: { ...(text === undefined ? { base64: base64(kept) } : { text }), length, sha256 },
+    bytes: kept.length,
+  };
 }
 
 function wholeAsCut(value: string | Uint8Array): CutValue {

@@ -1,86 +1,157 @@
 /**
- * Brings the schema up to the migrations that the executable holds, once however many instances start.
+ * The migrations that the executable holds → the schema `notification`, once however many instances start.
  *
- * An advisory lock keeps others out, each migration commits together with its row in goose's version table, and a schema
- * that is newer than the executable is refused. The schema `notification` is created only if it is not there, so that a
+ * An advisory lock keeps others out, for a bounded time. Each migration commits together with its row in goose's version
+ * table. A schema that is newer than the executable is refused. What is there already is not created again, so that a
  * role without rights on the database can run.
  */
-import type pg from "pg";
+// @ts-types="@types/pg"
+import pg from "pg";
+import { type Clock, systemClock } from "../clock.ts";
+import { describePostgresError } from "./failures.ts";
 import { type Migration, parseMigration } from "./goose.ts";
-
-export class SchemaError extends Error {
-  override readonly name = "SchemaError";
-}
+import { checkOwnership } from "./ownership.ts";
+import { SchemaError } from "./schema_error.ts";
+import { withClient } from "./transaction.ts";
 
 export interface MigrateOptions {
-  /** How long to wait for another instance that is migrating. */
+  /** How long to wait for another instance that is migrating, and within a migration for a table that is in use. */
   readonly lockTimeoutMs: number;
+  /** Bound of one statement of a migration. Default an hour: an index on many millions of rows takes its time. */
+  readonly statementTimeoutMs?: number;
+  /** Breaks the connection: PostgreSQL rolls the migration in hand back. */
+  readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+  /** Default: the migrations of this executable. */
+  readonly folder?: URL;
 }
 
-/** "notif" in hexadecimal: any number will do that no other program on this database uses. */
+export interface MigrationStatus {
+  readonly version: number;
+  /** The file's name; empty for a version that this executable does not know. */
+  readonly name: string;
+  readonly appliedAt: Date | null;
+}
+
+type Client = Pick<pg.ClientBase, "query">;
+
+/** "notif" in ASCII. Any number will do that no other program on this database uses. */
 const ADVISORY_LOCK = 0x6e6f746966;
 const LOCK_POLL_MS = 50;
-/** Of one migration's statement; a pass's bound is far too short for an index on millions of rows. */
-const STATEMENT_TIMEOUT = "1h";
-const MIGRATIONS = new URL("../../migrations/", import.meta.url);
+const HOUR_MS = 3_600_000;
+const EMBEDDED = new URL("../../migrations/", import.meta.url);
 
-export async function migrate(pool: pg.Pool, { lockTimeoutMs }: MigrateOptions): Promise<{ applied: string[] }> {
-  const migrations = await embeddedMigrations();
-  const client = await pool.connect();
-  let isClean = false;
-  try {
-    await lock(client, lockTimeoutMs);
-    const applied: string[] = [];
-    await ensureVersionTable(client);
-    const done = await appliedVersions(client);
-    refuseNewer(done, migrations);
-    for (const migration of migrations) {
-      if (done.has(migration.version)) continue;
-      await apply(client, migration);
-      applied.push(migration.name);
-    }
-    await client.query("SELECT pg_advisory_unlock($1)", [ADVISORY_LOCK]);
-    isClean = true;
-    return { applied };
-  } finally {
-    // A connection that is destroyed gives up its lock.
-    client.release(!isClean);
-  }
+/** Applies what is missing and gives the names of what it applied. @throws SchemaError, or the signal's reason */
+export async function migrate(pool: pg.Pool, options: MigrateOptions): Promise<{ applied: string[] }> {
+  const known = await readMigrations(options.folder);
+  return await withSchemaLock(pool, options, async (client) => {
+    await createVersionTable(client);
+    const pending = pendingMigrations(known, await appliedVersions(client));
+    for (const migration of pending) await apply(client, migration, { direction: "up", ...options });
+    return { applied: pending.map(({ name }) => name) };
+  });
 }
 
-async function embeddedMigrations(): Promise<Migration[]> {
+/** Takes the newest migration back and gives its name; nothing when none is applied. @throws as migrate() */
+export async function migrateDown(pool: pg.Pool, options: MigrateOptions): Promise<{ rolledBack: string | undefined }> {
+  const known = await readMigrations(options.folder);
+  return await withSchemaLock(pool, options, async (client) => {
+    const applied = await appliedVersions(client);
+    const newest = Math.max(0, ...applied.keys());
+    if (newest === 0) return { rolledBack: undefined };
+    const migration = known.find(({ version }) => version === newest);
+    if (migration === undefined) throw newerSchema(newest, known);
+    await apply(client, migration, { direction: "down", ...options });
+    return { rolledBack: migration.name };
+  });
+}
+
+/** All known migrations and all applied ones, by version. Changes nothing and takes no lock. */
+export async function migrationStatus(client: Client, { folder }: { folder?: URL } = {}): Promise<MigrationStatus[]> {
+  const known = await readMigrations(folder);
+  const applied = await appliedVersions(client);
+  const names = new Map([...applied.keys()].map((version) => [version, ""]));
+  for (const { version, name } of known) names.set(version, name);
+  return [...names]
+    .map(([version, name]) => ({ version, name, appliedAt: applied.get(version) ?? null }))
+    .sort((left, right) => left.version - right.version);
+}
+
+async function readMigrations(folder = EMBEDDED): Promise<Migration[]> {
   const names: string[] = [];
-  for await (const file of Deno.readDir(MIGRATIONS)) if (file.name.endsWith(".sql")) names.push(file.name);
-  const migrations = names.map(async (name) =>
-    parseMigration(name, await Deno.readTextFile(new URL(name, MIGRATIONS)))
-  );
-  return (await Promise.all(migrations)).sort((left, right) => left.version - right.version);
+  for await (const { name } of Deno.readDir(folder)) if (name.endsWith(".sql")) names.push(name);
+  const read = async (name: string) => parseMigration(name, await Deno.readTextFile(new URL(name, folder)));
+  const migrations = await Promise.all(names.map(read));
+  migrations.sort((left, right) => left.version - right.version);
+  migrations.forEach(({ version, name }, at) => {
+    if (migrations[at + 1]?.version === version) throw new Error(`Migration ${name} has another one's version`);
+  });
+  return migrations;
 }
 
-async function lock(client: pg.ClientBase, timeoutMs: number): Promise<void> {
-  const until = performance.now() + timeoutMs;
-  while (true) {
-    const { rows } = await client.query<{ locked: boolean }>("SELECT pg_try_advisory_lock($1) AS locked", [
-      ADVISORY_LOCK,
-    ]);
-    if (rows[0]!.locked) return;
-    if (performance.now() > until) {
-      throw new SchemaError(`Another instance has been migrating for ${timeoutMs} ms`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
+/** The connection is not handed back: it has its own settings, and its end frees the lock whatever happened. */
+async function withSchemaLock<Result>(
+  pool: pg.Pool,
+  options: MigrateOptions,
+  work: (client: Client) => Promise<Result>,
+): Promise<Result> {
+  const { lockTimeoutMs, statementTimeoutMs = HOUR_MS, signal } = options;
+  try {
+    return await withClient(pool, { signal }, async (client) => {
+      await lock(client, options);
+      await client.query(
+        "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)",
+        [String(statementTimeoutMs), String(lockTimeoutMs)],
+      );
+      await checkOwnership(client, { missing: "allowed" });
+      const result = await work(client);
+      await client.query("SELECT pg_advisory_unlock($1)", [ADVISORY_LOCK]);
+      return result;
+    });
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason;
+    if (error instanceof SchemaError) throw error;
+    throw new SchemaError(`The schema could not be brought up to date: ${describePostgresError(error)}`, {
+      cause: error,
+    });
   }
+}
+
+async function lock(client: Client, { lockTimeoutMs, signal, clock = systemClock }: MigrateOptions): Promise<void> {
+  const until = clock.now() + lockTimeoutMs;
+  for (;;) {
+    const { rows } = await client.query<{ isLocked: boolean }>(
+      'SELECT pg_try_advisory_lock($1) AS "isLocked"',
+      [ADVISORY_LOCK],
+    );
+    if (rows[0]!.isLocked) return;
+    signal?.throwIfAborted();
+    if (clock.now() >= until) {
+      const holder = await lockHolder(client);
+      throw new SchemaError(`Another session has been migrating the schema for over ${lockTimeoutMs} ms${holder}`);
+    }
+    await clock.sleep(LOCK_POLL_MS, signal);
+  }
+}
+
+async function lockHolder(client: Client): Promise<string> {
+  const { rows } = await client.query<{ pid: number; name: string }>(
+    `SELECT pid, coalesce(application_name, '') AS name
+     FROM pg_locks LEFT JOIN pg_stat_activity USING (pid)
+     WHERE locktype = 'advisory' AND granted AND objsubid = 1
+       AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND (classid::bigint << 32 | objid::bigint) = $1`,
+    [ADVISORY_LOCK],
+  );
+  const holder = rows[0];
+  return holder === undefined ? "" : ` (process ${holder.pid}${holder.name && `, ${holder.name}`})`;
 }
 
 /** goose's own table, with its row for the state before any migration. */
-async function ensureVersionTable(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ schema: boolean; versions: boolean }>(
-    `SELECT to_regnamespace('notification') IS NOT NULL AS schema,
-      to_regclass('notification.goose_db_version') IS NOT NULL AS versions`,
-  );
-  const found = rows[0]!;
-  if (!found.schema) await client.query("CREATE SCHEMA notification");
-  if (found.versions) return;
-  await transaction(client, async () => {
+async function createVersionTable(client: Client): Promise<void> {
+  if (await hasVersionTable(client)) return;
+  await atomically(client, async () => {
+    await createSchema(client);
     await client.query(`
       CREATE TABLE notification.goose_db_version (
         id integer PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY,
@@ -88,48 +159,93 @@ async function ensureVersionTable(client: pg.ClientBase): Promise<void> {
         is_applied boolean NOT NULL,
         tstamp timestamp NOT NULL DEFAULT now()
       )`);
-    await client.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (0, true)");
+    await insertVersion(client, 0);
   });
 }
 
-async function appliedVersions(client: pg.ClientBase): Promise<Set<number>> {
-  const { rows } = await client.query<{ version_id: string; is_applied: boolean }>(
-    "SELECT DISTINCT ON (version_id) version_id, is_applied FROM notification.goose_db_version ORDER BY version_id, id DESC",
+async function createSchema(client: Client): Promise<void> {
+  const { rows } = await client.query<{ exists: boolean; mayCreate: boolean; role: string; database: string }>(
+    `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'notification') AS exists,
+       has_database_privilege(current_database(), 'CREATE') AS "mayCreate",
+       current_user AS role, current_database() AS database`,
   );
-  return new Set(rows.filter((row) => row.is_applied).map((row) => Number(row.version_id)));
-}
-
-function refuseNewer(done: ReadonlySet<number>, migrations: readonly Migration[]): void {
-  const newest = Math.max(0, ...done);
-  const known = migrations.at(-1)?.version ?? 0;
-  if (newest > known) {
-    throw new SchemaError(`The schema has version ${newest}, newer than this executable knows (${known}): upgrade it`);
+  const { exists, mayCreate, role, database } = rows[0]!;
+  if (exists) return;
+  if (!mayCreate) {
+    throw new SchemaError(
+      `There is no schema notification in database ${database} and role ${role} may not create it: ` +
+        `have an administrator run CREATE SCHEMA notification AUTHORIZATION ${pg.escapeIdentifier(role)}`,
+    );
   }
+  await client.query("CREATE SCHEMA notification");
 }
 
-async function apply(client: pg.ClientBase, migration: Migration): Promise<void> {
+/** By the catalog: to_regclass() fails without rights on the schema. */
+async function hasVersionTable(client: Client): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+     WHERE nspname = 'notification' AND relname = 'goose_db_version'`,
+  );
+  return rowCount === 1;
+}
+
+/** Goose's rows are a history: the newest of a version counts. Row 0 is the empty schema, not a migration. */
+async function appliedVersions(client: Client): Promise<Map<number, Date>> {
+  if (!await hasVersionTable(client)) return new Map();
+  const { rows } = await client.query<{ version_id: string; is_applied: boolean; at: Date }>(
+    `SELECT DISTINCT ON (version_id) version_id, is_applied, tstamp AT TIME ZONE 'UTC' AS at
+     FROM notification.goose_db_version WHERE version_id > 0 ORDER BY version_id, id DESC`,
+  );
+  return new Map(rows.filter((row) => row.is_applied).map((row) => [Number(row.version_id), row.at]));
+}
+
+function pendingMigrations(known: readonly Migration[], applied: ReadonlyMap<number, Date>): Migration[] {
+  const newest = Math.max(0, ...applied.keys());
+  if (newest > (known.at(-1)?.version ?? 0)) throw newerSchema(newest, known);
+  const pending = known.filter(({ version }) => !applied.has(version));
+  const skipped = pending.find(({ version }) => version < newest);
+  if (skipped !== undefined) {
+    throw new SchemaError(`Migration ${skipped.name} was left out although version ${newest} is applied`);
+  }
+  return pending;
+}
+
+function newerSchema(version: number, known: readonly Migration[]): SchemaError {
+  const newest = known.at(-1)?.version ?? 0;
+  return new SchemaError(
+    `The schema has version ${version}, this executable knows versions up to ${newest}: a newer executable is needed`,
+  );
+}
+
+async function apply(
+  client: Client,
+  migration: Migration,
+  { direction, statementTimeoutMs = HOUR_MS }: { direction: "up" | "down"; statementTimeoutMs?: number },
+): Promise<void> {
+  const { version, name } = migration;
+  const run = async () => {
+    for (const text of migration[direction]) {
+      // pg's own bound of a statement, which its types don't know; the server's comes first.
+      const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: statementTimeoutMs + 5_000 };
+      await client.query(query);
+    }
+    if (direction === "up") await insertVersion(client, version);
+    else await client.query("DELETE FROM notification.goose_db_version WHERE version_id = $1", [version]);
+  };
   try {
-    await transaction(client, async () => {
-      await client.query(`SET LOCAL statement_timeout = '${STATEMENT_TIMEOUT}'`);
-      for (const statement of migration.up) {
-        await client.query({ text: statement, query_timeout: 3_600_000 } as pg.QueryConfig);
-      }
-      await client.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES ($1, true)", [
-        migration.version,
-      ]);
-    });
+    await (migration.inTransaction ? atomically(client, run) : run());
   } catch (error) {
-    throw new SchemaError(`Migration ${migration.name} failed: ${(error as Error).message}`, { cause: error });
+    throw new SchemaError(`Migration ${name} (${direction}) failed: ${describePostgresError(error)}`, { cause: error });
   }
 }
 
-async function transaction(client: pg.ClientBase, work: () => Promise<void>): Promise<void> {
+async function insertVersion(client: Client, version: number): Promise<void> {
+  await client.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES ($1, true)", [version]);
+}
+
+/** What is left open by an error ends with the connection. */
+async function atomically(client: Client, work: () => Promise<void>): Promise<void> {
   await client.query("BEGIN");
-  try {
-    await work();
-    await client.query("COMMIT");
-  } catch (error) {
-    await client.query("ROLLBACK").catch(() => {});
-    throw error;
-  }
+  await work();
+  await client.query("COMMIT");
 }

@@ -70,19 +70,23 @@ export async function withClient<Result>(
 /** Waits for a connection no longer than the signal allows; one that comes too late goes back to the pool. */
 async function acquire(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
   signal?.throwIfAborted();
-  const connecting = pool.connect();
-  if (signal === undefined) return await connecting;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const { promise, resolve, reject } = Promise.withResolvers<pg.PoolClient>();
+  let isSettled = false;
   const onAbort = () => {
-    reject(signal.reason);
-    // Its failure is nobody's business any more.
-    connecting.then((client) => client.release(), () => {});
+    if (isSettled) return;
+    isSettled = true;
+    reject(signal?.reason);
   };
-  signal.addEventListener("abort", onAbort);
+  signal?.addEventListener("abort", onAbort);
+  pool.connect().then((client) => {
+    if (isSettled) return client.release();
+    isSettled = true;
+    resolve(client);
+  }, reject);
   try {
-    return await Promise.race([connecting, aborted]);
+    return await promise;
   } finally {
-    signal.removeEventListener("abort", onAbort);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 

@@ -134,7 +134,9 @@ export class Publisher implements Loop {
         claimedAtMs,
       });
       let answered = 0;
-      const settlements = claim.routes.map((route, index) => this.#settle(route, attempts[index] ?? answers[answered++]!));
+      const settlements = claim.routes.map((route, index) =>
+        this.#settle(route, attempts[index] ?? answers[answered++]!)
+      );
       const [nextInMs] = await Promise.all([
         claim.isFull ? undefined : nextDueInMs(client, channel),
         recordSettlements(client, settlements),

@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Buffer } from "node:buffer";
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { RedisError, replyCode } from "./failures.ts";
 
@@ -17,6 +18,9 @@ export interface RedisSettings {
   readonly db: number;
   readonly operationTimeoutMs: number;
 }
+
+/** After which a connection that is being closed is destroyed. */
+const DISCONNECT_TIMEOUT_MS = 20;
 
 export type Argument = string | number;
 
@@ -49,6 +53,7 @@ export class RedisConnection {
       disableClientInfo: true,
       lazyConnect: true,
       connectTimeout: settings.operationTimeoutMs,
+      disconnectTimeout: DISCONNECT_TIMEOUT_MS,
       // Nothing is queued while there is no connection, and nothing in flight is sent again after one was lost.
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
@@ -122,9 +127,15 @@ export class RedisConnection {
     this.#client.disconnect(true);
   }
 
-  /** Ends the connection for good; calls in flight reject. */
-  close(): void {
+  /** Ends the connection for good; calls in flight reject. Never rejects. */
+  async close(): Promise<void> {
+    if (this.#client.status === "end") return;
+    // Between two connections there is no end to wait for, only the timer below on the stream that is gone already.
+    const over = this.#client.status === "reconnecting"
+      ? delay(2 * DISCONNECT_TIMEOUT_MS)
+      : new Promise((resolve) => this.#client.once("end", resolve));
     this.#client.disconnect();
+    await over;
   }
 }
 

@@ -35,7 +35,11 @@ export function createEvents() {
 
   const intents = count("notification.intents", "{intent}", "Intents dealt with, by outcome");
   const malformedIntents = count("notification.intents.malformed", "{intent}", "Malformed intents, by what is wrong");
-  const trimmed = count("notification.intent_stream.trimmed_unread", "{entry}", "Entries trimmed before they were read");
+  const trimmed = count(
+    "notification.intent_stream.trimmed_unread",
+    "{entry}",
+    "Entries trimmed before they were read",
+  );
   const published = count("notification.route.published", "{route}", "Routes published");
   const retries = count("notification.route.retries", "{attempt}", "Failed attempts that are tried again");
   const skipped = count("notification.route.skipped", "{route}", "Routes with nobody to deliver to");

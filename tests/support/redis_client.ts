@@ -1,6 +1,6 @@
 // In: where a key space is. Out: an ioredis client for a test to read and write it with.
-// Guaranteed: commands fail at once while there is no connection (nothing is queued or sent twice), and after `closeRedis`
-// neither connection nor timer is left.
+// Guaranteed: commands fail at once while there is no connection (nothing is queued or sent twice), and after
+// `closeRedis` neither connection nor timer is left.
 
 import { Redis, type RedisOptions } from "ioredis";
 

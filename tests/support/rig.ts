@@ -1,5 +1,6 @@
-// In: nothing, or users, variables and servers of the test's own. Out: all that a test of the running service needs: a fresh
-// database and key space, a stand-in User Service, clients for all of them, and the service itself, once or several times.
+// In: nothing, or users, variables and servers of the test's own. Out: all that a test of the running service needs: a
+// fresh database and key space, a stand-in User Service, clients for all of them, and the service itself, once or
+// several times.
 // Guaranteed: disposing of it ends every instance, closes every connection and drops the database.
 
 import type { Postgres } from "../../scripts/servers/postgres.ts";

@@ -1,7 +1,7 @@
-// In: the service's environment, whole. Out: the real service as a process of its own: from source with the flags of the `start`
-// task, or the executable that NOTIFICATION_SERVICE_BIN names.
-// Guaranteed: it sees no variable but those given and what Deno needs to run; all it prints is kept; it ends when it is disposed
-// of or when this process ends, however it ends.
+// In: the service's environment, whole. Out: the real service as a process of its own: from source with the flags of
+// the `start` task, or the executable that NOTIFICATION_SERVICE_BIN names.
+// Guaranteed: it sees no variable but those given and what Deno needs to run; all it prints is kept; it ends when it is
+// disposed of or when this process ends, however it ends.
 
 import { resolve } from "node:path";
 import { Guard } from "../../scripts/servers/guard.ts";

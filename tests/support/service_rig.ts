@@ -1,7 +1,7 @@
-// In: where a Redis, a PostgreSQL and a stand-in User Service are. Out: clients for all of them and the real service on top, once
-// or several times.
-// Guaranteed: an instance gets the variables of `env` and a probe address of its own; disposing of the rig ends every instance
-// and closes every connection.
+// In: where a Redis, a PostgreSQL and a stand-in User Service are. Out: clients for all of them and the real service on
+// top, once or several times.
+// Guaranteed: an instance gets the variables of `env` and a probe address of its own; disposing of the rig ends every
+// instance and closes every connection.
 
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,5 +1,6 @@
-// What tests rely on in their own support: waiting, key spaces and databases of one's own, and what is told of a service process.
-// The stand-in for the service is a script, named by NOTIFICATION_SERVICE_BIN as the executable would be.
+// What tests rely on in their own support: waiting, key spaces and databases of one's own, and what is told of a
+// service process. The stand-in for the service is a script, named by NOTIFICATION_SERVICE_BIN as the executable would
+// be.
 
 import assert from "node:assert/strict";
 import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";

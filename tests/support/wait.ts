@@ -1,6 +1,6 @@
 // In: a condition. Out: its value once it holds.
-// Guaranteed: asked again and again, an exception counting as "not yet", until it holds or the time is over; the error then says
-// what was waited for and what the last exception was.
+// Guaranteed: asked again and again, an exception counting as "not yet", until it holds or the time is over; the error
+// then says what was waited for and what the last exception was.
 
 export interface WaitOptions {
   /** Default ten seconds. */

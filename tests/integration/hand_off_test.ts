@@ -1,0 +1,99 @@
+/** The hand-off script on a real Redis: at most one entry a route, whatever the lease says and however old the claim. */
+import assert from "node:assert/strict";
+import { CLAIM_LIFE_MS, type Delivery, handOff, type HandOffOptions, redisTimeMs } from "../../src/publish/hand_off.ts";
+import type { RedisConnection } from "../../src/redis/connection.ts";
+import { openStage } from "../support/stage.ts";
+
+function delivery(name: string, fields = ["event_id", name]): Delivery {
+  return { leaseKey: `route_leases:${name}:push`, fields };
+}
+
+async function options(redis: RedisConnection, changes: Partial<HandOffOptions> = {}): Promise<HandOffOptions> {
+  return {
+    stream: "out",
+    maxLength: 0,
+    leaseTtlMs: 60_000,
+    waitReplicas: 0,
+    waitMs: 100,
+    claimedAtMs: await redisTimeMs(redis),
+    ...changes,
+  };
+}
+
+Deno.test("handOff() appends each entry once and answers the same id the second time", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const deliveries = Array.from({ length: 250 }, (_, at) => delivery(`n${at}`));
+  const first = await handOff(redis, deliveries, await options(redis));
+  const second = await handOff(redis, deliveries, await options(redis));
+  assert.equal(first.outage, undefined);
+  assert.deepEqual(second, first);
+  assert.equal(await stage.redis.xlen("out"), 250);
+  const entries = await stage.redis.xrange("out", "-", "+");
+  assert.deepEqual(
+    first.answers,
+    entries.map(([entryId]) => ({ kind: "published", entryId })),
+    "answers come in the order of the deliveries",
+  );
+});
+
+for (
+  const [name, ageMs] of [["older than its life", CLAIM_LIFE_MS + 1], ["from the future", -5000]] as const
+) {
+  Deno.test(`handOff() appends nothing for a claim ${name}, but tells what was published before`, async () => {
+    await using stage = await openStage();
+    const redis = await stage.connection();
+    await handOff(redis, [delivery("before")], await options(redis));
+    const claimedAtMs = await redisTimeMs(redis) - ageMs;
+    const { answers, outage } = await handOff(
+      redis,
+      [delivery("new"), delivery("before")],
+      await options(redis, { claimedAtMs }),
+    );
+    assert.equal(outage, undefined);
+    assert.deepEqual(answers.map(({ kind }) => kind), ["unanswered", "published"]);
+    assert.equal(await stage.redis.xlen("out"), 1);
+  });
+}
+
+Deno.test("handOff() trims the outbound stream approximately when asked to", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const deliveries = Array.from({ length: 1000 }, (_, at) => delivery(`n${at}`));
+  await handOff(redis, deliveries, await options(redis, { maxLength: 100 }));
+  const length = await stage.redis.xlen("out");
+  assert.ok(length >= 100 && length < 300, `${length}`);
+});
+
+Deno.test("handOff() splits large entries over calls and hands all of them off", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const deliveries = Array.from({ length: 20 }, (_, at) => delivery(`n${at}`, ["p", "x".repeat(300_000)]));
+  const { answers } = await handOff(redis, deliveries, await options(redis));
+  assert.ok(answers.every(({ kind }) => kind === "published"));
+  assert.equal(await stage.redis.xlen("out"), 20);
+});
+
+Deno.test("handOff() leaves unanswered what a lost connection did not answer, and a retry appends nothing twice", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const deliveries = Array.from({ length: 500 }, (_, at) => delivery(`n${at}`));
+  const handing = handOff(redis, deliveries, await options(redis));
+  await stage.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+  const { answers, outage } = await handing;
+  assert.equal(answers.length, 500);
+  if (answers.some(({ kind }) => kind === "unanswered")) assert.ok(outage !== undefined);
+  const again = await stage.connection();
+  const { answers: second } = await handOff(again, deliveries, await options(again));
+  assert.ok(second.every(({ kind }) => kind === "published"));
+  assert.equal(await stage.redis.xlen("out"), 500);
+});
+
+Deno.test("handOff() is told the script anew after SCRIPT FLUSH", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  await handOff(redis, [delivery("a")], await options(redis));
+  await stage.redis.script("FLUSH");
+  const { answers } = await handOff(redis, [delivery("b")], await options(redis));
+  assert.equal(answers[0]!.kind, "published");
+});

@@ -1,0 +1,301 @@
+/** The intent consumer's pass on real servers: every entry ends in exactly one outcome, and the place never lies. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { OutageError } from "../../src/lifecycle/outage.ts";
+import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
+import { createEvents } from "../../src/telemetry/events.ts";
+import { INTENTS, openStage, type Stage } from "../support/stage.ts";
+
+function place(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
+  return stage.query("SELECT entry_id, entries_read FROM notification.stream_offsets");
+}
+
+/** A consumer whose lease keeper ends with the test. */
+async function withConsumer(
+  stage: Stage,
+  work: (consumer: IntentConsumer, pass: (times?: number) => Promise<void>) => Promise<void>,
+  changes: Parameters<Stage["consumer"]>[0] = {},
+): Promise<void> {
+  const stop = new AbortController();
+  const consumer = await stage.consumer(changes);
+  try {
+    await work(consumer, async (times = 1) => {
+      for (let at = 0; at < times; at++) await consumer.pass(stop.signal);
+    });
+  } finally {
+    stop.abort();
+    await consumer.close();
+  }
+}
+
+Deno.test("a pass accepts what it read, moves the place, and copies it to Redis", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  const last = await stage.addIntent({ recipient_user_ids_json: '["u1","u2","u1"]' });
+  await withConsumer(stage, (_, pass) => pass());
+  assert.deepEqual(await place(stage), [{ entry_id: last, entries_read: "2" }]);
+  assert.deepEqual(await stage.redis.hgetall(`notification:stream_offset:${INTENTS}`), {
+    entry_id: last,
+    entries_read: "2",
+  });
+  assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "6");
+});
+
+Deno.test("an intent that PostgreSQL refuses for its data is recorded, and the rest of the batch is accepted", async () => {
+  await using stage = await openStage();
+  await stage.query(`
+    ALTER TABLE notification.records ADD CONSTRAINT refuse CHECK (idempotency_key NOT IN ('bad-1', 'bad-2'))`);
+  const keys = Array.from({ length: 30 }, (_, at) => at === 7 ? "bad-1" : at === 23 ? "bad-2" : `good-${at}`);
+  for (const idempotency_key of keys) await stage.addIntent({ idempotency_key });
+  await withConsumer(stage, (_, pass) => pass());
+  const malformed = await stage.query<{ idempotency_key: string; failure_code: string; failure_message: string }>(
+    "SELECT idempotency_key, failure_code, failure_message FROM notification.malformed_intents ORDER BY 1",
+  );
+  assert.deepEqual(malformed.map((row) => [row.idempotency_key, row.failure_code]), [
+    ["bad-1", "invalid_fields"],
+    ["bad-2", "invalid_fields"],
+  ]);
+  assert.match(malformed[0]!.failure_message, /PostgreSQL refused it: .*violates check constraint/);
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "28");
+  assert.equal((await place(stage))[0]!.entries_read, "30");
+});
+
+Deno.test("an entry whose malformed row PostgreSQL refuses too is recorded without its fields", async () => {
+  await using stage = await openStage();
+  await stage.query(`
+    ALTER TABLE notification.malformed_intents ADD CONSTRAINT refuse CHECK (raw_fields = '[]')`);
+  await stage.addIntent({ producer: "nobody" });
+  await withConsumer(stage, (_, pass) => pass());
+  assert.equal(await stage.value("SELECT failure_code FROM notification.malformed_intents"), "producer_not_allowed");
+  assert.equal(await stage.value("SELECT raw_fields FROM notification.malformed_intents"), "");
+});
+
+Deno.test("who read from an older place changes nothing and reads the place anew", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  await withConsumer(stage, async (_, pass) => {
+    await pass();
+    const second = await stage.addIntent({ idempotency_key: "second" });
+    // Another consumer has been faster: the second entry has its outcome.
+    await stage.query("UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2", [second]);
+    await pass();
+    assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
+    const third = await stage.addIntent({ idempotency_key: "third" });
+    await pass();
+    assert.deepEqual(await place(stage), [{ entry_id: third, entries_read: "3" }]);
+    assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "2");
+  });
+});
+
+Deno.test("two consumers at once never give an entry two outcomes", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 200; at++) await stage.addIntent({ idempotency_key: `key-${at}` });
+  await withConsumer(stage, async (_first, passFirst) => {
+    await withConsumer(stage, async (_second, passSecond) => {
+      for (let at = 0; at < 60; at++) {
+        // Whoever finds it free takes it: both go on consuming on what they hold.
+        await stage.redis.del(`notification:consumer_lease:${INTENTS}`);
+        await Promise.all([passFirst(), passSecond()]);
+      }
+    }, { batchSize: 7 });
+  }, { batchSize: 5 });
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "200");
+  assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "400");
+  assert.equal(await stage.value("SELECT count(*) FROM notification.malformed_intents"), "0");
+  assert.equal((await place(stage))[0]!.entries_read, "200");
+});
+
+Deno.test("while the User Service fails temporarily the entries before are accepted and nothing else moves", async () => {
+  await using stage = await openStage();
+  const first = await stage.addIntent({ recipient_user_ids_json: '["u1"]', idempotency_key: "before" });
+  await stage.addIntent({ recipient_user_ids_json: '["u1","down","u2"]', idempotency_key: "stalled" });
+  await stage.addIntent({ recipient_user_ids_json: '["u1"]', idempotency_key: "behind" });
+  stage.users.behaviour = (id) => id === "down" ? new Response("oops", { status: 500 }) : undefined;
+  await withConsumer(stage, async (_, pass) => {
+    await assert.rejects(pass(), (error) => error instanceof OutageError && error.progressed);
+    assert.deepEqual(await place(stage), [{ entry_id: first, entries_read: "1" }]);
+    await assert.rejects(pass(), (error) => error instanceof OutageError && !error.progressed);
+    stage.users.requestedIds.length = 0;
+    stage.users.behaviour = undefined;
+    await pass();
+    assert.deepEqual(stage.users.requestedIds, ["down"], "those found before the stall are not asked for again");
+    assert.equal((await place(stage))[0]!.entries_read, "3");
+  });
+});
+
+Deno.test("a duplicate is one also when its recipient can't be found, or can't be asked about", async () => {
+  await using stage = await openStage();
+  const fields = { recipient_user_ids_json: '["u1"]', idempotency_key: "once" };
+  await stage.addIntent(fields);
+  await withConsumer(stage, async (_, pass) => {
+    await pass();
+    await stage.addIntent(fields);
+    await stage.addIntent({ ...fields, recipient_user_ids_json: '["gone"]' });
+    stage.users.behaviour = () => new Response("oops", { status: 500 });
+    await pass();
+  });
+  assert.equal((await place(stage))[0]!.entries_read, "3");
+  assert.equal(await stage.value("SELECT failure_code FROM notification.malformed_intents"), "idempotency_conflict");
+});
+
+Deno.test("an entry keeps its outcome when it is read again", async () => {
+  await using stage = await openStage();
+  await stage.addIntent({ recipient_user_ids_json: '["late"]', idempotency_key: "malformed" });
+  await stage.addIntent({ recipient_user_ids_json: '["u1"]', idempotency_key: "accepted" });
+  const notFound = () => Response.json({ error: "not_found" }, { status: 404 });
+  stage.users.behaviour = (id) => id === "late" ? notFound() : undefined;
+  await withConsumer(stage, (_, pass) => pass());
+  // The place is lost, and meanwhile the one user has appeared and the other has gone.
+  await stage.query("DELETE FROM notification.stream_offsets");
+  await stage.redis.del(`notification:stream_offset:${INTENTS}`);
+  stage.users.behaviour = (id) => id === "u1" ? notFound() : undefined;
+  await withConsumer(stage, (_, pass) => pass());
+  assert.equal(await stage.value("SELECT string_agg(idempotency_key, ',') FROM notification.records"), "accepted");
+  assert.equal(
+    await stage.value("SELECT string_agg(idempotency_key, ',') FROM notification.malformed_intents"),
+    "malformed",
+  );
+  assert.equal((await place(stage))[0]!.entries_read, "2");
+});
+
+Deno.test("entries trimmed unread are counted once, also after a restart; trimming read ones raises no alarm", async () => {
+  await using stage = await openStage();
+  const trimmed: number[] = [];
+  const counting = { events: { ...createEvents() } };
+  counting.events.trimmedUnread = (entries) => trimmed.push(entries);
+  for (let at = 0; at < 10; at++) await stage.addIntent();
+  await withConsumer(stage, (_, pass) => pass(), { ...counting, batchSize: 4 });
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 6);
+  await withConsumer(stage, (_, pass) => pass(2), counting);
+  assert.deepEqual(trimmed, []);
+  for (let at = 0; at < 10; at++) await stage.addIntent();
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 3);
+  await withConsumer(stage, (_, pass) => pass(2), counting);
+  assert.deepEqual(trimmed, [7]);
+  await withConsumer(stage, (_, pass) => pass(2), counting);
+  assert.deepEqual(trimmed, [7]);
+  assert.equal((await place(stage))[0]!.entries_read, "20");
+});
+
+Deno.test("entries trimmed unread are noticed also when none is left", async () => {
+  await using stage = await openStage();
+  const trimmed: number[] = [];
+  const events = { ...createEvents() };
+  events.trimmedUnread = (entries) => trimmed.push(entries);
+  await stage.addIntent();
+  await withConsumer(stage, (_, pass) => pass(), { events });
+  await stage.addIntent();
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 0);
+  await withConsumer(stage, (_, pass) => pass(2), { events });
+  await withConsumer(stage, (_, pass) => pass(2), { events });
+  assert.deepEqual(trimmed, [1]);
+});
+
+Deno.test("a stream made anew with smaller ids is read from its beginning", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 3; at++) await stage.addIntent();
+  await withConsumer(stage, async (_, pass) => {
+    await pass();
+    await stage.redis.del(INTENTS);
+    await stage.addIntent({ idempotency_key: "anew-1" }, "1-1");
+    await stage.addIntent({ idempotency_key: "anew-2" }, "1-2");
+    await pass(3);
+  });
+  assert.deepEqual(await place(stage), [{ entry_id: "1-2", entries_read: "2" }]);
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "5");
+  assert.equal(await stage.redis.hget(`notification:stream_offset:${INTENTS}`, "entry_id"), "1-2");
+});
+
+Deno.test("a stream made anew with ids around the place is read from its beginning too", async () => {
+  await using stage = await openStage();
+  for (let at = 1; at <= 5; at++) await stage.addIntent({}, `5-${at}`);
+  await withConsumer(stage, async (_, pass) => {
+    await pass();
+    await stage.redis.del(INTENTS);
+    await stage.addIntent({ idempotency_key: "below" }, "1-1");
+    await stage.addIntent({ idempotency_key: "above" }, "9-1");
+    await pass(3);
+  });
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "7");
+});
+
+Deno.test("a hash ahead of the table means that lost entries are read again; no table row, that the hash counts", async () => {
+  await using stage = await openStage();
+  const ids = [];
+  for (let at = 0; at < 4; at++) ids.push(await stage.addIntent());
+  await withConsumer(stage, (_, pass) => pass());
+  // PostgreSQL restored to the state after the second entry.
+  await stage.query("DELETE FROM notification.records WHERE stream_entry_id > $1", [ids[1]]);
+  await stage.query(
+    "DELETE FROM notification.routes WHERE notification_id NOT IN (SELECT notification_id FROM notification.records)",
+  );
+  await stage.query("UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2", [ids[1]]);
+  await withConsumer(stage, (_, pass) => pass());
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "4");
+  assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "8");
+  await stage.query("DELETE FROM notification.stream_offsets");
+  await stage.query("DELETE FROM notification.records");
+  await withConsumer(stage, (_, pass) => pass());
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "0");
+});
+
+Deno.test("an entry of many megabytes is dealt with in pieces, and one that is valid is accepted", async () => {
+  await using stage = await openStage();
+  const megabytes = (count: number) => "x".repeat(count * 1024 * 1024);
+  await stage.addIntent({ idempotency_key: "noted", note: megabytes(9) });
+  await stage.addIntent({ idempotency_key: "fat", payload_json: `{"game_id":"${megabytes(3)}"}` });
+  await stage.addIntent({ idempotency_key: "bytes", note: Buffer.from([0xff, 0xfe]) });
+  await stage.redis.call("XADD", INTENTS, "*", "producer", Buffer.from([0x80, 0x81]), "a", "b");
+  await stage.addIntent({ idempotency_key: "after" });
+  await withConsumer(stage, (_, pass) => pass(5));
+  assert.equal(
+    await stage.value("SELECT string_agg(idempotency_key, ',' ORDER BY stream_entry_id) FROM notification.records"),
+    "noted,bytes,after",
+  );
+  const [fat, bytes] = await stage.query<{ failure_code: string; raw_fields: [string, Record<string, unknown>][] }>(
+    "SELECT failure_code, raw_fields FROM notification.malformed_intents ORDER BY stream_entry_id",
+  );
+  assert.equal(fat!.failure_code, "invalid_payload");
+  const payload = fat!.raw_fields.find(([name]) => name === "payload_json")![1];
+  assert.equal(payload.length, 3 * 1024 * 1024 + 14);
+  assert.match(String(payload.sha256), /^[0-9a-f]{64}$/);
+  assert.equal(String(payload.text).length, 1024 * 1024);
+  assert.equal(bytes!.failure_code, "invalid_fields");
+  assert.deepEqual(bytes!.raw_fields, [["producer", { base64: "gIE=" }], ["a", "b"]]);
+});
+
+Deno.test("batches are bounded in recipients, and one entry always fits", async () => {
+  await using stage = await openStage();
+  const list = (from: number, count: number) =>
+    JSON.stringify(Array.from({ length: count }, (_, at) => `u${from + at}`));
+  for (const [from, count] of [[0, 6000], [0, 6000], [0, 10_000], [0, 1], [0, 2]] as const) {
+    await stage.addIntent({
+      notification_type: "lobby.invite.expired",
+      producer: "game-lobby",
+      payload_json: '{"game_id":"g","game_name":"n","invitee_user_id":"u","invitee_name":"n"}',
+      recipient_user_ids_json: list(from, count),
+    });
+  }
+  const read: string[] = [];
+  await withConsumer(stage, async (_, pass) => {
+    for (let at = 0; at < 5; at++) {
+      await pass();
+      read.push((await place(stage))[0]!.entries_read);
+    }
+  });
+  assert.equal(read.at(-1), "5");
+  assert.equal(read[0], "1");
+  assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "22003");
+});
+
+Deno.test("a key of another type is an outage of the intent stream, not an unexpected error", async () => {
+  await using stage = await openStage();
+  await stage.redis.set(INTENTS, "not a stream");
+  await withConsumer(stage, async (_, pass) => {
+    await assert.rejects(pass(), (error) => error instanceof OutageError && error.dependency === "intent_stream");
+    await stage.redis.del(INTENTS);
+    await stage.addIntent();
+    await pass();
+  });
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
+});

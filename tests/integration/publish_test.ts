@@ -1,0 +1,305 @@
+/** The publisher's pass on real servers: every route is published once, whatever is refused, lost or repeated. */
+import assert from "node:assert/strict";
+import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
+import { claimDueRoutes, FROM_THE_BEGINNING } from "../../src/publish/claim.ts";
+import type { Publisher } from "../../src/publish/publisher.ts";
+import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
+
+/** Accepts `count` intents for one user each. */
+async function accept(stage: Stage, count: number): Promise<void> {
+  for (let at = 0; at < count; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const stop = new AbortController();
+  const consumer = await stage.consumer();
+  await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+}
+
+function statuses(stage: Stage, channel = "push"): Promise<{ status: string; count: string; attempts: string }[]> {
+  return stage.query(
+    `SELECT status, count(*), max(attempt_count)::text AS attempts
+    FROM notification.routes WHERE channel = $1 GROUP BY status ORDER BY status`,
+    [channel],
+  );
+}
+
+const isOutage = (dependency: string) => (error: unknown) =>
+  error instanceof OutageError && error.dependency === dependency;
+
+async function finish(...publishers: Publisher[]): Promise<void> {
+  for (const publisher of publishers) await publisher.close();
+}
+
+Deno.test("a pass publishes what is due, in full batches until nothing is left", async () => {
+  await using stage = await openStage();
+  await accept(stage, 25);
+  const publisher = await stage.publisher("push", { batchSize: 10 });
+  assert.equal(await publisher.pass(), "again");
+  assert.equal(await publisher.pass(), "again");
+  assert.equal(await publisher.pass(), "idle");
+  assert.equal(await publisher.pass(), "idle");
+  await finish(publisher);
+  const delivered = await stage.delivered("push");
+  assert.equal(delivered.length, 25);
+  assert.equal(new Set(delivered).size, 25);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "25", attempts: "1" }]);
+  assert.equal(await stage.redis.xlen(STREAMS.email), 0);
+});
+
+Deno.test("routes handed off by a transaction that fails are not appended again, and get the ids they had", async () => {
+  await using stage = await openStage();
+  await accept(stage, 5);
+  // Fails at COMMIT, after the hand-off.
+  await stage.query(`
+    CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
+  await stage.query(`
+    CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
+  const publisher = await stage.publisher("push");
+  await assert.rejects(publisher.pass());
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "5", attempts: "0" }]);
+  const before = await stage.redis.xrange(STREAMS.push, "-", "+");
+  await stage.query("DROP TRIGGER fail ON notification.routes");
+  await publisher.pass();
+  await finish(publisher);
+  assert.deepEqual(await stage.redis.xrange(STREAMS.push, "-", "+"), before);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "5", attempts: "1" }]);
+  const recorded = await stage.query<{ published_entry_id: string }>(
+    "SELECT published_entry_id FROM notification.routes WHERE channel = 'push' ORDER BY published_entry_id",
+  );
+  assert.deepEqual(recorded.map((row) => row.published_entry_id), before.map(([id]) => id));
+});
+
+Deno.test("leases live on for a claim's life once the outcomes are committed, and for their full time before", async () => {
+  await using stage = await openStage();
+  await accept(stage, 3);
+  const publisher = await stage.publisher("push");
+  await publisher.pass();
+  await finish(publisher);
+  const keys = await stage.redis.keys("route_leases:*");
+  assert.equal(keys.length, 3);
+  for (const key of keys) {
+    assert.match(await stage.redis.get(key) ?? "", /^published:\d+-\d+$/);
+    const ttl = await stage.redis.pttl(key);
+    assert.ok(ttl > 0 && ttl <= 10_000, `${ttl}`);
+  }
+});
+
+Deno.test("a stream of the wrong type uses attempts up to the dead letter; the other channel is untouched", async () => {
+  await using stage = await openStage();
+  await accept(stage, 2);
+  await stage.redis.set(STREAMS.push, "no stream");
+  const push = await stage.publisher("push", { ladder: { backoffMinMs: 1, backoffMaxMs: 1 } });
+  const email = await stage.publisher("email");
+  await push.pass();
+  assert.deepEqual(await statuses(stage), [{ status: "failed", count: "2", attempts: "1" }]);
+  const [failed] = await stage.query<Record<string, string>>(
+    "SELECT last_error_classification, last_error_message FROM notification.routes WHERE status = 'failed'",
+  );
+  assert.equal(failed!.last_error_classification, "gateway_stream_publish_failed");
+  assert.match(failed!.last_error_message!, /^WRONGTYPE/);
+  for (let at = 0; at < 40 && (await statuses(stage))[0]!.status !== "dead_letter"; at++) await push.pass();
+  await email.pass();
+  await finish(push, email);
+  assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "2", attempts: "3" }]);
+  assert.deepEqual(await statuses(stage, "email"), [{ status: "published", count: "2", attempts: "1" }]);
+  const letters = await stage.query<Record<string, unknown>>(
+    "SELECT channel, recipient, attempt_count, max_attempts, failure_classification FROM notification.dead_letters ORDER BY recipient",
+  );
+  assert.deepEqual(letters[0], {
+    channel: "push",
+    recipient: "user:u0",
+    attempt_count: 3,
+    max_attempts: 3,
+    failure_classification: "gateway_stream_publish_failed",
+  });
+  assert.equal(letters.length, 2);
+});
+
+Deno.test("a lease key of another type is that route's failure and stops no other", async () => {
+  await using stage = await openStage();
+  await accept(stage, 3);
+  const [route] = await stage.query<{ notification_id: string; route_id: string }>(
+    "SELECT notification_id, route_id FROM notification.routes WHERE route_id = 'push:user:u1'",
+  );
+  await stage.redis.lpush(`route_leases:${route!.notification_id}:${route!.route_id}`, "x");
+  const publisher = await stage.publisher("push");
+  await publisher.pass();
+  await finish(publisher);
+  assert.deepEqual(await statuses(stage), [
+    { status: "failed", count: "1", attempts: "1" },
+    { status: "published", count: "2", attempts: "1" },
+  ]);
+});
+
+Deno.test("a payload that the catalog no longer has becomes a dead letter at once", async () => {
+  await using stage = await openStage();
+  await accept(stage, 1);
+  const publisher = await stage.publisher("push", { catalog: new Map() });
+  await publisher.pass();
+  await finish(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "1", attempts: "1" }]);
+  assert.equal(
+    await stage.value("SELECT failure_classification FROM notification.dead_letters"),
+    "payload_encoding_failed",
+  );
+});
+
+Deno.test("one route whose outcome PostgreSQL refuses is set aside; the others are published, and it only once", async () => {
+  await using stage = await openStage();
+  await accept(stage, 20);
+  await stage.query(`
+    ALTER TABLE notification.routes
+    ADD CONSTRAINT refuse CHECK (NOT (route_id = 'push:user:u13' AND status = 'published'))`);
+  const clock = new TestClock();
+  const publisher = await stage.publisher("push", { clock });
+  for (let at = 0; at < 20; at++) {
+    clock.ms += 2000;
+    await publisher.pass();
+  }
+  assert.deepEqual(await statuses(stage), [
+    { status: "pending", count: "1", attempts: "0" },
+    { status: "published", count: "19", attempts: "1" },
+  ]);
+  await stage.query("ALTER TABLE notification.routes DROP CONSTRAINT refuse");
+  clock.ms += 300_000;
+  await publisher.pass();
+  await finish(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "20", attempts: "1" }]);
+  assert.equal(new Set(await stage.delivered("push")).size, 20);
+  assert.equal((await stage.delivered("push")).length, 20);
+});
+
+Deno.test("Redis over maxmemory uses no attempt, and the channel goes on once there is room", async () => {
+  const { startRedis } = await import("../../scripts/servers/redis.ts");
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  await accept(stage, 3);
+  const publisher = await stage.publisher("push");
+  await stage.redis.config("SET", "maxmemory", "1");
+  await assert.rejects(publisher.pass(), isOutage("redis"));
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "3", attempts: "0" }]);
+  await stage.redis.config("SET", "maxmemory", "0");
+  await publisher.pass();
+  await finish(publisher);
+  assert.equal((await stage.delivered("push")).length, 3);
+});
+
+Deno.test("intake goes on while Redis is over maxmemory, also for an instance that has to take the lease", async () => {
+  const { startRedis } = await import("../../scripts/servers/redis.ts");
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  await stage.addIntent();
+  await stage.redis.config("SET", "maxmemory", "1");
+  const stop = new AbortController();
+  const consumer = await stage.consumer();
+  await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+  await stage.redis.config("SET", "maxmemory", "0");
+  assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
+});
+
+Deno.test("what the Redis user may not do: a denied XADD is the route's failure, a denied lease takes the entry back", async () => {
+  const { startRedis } = await import("../../scripts/servers/redis.ts");
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  await accept(stage, 1);
+  const publisher = await stage.publisher("push", { ladder: { backoffMinMs: 1, backoffMaxMs: 1 } });
+  const acl = (rule: string) => stage.redis.call("ACL", "SETUSER", "default", rule);
+  await acl("-xadd");
+  await publisher.pass();
+  assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
+  await acl("+xadd");
+  await acl("-set");
+  await assert.rejects(publisher.pass(), isOutage("redis"));
+  assert.equal((await stage.delivered("push")).length, 0);
+  assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
+  // Neither lease nor taking back: the entry is there, and counts.
+  await acl("-xdel");
+  await publisher.pass();
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "2" }]);
+  await acl("+@all");
+  await finish(publisher);
+  assert.equal((await stage.delivered("push")).length, 1);
+});
+
+Deno.test("with too few replicas nothing counts as published, and the later retry appends nothing", async () => {
+  await using stage = await openStage();
+  await accept(stage, 2);
+  const publisher = await stage.publisher("push", { waitReplicas: 1, operationTimeoutMs: 100 });
+  await assert.rejects(publisher.pass(), isOutage("redis"));
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "2", attempts: "0" }]);
+  assert.equal((await stage.delivered("push")).length, 2);
+  const without = await stage.publisher("push");
+  await without.pass();
+  await finish(publisher, without);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "2", attempts: "1" }]);
+  assert.equal((await stage.delivered("push")).length, 2);
+});
+
+Deno.test("publishers side by side share the backlog and publish each route once", async () => {
+  await using stage = await openStage();
+  await accept(stage, 300);
+  const publishers = await Promise.all(Array.from({ length: 4 }, () => stage.publisher("push", { batchSize: 20 })));
+  for (let at = 0; at < 10; at++) await Promise.all(publishers.map((publisher) => publisher.pass()));
+  await finish(...publishers);
+  const delivered = await stage.delivered("push");
+  assert.equal(delivered.length, 300);
+  assert.equal(new Set(delivered).size, 300);
+});
+
+Deno.test("a claim is bounded in bytes, brings each record once, and passes over routes set aside", async () => {
+  await using stage = await openStage();
+  const users = JSON.stringify(Array.from({ length: 200 }, (_, at) => `u${at}`));
+  const filler = "x".repeat(200_000);
+  await stage.addIntent({
+    recipient_user_ids_json: users,
+    payload_json: `{"game_id":"g","game_name":"${filler}","turn_number":1}`,
+  });
+  const stop = new AbortController();
+  const consumer = await stage.consumer();
+  await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+  const claim = await claimDueRoutes(stage.pool, { channel: "push", limit: 500, from: FROM_THE_BEGINNING, except: [] });
+  assert.equal(claim.routes.length, Math.ceil(16 * 1024 * 1024 / 200_044));
+  assert.equal(claim.isFull, true);
+  assert.equal(new Set(claim.routes.map(({ record }) => record)).size, 1);
+  const id = `${claim.routes[0]!.record.notificationId}/${claim.routes[0]!.routeId}`;
+  const without = await claimDueRoutes(stage.pool, {
+    channel: "push",
+    limit: 1,
+    from: FROM_THE_BEGINNING,
+    except: [id],
+  });
+  assert.notEqual(without.routes[0]!.routeId, claim.routes[0]!.routeId);
+});
+
+Deno.test("routes behind the place where the last claim ended are found within a second", async () => {
+  await using stage = await openStage();
+  await accept(stage, 4);
+  const clock = new TestClock();
+  const publisher = await stage.publisher("push", { clock });
+  await publisher.pass();
+  // As another instance's slower transaction would leave them.
+  await stage.query(`
+    UPDATE notification.routes SET status = 'pending', next_attempt_at = now() - interval '1 hour'
+    WHERE route_id = 'email:user:u1'`);
+  await stage.query("UPDATE notification.routes SET channel = 'push' WHERE route_id = 'email:user:u1'");
+  clock.ms += 1001;
+  await publisher.pass();
+  await finish(publisher);
+  assert.equal((await stage.delivered("push")).length, 5);
+});
+
+Deno.test("a Redis that is away is an outage and changes nothing", async () => {
+  await using stage = await openStage();
+  await accept(stage, 1);
+  const redis = await stage.connection();
+  const publisher = await stage.publisher("push", { redis });
+  await redis.close();
+  await assert.rejects(publisher.pass(), (error) => outageOf(error)?.dependency === "redis");
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "1", attempts: "0" }]);
+});

@@ -1,0 +1,164 @@
+/**
+ * In: nothing. Out: what a test of a single stage needs: a migrated database, a key space, the service's own pool and
+ * Redis connections on them, and loops to call `pass` on.
+ * Guaranteed: disposing of it ends every connection and drops the database.
+ */
+// @ts-types="@types/pg"
+import type pg from "pg";
+import type { Redis } from "ioredis";
+import { startUserService, type UserService as StandIn } from "../../scripts/servers/user_service.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
+import { type ConsumerOptions, IntentConsumer } from "../../src/intake/intent_consumer.ts";
+import { Wake } from "../../src/lifecycle/wake.ts";
+import { embeddedCatalog } from "../../src/notification/catalog.ts";
+import type { Channel } from "../../src/notification/route.ts";
+import { migrate } from "../../src/postgres/migrate.ts";
+import { openPool } from "../../src/postgres/pool.ts";
+import { Publisher, type PublisherOptions } from "../../src/publish/publisher.ts";
+import { RedisConnection } from "../../src/redis/connection.ts";
+import { createEvents } from "../../src/telemetry/events.ts";
+import { UserService } from "../../src/user_service/client.ts";
+import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";
+import { type IntentFields, validIntent } from "./intents.ts";
+import { closeRedis, openRedis, type RedisAddress } from "./redis_client.ts";
+
+export const INTENTS = "notification:intents";
+export const STREAMS: Readonly<Record<Channel, string>> = {
+  push: "gateway:client-events",
+  email: "mail:delivery_commands",
+};
+
+export interface StageOptions {
+  /** A server of the test's own, in the place of the shared one. */
+  readonly redisServer?: RedisAddress;
+}
+
+export async function openStage({ redisServer }: StageOptions = {}): Promise<Stage> {
+  const dsn = await freshDatabase();
+  const address = redisServer ?? await freshKeySpace();
+  const stage = new Stage(dsn, address, await openRedis(address));
+  await migrate(stage.pool, { lockTimeoutMs: 5000 });
+  return stage;
+}
+
+export class Stage implements AsyncDisposable {
+  readonly pool: pg.Pool;
+  readonly redis: Redis;
+  readonly users: StandIn;
+  readonly #dsn: string;
+  readonly #address: RedisAddress;
+  readonly #connections: RedisConnection[] = [];
+
+  constructor(dsn: string, address: RedisAddress, redis: Redis) {
+    this.#dsn = dsn;
+    this.#address = address;
+    this.redis = redis;
+    this.pool = openPool({
+      dsn: { reveal: () => dsn },
+      operationTimeoutMs: 5000,
+      maxOpenConns: 8,
+      applicationName: "test",
+    });
+    this.users = startUserService({ otherUsers: (id) => ({ email: `${id}@example.com`, preferred_language: "en" }) });
+  }
+
+  /** A connection of the service's own kind. */
+  async connection(operationTimeoutMs = 2000, blockMs = 0): Promise<RedisConnection> {
+    const { host, port, password, db = 0 } = this.#address;
+    const connection = new RedisConnection(
+      { host, port, db, operationTimeoutMs, password: { reveal: () => password } },
+      { role: "test", blockMs },
+    );
+    await connection.connect();
+    this.#connections.push(connection);
+    return connection;
+  }
+
+  async consumer(changes: Partial<ConsumerOptions> = {}): Promise<IntentConsumer> {
+    return new IntentConsumer({
+      stream: INTENTS,
+      instanceId: crypto.randomUUID(),
+      batchSize: 500,
+      readBlockTimeoutMs: 20,
+      catalog: embeddedCatalog(),
+      administratorEmails: new Map(),
+      maxAttempts: { push: 3, email: 7 },
+      postgres: this.pool,
+      redis: await this.connection(),
+      blockingRedis: await this.connection(2000, 20),
+      userService: new UserService(
+        { baseUrl: this.users.baseUrl, timeoutMs: 1000, maxConcurrency: 32, cacheTtlMs: 0 },
+        { clock: systemClock, observe: () => {} },
+      ),
+      events: createEvents(),
+      clock: systemClock,
+      abandon: new AbortController().signal,
+      onAccepted: () => {},
+      ...changes,
+    });
+  }
+
+  async publisher(channel: Channel, changes: Partial<PublisherOptions> = {}): Promise<Publisher> {
+    return new Publisher({
+      channel,
+      outbound: { stream: STREAMS[channel], maxLength: 0 },
+      batchSize: 500,
+      leaseTtlMs: 3_600_000,
+      waitReplicas: 0,
+      operationTimeoutMs: 2000,
+      ladder: { backoffMinMs: 1000, backoffMaxMs: 300_000 },
+      catalog: embeddedCatalog(),
+      postgres: this.pool,
+      redis: await this.connection(),
+      events: createEvents(),
+      clock: systemClock,
+      wake: new Wake(),
+      ...changes,
+    });
+  }
+
+  /** Appends an intent and gives its entry id. */
+  async addIntent(changes: IntentFields = {}, id = "*"): Promise<string> {
+    const fields = Object.entries(validIntent(changes)).filter(([, value]) => value !== undefined);
+    return await this.redis.xadd(INTENTS, id, ...fields.flat() as string[]) as string;
+  }
+
+  async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<Row[]> {
+    return (await this.pool.query<Row>(sql, values)).rows;
+  }
+
+  /** One column of one row, as text. */
+  async value(sql: string, values: unknown[] = []): Promise<string | undefined> {
+    const [row] = await this.query<Record<string, unknown>>(sql, values);
+    return row === undefined ? undefined : String(Object.values(row)[0]);
+  }
+
+  /** The `event_id` or `delivery_id` of every outbound entry. */
+  async delivered(channel: Channel): Promise<string[]> {
+    const entries = await this.redis.xrange(STREAMS[channel], "-", "+");
+    const name = channel === "push" ? "event_id" : "delivery_id";
+    return entries.map(([, fields]) => fields[fields.indexOf(name) + 1]!);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#connections.map((connection) => connection.close()));
+    await closeRedis(this.redis);
+    await this.pool.end();
+    await this.users.stop();
+    await removeDatabase(this.#dsn);
+  }
+}
+
+/** A clock that a test moves. */
+export class TestClock implements Clock {
+  ms = Date.now();
+  now(): number {
+    return this.ms;
+  }
+  random(): number {
+    return 0.5;
+  }
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return systemClock.sleep(ms, signal);
+  }
+}
