@@ -16,7 +16,7 @@ import type { Catalog } from "./notification/catalog.ts";
 import type { Channel } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
-import { checkServer, openPool } from "./postgres/pool.ts";
+import { checkServer, openPool, type PostgresPool } from "./postgres/pool.ts";
 import { openProbe, type ProbeListener } from "./probe/listener.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
@@ -43,7 +43,14 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const logger = loggerOf("service");
   const events = createEvents();
   const redis = openRedis(config);
-  const postgres = openPool({ ...config.postgres, applicationName: `notification-service/${instanceId}` });
+  let postgres: PostgresPool;
+  try {
+    postgres = openPool({ ...config.postgres, applicationName: `notification-service/${instanceId}` });
+  } catch (error) {
+    // As when it names a certificate that isn't there.
+    logger.error("the configuration was refused", { reason: describe(error) });
+    return EXIT.configuration;
+  }
   let exitCode: number = EXIT.ok;
   try {
     await checkDependencies(options, { redis, postgres });
@@ -55,7 +62,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   // Also without a signal: what ends a loop ends the process.
   shutdown.begin("a loop or the start-up failed");
   await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
-  await bounded(postgres.end(), shutdown.leftMs / 4);
+  await postgres.close(shutdown.leftMs / 4);
   await telemetry.shutdown(Math.max(0, shutdown.leftMs - 200));
   logger.info("stopped", { exit_code: exitCode });
   return exitCode;
@@ -90,7 +97,11 @@ async function checkDependencies(
     await checkHandOff(redis.push, config.publish.clientEventsStream);
   });
   await step("postgres", () => checkServer(postgres));
-  const { applied } = await step("migrations", () => migrate(postgres, { lockTimeoutMs: boundMs }), Infinity);
+  const { applied } = await step(
+    "migrations",
+    () => migrate(postgres, { lockTimeoutMs: boundMs, signal: shutdown.stop }),
+    Infinity,
+  );
   if (applied.length > 0) logger.info("migrated", { applied });
   await step("ownership", () => checkOwnership(postgres));
 }

@@ -1,4 +1,5 @@
 /** One step of the start-up: a check of a dependency that ends within its bound, and at once when the shutdown begins. */
+import { describePostgresError } from "../postgres/failures.ts";
 
 export class StartUpFailed extends Error {
   override readonly name = "StartUpFailed";
@@ -32,7 +33,7 @@ export async function startStep<Value>(
     return await Promise.race([check(), ended]);
   } catch (error) {
     if (error instanceof StoppedWhileStarting || error instanceof StartUpFailed) throw error;
-    throw new StartUpFailed(dependency, error instanceof Error ? error.message : String(error), { cause: error });
+    throw new StartUpFailed(dependency, describePostgresError(error), { cause: error });
   } finally {
     clearTimeout(timer);
     stop.removeEventListener("abort", onStop);

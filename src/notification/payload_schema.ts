@@ -67,7 +67,6 @@ const keywords = z.strictObject({
   minProperties: count,
   maxProperties: count,
   items: z.unknown(),
-  prefixItems: z.array(z.unknown()),
   contains: z.unknown(),
   minContains: count,
   maxContains: count,
@@ -97,7 +96,10 @@ const keywords = z.strictObject({
   description: z.string(),
   examples: z.array(z.unknown()),
   deprecated: z.boolean(),
-}).partial().refine(
+}).partial().refine(({ minLength = 0, maxLength = minLength }) => maxLength >= minLength, {
+  path: ["maxLength"],
+  error: "must not be below minLength",
+}).refine(
   ({ patternProperties, additionalProperties }) =>
     patternProperties === undefined || typeof additionalProperties !== "object",
   { path: ["additionalProperties"], error: "must be true or false next to patternProperties" },
@@ -136,7 +138,7 @@ function conversionFault(schema: unknown, root: Schema, path: readonly string[])
 const ONE_OF_EACH_TYPE = ["", 0, false, {}, [], null];
 
 const schemaMapKeywords = ["properties", "patternProperties", "$defs"] as const;
-const schemaListKeywords = ["anyOf", "oneOf", "allOf", "prefixItems"] as const;
+const schemaListKeywords = ["anyOf", "oneOf", "allOf"] as const;
 const schemaKeywords = ["items", "additionalProperties", "propertyNames", "contains"] as const;
 
 function firstFault(
@@ -179,11 +181,13 @@ const ROOT = "<root>";
 function forZod(schema: unknown): unknown {
   if (typeof schema !== "object" || schema === null || Array.isArray(schema)) return schema;
   const { $defs, $ref, enum: values, const: constant, ...others } = withSubschemas(schema as Schema, forZod);
-  const rest = typed(others);
+  const { propertyNames, ...rest } = typed(others);
   const parts: Schema[] = [];
   if ($ref !== undefined) parts.push({ $ref: $ref === "#" ? `#/$defs/${ROOT}` : $ref });
   if (values !== undefined) parts.push({ enum: values });
   if (constant !== undefined) parts.push({ const: constant });
+  // zod drops a name that one part of an `allOf` refuses unless all do; inside a `oneOf` it doesn't know it for one.
+  if (propertyNames !== undefined) parts.push({ oneOf: [{ type: rest.type, propertyNames }, false] });
   if (parts.length === 0 || Object.keys(rest).length > 0) parts.push(rest);
   return { ...(parts.length === 1 ? parts[0] : { allOf: parts }), ...($defs === undefined ? {} : { $defs }) };
 }
@@ -233,6 +237,14 @@ function typed(schema: Schema): Schema {
     const required = (schema.required as string[]).map((name) => [name, undescribed]);
     result.properties = { ...Object.fromEntries(required), ...(schema.properties ?? {}) };
   }
+  if (schema.additionalProperties === false) {
+    delete result.additionalProperties;
+    const allowed = [
+      { enum: Object.keys(schema.properties ?? {}) },
+      ...Object.keys(schema.patternProperties ?? {}).map((pattern) => ({ type: "string", pattern })),
+    ];
+    result.propertyNames = { allOf: [schema.propertyNames ?? true, { anyOf: allowed }] };
+  }
   if (also.length > 0) result.allOf = [...(schema.allOf as unknown[] ?? []), ...also];
   return result;
 }
@@ -251,17 +263,38 @@ function lengthMessage(pattern: string | undefined): string | undefined {
 }
 
 /** The first three issues, each with its place in the payload. */
-function describe(issues: readonly z.core.$ZodIssue[]): string {
-  const told = issues.slice(0, 3).map((issue) => {
-    const at = issue.path.map(String).join(".");
-    return at === "" ? messageOf(issue) : `${at}: ${messageOf(issue)}`;
-  });
-  if (issues.length > told.length) told.push(`and ${issues.length - told.length} more`);
+function describe(found: readonly z.core.$ZodIssue[]): string {
+  const lines = new Set(
+    found.flatMap(unfolded).map((issue) => {
+      const at = issue.path.map(String).join(".");
+      return at === "" ? messageOf(issue) : `${at}: ${messageOf(issue)}`;
+    }),
+  );
+  const told = [...lines].slice(0, 3);
+  if (lines.size > told.length) told.push(`and ${lines.size - told.length} more`);
   return told.join("; ");
+}
+
+/** Where one alternative alone is of the value's type, what is wrong by that one. */
+function unfolded(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union") return [issue];
+  const near = issue.errors.filter((errors) =>
+    errors.some(({ code, path }) => code !== "invalid_type" || path.length > 0)
+  );
+  if (near.length !== 1) return [issue];
+  return near[0]!.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })).flatMap(unfolded);
 }
 
 function messageOf(issue: z.core.$ZodIssue): string {
   if (issue.code === "not_multiple_of" && issue.divisor === 1) return "must be an integer";
-  if (issue.code === "invalid_type" && issue.message.endsWith("received undefined")) return "is missing";
+  if (isMissing(issue)) return "is missing";
+  if (issue.code === "invalid_key") return "is not allowed here";
   return (issue.code === "invalid_format" ? lengthMessage(issue.pattern) : undefined) ?? issue.message;
+}
+
+/** Nothing that was parsed is undefined, except what is not there. */
+function isMissing(issue: z.core.$ZodIssue): boolean {
+  if (issue.code === "invalid_type") return issue.message.endsWith("received undefined");
+  return issue.code === "invalid_union" &&
+    issue.errors.flat().some((part) => part.path.length === 0 && isMissing(part));
 }

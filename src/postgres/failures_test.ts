@@ -1,3 +1,5 @@
+// Every row of the table, errors without a SQLSTATE, and descriptions that tell no secret.
+
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,10 +1,8 @@
 /**
  * Settings → the pool of connections to PostgreSQL, on which every wait has an end: on the server by the session's
- * settings, here by pg's time-outs. A connection on which an answer is overdue is destroyed, never handed back, and no
- * connection's error event can end the process.
- *
- * Statements of one connection may be sent without waiting for each other's answers (pg's pipeline mode); where that is
- * safe is said in transaction.ts.
+ * settings, here by pg's time-outs. A connection on which an answer is overdue is destroyed, and none can end the process
+ * by its error event. Statements of one connection may be sent without waiting for answers (pg's pipeline mode);
+ * where that is safe is said in transaction.ts.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -137,6 +135,10 @@ async function setUpSession(
     default_transaction_isolation: "read committed",
     TimeZone: "UTC",
     DateStyle: "ISO",
+    // Every statement has its index. A plan made while a table was small, and kept, must not scan it once it is large; the
+    // cost that the planner then puts on a scan would set off its compiler, which these statements don't repay.
+    enable_seqscan: "off",
+    jit: "off",
   };
   await client.query(
     `SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting (name, value)

@@ -1,0 +1,160 @@
+// The default catalog word for word, and what an operator is told about a broken one: every problem, each with its place.
+
+import assert from "node:assert/strict";
+import { administratorTypes, embeddedCatalog, loadCatalog } from "./catalog.ts";
+
+const text = (name: string) => [name, { type: "string", minLength: 1 }];
+const integer = (name: string) => [name, { type: "integer", minimum: 1 }];
+const game = [text("game_id"), text("game_name")];
+
+/** `docs/` and the contract's default: type, producer, audiences with their channels, payload members, all required. */
+const DEFAULT: [string, string, Record<string, string[]>, (string | object)[][]][] = [
+  ["game.turn.ready", "game-master", { user: ["push", "email"] }, [...game, integer("turn_number")]],
+  ["game.finished", "game-master", { user: ["push", "email"] }, [...game, integer("final_turn_number")]],
+  ["game.generation_failed", "game-master", { admin_email: ["email"] }, [...game, text("failure_reason")]],
+  ["lobby.runtime_paused_after_start", "game-lobby", { admin_email: ["email"] }, game],
+  [
+    "lobby.application.submitted",
+    "game-lobby",
+    { user: ["push", "email"], admin_email: ["email"] },
+    [...game, text("applicant_user_id"), text("applicant_name")],
+  ],
+  ["lobby.membership.approved", "game-lobby", { user: ["push", "email"] }, game],
+  ["lobby.membership.rejected", "game-lobby", { user: ["push", "email"] }, game],
+  [
+    "lobby.invite.created",
+    "game-lobby",
+    { user: ["push", "email"] },
+    [...game, text("inviter_user_id"), text("inviter_name")],
+  ],
+  [
+    "lobby.invite.redeemed",
+    "game-lobby",
+    { user: ["push", "email"] },
+    [...game, text("invitee_user_id"), text("invitee_name")],
+  ],
+  [
+    "lobby.invite.expired",
+    "game-lobby",
+    { user: ["email"] },
+    [...game, text("invitee_user_id"), text("invitee_name")],
+  ],
+  ["notification.smoke_test", "notification-service", { user: ["push"] }, [text("note")]],
+  [
+    "geo.review_recommended",
+    "geo-profile",
+    { admin_email: ["email"] },
+    [text("user_id"), text("observed_country"), text("usual_country"), text("review_reason")],
+  ],
+];
+
+Deno.test("embeddedCatalog() is the default catalog", () => {
+  const catalog = embeddedCatalog();
+  assert.deepEqual([...catalog.keys()].sort(), DEFAULT.map(([name]) => name).sort());
+  for (const [name, producer, audiences, members] of DEFAULT) {
+    const type = catalog.get(name)!;
+    assert.equal(type.name, name);
+    assert.deepEqual(type.producers, [producer]);
+    assert.deepEqual({ ...type.audiences }, audiences);
+    assert.deepEqual(type.payloadSchema, {
+      type: "object",
+      required: members.map(([member]) => member),
+      properties: Object.fromEntries(members),
+    });
+  }
+});
+
+Deno.test("administratorTypes() gives the types that go to administrators", () => {
+  assert.deepEqual(administratorTypes(embeddedCatalog()).sort(), [
+    "game.generation_failed",
+    "geo.review_recommended",
+    "lobby.application.submitted",
+    "lobby.runtime_paused_after_start",
+  ]);
+});
+
+Deno.test("embeddedCatalog() accepts a payload with its required members, and says which is wrong", () => {
+  const catalog = embeddedCatalog();
+  for (const [name, , , members] of DEFAULT) {
+    const { payloadProblem } = catalog.get(name)!;
+    const valid = members.map(([member, schema]) => [member, "minimum" in (schema as object) ? 1 : "x"]);
+    assert.equal(payloadProblem(Object.fromEntries([...valid, ["more", { anything: [null] }]])), undefined);
+    for (const [member] of members) {
+      const others = valid.filter(([other]) => other !== member);
+      assert.equal(payloadProblem(Object.fromEntries(others)), `${member}: is missing`);
+      for (const wrong of ["", null, 0, -1, 1.5, [], {}]) {
+        assert.match(
+          payloadProblem(Object.fromEntries([...others, [member, wrong]])) ?? "",
+          new RegExp(`^${member}: `),
+        );
+      }
+    }
+  }
+});
+
+const type = { producers: ["p"], audiences: { user: ["push"] }, payload: { type: "object" } };
+const load = (types: unknown) => loadCatalog(JSON.stringify({ types }));
+
+Deno.test("loadCatalog() takes an operator's catalog", () => {
+  const loaded = load({
+    "a.b-c:d_1": { ...type, description: "A thing", producers: ["p", "q"], audiences: { user: ["email", "push"] } },
+    z: { ...type, audiences: { admin_email: ["email"] } },
+  });
+  assert.equal(loaded.kind, "ok");
+  const catalog = loaded.kind === "ok" ? loaded.catalog : new Map();
+  assert.deepEqual([...catalog.keys()], ["a.b-c:d_1", "z"]);
+  assert.equal(catalog.get("a.b-c:d_1").description, "A thing");
+  assert.deepEqual(catalog.get("a.b-c:d_1").producers, ["p", "q"]);
+  assert.equal(catalog.get("z").description, "");
+});
+
+Deno.test("loadCatalog() names the place of what is broken", () => {
+  const letters = "must consist of letters, digits and ._:-, beginning with a letter or digit";
+  const examples: [text: string, problems: (string | RegExp)[]][] = [
+    ["", [/^is not JSON: /]],
+    ["{", [/^is not JSON: /]],
+    ["[]", [/^\/: .*expected object/]],
+    ["null", [/^\/: .*expected object/]],
+    ["{}", [/^\/types: /]],
+    ['{"types":{}}', ["/types: must hold a type"]],
+    ['{"types":{},"Types":{}}', ["/types: must hold a type", /^\/: .*"Types"/]],
+  ];
+  const broken: [types: unknown, problems: (string | RegExp)[]][] = [
+    [{ "bad name": type }, [`/types/bad name: ${letters}`]],
+    [{ _: type }, [`/types/_: ${letters}`]],
+    [{ a: null }, [/^\/types\/a: /]],
+    [{ a: { ...type, producers: [] } }, [/^\/types\/a\/producers: /]],
+    [{ a: { ...type, producers: ["p", "p"] } }, ["/types/a/producers: names a producer twice"]],
+    [{ a: { ...type, producers: ["p", "p q"] } }, [`/types/a/producers/1: ${letters}`]],
+    [{ a: { ...type, audiences: {} } }, ["/types/a/audiences: must name an audience"]],
+    [{ a: { ...type, audiences: { everybody: ["push"] } } }, [
+      /"everybody"/,
+      "/types/a/audiences: must name an audience",
+    ]],
+    [{ a: { ...type, audiences: { user: [] } } }, [/^\/types\/a\/audiences\/user: /]],
+    [{ a: { ...type, audiences: { user: ["sms"] } } }, [/^\/types\/a\/audiences\/user\/0: .*"push"\|"email"/]],
+    [{ a: { ...type, audiences: { user: ["push", "push"] } } }, ["/types/a/audiences/user: names a channel twice"]],
+    [{ a: { ...type, audiences: { admin_email: ["push"] } } }, [/^\/types\/a\/audiences\/admin_email\/0: .*"email"/]],
+    [{ a: { ...type, colour: 1 } }, [/^\/types\/a: .*"colour"/]],
+    [{ a: { ...type, payload: [] } }, [/^\/types\/a\/payload: /]],
+    [{ a: { ...type, payload: {} } }, ['/types/a/payload/type: must be "object"']],
+    [
+      { "a": { ...type, payload: { type: "object", properties: { "x/y~z": { type: "strin" } } } }, b: type },
+      ["/types/a/payload/properties/x~1y~0z/type: must be a type of JSON Schema, or an array of them"],
+    ],
+    [
+      { a: { ...type, payload: { type: "array" } }, b: { ...type, payload: { type: "object", if: {} } } },
+      ['/types/a/payload/type: must be "object"', /^\/types\/b\/payload: .*"if"/],
+    ],
+  ];
+  for (const [types, problems] of broken) examples.push([JSON.stringify({ types }), problems]);
+  for (const [file, expected] of examples) {
+    const loaded = loadCatalog(file);
+    const problems = loaded.kind === "broken" ? loaded.problems : [];
+    assert.equal(problems.length, expected.length, `${file}: ${problems.join("; ")}`);
+    for (const [at, problem] of expected.entries()) {
+      if (typeof problem === "string") assert.equal(problems[at], problem);
+      else assert.match(problems[at]!, problem);
+    }
+  }
+});

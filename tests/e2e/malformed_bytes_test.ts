@@ -1,0 +1,152 @@
+// Entries of any bytes at all: what raw_fields keeps of them, how large they may be, and that they hold nobody up
+// (contract, section 2).
+
+import assert from "node:assert/strict";
+import { type MalformedRow, outcomeOf, verdicts } from "../support/outcome.ts";
+import type { Rig } from "../support/rig.ts";
+import { testOnOneRig } from "../support/shared_rig.ts";
+
+type Bytes = string | Uint8Array;
+
+const MIB = 1024 * 1024;
+const NOT_UTF8 = new Uint8Array([0x61, 0xff, 0x00, 0xc0, 0x80]);
+
+testOnOneRig("Malformed intents' bytes", {}, {
+  "raw_fields keeps every field as it came, in order": async ({ rig }) => {
+    const fields: [Bytes, Bytes][] = [
+      ["producer", "game-master"],
+      ["note", "once"],
+      ["__proto__", '{"a":1}'],
+      ["note", "twice ☃ \ufffd \ufeff \u2028 \u0001"],
+      ["", ""],
+      ["producer", "game-master"],
+    ];
+    const { raw_fields } = await malformed(rig, fields);
+    assert.deepEqual(raw_fields, fields);
+  },
+
+  "what JSONB cannot hold is kept in base64": async ({ rig }) => {
+    const { raw_fields, producer, idempotency_key, notification_type } = await malformed(rig, [
+      [NOT_UTF8, "value"],
+      ["name", NOT_UTF8],
+      ["nul", "a\0b"],
+      ["\0", "nul"],
+      ["surrogate", new Uint8Array([0xed, 0xa0, 0x80])],
+      ["producer", NOT_UTF8],
+      ["idempotency_key", "key\0key"],
+      ["notification_type", "☃".repeat(300)],
+    ]);
+    assert.deepEqual(raw_fields, [
+      [{ base64: "Yf8AwIA=" }, "value"],
+      ["name", { base64: "Yf8AwIA=" }],
+      ["nul", { base64: "YQBi" }],
+      [{ base64: "AA==" }, "nul"],
+      ["surrogate", { base64: "7aCA" }],
+      ["producer", { base64: "Yf8AwIA=" }],
+      ["idempotency_key", { base64: "a2V5AGtleQ==" }],
+      ["notification_type", "☃".repeat(300)],
+    ]);
+    assert.equal(notification_type, "☃".repeat(256));
+    assert.match(idempotency_key ?? "", /^key[^\0]key$/u);
+    assert.ok(!producer?.includes("\0"));
+  },
+
+  "a payload of 3 MiB is malformed, and raw_fields keeps its beginning, length and SHA-256": async ({ rig }) => {
+    const payload = `{"game_id":"g","text":"${"☃".repeat(MIB)}"}`;
+    const entryId = await rig.addIntent({ payload_json: payload });
+    await rig.settled();
+    const row = (await outcomeOf(rig, entryId)).malformed;
+    assert.equal(row?.failure_code, "invalid_payload");
+    const kept = row?.raw_fields.find(([name]) => name === "payload_json")?.[1];
+    const text = JSON.stringify(kept);
+    assert.ok(text.length < 1.5 * MIB && text.includes('{\\"game_id\\":\\"g\\",\\"text\\":\\"☃☃'), text.slice(0, 200));
+    const bytes = new TextEncoder().encode(payload);
+    assert.ok(text.includes(await sha256(bytes)) && text.includes(String(bytes.length)), text.slice(-200));
+    assert.deepEqual(row?.raw_fields.find(([name]) => name === "producer"), ["producer", "game-master"]);
+  },
+
+  "raw_fields never exceeds 4 MiB": async ({ rig }) => {
+    const large: [Bytes, Bytes][][] = [
+      Array.from({ length: 12 }, (_, index) => [`field-${index}`, "x".repeat(MIB)]),
+      Array.from({ length: 5 }, (_, index) => [`control-${index}`, "\u0001".repeat(MIB - 1)]),
+      Array.from({ length: 5 }, (_, index) => [`bytes-${index}`, new Uint8Array(2 * MIB).fill(0xff)]),
+      Array.from({ length: 40_000 }, (_, index) => [`field-${index}`, "a hundred characters. ".repeat(5)]),
+      [["x".repeat(3 * MIB), "y"], [new Uint8Array(3 * MIB).fill(0xff), "y"]],
+    ];
+    const entryIds: string[] = [];
+    for (const fields of large) entryIds.push(await rig.addEntry(fields));
+    await rig.settled();
+    assert.deepEqual(await verdicts(rig, entryIds), large.map(() => "invalid_fields"));
+    const sizes = await rig.query<{ size: number }>(
+      "SELECT octet_length(raw_fields::text) AS size FROM notification.malformed_intents WHERE stream_entry_id = ANY ($1)",
+      [entryIds],
+    );
+    assert.deepEqual(sizes.filter(({ size }) => size > 4 * MIB || size < 100), []);
+  },
+
+  "garbage in any field of an intent is recorded and nothing else": async ({ rig }) => {
+    const garbage: Bytes[] = [
+      ...[
+        "\0",
+        "\ufffe",
+        "__proto__",
+        "constructor",
+        "{}",
+        "[]",
+        "null",
+        "-0",
+        "1e400",
+        "'; DROP TABLE",
+        "$1",
+        "\\x00",
+      ],
+      ...["\\", '"', "{{}}", "\\N", "\r\n", "\u202e", "[".repeat(200_000), '{"a":'.repeat(50_000), "9".repeat(100_000)],
+      ...[new Uint8Array(0), NOT_UTF8, Uint8Array.from({ length: 256 }, (_, index) => index), new Uint8Array(MIB)],
+    ];
+    const names = ["notification_type", "producer", "audience_kind", "recipient_user_ids_json", "payload_json"];
+    const entryIds = await Promise.all(
+      names.flatMap((name) => garbage.map((value) => rig.addIntent({ [name]: value }))),
+    );
+    await rig.settled();
+    const found = await verdicts(rig, entryIds);
+    const fine =
+      /^(invalid_fields|invalid_recipients|invalid_payload|unknown_notification_type|(producer|audience)_not_allowed)$/;
+    assert.deepEqual(found.filter((verdict) => !fine.test(verdict)), []);
+  },
+
+  "thousands of garbage entries hold up nobody, and are logged with measure": async ({ rig, service }) => {
+    const good: string[] = [];
+    const bad: string[] = [];
+    const pipeline = rig.redis.pipeline();
+    for (let index = 0; index < 5_000; index++) {
+      pipeline.xadd("notification:intents", "*", `garbage-${index}`, "\0", "producer", "x".repeat(index % 500));
+    }
+    good.push(await rig.addIntent());
+    const begun = performance.now();
+    for (const [, id] of await pipeline.exec() ?? []) bad.push(String(id));
+    good.push(await rig.addIntent());
+    await rig.settled();
+    const seconds = (performance.now() - begun) / 1000;
+    assert.deepEqual(await verdicts(rig, good), ["accepted", "accepted"]);
+    assert.deepEqual(new Set(await verdicts(rig, bad)), new Set(["invalid_fields"]));
+    const lines = () =>
+      service.logs.filter((line) => line.level === "warn" && bad.includes(`${line["stream_entry_id"]}`));
+    assert.ok(lines().length > 0 && lines().length <= 10 * (seconds + 2), `${lines().length} lines in ${seconds} s`);
+    console.log(await service.waitForLog((line) => line.level === "warn" && /\d{3,}/.test(line.message)));
+    await new Promise((r) => setTimeout(r, 3000));
+    console.log(service.logs.filter((line) => line["stream_entry_id"] === undefined), service.logs.at(-1));
+  },
+});
+
+async function malformed(rig: Rig, fields: readonly (readonly [Bytes, Bytes])[]): Promise<MalformedRow> {
+  const entryId = await rig.addEntry(fields);
+  await rig.settled();
+  const { malformed: row } = await outcomeOf(rig, entryId);
+  assert.equal(row?.failure_code, "invalid_fields");
+  return row;
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
