@@ -118,6 +118,7 @@ export class IntentConsumer implements Loop {
     if (role !== this.#role) {
       this.#role = role;
       this.#place = undefined;
+      this.#recipients.release();
       this.#logger.info(role);
     }
     return held;

@@ -9,7 +9,7 @@ import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { OutageError } from "../lifecycle/outage.ts";
 
-export const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 export const LARGE_ENTRY_BYTES = 1024 * 1024;
 
 /** Fields as names and values in turn; absent for a large entry. Bytes that are not UTF-8 arrive as U+FFFD. */
@@ -100,7 +100,8 @@ export async function waitForEntry(
   redis: RedisConnection,
   { stream, place, blockMs }: { stream: string; place: string; blockMs: number },
 ): Promise<void> {
-  await unreadableAsOutage(() => redis.call("XREAD", "COUNT", 1, "BLOCK", blockMs, "STREAMS", stream, place));
+  // As bytes: the entry is read again together with the stream's state, and one of 100 MiB is not made a string here.
+  await unreadableAsOutage(() => redis.callBuffer("XREAD", "COUNT", 1, "BLOCK", blockMs, "STREAMS", stream, place));
 }
 
 /** Another type under the stream's name, or a user without rights on it: nothing to do with Redis being away. */

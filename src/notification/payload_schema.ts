@@ -1,13 +1,20 @@
 /**
  * The JSON Schema of a payload → a function that says what is wrong with a payload.
  *
- * zod does the checking. What it would read in another way than JSON Schema means it is put right here (`forZod`), or
+ * zod does the checking. What it would read in another way than JSON Schema means it is put right (`zod_schema.ts`), or
  * refused rather than passed over: a keyword that nobody knows, as much as a `$ref` that zod would follow elsewhere.
  * What is left: a `pattern` sees UTF-16 units, and a `format` that nobody knows is a remark.
  */
 import { z } from "zod";
-
-type Schema = Readonly<Record<string, unknown>>;
+import {
+  ALL_TYPES,
+  lengthMessage,
+  type Schema,
+  schemaKeywords,
+  schemaListKeywords,
+  schemaMapKeywords,
+  zodSchema,
+} from "./zod_schema.ts";
 
 export type PayloadChecker =
   | { readonly kind: "ok"; readonly check: (payload: unknown) => string | undefined }
@@ -17,7 +24,7 @@ export function payloadChecker(schema: Schema): PayloadChecker {
   if (schema.type !== "object") return { kind: "broken", path: ["type"], message: 'must be "object"' };
   const fault = keywordFault(schema, []) ?? conversionFault(schema, schema, []);
   if (fault !== undefined) return { kind: "broken", ...fault };
-  const checker = convert(schema, schema);
+  const checker = zodSchema(schema, schema);
   return {
     kind: "ok",
     check(payload) {
@@ -40,7 +47,6 @@ interface Fault {
 const count = z.int().min(0);
 const names = z.array(z.string());
 const schemaMap = z.record(z.string(), z.unknown());
-const ALL_TYPES = ["string", "number", "boolean", "object", "array", "null"] as const;
 const typeName = z.enum([...ALL_TYPES, "integer"]);
 /** zod compares by identity, which no object that was parsed has. */
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()], { error: "must not be an object or array" });
@@ -125,7 +131,7 @@ function conversionFault(schema: unknown, root: Schema, path: readonly string[])
   const inner = firstFault(schema as Schema, path, (part, partPath) => conversionFault(part, root, partPath));
   if (inner !== undefined) return inner;
   try {
-    const checker = convert(schema as Schema, root);
+    const checker = zodSchema(schema as Schema, root);
     for (const value of ONE_OF_EACH_TYPE) checker.safeParse(value);
     return undefined;
   } catch (error) {
@@ -136,10 +142,6 @@ function conversionFault(schema: unknown, root: Schema, path: readonly string[])
 
 /** A schema that refers to itself without a member or item in between runs out of stack on one of these. */
 const ONE_OF_EACH_TYPE = ["", 0, false, {}, [], null];
-
-const schemaMapKeywords = ["properties", "patternProperties", "$defs"] as const;
-const schemaListKeywords = ["anyOf", "oneOf", "allOf"] as const;
-const schemaKeywords = ["items", "additionalProperties", "propertyNames", "contains"] as const;
 
 function firstFault(
   schema: Schema,
@@ -163,103 +165,6 @@ function* subschemas(schema: Schema): Generator<[unknown, readonly string[]]> {
   for (const keyword of schemaKeywords) {
     if (schema[keyword] !== undefined) yield [schema[keyword], [keyword]];
   }
-}
-
-function convert(schema: Schema, root: Schema): z.ZodType {
-  const whole = forZod({ ...schema, $defs: { ...(root.$defs ?? {}), [ROOT]: { ...root, $defs: undefined } } });
-  return z.fromJSONSchema(whole as Parameters<typeof z.fromJSONSchema>[0]);
-}
-
-/** What `$ref: "#"` is told zod as, so that it is the same wherever a part is looked at by itself. */
-const ROOT = "<root>";
-
-/**
- * The same schema as zod has to be told it. Left alone, zod passes over keywords without a `type`, over what stands next
- * to `$ref`, `enum` or `const`, over required members that `properties` doesn't describe, and over the bounds of an array
- * without `items`; its integer ends at 2⁵³, and its lengths count UTF-16 units.
- */
-function forZod(schema: unknown): unknown {
-  if (typeof schema !== "object" || schema === null || Array.isArray(schema)) return schema;
-  const { $defs, $ref, enum: values, const: constant, ...others } = withSubschemas(schema as Schema, forZod);
-  const { propertyNames, ...rest } = typed(others);
-  const parts: Schema[] = [];
-  if ($ref !== undefined) parts.push({ $ref: $ref === "#" ? `#/$defs/${ROOT}` : $ref });
-  if (values !== undefined) parts.push({ enum: values });
-  if (constant !== undefined) parts.push({ const: constant });
-  // zod drops a name that one part of an `allOf` refuses unless all do; inside a `oneOf` it doesn't know it for one.
-  if (propertyNames !== undefined) parts.push({ oneOf: [{ type: rest.type, propertyNames }, false] });
-  if (parts.length === 0 || Object.keys(rest).length > 0) parts.push(rest);
-  return { ...(parts.length === 1 ? parts[0] : { allOf: parts }), ...($defs === undefined ? {} : { $defs }) };
-}
-
-const remarks = new Set(["$schema", "$id", "$comment", "title", "description", "examples", "deprecated"]);
-
-/** A copy without remarks, its subschemas replaced. */
-function withSubschemas(schema: Schema, replace: (part: unknown) => unknown): Record<string, unknown> {
-  const result = Object.fromEntries(Object.entries(schema).filter(([keyword]) => !remarks.has(keyword)));
-  for (const keyword of schemaMapKeywords) {
-    if (result[keyword] === undefined) continue;
-    const parts = Object.entries(result[keyword] as Schema).map(([member, part]) => [member, replace(part)]);
-    result[keyword] = Object.fromEntries(parts);
-  }
-  for (const keyword of schemaListKeywords) {
-    if (result[keyword] !== undefined) result[keyword] = (result[keyword] as unknown[]).map(replace);
-  }
-  for (const keyword of schemaKeywords) {
-    if (result[keyword] !== undefined) result[keyword] = replace(result[keyword]);
-  }
-  return result;
-}
-
-const compositions = ["anyOf", "oneOf", "allOf"];
-
-/** Keywords other than `$ref`, `enum` and `const`, with a type next to them unless one of `compositions` stands alone. */
-function typed(schema: Schema): Schema {
-  const used = Object.keys(schema);
-  if (used.length === 0 || (used.length === 1 && compositions.includes(used[0]!))) return schema;
-  const asked = [schema.type ?? ALL_TYPES].flat() as string[];
-  const type = [...new Set(asked.map((name) => name === "integer" ? "number" : name))];
-  const result: Record<string, unknown> = { items: true, ...schema, type };
-  const also: Schema[] = [];
-
-  if (asked.includes("integer") && !asked.includes("number")) {
-    if (schema.multipleOf === undefined) result.multipleOf = 1;
-    else also.push({ type, multipleOf: 1 });
-  }
-  const { minLength = 0, maxLength } = schema as { minLength?: number; maxLength?: number };
-  if (minLength > 1 || maxLength !== undefined) {
-    delete result.minLength;
-    delete result.maxLength;
-    also.push({ type, pattern: lengthPattern(minLength, maxLength) });
-  }
-  if (schema.required !== undefined) {
-    const undescribed = schema.patternProperties === undefined ? schema.additionalProperties ?? true : true;
-    const required = (schema.required as string[]).map((name) => [name, undescribed]);
-    result.properties = { ...Object.fromEntries(required), ...(schema.properties ?? {}) };
-  }
-  if (schema.additionalProperties === false) {
-    delete result.additionalProperties;
-    const allowed = [
-      { enum: Object.keys(schema.properties ?? {}) },
-      ...Object.keys(schema.patternProperties ?? {}).map((pattern) => ({ type: "string", pattern })),
-    ];
-    result.propertyNames = { allOf: [schema.propertyNames ?? true, { anyOf: allowed }] };
-  }
-  if (also.length > 0) result.allOf = [...(schema.allOf as unknown[] ?? []), ...also];
-  return result;
-}
-
-/** One code point of a text that has no lone surrogates. */
-const CHARACTER = "(?:[\\ud800-\\udbff][\\udc00-\\udfff]|[^\\ud800-\\udfff])";
-
-function lengthPattern(min: number, max: number | undefined): string {
-  return `^${CHARACTER}{${min},${max ?? ""}}$`;
-}
-
-function lengthMessage(pattern: string | undefined): string | undefined {
-  const [, min, max] = /^\/\^(?:.*)\{(\d+),(\d*)\}\$\/$/.exec(pattern ?? "") ?? [];
-  if (min === undefined || pattern !== `/${lengthPattern(Number(min), max === "" ? undefined : Number(max))}/`) return;
-  return `must have ${max === "" ? `at least ${min}` : min === "0" ? `at most ${max}` : `${min} to ${max}`} characters`;
 }
 
 /** The first three issues, each with its place in the payload. */

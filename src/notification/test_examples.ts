@@ -37,9 +37,9 @@ export function cutValue(head: string | Uint8Array, length = 20_000_000): FieldV
   return { head: typeof head === "string" ? new TextEncoder().encode(head) : head, length, sha256: "5".repeat(64) };
 }
 
-export function dueRoute(
-  changes: Partial<DueRoute> & { readonly record?: Partial<DueRoute["record"]> } = {},
-): DueRoute {
+type RouteChanges = Partial<Omit<DueRoute, "record">> & { readonly record?: Partial<DueRoute["record"]> };
+
+export function dueRoute(changes: RouteChanges = {}): DueRoute {
   return {
     routeId: "push:user:user-1",
     recipient: "user:user-1",

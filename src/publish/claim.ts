@@ -9,7 +9,7 @@ import type { Channel, DueRoute, StoredRecord } from "../notification/route.ts";
 import { SEPARATOR, splitColumn } from "../postgres/columns.ts";
 
 /** Bytes of payload that one pass publishes, a route at a time; one route always fits. */
-export const MAX_PASS_BYTES = 16 * 1024 * 1024;
+export const MAX_PASS_BYTES = 4 * 1024 * 1024;
 
 /** Before every route that can be due. */
 export const FROM_THE_BEGINNING = "-infinity";

@@ -22,7 +22,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import type { Events, RouteFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
-import { type Claim, claimDueRoutes, FROM_THE_BEGINNING, nextDueInMs } from "./claim.ts";
+import { type Claim, claimDueRoutes, FROM_THE_BEGINNING, MAX_PASS_BYTES, nextDueInMs } from "./claim.ts";
 import { type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
 import { recordSettlements } from "./record.ts";
 import { type Attempt, settle, type Settlement } from "./settle.ts";
@@ -59,6 +59,8 @@ export class Publisher implements Loop {
   readonly #options: PublisherOptions;
   /** Fewer than a full batch while a route is looked for that PostgreSQL refuses to record. */
   #limit: number;
+  /** So that a claim locks and reads no more than it takes: PostgreSQL has to unpack a payload to know its size. */
+  #expectedPayloadBytes = 1;
   #from = FROM_THE_BEGINNING;
   #lastFullScanMs = -Infinity;
   #lastWasShort = true;
@@ -119,11 +121,12 @@ export class Publisher implements Loop {
       const claimedAtMs = await asked;
       const claim = await claimDueRoutes(client, {
         channel,
-        limit: this.#limit,
+        limit: Math.min(this.#limit, Math.ceil(MAX_PASS_BYTES / this.#expectedPayloadBytes)),
         from: this.#scanFrom(),
         except: this.#exceptions(),
       });
       onClaimed(claim.routes);
+      this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
       const { deliveries, attempts } = this.#encode(claim.routes);
       const { answers, outage } = await handOff(redis, deliveries, {
         stream: outbound.stream,
@@ -258,6 +261,11 @@ export class Publisher implements Loop {
     }
     events.published(channel, latenciesMs);
   }
+}
+
+function averagePayloadBytes(routes: readonly DueRoute[]): number {
+  const bytes = routes.reduce((sum, { record }) => sum + record.payload.length, 0);
+  return Math.max(1, bytes / Math.max(1, routes.length));
 }
 
 function routeFields({ record, routeId }: DueRoute, channel: Channel): RouteFields {

@@ -29,6 +29,13 @@ export interface ServiceOptions {
   /** A command and its flags, e.g. `["smoke", "--yes"]`; none runs the service. */
   readonly args?: readonly string[];
   readonly stdin?: string;
+  /** For runs of many hours: keeps the last so many lines, of those that are worth it. Default: all of them. */
+  readonly keep?: KeptLines;
+}
+
+export interface KeptLines {
+  readonly most: number;
+  readonly isWorthIt: (line: string) => boolean;
 }
 
 const ROOT = resolve(import.meta.dirname ?? ".", "../..");
@@ -52,7 +59,7 @@ export async function startService(env: Environment, options: ServiceOptions = {
   if (options.stdin !== undefined) {
     await ReadableStream.from([new TextEncoder().encode(options.stdin)]).pipeTo(child.stdin);
   }
-  return new ServiceProcess(child, guard, env);
+  return new ServiceProcess(child, guard, { env, keep: options.keep });
 }
 
 export class ServiceProcess implements AsyncDisposable {
@@ -63,12 +70,18 @@ export class ServiceProcess implements AsyncDisposable {
   /** Settles when the process has ended and all it printed has been read. */
   readonly ended: Promise<Deno.CommandStatus>;
   readonly #child: Deno.ChildProcess;
+  readonly #keep: KeptLines | undefined;
   readonly #stdout: string[] = [];
   readonly #stderr: string[] = [];
   #status: Deno.CommandStatus | undefined;
 
-  constructor(child: Deno.ChildProcess, guard: Guard, env: Environment) {
+  constructor(
+    child: Deno.ChildProcess,
+    guard: Guard,
+    { env, keep }: { env: Environment; keep: KeptLines | undefined },
+  ) {
     this.env = env;
+    this.#keep = keep;
     this.pid = child.pid;
     this.#child = child;
     this.ended = this.#untilEnd(guard);
@@ -158,6 +171,10 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   #took(line: string): void {
+    if (this.#keep !== undefined) {
+      if (!this.#keep.isWorthIt(line)) return;
+      for (const lines of [this.logs, this.#stdout]) if (lines.length >= this.#keep.most) lines.shift();
+    }
     this.#stdout.push(line);
     if (!line.startsWith("{")) return;
     try {

@@ -1,0 +1,149 @@
+// In: the setting, and up to which millisecond all is over. Out: all that is known about the entries since the last
+// time: the streams as Redis has them and the rows of the tables.
+// Guaranteed: reads past the proxies and by no code of the service; an outbound entry is handed out once, with the
+// stretch that its notification belongs to.
+
+import type { Evidence, OutboundFact, PlaceFact, RefusalWindow } from "./judge.ts";
+import { type SentEntry, sentEntry } from "./sent_entry.ts";
+import { notificationMs } from "./judge.ts";
+import { type Setting, STREAMS } from "./setting.ts";
+
+const PAGE = 2000;
+
+type Tables = Pick<Evidence, "records" | "malformed" | "routes" | "deadLetters">;
+
+export class EvidenceReader {
+  readonly #setting: Setting;
+  readonly #keys = new Map<string, string>();
+  readonly #deliveries = new Set<string>();
+  #overMs = 0;
+  readonly #read = { intents: "-", push: "-", email: "-" };
+  /** Outbound entries that were read but belong to a later stretch. */
+  #later: OutboundFact[] = [];
+
+  constructor(setting: Setting) {
+    this.#setting = setting;
+  }
+
+  /** What happened to the entries up to and with `untilMs` since the last call. */
+  async read(
+    untilMs: number,
+    given: { acknowledged: Evidence["acknowledged"]; refusals: readonly RefusalWindow[] },
+  ): Promise<Evidence> {
+    const sent: SentEntry[] = [];
+    for await (const [id, fields] of this.#entries("intents", String(untilMs))) sent.push(sentEntry(id, fields));
+    const tables = await this.#readTables(untilMs);
+    const outbound = this.#later;
+    for await (const [id, fields] of this.#entries("push", "+")) outbound.push(clientEvent(id, fields));
+    for await (const [id, fields] of this.#entries("email", "+")) outbound.push(mailCommand(id, fields));
+    this.#later = outbound.filter(({ deliveryId }) => notificationMs(deliveryId) > untilMs);
+    this.#overMs = untilMs;
+    return {
+      ...{ sent, ...tables, ...given },
+      outbound: outbound.filter(({ deliveryId }) => notificationMs(deliveryId) <= untilMs),
+      earlier: { keys: this.#keys, deliveries: this.#deliveries },
+    };
+  }
+
+  /** To be called with what the judge found, before the next stretch is read. */
+  remember({ keys, deliveries }: { keys: ReadonlyMap<string, string>; deliveries: ReadonlySet<string> }): void {
+    for (const [key, content] of keys) this.#keys.set(key, content);
+    for (const id of deliveries) this.#deliveries.add(id);
+  }
+
+  /** The ids of all that was ever published, read anew from the beginning. */
+  async allDeliveries(): Promise<string[]> {
+    this.#read.push = this.#read.email = "-";
+    const ids: string[] = [];
+    for (const channel of ["push", "email"] as const) {
+      const name = channel === "push" ? "event_id" : "delivery_id";
+      for await (const [, fields] of this.#entries(channel, "+")) ids.push(valueOf(fields, name));
+    }
+    return ids;
+  }
+
+  async place(): Promise<PlaceFact> {
+    const { redis } = this.#setting;
+    const [row] = await this.#setting.query<{ entry_id: string; entries_read: string }>(
+      "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1",
+      [STREAMS.intents],
+    );
+    const copy = await redis.hgetall(`notification:stream_offset:${STREAMS.intents}`);
+    const info = await redis.xinfo("STREAM", STREAMS.intents) as unknown[];
+    const infoOf = (name: string) => info[info.indexOf(name) + 1];
+    return {
+      row: row && { entryId: row.entry_id, entriesRead: Number(row.entries_read) },
+      copy: copy["entry_id"] === undefined
+        ? undefined
+        : { entryId: copy["entry_id"], entriesRead: Number(copy["entries_read"]) },
+      lastEntryId: String(infoOf("last-generated-id")),
+      entriesAdded: Number(infoOf("entries-added")),
+    };
+  }
+
+  async *#entries(which: keyof typeof STREAMS, to: string): AsyncGenerator<[string, string[]]> {
+    for (;;) {
+      const page = await this.#setting.redis.xrange(STREAMS[which], this.#read[which], to, "COUNT", PAGE);
+      for (const entry of page) yield entry;
+      if (page.length > 0) this.#read[which] = `(${page.at(-1)![0]}`;
+      if (page.length < PAGE) return;
+    }
+  }
+
+  async #readTables(untilMs: number): Promise<Tables> {
+    const ids = [firstNotificationId(this.#overMs + 1), firstNotificationId(untilMs + 1)];
+    const range = "notification_id >= $1 AND notification_id < $2";
+    const [records, routes, deadLetters, malformed] = await Promise.all([
+      this.#setting.query<Tables["records"][number]>(
+        `SELECT notification_id AS "notificationId", stream_entry_id AS "entryId"
+           FROM notification.records WHERE ${range}`,
+        ids,
+      ),
+      this.#setting.query<Tables["routes"][number]>(
+        `SELECT notification_id AS "notificationId", route_id AS "routeId", status, attempt_count AS attempts,
+                coalesce(last_error_classification, '') AS classification,
+                coalesce(published_entry_id, '') AS "publishedEntryId",
+                (extract(epoch FROM created_at) * 1000)::float8 AS "createdAtMs",
+                (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAtMs"
+           FROM notification.routes WHERE ${range}`,
+        ids,
+      ),
+      this.#setting.query<Tables["deadLetters"][number]>(
+        `SELECT notification_id AS "notificationId", route_id AS "routeId"
+           FROM notification.dead_letters WHERE ${range}`,
+        ids,
+      ),
+      this.#setting.query<Tables["malformed"][number]>(
+        `SELECT stream_entry_id AS "entryId", failure_code AS code FROM notification.malformed_intents
+          WHERE split_part(stream_entry_id, '-', 1)::bigint BETWEEN $1 AND $2`,
+        [this.#overMs + 1, untilMs],
+      ),
+    ]);
+    return { records, routes, deadLetters, malformed };
+  }
+}
+
+function clientEvent(entryId: string, fields: readonly string[]): OutboundFact {
+  return {
+    ...{ channel: "push", entryId, deliveryId: valueOf(fields, "event_id") },
+    ...{ to: valueOf(fields, "user_id"), payload: valueOf(fields, "payload_bytes") },
+  };
+}
+
+function mailCommand(entryId: string, fields: readonly string[]): OutboundFact {
+  const text = valueOf(fields, "payload_json");
+  // The text itself and not what is parsed from it: it has to be the producer's to the letter.
+  const payload = text.slice(text.indexOf('"variables": ') + '"variables": '.length, -1);
+  const { to } = JSON.parse(text) as { to: string[] };
+  return { channel: "email", entryId, deliveryId: valueOf(fields, "delivery_id"), to: to.join(", "), payload };
+}
+
+function valueOf(fields: readonly string[], name: string): string {
+  return fields[fields.indexOf(name) + 1] ?? "";
+}
+
+/** The least notification id of an entry of that millisecond. */
+export function firstNotificationId(ms: number): string {
+  const time = ms.toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;
+}

@@ -1,0 +1,170 @@
+// In: the setting. Out: instances of the service that join, leave, are killed and frozen.
+// Guaranteed: each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started again,
+// as a supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line
+// of a log that must never be written.
+
+import { appendFile, mkdir } from "node:fs/promises";
+import { eventually } from "../../tests/support/wait.ts";
+import { type ServiceProcess, startService } from "../../tests/support/service_process.ts";
+import { freePort } from "../servers/free_port.ts";
+import type { Breach } from "./judge.ts";
+import { type Setting, STREAMS } from "./setting.ts";
+
+/** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
+export const PROFILES = {
+  default: {},
+  tiny: {
+    NOTIFICATION_INTENTS_BATCH_SIZE: "9",
+    NOTIFICATION_PUBLISH_BATCH_SIZE: "6",
+    NOTIFICATION_POSTGRES_MAX_OPEN_CONNS: "4",
+  },
+} as const;
+export type Profile = keyof typeof PROFILES;
+
+export interface Instance {
+  readonly name: string;
+  readonly profile: Profile;
+  readonly process: ServiceProcess;
+  /** Settles when it answers its probe; rejects when it ends before. */
+  readonly ready: Promise<void>;
+  isReady: boolean;
+  isFrozen: boolean;
+  /** The harness has ended it, or is about to. */
+  isExpectedToEnd: boolean;
+}
+
+/** Parts of lines that no fault of ours can explain: nothing is trimmed, restored or replaced here. */
+const ALARMS = [
+  "trimmed unread",
+  "PostgreSQL lost commits",
+  "another stream has the old name",
+  "unexpected error",
+  "can't be recorded",
+];
+/** The exit code of a start that a dependency failed. */
+const DEPENDENCY_EXIT = 69;
+const RESTART_PAUSE_MS = 500;
+
+export class Fleet implements AsyncDisposable {
+  readonly instances: Instance[] = [];
+  readonly logFolder: string;
+  /** What the instances did that no supervisor should see; emptied by whoever reports it. */
+  breaches: Breach[] = [];
+  readonly #setting: Setting;
+  readonly #environment: Readonly<Record<string, string>>;
+  readonly #writing = new Set<Promise<void>>();
+  #joined = 0;
+  #isClosed = false;
+
+  constructor(setting: Setting, { logFolder, env = {} }: { logFolder: string; env?: Record<string, string> }) {
+    this.#setting = setting;
+    this.logFolder = logFolder;
+    this.#environment = { ...setting.environment, ...env };
+  }
+
+  get working(): Instance[] {
+    return this.instances.filter(({ isReady, isFrozen }) => isReady && !isFrozen);
+  }
+
+  /** Starts one more; returns at once. */
+  async join(profile: Profile, env: Readonly<Record<string, string>> = {}): Promise<Instance> {
+    const name = `chaos-${++this.#joined}`;
+    await mkdir(this.logFolder, { recursive: true });
+    const process = await startService({
+      ...this.#environment,
+      ...PROFILES[profile],
+      ...env,
+      NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}`,
+      OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${name}`,
+    }, { keep: { most: 300, isWorthIt: (line) => this.#hear(name, line) } });
+    const instance: Instance = {
+      ...{ name, profile, process, isReady: false, isFrozen: false, isExpectedToEnd: false },
+      ready: process.ready().then(() => {
+        instance.isReady = true;
+      }),
+    };
+    instance.ready.catch(() => {}); // told by its end
+    this.instances.push(instance);
+    this.#supervise(instance, env);
+    return instance;
+  }
+
+  /** SIGTERM, and its orderly end. */
+  async leave(instance: Instance): Promise<void> {
+    instance.isExpectedToEnd = true;
+    const { code, durationMs } = await instance.process.terminate();
+    if (code !== 0) {
+      this.#note(`${instance.name} ended with code ${code} after SIGTERM and ${Math.round(durationMs)} ms`);
+    }
+  }
+
+  async kill(instance: Instance): Promise<void> {
+    instance.isExpectedToEnd = true;
+    await instance.process.kill();
+  }
+
+  freeze(instance: Instance): void {
+    instance.isFrozen = true;
+    instance.process.signal("SIGSTOP");
+  }
+
+  thaw(instance: Instance): void {
+    instance.process.signal("SIGCONT");
+    instance.isFrozen = false;
+  }
+
+  /** Lets instances join and leave until there are so many of that profile, all of them ready. */
+  async shape(count: number, profile: Profile, env: Readonly<Record<string, string>> = {}): Promise<void> {
+    const others = this.instances.filter((instance) => instance.profile !== profile);
+    const surplus = this.instances.filter((instance) => instance.profile === profile).slice(count);
+    const missing = count - (this.instances.length - others.length - surplus.length);
+    const joining = Array.from({ length: missing }, () => this.join(profile, env));
+    await Promise.all([...await Promise.all(joining)].map(({ ready }) => ready.catch(() => {})));
+    await Promise.all([...others, ...surplus].map((instance) => this.leave(instance)));
+    await this.allReady();
+  }
+
+  /** Returns when every instance answers its probe. */
+  async allReady(timeoutMs = 30_000): Promise<void> {
+    await eventually(() => this.instances.length > 0 && this.instances.every(({ isReady }) => isReady), {
+      ...{ timeoutMs, intervalMs: 20 },
+      message: "Not every instance got ready",
+    });
+  }
+
+  /** Whoever holds the consumer's lease. */
+  async consuming(): Promise<Instance | undefined> {
+    const name = await this.#setting.redis.get(`notification:consumer_lease:${STREAMS.intents}`);
+    return this.instances.find((instance) => instance.name === name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all(this.instances.map((instance) => this.kill(instance)));
+    await Promise.all(this.#writing);
+  }
+
+  async #supervise(instance: Instance, env: Readonly<Record<string, string>>): Promise<void> {
+    const { code } = await instance.process.ended;
+    this.instances.splice(this.instances.indexOf(instance), 1);
+    const { name, profile, process, isReady, isExpectedToEnd } = instance;
+    if (isExpectedToEnd || this.#isClosed) return;
+    const isFailedStart = code === DEPENDENCY_EXIT && !isReady;
+    if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-2000)}`);
+    await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS));
+    if (!this.#isClosed) await this.join(profile, env);
+  }
+
+  #hear(name: string, line: string): boolean {
+    if (line.includes('"message":"accepted"')) return false;
+    if (ALARMS.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 1000)}`);
+    const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be gone
+    this.#writing.add(written);
+    written.finally(() => this.#writing.delete(written));
+    return true;
+  }
+
+  #note(text: string): void {
+    this.breaches.push({ kind: "wrong", text });
+  }
+}

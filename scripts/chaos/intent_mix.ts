@@ -1,0 +1,172 @@
+// In: chance. Out: entries for the intent stream: a mix of everything that producers send, right and wrong.
+// Guaranteed: each entry carries, in fields that the service ignores, the producer's own number and the failure that its
+// form must meet (`chaos_number`, `chaos_failure`), so that the stream alone tells what is to become of it.
+
+import { Buffer } from "node:buffer";
+import { ADMINISTRATOR_TYPES, USER_TYPES, USERS } from "./cast.ts";
+import type { Chance } from "./chance.ts";
+
+export type Fields = readonly (readonly [name: string, value: string | Buffer])[];
+
+/** Keys are used again for this long only: retention must not have taken their records by then. */
+const REUSE_MS = 15_000;
+
+interface Sent {
+  readonly atMs: number;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+export class IntentMix {
+  readonly #chance: Chance;
+  readonly #run: string;
+  #sent: Sent[] = [];
+  #next = 1;
+  /** Lists of this many recipients are mixed in, one in so many intents. */
+  longLists: { readonly recipients: number; readonly oneIn: number } = { recipients: 150, oneIn: 300 };
+  /** Off while records may go at any time: then nobody could say what a second use of a key is. */
+  reuseKeys = true;
+
+  /** @param run makes keys differ from those of another run on the same servers */
+  constructor(chance: Chance, run: string) {
+    this.#chance = chance;
+    this.#run = run;
+  }
+
+  /** The next entry and its number. */
+  draw(): { readonly number: number; readonly fields: Fields } {
+    const number = this.#next++;
+    const chance = this.#chance;
+    const make = chance.weighted<(number: number) => Fields>([
+      [72, () => this.#toUsers(number)],
+      [8, () => this.#toAdministrators(number)],
+      [4, () => this.#toGhost(number)],
+      [7, () => this.#malformed(number)],
+      [6, () => this.#duplicate(number)],
+      [3, () => this.#conflict(number)],
+    ]);
+    return { number, fields: make(number) };
+  }
+
+  /** The same again under a new number, as a producer sends it whose first attempt had no answer. */
+  again(fields: Fields): { readonly number: number; readonly fields: Fields } {
+    const number = this.#next++;
+    return {
+      number,
+      fields: fields.map(([name, value]) => [name, name === "chaos_number" ? String(number) : value] as const),
+    };
+  }
+
+  #toUsers(number: number): Fields {
+    const type = this.#chance.weighted([
+      [6, "game.turn.ready"],
+      [2, "lobby.invite.created"],
+      [1, "lobby.invite.expired"],
+      [1, "notification.smoke_test"],
+    ]);
+    const recipients = Array.from({ length: this.#listLength() }, () => this.#user());
+    return this.#keep(this.#userIntent(number, type, recipients));
+  }
+
+  #listLength(): number {
+    if (this.#chance.oneIn(this.longLists.oneIn)) return this.longLists.recipients;
+    return this.#chance.weighted([[85, 1], [10, 2], [5, this.#chance.whole(3, 6)]]);
+  }
+
+  #user(): string {
+    return `user-${this.#chance.whole(1, USERS)}`;
+  }
+
+  #toAdministrators(number: number): Fields {
+    const type = this.#chance.pick(Object.keys(ADMINISTRATOR_TYPES));
+    const { producer, members } = ADMINISTRATOR_TYPES[type]!;
+    return this.#keep({
+      notification_type: type,
+      producer,
+      audience_kind: "admin_email",
+      ...this.#common(number, members),
+    });
+  }
+
+  #toGhost(number: number): Fields {
+    return this.#keep(this.#userIntent(number, "game.turn.ready", [this.#user(), `ghost-${number}`]));
+  }
+
+  #userIntent(number: number, type: string, recipients: readonly string[]): Record<string, string> {
+    const { producer, members } = USER_TYPES[type]!;
+    return {
+      notification_type: type,
+      producer,
+      audience_kind: "user",
+      recipient_user_ids_json: JSON.stringify(recipients),
+      ...this.#common(number, members),
+    };
+  }
+
+  #common(number: number, members: Readonly<Record<string, string | number>>): Record<string, string> {
+    return {
+      idempotency_key: `${this.#run}-${number}`,
+      occurred_at_ms: String(Date.now()),
+      // A number that no double holds: the text has to come out as it went in.
+      payload_json: JSON.stringify({ ...members, chaos: number }).replace(/}$/, ',"exact":1.10}'),
+      chaos_number: String(number),
+      chaos_failure: "",
+      ...(this.#chance.oneIn(4) ? { request_id: `request-${number}` } : {}),
+    };
+  }
+
+  /** Someone's key once more, with the recipients in another order where there are several. */
+  #duplicate(number: number): Fields {
+    const earlier = this.#earlier();
+    if (earlier === undefined) return this.#toUsers(number);
+    const recipients = earlier["recipient_user_ids_json"];
+    return Object.entries({
+      ...earlier,
+      chaos_number: String(number),
+      ...(recipients === undefined
+        ? {}
+        : { recipient_user_ids_json: JSON.stringify(this.#chance.shuffled(JSON.parse(recipients))) }),
+    });
+  }
+
+  #conflict(number: number): Fields {
+    const earlier = this.#earlier();
+    if (earlier === undefined) return this.#toUsers(number);
+    const payload = earlier["payload_json"]!.replace(/"chaos":\d+/, `"chaos":${number}`);
+    return Object.entries({ ...earlier, chaos_number: String(number), payload_json: payload });
+  }
+
+  #keep(fields: Record<string, string>): Fields {
+    this.#sent.push({ atMs: performance.now(), fields });
+    return Object.entries(fields);
+  }
+
+  #earlier(): Readonly<Record<string, string>> | undefined {
+    const oldest = performance.now() - REUSE_MS;
+    const stale = this.#sent.findIndex(({ atMs }) => atMs > oldest);
+    if (stale !== 0) this.#sent = stale < 0 ? [] : this.#sent.slice(stale);
+    if (!this.reuseKeys || this.#sent.length === 0) return undefined;
+    // Half of them the very last ones, to have both in one batch.
+    const recent = this.#chance.oneIn(2) ? this.#sent.slice(-5) : this.#sent;
+    return this.#chance.pick(recent).fields;
+  }
+
+  #malformed(number: number): Fields {
+    const good = this.#userIntent(number, "game.turn.ready", [this.#user()]);
+    const broken = (failure: string, changes: Readonly<Record<string, string | Buffer>>): Fields =>
+      Object.entries({ ...good, ...changes, chaos_failure: failure });
+    return this.#chance.pick<() => Fields>([
+      () => broken("invalid_fields", { idempotency_key: Buffer.from([0x66, 0xff, 0x00, 0xfe]) }),
+      () => broken("invalid_fields", { producer: "game\0master" }),
+      () => broken("invalid_fields", { idempotency_key: "" }),
+      () => [...broken("invalid_fields", {}), ["producer", "game-master"]],
+      () => broken("unknown_notification_type", { notification_type: "game.turn.raedy" }),
+      () => broken("producer_not_allowed", { producer: "game-lobby" }),
+      () => broken("audience_not_allowed", { audience_kind: "admin_email" }),
+      () => broken("invalid_recipients", { recipient_user_ids_json: '["a", 7]' }),
+      () => broken("invalid_occurred_at", { occurred_at_ms: "yesterday" }),
+      () => broken("invalid_payload", { payload_json: '{"turn_number":"seven"}' }),
+      () => broken("invalid_payload", { payload_json: "[".repeat(500) }),
+      () => broken("invalid_fields", { payload_json: Buffer.from([0x7b, 0xc3, 0x28, 0x7d]) }),
+    ])();
+  }
+}

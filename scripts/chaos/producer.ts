@@ -1,0 +1,83 @@
+// In: a mix of intents and a rate. Out: entries in the intent stream, and the list of those that Redis acknowledged.
+// Guaranteed: never stops for an outage; an intent whose XADD was not answered is sent again later under the same key,
+// as producers do, so that it is in the stream once, twice or, if it is given up, perhaps never.
+
+import type { Redis } from "ioredis";
+import type { Fields, IntentMix } from "./intent_mix.ts";
+import { STREAMS } from "./setting.ts";
+
+const TICK_MS = 25;
+const OUTAGE_PAUSE_MS = 100;
+/** More of them wait after an outage than are worth sending. */
+const MOST_UNANSWERED = 200;
+
+export class Producer {
+  readonly #redis: Redis;
+  readonly #mix: IntentMix;
+  readonly #unanswered: Fields[] = [];
+  #acknowledged: (readonly [number: number, entryId: string])[] = [];
+  #running: Promise<void> | undefined;
+  #stopped = false;
+  /** Intents a second. */
+  rate: number;
+  total = 0;
+
+  constructor(redis: Redis, { mix, rate }: { mix: IntentMix; rate: number }) {
+    this.#redis = redis;
+    this.#mix = mix;
+    this.rate = rate;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  /** Takes out the acknowledged XADDs that `isOver` accepts. */
+  takeAcknowledged(isOver: (entryId: string) => boolean): (readonly [number: number, entryId: string])[] {
+    const taken = this.#acknowledged.filter(([, entryId]) => isOver(entryId));
+    this.#acknowledged = this.#acknowledged.filter(([, entryId]) => !isOver(entryId));
+    return taken;
+  }
+
+  async #run(): Promise<void> {
+    let owed = 0;
+    let lastMs = performance.now();
+    while (!this.#stopped) {
+      await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+      const nowMs = performance.now();
+      owed = Math.min(this.rate, owed + this.rate * (nowMs - lastMs) / 1000);
+      lastMs = nowMs;
+      const count = Math.floor(owed);
+      owed -= count;
+      if (count > 0 && !await this.#send(count)) await new Promise((resolve) => setTimeout(resolve, OUTAGE_PAUSE_MS));
+    }
+  }
+
+  /** Whether all of them were acknowledged. */
+  async #send(count: number): Promise<boolean> {
+    const intents = Array.from({ length: count }, () => {
+      const unanswered = this.#unanswered.shift();
+      return unanswered === undefined ? this.#mix.draw() : this.#mix.again(unanswered);
+    });
+    const replies = await Promise.allSettled(
+      intents.map(({ fields }) => this.#redis.xadd(STREAMS.intents, "*", ...fields.flat())),
+    );
+    let answered = 0;
+    for (const [at, reply] of replies.entries()) {
+      const { number, fields } = intents[at]!;
+      if (reply.status === "fulfilled" && reply.value !== null) {
+        this.#acknowledged.push([number, reply.value]);
+        answered++;
+      } else if (this.#unanswered.length < MOST_UNANSWERED) {
+        this.#unanswered.push(fields);
+      }
+    }
+    this.total += answered;
+    return answered === count;
+  }
+}

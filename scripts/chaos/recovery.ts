@@ -1,0 +1,68 @@
+// In: the setting, right after a fault is over. Out: how long it takes until everything sent before has its outcome.
+// Guaranteed: what is sent meanwhile doesn't count, so that the producer never has to pause.
+
+import { firstNotificationId } from "./evidence.ts";
+import { entryMs } from "./sent_entry.ts";
+import { type Setting, STREAMS } from "./setting.ts";
+
+export interface Backlog {
+  readonly isOver: boolean;
+  readonly text: string;
+}
+
+const POLL_MS = 40;
+
+/** The last millisecond of which no entry can come any more. */
+export async function watermark(setting: Setting): Promise<number> {
+  const [seconds, microseconds] = await setting.redis.time();
+  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - 1;
+}
+
+/** What is left of the entries up to and with that millisecond. */
+export async function backlog(setting: Setting, untilMs: number): Promise<Backlog> {
+  const [last] = await setting.redis.xrevrange(STREAMS.intents, untilMs, "-", "COUNT", 1);
+  const [found] = await setting.query<{ place: string | null; live: number }>(
+    `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
+            (SELECT count(*)::int FROM notification.routes
+              WHERE next_attempt_at IS NOT NULL AND notification_id < $2) AS live`,
+    [STREAMS.intents, firstNotificationId(untilMs + 1)],
+  );
+  const place = found?.place ?? "0-0";
+  const live = found?.live ?? 0;
+  const isRead = last === undefined || !isBefore(place, last[0]);
+  return {
+    isOver: isRead && live === 0,
+    text: `${isRead ? "all entries read" : `place ${place}, sent ${last?.[0]}`}, ${live} live routes`,
+  };
+}
+
+export interface Recovery {
+  readonly seconds: number;
+  /** What was left over when the patience ended; nothing when it recovered. */
+  readonly left: string | undefined;
+}
+
+/** Returns when nothing is left over of the entries up to that millisecond, or after so many seconds. */
+export async function recovery(setting: Setting, untilMs: number, patienceSeconds: number): Promise<Recovery> {
+  const start = performance.now();
+  let text = "nothing could be asked";
+  for (;;) {
+    try {
+      const found = await backlog(setting, untilMs);
+      if (found.isOver) return { seconds: (performance.now() - start) / 1000, left: undefined };
+      text = found.text;
+    } catch (error) {
+      text = error instanceof Error ? error.message : String(error);
+    }
+    const seconds = (performance.now() - start) / 1000;
+    if (seconds > patienceSeconds) return { seconds, left: text };
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** Whether the first of two entry ids comes before the second. */
+export function isBefore(one: string, other: string): boolean {
+  const [oneMs, otherMs] = [entryMs(one), entryMs(other)];
+  if (oneMs !== otherMs) return oneMs < otherMs;
+  return Number(one.slice(one.indexOf("-") + 1)) < Number(other.slice(other.indexOf("-") + 1));
+}

@@ -1,0 +1,53 @@
+// In: an entry of the intent stream, as Redis has it. Out: what it asks of the service, by the harness's own model
+// (cast.ts) and not by the service's code. Guaranteed: nothing but the entry is needed, so that an entry whose XADD was
+// never answered is judged like any other.
+
+import { ADMINISTRATOR_TYPES, administratorRoutes, type ExpectedRoute, userRoutes } from "./cast.ts";
+
+export interface SentEntry {
+  readonly entryId: string;
+  /** The producer's own number. */
+  readonly number: number;
+  readonly asks: Ask;
+}
+
+export type Ask =
+  | { readonly kind: "malformed"; readonly code: string }
+  | {
+    readonly kind: "intent";
+    readonly key: string;
+    /** Two intents of one key are the same when this is. */
+    readonly content: string;
+    readonly payload: string;
+    /** Absent when one of the recipients does not exist. */
+    readonly routes: readonly ExpectedRoute[] | undefined;
+  };
+
+export function sentEntry(entryId: string, values: readonly string[]): SentEntry {
+  const fields: Record<string, string> = {};
+  for (let at = 0; at < values.length; at += 2) fields[values[at]!] = values[at + 1]!;
+  const number = Number(fields["chaos_number"]);
+  if (!Number.isInteger(number)) throw new Error(`Entry ${entryId} is not of this harness`);
+  const code = fields["chaos_failure"] ?? "";
+  return { entryId, number, asks: code === "" ? intentOf(fields) : { kind: "malformed", code } };
+}
+
+function intentOf(fields: Readonly<Record<string, string>>): Ask {
+  const type = fields["notification_type"]!;
+  const recipients: string[] = JSON.parse(fields["recipient_user_ids_json"] ?? "[]");
+  const payload = fields["payload_json"]!;
+  return {
+    kind: "intent",
+    key: `${fields["producer"]} ${fields["idempotency_key"]}`,
+    content: JSON.stringify([type, [...new Set(recipients)].sort(), payload]),
+    payload,
+    routes: type in ADMINISTRATOR_TYPES && fields["audience_kind"] === "admin_email"
+      ? administratorRoutes(type)
+      : userRoutes(type, recipients),
+  };
+}
+
+/** The milliseconds of an entry id. */
+export function entryMs(entryId: string): number {
+  return Number(entryId.slice(0, entryId.indexOf("-")));
+}

@@ -1,0 +1,104 @@
+// In: how many connections PostgreSQL takes. Out: the scene of the chaos: Redis with its append-only file, PostgreSQL, a
+// stand-in User Service, a proxy before each of the three, and connections of the harness's own past the proxies.
+// Guaranteed: Redis has on disk what it acknowledged, and takes a while to load it; all of it goes when disposed of.
+
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { Redis } from "ioredis";
+import { closeRedis, openRedis } from "../../tests/support/redis_client.ts";
+import { type Postgres, startPostgres } from "../servers/postgres.ts";
+import { type RedisServer, startRedis } from "../servers/redis.ts";
+import { startUserService, type UserService } from "../servers/user_service.ts";
+import { ADMINISTRATOR_VARIABLES, userOf } from "./cast.ts";
+import { TcpProxy } from "./tcp_proxy.ts";
+
+export const STREAMS = {
+  intents: "notification:intents",
+  push: "gateway:client-events",
+  email: "mail:delivery_commands",
+} as const;
+
+export const MAX_CONNECTIONS = 60;
+/** Records go this long after they were accepted: long after they were judged. */
+export const RETENTION_SECONDS = 150;
+
+export class Setting implements AsyncDisposable {
+  readonly redisServer: RedisServer;
+  readonly postgresServer: Postgres;
+  readonly users: UserService;
+  readonly proxies: { readonly redis: TcpProxy; readonly postgres: TcpProxy; readonly users: TcpProxy };
+  /** Commands fail at once while there is no connection, and after five seconds without an answer. */
+  readonly redis: Redis;
+  readonly pool: pg.Pool;
+  readonly dsn: string;
+
+  private constructor(
+    servers: { redisServer: RedisServer; postgresServer: Postgres; users: UserService },
+    { redis, dsn }: { redis: Redis; dsn: string },
+  ) {
+    this.redisServer = servers.redisServer;
+    this.postgresServer = servers.postgresServer;
+    this.users = servers.users;
+    this.redis = redis;
+    this.dsn = dsn;
+    // Connections of the harness's own stay: there may be no others to be had.
+    this.pool = new pg.Pool({ connectionString: dsn, max: 4, idleTimeoutMillis: 0, query_timeout: 20_000 });
+    this.pool.on("error", () => {}); // PostgreSQL is stopped again and again
+    this.pool.on("connect", (client) => client.on("error", () => {})); // likewise
+    this.proxies = {
+      redis: new TcpProxy(servers.redisServer.port),
+      postgres: new TcpProxy(servers.postgresServer.port),
+      users: new TcpProxy(Number(new URL(servers.users.baseUrl).port)),
+    };
+  }
+
+  static async open(): Promise<Setting> {
+    const redisServer = await startRedis({
+      appendOnly: true,
+      // Written before it is acknowledged, also when the disk is slow; loading takes a while and answers meanwhile.
+      args: [
+        ...["--appendfsync", "always", "--key-load-delay", "-8", "--loading-process-events-interval-bytes", "16384"],
+        ...["--auto-aof-rewrite-min-size", "32mb"],
+      ],
+    });
+    const postgresServer = await startPostgres({ settings: { max_connections: String(MAX_CONNECTIONS) } });
+    const users = startUserService({ otherUsers: userOf });
+    const redis = await openRedis(redisServer, { autoResendUnfulfilledCommands: false, commandTimeout: 5000 });
+    return new Setting(
+      { redisServer, postgresServer, users },
+      { redis, dsn: await postgresServer.createDatabase("notification") },
+    );
+  }
+
+  /** What every instance is given. */
+  get environment(): Readonly<Record<string, string>> {
+    const { redis, postgres, users } = this.proxies;
+    const dsn = new URL(this.dsn);
+    dsn.port = String(postgres.port);
+    return {
+      NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${redis.port}`,
+      NOTIFICATION_REDIS_PASSWORD: this.redisServer.password,
+      NOTIFICATION_REDIS_OPERATION_TIMEOUT: "1s",
+      NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn.href,
+      NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "2s",
+      NOTIFICATION_USER_SERVICE_BASE_URL: `http://127.0.0.1:${users.port}`,
+      NOTIFICATION_STARTUP_TIMEOUT: "5s",
+      NOTIFICATION_ROUTE_BACKOFF_MIN: "200ms",
+      NOTIFICATION_ROUTE_BACKOFF_MAX: "2s",
+      NOTIFICATION_RECORD_RETENTION: `${RETENTION_SECONDS}s`,
+      NOTIFICATION_MALFORMED_INTENT_RETENTION: `${RETENTION_SECONDS}s`,
+      NOTIFICATION_CLEANUP_INTERVAL: "1s",
+      ...ADMINISTRATOR_VARIABLES,
+    };
+  }
+
+  async query<Row extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
+    return (await this.pool.query<Row>(sql, [...values])).rows;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const proxy of Object.values(this.proxies)) proxy.refuse();
+    await Promise.all([closeRedis(this.redis), this.pool.end(), this.users[Symbol.asyncDispose]()]);
+    await Promise.all([this.redisServer[Symbol.asyncDispose](), this.postgresServer[Symbol.asyncDispose]()]);
+  }
+}

@@ -1,0 +1,157 @@
+// In: a port of 127.0.0.1. Out: another port that leads to it, whose way can be blocked without anybody being told.
+// Guaranteed: while frozen not a byte and no end of a connection passes, in neither direction, and new connections are
+// taken but lead nowhere; what was held back either arrives when it thaws, in order, or never.
+
+import { freePort } from "../servers/free_port.ts";
+
+const DEAD_LINK_MS = 30_000;
+
+export class TcpProxy implements Disposable {
+  readonly port: number;
+  readonly #target: number;
+  readonly #links = new Set<Link>();
+  #listener: Deno.TcpListener | undefined;
+  #gate: Gate = new Gate();
+
+  constructor(target: number) {
+    this.#target = target;
+    for (let attempt = 1;; attempt++) {
+      const port = freePort();
+      try {
+        this.#listener = Deno.listen({ hostname: "127.0.0.1", port });
+        this.port = port;
+        break;
+      } catch (error) {
+        if (!(error instanceof Deno.errors.AddrInUse) || attempt === 10) throw error;
+      }
+    }
+    this.#take(this.#listener);
+  }
+
+  /** How many connections there are. */
+  get size(): number {
+    return this.#links.size;
+  }
+
+  /** From now on every connection is half-open. */
+  freeze(): void {
+    this.#gate.shut();
+  }
+
+  /** @param lose whether connections made before this stay dead for good, as when a firewall has forgotten them */
+  thaw({ lose }: { lose: boolean }): void {
+    const gate = this.#gate;
+    if (!lose) return gate.open();
+    this.#gate = new Gate();
+    // Their other ends have given them up long before.
+    const timer = setTimeout(() => {
+      for (const link of this.#links) if (link.gate === gate) link.close();
+    }, DEAD_LINK_MS);
+    Deno.unrefTimer(timer);
+  }
+
+  /** Connections are refused, those that exist are closed. */
+  refuse(): void {
+    this.#listener?.close();
+    this.#listener = undefined;
+    for (const link of this.#links) link.close();
+  }
+
+  accept(): void {
+    if (this.#listener !== undefined) return;
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: this.port });
+    this.#take(this.#listener);
+  }
+
+  [Symbol.dispose](): void {
+    this.refuse();
+  }
+
+  async #take(listener: Deno.TcpListener): Promise<void> {
+    try {
+      for await (const connection of listener) this.#link(connection);
+    } catch {
+      // closed while a connection was being taken
+    }
+  }
+
+  async #link(client: Deno.TcpConn): Promise<void> {
+    const link = new Link(client, this.#gate);
+    this.#links.add(link);
+    await link.run(this.#target);
+    this.#links.delete(link);
+  }
+}
+
+class Gate {
+  #opening: PromiseWithResolvers<void> | undefined;
+
+  /** Absent while it is open. */
+  get opening(): Promise<void> | undefined {
+    return this.#opening?.promise;
+  }
+
+  shut(): void {
+    this.#opening ??= Promise.withResolvers<void>();
+  }
+
+  open(): void {
+    this.#opening?.resolve();
+    this.#opening = undefined;
+  }
+}
+
+class Link {
+  readonly gate: Gate;
+  readonly #client: Deno.TcpConn;
+  #server: Deno.TcpConn | undefined;
+  readonly #closed = Promise.withResolvers<void>();
+  #isClosed = false;
+
+  constructor(client: Deno.TcpConn, gate: Gate) {
+    this.#client = client;
+    this.gate = gate;
+  }
+
+  /** Returns when both directions have ended. */
+  async run(target: number): Promise<void> {
+    try {
+      await this.#passable();
+      this.#server = await Deno.connect({ hostname: "127.0.0.1", port: target });
+      for (const end of [this.#client, this.#server]) end.setNoDelay(true);
+      await Promise.all([this.#pump(this.#client, this.#server), this.#pump(this.#server, this.#client)]);
+    } catch {
+      // One end is gone: the other one learns of it by the close.
+    }
+    this.close();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#closed.resolve();
+    for (const end of [this.#client, this.#server]) {
+      try {
+        end?.close();
+      } catch {
+        // closed already
+      }
+    }
+  }
+
+  async #pump(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
+    const chunk = new Uint8Array(64 * 1024);
+    for (;;) {
+      const length = await from.read(chunk).catch(() => null);
+      await this.#passable();
+      if (length === null) return await to.closeWrite();
+      for (let sent = 0; sent < length;) sent += await to.write(chunk.subarray(sent, length));
+    }
+  }
+
+  async #passable(): Promise<void> {
+    while (this.gate.opening !== undefined) {
+      await Promise.race([this.gate.opening, this.#closed.promise]);
+      if (this.#isClosed) throw new Error("The link was closed");
+    }
+  }
+}

@@ -1,0 +1,181 @@
+// Routes whose publication fails: the ladder's attempts and delays, dead letters, recovery, and the channels' independence
+// (contract, sections 5 and 6).
+
+import assert from "node:assert/strict";
+import { type Outcome, outcomeOf } from "../support/outcome.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+const PUSH_STREAM = "gateway:client-events";
+const MAIL_STREAM = "mail:delivery_commands";
+const QUICK = { NOTIFICATION_ROUTE_BACKOFF_MIN: "20ms", NOTIFICATION_ROUTE_BACKOFF_MAX: "40ms" };
+
+const BROKEN = [
+  { channel: "push", other: "email", stream: PUSH_STREAM, attempts: 3, code: "gateway_stream_publish_failed" },
+  { channel: "email", other: "push", stream: MAIL_STREAM, attempts: 7, code: "mail_stream_publish_failed" },
+] as const;
+
+for (const { channel, other, stream, attempts, code } of BROKEN) {
+  Deno.test(`a ${stream} of another type leads the ${channel} routes into dead letters, and no others`, async () => {
+    await using rig = await openRig({ env: QUICK });
+    await rig.redis.set(stream, "in the way");
+    const service = await rig.start();
+    const entryId = await rig.addIntent({ recipient_user_ids_json: '["user-1","user-2"]' });
+    const before = Date.now();
+    await rig.settled();
+
+    const { routes, deadLetters, record } = await outcomeOf(rig, entryId);
+    assert.deepEqual(
+      routes.map((route) => [route.route_id, route.status, route.attempt_count]).sort(),
+      [
+        [`${channel}:user:user-1`, "dead_letter", attempts],
+        [`${channel}:user:user-2`, "dead_letter", attempts],
+        [`${other}:user:user-1`, "published", 1],
+        [`${other}:user:user-2`, "published", 1],
+      ].sort(),
+    );
+    for (const route of routes.filter((route) => route.channel === channel)) {
+      assert.deepEqual([route.last_error_classification, route.next_attempt_at], [code, null]);
+      assert.match(route.last_error_message ?? "", /WRONGTYPE/);
+      assert.equal(route.published_entry_id, null);
+    }
+    assert.deepEqual(
+      deadLetters.map(({ created_at, failure_message, ...rest }) => {
+        assert.ok(created_at.getTime() >= before - 1000 && created_at.getTime() <= Date.now() + 1000);
+        assert.match(failure_message, /WRONGTYPE/);
+        return rest;
+      }),
+      ["user-1", "user-2"].map((user) => ({
+        notification_id: record?.notification_id,
+        route_id: `${channel}:user:${user}`,
+        channel,
+        recipient: `user:${user}`,
+        attempt_count: attempts,
+        max_attempts: attempts,
+        failure_classification: code,
+      })),
+    );
+
+    // A warning an attempt that is tried again, an error a dead letter.
+    const lines = () => service.logs.filter((line) => line["route_id"] === `${channel}:user:user-1`);
+    await eventually(() => lines().length >= attempts);
+    assert.deepEqual(lines().map((line) => line.level), [...Array(attempts - 1).fill("warn"), "error"]);
+    for (const line of lines()) {
+      assert.deepEqual(
+        [line["classification"], line["channel"], line["notification_id"], line.logger],
+        [code, channel, record?.notification_id, `${channel}_publisher`],
+      );
+    }
+    assert.deepEqual(service.logs.filter((line) => line.logger === `${other}_publisher` && line.level !== "info"), []);
+
+    // A dead letter is final: nothing is published when the stream is there again.
+    await rig.redis.del(stream);
+    await rig.addIntent();
+    await rig.settled();
+    const sent = channel === "push" ? await rig.clientEvents() : await rig.mailCommands();
+    assert.equal(sent.length, 1);
+  });
+}
+
+Deno.test("routes that failed are published when the stream is there again", async () => {
+  await using rig = await openRig({ env: { ...QUICK, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1000" } });
+  await rig.redis.lpush(PUSH_STREAM, "in the way");
+  await rig.start();
+  const entryId = await rig.addIntent();
+  const failed = await eventually(async () => {
+    const route = await pushRoute(rig, entryId);
+    return (route?.attempt_count ?? 0) >= 3 ? route : undefined;
+  });
+  assert.equal(failed.status, "failed");
+  assert.equal(failed.last_error_classification, "gateway_stream_publish_failed");
+  assert.ok(failed.next_attempt_at !== null);
+  await rig.redis.del(PUSH_STREAM);
+  await rig.settled();
+  const { routes, deadLetters, clientEvents } = await outcomeOf(rig, entryId);
+  const published = routes.find((route) => route.channel === "push");
+  assert.ok(published !== undefined && published.attempt_count > failed.attempt_count);
+  assert.deepEqual([published.status, published.next_attempt_at], ["published", null]);
+  assert.deepEqual(clientEvents.map(({ entryId }) => entryId), [published.published_entry_id]);
+  assert.deepEqual(deadLetters, []);
+});
+
+Deno.test("delays double from BACKOFF_MIN on, spread by a fifth, and end at BACKOFF_MAX", async () => {
+  await using rig = await openRig({
+    env: {
+      NOTIFICATION_ROUTE_BACKOFF_MIN: "250ms",
+      NOTIFICATION_ROUTE_BACKOFF_MAX: "600ms",
+      NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "4",
+    },
+  });
+  await rig.redis.set(PUSH_STREAM, "in the way");
+  for (let index = 0; index < 20; index++) await rig.addIntent();
+  await rig.start();
+  const delays = new Map<string, { attempt: number; ms: number }>();
+  await eventually(async () => {
+    const rows = await rig.query<{ id: string; attempt: number; ms: number }>(
+      `SELECT concat(notification_id, attempt_count) AS id, attempt_count AS attempt,
+              extract(epoch FROM next_attempt_at - updated_at)::float8 * 1000 AS ms
+         FROM notification.routes WHERE channel = 'push' AND status = 'failed'`,
+    );
+    for (const row of rows) delays.set(row.id, row);
+    const [dead] = await rig.query<{ count: number }>("SELECT count(*)::int AS count FROM notification.dead_letters");
+    return dead?.count === 20;
+  });
+  const slack = 100; // a pass takes its time between the outcome and the commit that stamps it
+  for (const [attempt, least, most] of [[1, 200, 300], [2, 400, 600], [3, 480, 600]] as const) {
+    const found = [...delays.values()].filter((delay) => delay.attempt === attempt).map((delay) => delay.ms);
+    assert.ok(found.length >= 10, `${found.length} delays seen after attempt ${attempt}`);
+    assert.ok(found.every((ms) => ms >= least - 1 && ms <= most + slack), `after attempt ${attempt}: ${found}`);
+    assert.ok(Math.max(...found) - Math.min(...found) > 10, `after attempt ${attempt} all are alike: ${found}`);
+  }
+});
+
+Deno.test("an error about one route's lease is that route's alone", async () => {
+  await using rig = await openRig({
+    env: { NOTIFICATION_ROUTE_BACKOFF_MIN: "300ms", NOTIFICATION_ROUTE_BACKOFF_MAX: "300ms" },
+  });
+  // The first attempt of all fails, which gives the time to prepare the leases.
+  await rig.redis.set(PUSH_STREAM, "in the way");
+  await rig.start();
+  const entryIds = [await rig.addIntent(), await rig.addIntent(), await rig.addIntent()];
+  const leases = await eventually(async () => {
+    const routes = await Promise.all(entryIds.map((entryId) => pushRoute(rig, entryId)));
+    if (routes.some((route) => route?.status !== "failed")) return undefined;
+    return routes.map((route) => `route_leases:${route?.notification_id}:${route?.route_id}`);
+  });
+  await rig.redis.multi()
+    .del(PUSH_STREAM)
+    .lpush(leases[0] ?? "", "in the way")
+    .set(leases[1] ?? "", "published:1234567890123-4")
+    .exec();
+  await rig.settled();
+
+  const [wrong, leased, good] = await Promise.all(entryIds.map((entryId) => outcomeOf(rig, entryId)));
+  const push = (outcome: Outcome | undefined) => outcome?.routes.find((route) => route.channel === "push");
+  assert.equal(push(wrong)?.status, "dead_letter");
+  assert.equal(push(wrong)?.last_error_classification, "gateway_stream_publish_failed");
+  assert.deepEqual([push(good)?.status, good?.clientEvents.length], ["published", 1]);
+  // What a lease says was published before is not published again.
+  assert.deepEqual([push(leased)?.status, push(leased)?.published_entry_id], ["published", "1234567890123-4"]);
+  assert.deepEqual(leased?.clientEvents, []);
+});
+
+Deno.test("leases of published routes are kept as long as a claim lives", async () => {
+  await using rig = await openRig();
+  await rig.start();
+  const entryId = await rig.addIntent();
+  await rig.settled();
+  const { routes } = await outcomeOf(rig, entryId);
+  for (const { notification_id, route_id, published_entry_id } of routes) {
+    const lease = `route_leases:${notification_id}:${route_id}`;
+    assert.equal(await rig.redis.get(lease), `published:${published_entry_id}`);
+    await eventually(async () => await rig.redis.pttl(lease) <= 10_000, { timeoutMs: 2000 });
+    assert.ok(await rig.redis.pttl(lease) > 5_000);
+  }
+  assert.equal((await rig.redis.keys("route_leases:*")).length, routes.length);
+});
+
+async function pushRoute(rig: Rig, entryId: string) {
+  const { routes } = await outcomeOf(rig, entryId);
+  return routes.find((route) => route.channel === "push");
+}
