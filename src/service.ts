@@ -5,12 +5,17 @@
  * closed the other way round. Redis and PostgreSQL are the only places where loops meet.
  */
 import type pg from "pg";
+import { type BacklogGauges, GAUGE_CONNECTIONS, watchBacklog } from "./backlog_gauges.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { IntentConsumer } from "./intake/intent_consumer.ts";
-import { type Loop, runLoop } from "./lifecycle/run_loop.ts";
+import { readBacklog } from "./lifecycle/backlog.ts";
+import { Heartbeats } from "./lifecycle/heartbeats.ts";
+import { reportStatus } from "./lifecycle/report_status.ts";
+import { describeDefect, type Loop, runLoop } from "./lifecycle/run_loop.ts";
 import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/start_up.ts";
+import type { Systemd } from "./lifecycle/systemd.ts";
 import { Wake } from "./lifecycle/wake.ts";
 import type { Catalog } from "./notification/catalog.ts";
 import type { Channel } from "./notification/route.ts";
@@ -35,34 +40,49 @@ export interface ServiceOptions {
   readonly instanceId: string;
   readonly telemetry: Telemetry;
   readonly shutdown: Shutdown;
+  readonly systemd: Systemd;
 }
+
+/** Several times as long as the waits of a pass for PostgreSQL and Redis can add up to. */
+const STUCK_AFTER_MS = 60_000;
 
 /** Runs until the shutdown begins, and gives the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
-  const { config, telemetry, shutdown, instanceId } = options;
+  const { config, telemetry, shutdown, instanceId, systemd } = options;
   const logger = loggerOf("service");
-  const events = createEvents();
+  const events = createEvents(telemetry.tracing);
+  const applicationName = `notification-service/${instanceId}`;
   const redis = openRedis(config);
   let postgres: PostgresPool;
   try {
-    postgres = openPool({ ...config.postgres, applicationName: `notification-service/${instanceId}` });
+    const maxOpenConns = config.postgres.maxOpenConns - (telemetry.exportsMetrics ? GAUGE_CONNECTIONS : 0);
+    postgres = openPool({ ...config.postgres, maxOpenConns, applicationName });
   } catch (error) {
     // As when it names a certificate that isn't there.
-    logger.error("the configuration was refused", { reason: describe(error) });
+    logger.error("the configuration was refused", { reason: describeDefect(error) });
     return EXIT.configuration;
   }
+  let gauges: BacklogGauges | undefined;
   let exitCode: number = EXIT.ok;
+  shutdown.stop.addEventListener("abort", () => systemd.stopping(), { once: true });
   try {
     await checkDependencies(options, { redis, postgres });
+    if (telemetry.exportsMetrics) gauges = watchBacklog(config, applicationName);
     const probe = openProbe(config.probe);
-    await runLoops(loopsOf(options, { redis, postgres, events }), { shutdown, probe });
+    const heartbeats = new Heartbeats({ stuckAfterMs: STUCK_AFTER_MS + config.intents.readBlockTimeoutMs });
+    tellSupervisor(options, { redis, postgres, heartbeats });
+    exitCode = await runLoops(loopsOf(options, { redis, postgres, events, heartbeats }), {
+      shutdown,
+      probe,
+      heartbeats,
+    });
   } catch (error) {
     exitCode = exitCodeFor(error);
   }
   // Also without a signal: what ends a loop ends the process.
   shutdown.begin("a loop or the start-up failed");
   await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
-  await postgres.close(shutdown.leftMs / 4);
+  await Promise.all([postgres.close(shutdown.leftMs / 4), gauges?.close(shutdown.leftMs / 4)]);
   await telemetry.shutdown(Math.max(0, shutdown.leftMs - 200));
   logger.info("stopped", { exit_code: exitCode });
   return exitCode;
@@ -81,7 +101,7 @@ function openRedis({ redis, intents }: Config) {
 }
 
 async function checkDependencies(
-  { config, shutdown }: ServiceOptions,
+  { config, shutdown, systemd }: ServiceOptions,
   { redis, postgres }: { redis: RedisConnections; postgres: pg.Pool },
 ): Promise<void> {
   const logger = loggerOf("service");
@@ -99,16 +119,35 @@ async function checkDependencies(
   await step("postgres", () => checkServer(postgres));
   const { applied } = await step(
     "migrations",
-    () => migrate(postgres, { lockTimeoutMs: boundMs, signal: shutdown.stop }),
+    () => systemd.patiently(() => migrate(postgres, { lockTimeoutMs: boundMs, signal: shutdown.stop })),
     Infinity,
   );
   if (applied.length > 0) logger.info("migrated", { applied });
   await step("ownership", () => checkOwnership(postgres));
 }
 
+/** That it is ready, how much is waiting, and signs of life for as long as no loop is stuck. */
+function tellSupervisor(
+  { config, shutdown, systemd }: ServiceOptions,
+  { redis, postgres, heartbeats }: { redis: RedisConnections; postgres: pg.Pool; heartbeats: Heartbeats },
+): void {
+  systemd.ready();
+  systemd.feedWatchdog({
+    stuckLoop: () => heartbeats.stuckLoop(),
+    onStuck: (loop) => loggerOf(loop).error("the loop is stuck: the watchdog is not fed any more"),
+  });
+  const read = () => readBacklog({ postgres, redis: redis.intake, stream: config.intents.stream });
+  void reportStatus({ systemd, read, stop: shutdown.stop, clock: systemClock });
+}
+
 function loopsOf(
   { config, catalog, instanceId, shutdown }: ServiceOptions,
-  { redis, postgres, events }: { redis: RedisConnections; postgres: pg.Pool; events: Events },
+  { redis, postgres, events, heartbeats }: {
+    redis: RedisConnections;
+    postgres: pg.Pool;
+    events: Events;
+    heartbeats: Heartbeats;
+  },
 ): Loop[] {
   const clock: Clock = systemClock;
   const wakes: Readonly<Record<Channel, Wake>> = { push: new Wake(), email: new Wake() };
@@ -131,6 +170,12 @@ function loopsOf(
       wake: wakes[channel],
     });
 
+  const observe = (durationMs: number, outcome: string) => {
+    events.userLookUp(durationMs, outcome);
+    // A batch may need thousands of look-ups from a slow User Service.
+    heartbeats.beat("intent_consumer");
+  };
+
   return [
     new IntentConsumer({
       ...config.intents,
@@ -141,7 +186,7 @@ function loopsOf(
       postgres,
       redis: redis.intake,
       blockingRedis: redis.blocking,
-      userService: new UserService(config.userService, { clock, observe: events.userLookUp }),
+      userService: new UserService(config.userService, { clock, observe }),
       events,
       clock,
       abandon: shutdown.abandon,
@@ -160,26 +205,26 @@ function loopsOf(
   ];
 }
 
-/** Resolves when all loops have ended after the shutdown began; rejects with what ended one before. */
+/** Resolves with the exit code when all loops have ended, which they do when the shutdown begins. */
 async function runLoops(
   loops: readonly Loop[],
-  { shutdown, probe }: { shutdown: Shutdown; probe: ProbeListener },
-): Promise<void> {
+  { shutdown, probe, heartbeats }: { shutdown: Shutdown; probe: ProbeListener; heartbeats: Heartbeats },
+): Promise<number> {
   const { abandon } = shutdown;
   // Whoever asks is told first that this instance goes; then the loops end.
   const stop = signalAfter(shutdown.stop, () => probe.close(shutdown.leftMs / 10));
   const outages = new Outages(systemClock);
-  const failures: unknown[] = [];
-  await Promise.all(loops.map(async (loop) => {
-    try {
-      await runLoop(loop, { stop, abandon, clock: systemClock, outages });
-    } catch (error) {
-      failures.push(error);
-      loggerOf(loop.name).error("unexpected error", { reason: describe(error) });
-      shutdown.begin(`${loop.name} met an unexpected error`);
-    }
-  }));
-  if (failures.length > 0) throw failures[0];
+  let hasDefect = false;
+  const end = (loop: Loop) => {
+    hasDefect = true;
+    shutdown.begin(`${loop.name} met an unexpected error`);
+  };
+  await Promise.all(
+    loops.map((loop) =>
+      runLoop(loop, { stop, abandon, clock: systemClock, outages, heartbeats, onDefect: () => end(loop) })
+    ),
+  );
+  return hasDefect ? EXIT.unexpected : EXIT.ok;
 }
 
 /** Aborts when `work` is done, which begins when `signal` aborts. */
@@ -198,12 +243,8 @@ function exitCodeFor(error: unknown): number {
     logger.error("start-up failed", { dependency: error.dependency, reason: error.message });
     return EXIT.dependency;
   }
-  logger.error("unexpected error", { reason: describe(error) });
+  logger.error("unexpected error", { reason: describeDefect(error) });
   return EXIT.unexpected;
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.stack ?? error.message : String(error);
 }
 
 async function bounded(promise: Promise<unknown>, ms: number): Promise<void> {

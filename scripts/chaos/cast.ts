@@ -16,7 +16,7 @@ export interface ExpectedRoute {
   readonly skipped?: string;
 }
 
-/** Everybody's id begins with `user-`; a ghost is one the User Service doesn't know. */
+/** Users that short lists are drawn from. Everybody's id begins with `user-`; nobody else exists. */
 export const USERS = 4000;
 
 export function userOf(id: string): User | undefined {

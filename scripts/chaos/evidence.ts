@@ -3,7 +3,7 @@
 // Guaranteed: reads past the proxies and by no code of the service; an outbound entry is handed out once, with the
 // stretch that its notification belongs to.
 
-import type { Evidence, OutboundFact, PlaceFact, RefusalWindow } from "./judge.ts";
+import type { Evidence, OutboundFact, PlaceFact } from "./judge.ts";
 import { type SentEntry, sentEntry } from "./sent_entry.ts";
 import { notificationMs } from "./judge.ts";
 import { type Setting, STREAMS } from "./setting.ts";
@@ -28,7 +28,7 @@ export class EvidenceReader {
   /** What happened to the entries up to and with `untilMs` since the last call. */
   async read(
     untilMs: number,
-    given: { acknowledged: Evidence["acknowledged"]; refusals: readonly RefusalWindow[] },
+    given: Pick<Evidence, "acknowledged" | "refusals" | "finishedMayBeGone">,
   ): Promise<Evidence> {
     const sent: SentEntry[] = [];
     for await (const [id, fields] of this.#entries("intents", String(untilMs))) sent.push(sentEntry(id, fields));

@@ -3,7 +3,7 @@
 // as a supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line
 // of a log that must never be written.
 
-import { appendFile, mkdir } from "node:fs/promises";
+import { appendFile, mkdir, readFile } from "node:fs/promises";
 import { eventually } from "../../tests/support/wait.ts";
 import { type ServiceProcess, startService } from "../../tests/support/service_process.ts";
 import { freePort } from "../servers/free_port.ts";
@@ -24,6 +24,8 @@ export type Profile = keyof typeof PROFILES;
 export interface Instance {
   readonly name: string;
   readonly profile: Profile;
+  /** Variables beyond those of the profile. */
+  readonly env: Readonly<Record<string, string>>;
   readonly process: ServiceProcess;
   /** Settles when it answers its probe; rejects when it ends before. */
   readonly ready: Promise<void>;
@@ -43,6 +45,7 @@ const ALARMS = [
 ];
 /** The exit code of a start that a dependency failed. */
 const DEPENDENCY_EXIT = 69;
+const LAST_LINES = 15;
 const RESTART_PAUSE_MS = 500;
 
 export class Fleet implements AsyncDisposable {
@@ -78,14 +81,14 @@ export class Fleet implements AsyncDisposable {
       OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${name}`,
     }, { keep: { most: 300, isWorthIt: (line) => this.#hear(name, line) } });
     const instance: Instance = {
-      ...{ name, profile, process, isReady: false, isFrozen: false, isExpectedToEnd: false },
+      ...{ name, profile, env, process, isReady: false, isFrozen: false, isExpectedToEnd: false },
       ready: process.ready().then(() => {
         instance.isReady = true;
       }),
     };
     instance.ready.catch(() => {}); // told by its end
     this.instances.push(instance);
-    this.#supervise(instance, env);
+    this.#supervise(instance);
     return instance;
   }
 
@@ -115,8 +118,10 @@ export class Fleet implements AsyncDisposable {
 
   /** Lets instances join and leave until there are so many of that profile, all of them ready. */
   async shape(count: number, profile: Profile, env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const others = this.instances.filter((instance) => instance.profile !== profile);
-    const surplus = this.instances.filter((instance) => instance.profile === profile).slice(count);
+    const isRight = (instance: Instance) =>
+      instance.profile === profile && JSON.stringify(instance.env) === JSON.stringify(env);
+    const others = this.instances.filter((instance) => !isRight(instance));
+    const surplus = this.instances.filter(isRight).slice(count);
     const missing = count - (this.instances.length - others.length - surplus.length);
     const joining = Array.from({ length: missing }, () => this.join(profile, env));
     await Promise.all([...await Promise.all(joining)].map(({ ready }) => ready.catch(() => {})));
@@ -138,26 +143,36 @@ export class Fleet implements AsyncDisposable {
     return this.instances.find((instance) => instance.name === name);
   }
 
+  /** What the last few instances logged last, the ended ones too. */
+  async lastLines(): Promise<{ name: string; lines: string[] }[]> {
+    await Promise.all(this.#writing);
+    const names = Array.from({ length: Math.min(4, this.#joined) }, (_, at) => `chaos-${this.#joined - at}`);
+    return await Promise.all(names.map(async (name) => {
+      const text = await readFile(`${this.logFolder}/${name}.log`, "utf8").catch(() => ""); // it never said a word
+      return { name, lines: text.trimEnd().split("\n").slice(-LAST_LINES) };
+    }));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     await Promise.all(this.instances.map((instance) => this.kill(instance)));
     await Promise.all(this.#writing);
   }
 
-  async #supervise(instance: Instance, env: Readonly<Record<string, string>>): Promise<void> {
+  async #supervise(instance: Instance): Promise<void> {
     const { code } = await instance.process.ended;
     this.instances.splice(this.instances.indexOf(instance), 1);
-    const { name, profile, process, isReady, isExpectedToEnd } = instance;
+    const { name, profile, env, process, isReady, isExpectedToEnd } = instance;
     if (isExpectedToEnd || this.#isClosed) return;
     const isFailedStart = code === DEPENDENCY_EXIT && !isReady;
-    if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-2000)}`);
+    if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-600)}`);
     await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS));
     if (!this.#isClosed) await this.join(profile, env);
   }
 
   #hear(name: string, line: string): boolean {
     if (line.includes('"message":"accepted"')) return false;
-    if (ALARMS.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 1000)}`);
+    if (ALARMS.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);
     const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be gone
     this.#writing.add(written);
     written.finally(() => this.#writing.delete(written));

@@ -21,15 +21,20 @@ export class IntentMix {
   readonly #run: string;
   #sent: Sent[] = [];
   #next = 1;
-  /** Lists of this many recipients are mixed in, one in so many intents. */
-  longLists: { readonly recipients: number; readonly oneIn: number } = { recipients: 150, oneIn: 300 };
-  /** Off while records may go at any time: then nobody could say what a second use of a key is. */
-  reuseKeys = true;
+  /** How many recipients the next intents to users have; the rest have few, and one in 300 has some more. */
+  readonly longLists: number[] = [];
+  #reusesKeys = true;
 
   /** @param run makes keys differ from those of another run on the same servers */
   constructor(chance: Chance, run: string) {
     this.#chance = chance;
     this.#run = run;
+  }
+
+  /** Off while records may go at any time: then nobody could say what a second use of a key is. */
+  set reusesKeys(on: boolean) {
+    this.#reusesKeys = on;
+    this.#sent = [];
   }
 
   /** The next entry and its number. */
@@ -63,12 +68,19 @@ export class IntentMix {
       [1, "lobby.invite.expired"],
       [1, "notification.smoke_test"],
     ]);
-    const recipients = Array.from({ length: this.#listLength() }, () => this.#user());
+    const length = this.#listLength();
+    const first = this.#chance.whole(1, USERS);
+    // A long list's users are neighbours: so many that are drawn one by one would be the same now and then.
+    const recipients = length < 20
+      ? Array.from({ length }, () => this.#user())
+      : Array.from({ length }, (_, at) => `user-${first + at}`);
     return this.#keep(this.#userIntent(number, type, recipients));
   }
 
   #listLength(): number {
-    if (this.#chance.oneIn(this.longLists.oneIn)) return this.longLists.recipients;
+    const long = this.longLists.shift();
+    if (long !== undefined) return long;
+    if (this.#chance.oneIn(300)) return this.#chance.whole(20, 150);
     return this.#chance.weighted([[85, 1], [10, 2], [5, this.#chance.whole(3, 6)]]);
   }
 
@@ -144,7 +156,7 @@ export class IntentMix {
     const oldest = performance.now() - REUSE_MS;
     const stale = this.#sent.findIndex(({ atMs }) => atMs > oldest);
     if (stale !== 0) this.#sent = stale < 0 ? [] : this.#sent.slice(stale);
-    if (!this.reuseKeys || this.#sent.length === 0) return undefined;
+    if (!this.#reusesKeys || this.#sent.length === 0) return undefined;
     // Half of them the very last ones, to have both in one batch.
     const recent = this.#chance.oneIn(2) ? this.#sent.slice(-5) : this.#sent;
     return this.#chance.pick(recent).fields;

@@ -74,6 +74,8 @@ export interface Evidence {
   readonly outbound: readonly OutboundFact[];
   readonly refusals: readonly RefusalWindow[];
   readonly earlier: Earlier;
+  /** Retention was as good as none: records that are finished may be gone, and then their deliveries alone count. */
+  readonly finishedMayBeGone: boolean;
 }
 
 export interface Verdict {
@@ -84,7 +86,12 @@ export interface Verdict {
 }
 
 type Expected =
-  | { readonly kind: "accepted"; readonly routes: readonly ExpectedRoute[]; readonly payload: string }
+  | {
+    readonly kind: "accepted";
+    readonly notificationId: string;
+    readonly routes: readonly ExpectedRoute[];
+    readonly payload: string;
+  }
   | { readonly kind: "duplicate" }
   | { readonly kind: "malformed"; readonly code: string };
 
@@ -109,13 +116,26 @@ export function judge(evidence: Evidence): Verdict {
     const found = { records: records.get(entry.entryId) ?? [], malformed: malformed.get(entry.entryId) ?? [] };
     records.delete(entry.entryId);
     malformed.delete(entry.entryId);
-    judgeEntry(entry, { expected, found, note });
-    for (const { notificationId } of found.records) {
-      const own = routes.get(notificationId) ?? [];
-      routes.delete(notificationId);
-      if (expected.kind !== "accepted") continue;
-      judgeRoutes({ entry, notificationId, expected, routes: own, deadLetters, outbound, explained }, evidence, note);
+    if (expected.kind !== "accepted") {
+      judgeEntry(entry, { expected, found, note });
+      for (const { notificationId } of found.records) routes.delete(notificationId);
+      continue;
     }
+    const { notificationId } = expected;
+    const ids = expected.routes.map(({ routeId }) => `${notificationId}/${routeId}`);
+    for (const id of ids) explained.add(id);
+    if (found.records.length === 0 && evidence.finishedMayBeGone) {
+      judgeDeliveries({ entry, expected, outbound }, note);
+      continue;
+    }
+    judgeEntry(entry, { expected, found, note });
+    for (const { notificationId: id } of found.records) {
+      if (id !== notificationId) note("wrong", `the record of entry ${entry.entryId} is ${id}, not ${notificationId}`);
+    }
+    if (found.records.length === 0) continue;
+    const own = routes.get(notificationId) ?? [];
+    routes.delete(notificationId);
+    judgeRoutes({ entry, expected, routes: own, deadLetters, outbound }, evidence, note);
   }
 
   for (const [entryId] of records) note("wrong", `a record of entry ${entryId}, which is not in the stream`);
@@ -147,7 +167,8 @@ function expectedOf({ asks }: SentEntry, known: (key: string) => string | undefi
   if (content === asks.content) return { kind: "duplicate" };
   if (content !== undefined) return { kind: "malformed", code: "idempotency_conflict" };
   if (asks.routes === undefined) return { kind: "malformed", code: "recipient_not_found" };
-  return { kind: "accepted", routes: asks.routes, payload: asks.payload };
+  const { notificationId, routes, payload } = asks;
+  return { kind: "accepted", notificationId, routes, payload };
 }
 
 function judgeEntry(
@@ -182,26 +203,40 @@ function judgeEntry(
   }
 }
 
+/** Where the record may be gone: each route's one entry in the outbound stream. */
+function judgeDeliveries(
+  { entry, expected, outbound }: Pick<JudgedRecord, "entry" | "expected" | "outbound">,
+  note: Note,
+): void {
+  for (const wanted of expected.routes) {
+    const id = `${expected.notificationId}/${wanted.routeId}`;
+    const copies = outbound.get(id) ?? [];
+    const most = wanted.skipped === undefined ? 1 : 0;
+    if (copies.length > most) note("twice", `${id} (entry ${entry.entryId}) was published ${copies.length} times`);
+    if (copies.length < most) {
+      note("lost", `${id} (entry ${entry.entryId}) was never published, and its record is gone`);
+    }
+  }
+}
+
 interface JudgedRecord {
   readonly entry: SentEntry;
-  readonly notificationId: string;
   readonly expected: Extract<Expected, { kind: "accepted" }>;
   readonly routes: readonly RouteFact[];
   /** What is explained by a route is taken out. */
   readonly deadLetters: Map<string, readonly DeadLetterFact[]>;
   readonly outbound: ReadonlyMap<string, readonly OutboundFact[]>;
-  readonly explained: Set<string>;
 }
 
 function judgeRoutes(judged: JudgedRecord, { refusals }: Evidence, note: Note): void {
-  const { entry, notificationId, expected, deadLetters, outbound, explained } = judged;
+  const { entry, expected, deadLetters, outbound } = judged;
+  const { notificationId } = expected;
   const routes = new Map(judged.routes.map((route) => [route.routeId, route]));
   for (const wanted of expected.routes) {
     const id = `${notificationId}/${wanted.routeId}`;
     const name = `${id} (entry ${entry.entryId})`;
     const route = routes.get(wanted.routeId);
     const copies = outbound.get(id) ?? [];
-    explained.add(id);
     routes.delete(wanted.routeId);
     if (copies.length > 1) {
       note(

@@ -1,6 +1,7 @@
 // In: the setting, right after a fault is over. Out: how long it takes until everything sent before has its outcome.
 // Guaranteed: what is sent meanwhile doesn't count, so that the producer never has to pause.
 
+import { eventually } from "../../tests/support/wait.ts";
 import { firstNotificationId } from "./evidence.ts";
 import { entryMs } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
@@ -14,7 +15,8 @@ const POLL_MS = 40;
 
 /** The last millisecond of which no entry can come any more. */
 export async function watermark(setting: Setting): Promise<number> {
-  const [seconds, microseconds] = await setting.redis.time();
+  // Redis may have come back just now: the connection to it follows.
+  const [seconds, microseconds] = await eventually(() => setting.redis.time(), { timeoutMs: 30_000 });
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - 1;
 }
 

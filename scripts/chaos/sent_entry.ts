@@ -2,6 +2,7 @@
 // (cast.ts) and not by the service's code. Guaranteed: nothing but the entry is needed, so that an entry whose XADD was
 // never answered is judged like any other.
 
+import { hash } from "node:crypto";
 import { ADMINISTRATOR_TYPES, administratorRoutes, type ExpectedRoute, userRoutes } from "./cast.ts";
 
 export interface SentEntry {
@@ -15,6 +16,8 @@ export type Ask =
   | { readonly kind: "malformed"; readonly code: string }
   | {
     readonly kind: "intent";
+    /** What the entry's notification is called if it is accepted, by the contract's section 4. */
+    readonly notificationId: string;
     readonly key: string;
     /** Two intents of one key are the same when this is. */
     readonly content: string;
@@ -29,15 +32,16 @@ export function sentEntry(entryId: string, values: readonly string[]): SentEntry
   const number = Number(fields["chaos_number"]);
   if (!Number.isInteger(number)) throw new Error(`Entry ${entryId} is not of this harness`);
   const code = fields["chaos_failure"] ?? "";
-  return { entryId, number, asks: code === "" ? intentOf(fields) : { kind: "malformed", code } };
+  return { entryId, number, asks: code === "" ? intentOf(entryId, fields) : { kind: "malformed", code } };
 }
 
-function intentOf(fields: Readonly<Record<string, string>>): Ask {
+function intentOf(entryId: string, fields: Readonly<Record<string, string>>): Ask {
   const type = fields["notification_type"]!;
   const recipients: string[] = JSON.parse(fields["recipient_user_ids_json"] ?? "[]");
   const payload = fields["payload_json"]!;
   return {
     kind: "intent",
+    notificationId: notificationId(entryId, `${fields["producer"]}\0${fields["idempotency_key"]}`),
     key: `${fields["producer"]} ${fields["idempotency_key"]}`,
     content: JSON.stringify([type, [...new Set(recipients)].sort(), payload]),
     payload,
@@ -45,6 +49,14 @@ function intentOf(fields: Readonly<Record<string, string>>): Ask {
       ? administratorRoutes(type)
       : userRoutes(type, recipients),
   };
+}
+
+/** RFC 9562, version 7: 48 bits of time, then what the hash gives but for the version's and the variant's bits. */
+function notificationId(entryId: string, key: string): string {
+  const bits = BigInt(`0x${hash("sha256", key, "hex").slice(0, 20)}`);
+  const tail = (bits & ~(0xfn << 76n) & ~(0x3n << 62n)) | (0x7n << 76n) | (0x2n << 62n);
+  const hex = entryMs(entryId).toString(16).padStart(12, "0") + tail.toString(16).padStart(20, "0");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 /** The milliseconds of an entry id. */

@@ -54,6 +54,11 @@ export class TcpProxy implements Disposable {
   refuse(): void {
     this.#listener?.close();
     this.#listener = undefined;
+    this.cut();
+  }
+
+  /** Closes the connections there are; new ones are taken. */
+  cut(): void {
     for (const link of this.#links) link.close();
   }
 

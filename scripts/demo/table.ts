@@ -1,73 +1,14 @@
-// In: cells, each a text and perhaps a style. Out: lines with aligned columns, at most 100 columns wide, coloured only
-// where the output is a terminal and NO_COLOR is not set.
+// In: cells, each a text and perhaps a style. Out: what src/commands/terminal.ts makes of them, at most 100 columns wide.
 
-const WIDTH = 100;
-const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
+import * as terminal from "../../src/commands/terminal.ts";
 
-export type Style = keyof typeof STYLES;
-export type Cell = string | readonly [Style, string];
+export { type Cell, paint, type Style } from "../../src/commands/terminal.ts";
 
-const coloured = !Deno.noColor && Deno.stdout.isTerminal();
+const WIDE = { width: 100 };
 
-export function paint(style: Style, text: string): string {
-  return coloured ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
-}
+export const table = (header: readonly string[], rows: readonly (readonly terminal.Cell[])[]): string[] =>
+  terminal.table(header, rows, WIDE);
 
-/** The last column takes what room is left and is cut with `…` where that is not enough. */
-export function table(header: readonly string[], rows: readonly (readonly Cell[])[]): string[] {
-  const lines = [header.map((name): Cell => ["dim", name]), ...rows];
-  const widths = header.map((_, column) => Math.max(...lines.map((line) => lengthOf(textOf(line[column] ?? "")))));
-  return lines.map((line) => {
-    let room = WIDTH - 2;
-    const cells = line.map((cell, column) => {
-      const isLast = column === header.length - 1;
-      const text = cut(textOf(cell), room);
-      room -= (widths[column] ?? 0) + 2;
-      const painted = typeof cell === "string" ? text : paint(cell[0], text);
-      return isLast ? painted : painted + " ".repeat(Math.max(0, (widths[column] ?? 0) - lengthOf(text)));
-    });
-    return `  ${cells.join("  ")}`.trimEnd();
-  });
-}
+export const list = (pairs: readonly (readonly [string, string])[]): string[] => terminal.list(pairs, WIDE);
 
-/**
- * One name and value a line; a value that is too long goes on in the next, after a comma or a space where there is
- * one.
- */
-export function list(pairs: readonly (readonly [string, string])[]): string[] {
-  const indent = Math.max(...pairs.map(([name]) => lengthOf(name))) + 6;
-  const room = WIDTH - indent;
-  const part = new RegExp(`.{1,${room}}$|.{1,${room - 1}}[ ,]|.{1,${room}}`, "gsu");
-  return pairs.flatMap(([name, value]) =>
-    (value.match(part) ?? [""]).map((text, index) => {
-      return paint("dim", (index === 0 ? `    ${name}` : "").padEnd(indent)) + text;
-    })
-  );
-}
-
-/** Breaks `text` between words into lines that fit after `indent` columns. */
-export function wrap(text: string, indent: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(/\s+/).flatMap((word) => word.match(/.{1,60}/gu) ?? [])) {
-    if (line !== "" && lengthOf(line) + 1 + lengthOf(word) > WIDTH - indent) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = line === "" ? word : `${line} ${word}`;
-    }
-  }
-  return [...lines, line].map((text) => " ".repeat(indent) + text);
-}
-
-function textOf(cell: Cell): string {
-  return typeof cell === "string" ? cell : cell[1];
-}
-
-function cut(text: string, room: number): string {
-  return lengthOf(text) <= room ? text : [...text].slice(0, Math.max(0, room - 1)).join("") + "…";
-}
-
-function lengthOf(text: string): number {
-  return [...text].length;
-}
+export const wrap = (text: string, indent: number): string[] => terminal.wrap(text, indent, WIDE);

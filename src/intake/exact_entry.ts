@@ -86,12 +86,14 @@ class FieldCollector {
 
   #take(name: FieldValue, value: ValueCollector): void {
     const isKnown = typeof name === "string" && KNOWN_FIELDS.has(name);
+    const nameBytes = typeof name === "string" ? Buffer.byteLength(name) : name.length;
     if (!isKnown && this.#room <= 0) {
       this.#omittedFields++;
-      this.#omittedBytes += (typeof name === "string" ? Buffer.byteLength(name) : name.length) + value.length;
+      this.#omittedBytes += nameBytes + value.length;
       return;
     }
-    this.#room -= (typeof name === "string" ? name.length : 0) + Math.min(value.length, MAX_VALUE_BYTES);
+    // Sixteen bytes a field stand for what one costs besides its text: millions of empty ones must not fit.
+    this.#room -= 16 + nameBytes + Math.min(value.length, MAX_VALUE_BYTES);
     this.#fields.push(name, value.result());
   }
 

@@ -17,6 +17,7 @@ import { describePostgresError, postgresFailure } from "../postgres/failures.ts"
 import type { RedisConnection } from "../redis/connection.ts";
 import type { Events, IntentFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
+import { knownTraceId } from "../telemetry/trace_context.ts";
 import type { UserService } from "../user_service/client.ts";
 import { type AcceptanceResult, acceptBatch, selectFingerprints } from "./accept.ts";
 import { ConsumerLease } from "./consumer_lease.ts";
@@ -93,10 +94,11 @@ export class IntentConsumer implements Loop {
     }
 
     const startedAt = performance.now();
-    const decoded = this.#boundRecipients(await this.#decode(batch.entries));
+    const { events, stream } = this.#options;
+    const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(batch.entries)), stream);
     const progressed = await this.#process(decoded, from);
     this.#recipients.release();
-    if (progressed) this.#options.events.acceptDuration(performance.now() - startedAt);
+    if (progressed) events.acceptDuration(performance.now() - startedAt);
     return "again";
   }
 
@@ -359,9 +361,10 @@ function malformedFields(item: Malformed): IntentFields {
   };
 }
 
-function correlation({ requestId, traceId }: { requestId: string; traceId: string }) {
+function correlation({ requestId, traceId, traceparent }: { requestId: string; traceId: string; traceparent: string }) {
+  const trace = knownTraceId({ traceId, traceparent });
   return {
     ...(requestId === "" ? {} : { request_id: requestId.slice(0, 256) }),
-    ...(traceId === "" ? {} : { trace_id: traceId.slice(0, 256) }),
+    ...(trace === "" ? {} : { trace_id: trace.slice(0, 256) }),
   };
 }

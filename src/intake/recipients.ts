@@ -1,7 +1,7 @@
 /**
  * The recipients of a batch → what the User Service says about each, every distinct user asked for once.
  *
- * Users found are held until the batch is through, so that a stall asks only for those still missing however long it
+ * What is known of a user is held until the batch is through, so that a stall asks only for those still missing however long it
  * lasts and however many there are.
  */
 import type { Intent } from "../notification/intent.ts";
@@ -30,7 +30,7 @@ export class Recipients {
     if (missing.size === 0) return answers;
     for (const [id, answer] of await this.#userService.lookUp(missing, signal)) {
       answers.set(id, answer);
-      if (answer.kind === "found") this.#held.set(id, answer);
+      if (answer.kind !== "unavailable") this.#held.set(id, answer);
     }
     return answers;
   }

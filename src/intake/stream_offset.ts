@@ -23,7 +23,7 @@ export interface FoundPlace {
 
 type Queryable = Pick<pg.ClientBase, "query">;
 
-function copyKey(stream: string): string {
+export function copyKey(stream: string): string {
   return `notification:stream_offset:${stream}`;
 }
 
@@ -40,7 +40,7 @@ export async function findPlace(
   return { place: row, copyAhead: isAhead ? copy.entryId : undefined };
 }
 
-async function selectPlace(postgres: Queryable, stream: string): Promise<Place | undefined> {
+export async function selectPlace(postgres: Queryable, stream: string): Promise<Place | undefined> {
   const { rows } = await postgres.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1",
     [stream],

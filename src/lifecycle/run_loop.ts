@@ -1,12 +1,13 @@
 /**
  * Runs a loop: pass after pass until it is told to stop. The one place that paces, backs off and logs a loop's life.
  *
- * A pass that fails because a dependency is out is tried again, from 100 ms up; any other error rejects, which ends the
- * process. After `stop` aborts, the pass in hand is finished and no other begins.
+ * A pass that fails because a dependency is out is tried again, from 100 ms up; any other error ends the loop, and with it
+ * the process. After `stop` aborts, the pass in hand is finished and no other begins.
  */
 import type { Clock } from "../clock.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import type { Dependency, Outages } from "../telemetry/outages.ts";
+import type { Heartbeats } from "./heartbeats.ts";
 import { type OutageError, outageOf } from "./outage.ts";
 
 export interface Loop {
@@ -35,15 +36,21 @@ export interface LoopOptions {
   readonly abandon: AbortSignal;
   readonly clock: Clock;
   readonly outages: Outages;
+  readonly heartbeats: Heartbeats;
+  /** Told of an error that is no outage, which ends the loop; it has to begin the shutdown, which `close` may wait for. */
+  readonly onDefect: (error: unknown) => void;
 }
 
-export async function runLoop(loop: Loop, { stop, abandon, clock, outages }: LoopOptions): Promise<void> {
+export async function runLoop(
+  loop: Loop,
+  { stop, abandon, clock, outages, heartbeats, onDefect }: LoopOptions,
+): Promise<void> {
   const logger = loggerOf(loop.name);
   logger.info("started");
   let failures = 0;
   while (!stop.aborted) {
     try {
-      const result = await unlessAborted(loop.pass(stop), abandon);
+      const result = await withHeartbeat(loop, heartbeats, () => unlessAborted(loop.pass(stop), abandon));
       if (result === ABORTED) {
         logger.warn("the batch in hand was abandoned");
         break;
@@ -53,7 +60,11 @@ export async function runLoop(loop: Loop, { stop, abandon, clock, outages }: Loo
       if (result === "idle") await loop.idle(stop);
     } catch (error) {
       const outage = outageOf(error);
-      if (outage === undefined) throw error;
+      if (outage === undefined) {
+        logger.error("unexpected error", { reason: describeDefect(error) });
+        onDefect(error);
+        break;
+      }
       if (stop.aborted) {
         logger.warn("the batch in hand was abandoned", { dependency: outage.dependency, reason: outage.message });
         break;
@@ -63,8 +74,26 @@ export async function runLoop(loop: Loop, { stop, abandon, clock, outages }: Loo
       await clock.sleep(backoffMs(outage, failures), stop);
     }
   }
-  if (loop.close !== undefined) await unlessAborted(loop.close(), abandon);
+  // What can't be given back now, a dead process would not have given back either.
+  await unlessAborted(loop.close?.().catch(() => {}) ?? Promise.resolve(), abandon);
   logger.info("stopped");
+}
+
+export function describeDefect(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
+async function withHeartbeat<Result>(
+  { name }: Loop,
+  heartbeats: Heartbeats,
+  pass: () => Promise<Result>,
+): Promise<Result> {
+  heartbeats.passBegan(name);
+  try {
+    return await pass();
+  } finally {
+    heartbeats.passEnded(name);
+  }
 }
 
 const ABORTED = Symbol("aborted");

@@ -19,9 +19,9 @@ export function clientEvent(route: DueRoute): string[] {
   return fields;
 }
 
-/** The producer's correlation fields, where known. */
-export function addCorrelation(fields: string[], { record }: DueRoute): void {
+/** The producer's correlation fields, where known; the trace goes on from this publication, where it is traced. */
+export function addCorrelation(fields: string[], { record, traceparent = record.traceparent }: DueRoute): void {
   if (record.requestId !== "") fields.push("request_id", record.requestId);
   if (record.traceId !== "") fields.push("trace_id", record.traceId);
-  if (record.traceparent !== "") fields.push("traceparent", record.traceparent);
+  if (traceparent !== "") fields.push("traceparent", traceparent);
 }

@@ -71,6 +71,8 @@ export interface DueRoute {
   readonly locale: string;
   readonly attemptCount: number;
   readonly maxAttempts: number;
+  /** Of this publication, where it is traced: what goes out in the place of the record's. */
+  readonly traceparent?: string;
 }
 
 /** `<notification_id>/<route_id>`: what neighbours know an outbound entry by. */

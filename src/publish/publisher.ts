@@ -20,7 +20,7 @@ import { describePostgresError, postgresFailure } from "../postgres/failures.ts"
 import { inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
-import type { Events, RouteFields } from "../telemetry/events.ts";
+import { type Events, routeFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import { type Claim, claimDueRoutes, FROM_THE_BEGINNING, MAX_PASS_BYTES, nextDueInMs } from "./claim.ts";
 import { type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
@@ -112,19 +112,20 @@ export class Publisher implements Loop {
 
   /** @param onClaimed told of the routes before anything is done with them */
   async #publish(onClaimed: (routes: readonly DueRoute[]) => void): Promise<Round> {
-    const { postgres, redis, channel, outbound, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
+    const { postgres, redis, channel, outbound, events, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
     // Asked for before the claim, while the transaction begins: a publisher that is paused from here on for longer than the
     // claim's life appends nothing.
     const asked = redisTimeMs(redis);
     asked.catch(() => {});
     return await inTransaction(postgres, async (client) => {
       const claimedAtMs = await asked;
-      const claim = await claimDueRoutes(client, {
+      const found = await claimDueRoutes(client, {
         channel,
         limit: Math.min(this.#limit, Math.ceil(MAX_PASS_BYTES / this.#expectedPayloadBytes)),
         from: this.#scanFrom(),
         except: this.#exceptions(),
       });
+      const claim: Claim = { ...found, routes: events.routesBegan(channel, found.routes, outbound.stream) };
       onClaimed(claim.routes);
       this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
       const { deliveries, attempts } = this.#encode(claim.routes);
@@ -140,9 +141,10 @@ export class Publisher implements Loop {
       const settlements = claim.routes.map((route, index) =>
         this.#settle(route, attempts[index] ?? answers[answered++]!)
       );
-      const [nextInMs] = await Promise.all([
-        claim.isFull ? undefined : nextDueInMs(client, channel),
+      // Sent in this order: a route that failed just now may be the next one due.
+      const [, nextInMs] = await Promise.all([
         recordSettlements(client, settlements),
+        claim.isFull ? undefined : nextDueInMs(client, channel),
       ]);
       this.#idleMs = Math.min(FULL_SCAN_MS, nextInMs ?? FULL_SCAN_MS);
       return { claim, settlements, outage };
@@ -235,23 +237,19 @@ export class Publisher implements Loop {
     const { channel, events, clock } = this.#options;
     const now = clock.now();
     const latenciesMs: number[] = [];
+    const failed: Extract<Settlement, { kind: "failed" }>[] = [];
+    const deadLetters: Extract<Settlement, { kind: "dead_letter" }>[] = [];
     for (const settlement of settlements) {
       switch (settlement.kind) {
         case "published":
           latenciesMs.push(Math.max(0, now - entryTimeMs(settlement.route.record.streamEntryId)));
+          events.routePublished(channel, settlement.route, settlement.entryId);
           break;
         case "failed":
-          events.attemptFailed(routeFields(settlement.route, channel), {
-            classification: settlement.failure.classification,
-            reason: settlement.failure.message,
-            retryInMs: settlement.retryInMs,
-          });
+          failed.push(settlement);
           break;
         case "dead_letter":
-          events.deadLetter(routeFields(settlement.route, channel), {
-            classification: settlement.failure.classification,
-            reason: settlement.failure.message,
-          });
+          deadLetters.push(settlement);
           break;
         case "unchanged":
           break;
@@ -260,24 +258,12 @@ export class Publisher implements Loop {
       }
     }
     events.published(channel, latenciesMs);
+    events.attemptsFailed(channel, failed);
+    events.deadLetters(channel, deadLetters);
   }
 }
 
 function averagePayloadBytes(routes: readonly DueRoute[]): number {
   const bytes = routes.reduce((sum, { record }) => sum + record.payload.length, 0);
   return Math.max(1, bytes / Math.max(1, routes.length));
-}
-
-function routeFields({ record, routeId }: DueRoute, channel: Channel): RouteFields {
-  return {
-    notification_type: record.notificationType,
-    producer: record.producer,
-    audience_kind: record.audienceKind,
-    notification_id: record.notificationId,
-    route_id: routeId,
-    channel,
-    stream_entry_id: record.streamEntryId,
-    ...(record.requestId === "" ? {} : { request_id: record.requestId }),
-    ...(record.traceId === "" ? {} : { trace_id: record.traceId }),
-  };
 }

@@ -100,5 +100,6 @@ function failures(settlements: readonly (Failed | DeadLetter)[]): [string, strin
 }
 
 function storable(message: string): string {
-  return [...message.replaceAll("\0", "\ufffd")].slice(0, MAX_MESSAGE_CHARACTERS).join("");
+  // An empty column value would be NULL.
+  return [...message.replaceAll("\0", "\ufffd")].slice(0, MAX_MESSAGE_CHARACTERS).join("") || "no message";
 }

@@ -1,12 +1,18 @@
 /**
- * What happens to intents and routes, told once: one method per business event that does metric and log together.
+ * What happens to intents and routes, told once: one method per business event that does metric, span and log together.
  *
  * Nothing here throws, and counters are added once a batch. Names, units and attributes are those of the contract's
  * section 9; attributes have few values, detail goes to the log.
  */
-import { type Attributes, type Counter, metrics } from "@opentelemetry/api";
 import type { Logger } from "@logtape/logtape";
+import type { Attributes, Counter } from "@opentelemetry/api";
+import type { Channel, DueRoute } from "../notification/route.ts";
+import { createInstruments } from "./instruments.ts";
+import { IntentSpans } from "./intent_spans.ts";
 import { loggerOf } from "./logging.ts";
+import { RouteSpans } from "./route_spans.ts";
+import type { Tracing } from "./spans.ts";
+import { knownTraceId } from "./trace_context.ts";
 
 /** The log fields of an intent, where they are known. */
 export interface IntentFields {
@@ -19,111 +25,166 @@ export interface IntentFields {
   readonly trace_id?: string;
 }
 
-/** The log fields of a route. */
-export interface RouteFields extends IntentFields {
-  readonly route_id: string;
-  readonly channel: string;
-}
-
 export type Events = ReturnType<typeof createEvents>;
 
-/** To be called once OpenTelemetry has started: instruments made before would never export. */
-export function createEvents() {
-  const meter = metrics.getMeter("notification-service");
-  const count = (name: string, unit: string, description: string) => meter.createCounter(name, { unit, description });
-  const seconds = (name: string, description: string) => meter.createHistogram(name, { unit: "s", description });
+/** An attempt that failed. */
+export interface FailedAttempt {
+  readonly route: DueRoute;
+  readonly failure: { readonly classification: string; readonly message: string };
+}
 
-  const intents = count("notification.intents", "{intent}", "Intents dealt with, by outcome");
-  const malformedIntents = count("notification.intents.malformed", "{intent}", "Malformed intents, by what is wrong");
-  const trimmed = count(
-    "notification.intent_stream.trimmed_unread",
-    "{entry}",
-    "Entries trimmed before they were read",
-  );
-  const published = count("notification.route.published", "{route}", "Routes published");
-  const retries = count("notification.route.retries", "{attempt}", "Failed attempts that are tried again");
-  const skipped = count("notification.route.skipped", "{route}", "Routes with nobody to deliver to");
-  const deadLetters = count("notification.route.dead_letters", "{route}", "Routes given up");
-  const deleted = count("notification.cleanup.deleted", "{row}", "Rows deleted after their retention time");
-  const accept = seconds("notification.intent.accept.duration", "Time to accept one batch of intents");
-  const publish = seconds("notification.route.publish.duration", "Time to publish one batch of routes");
-  const latency = seconds("notification.route.delivery_latency", "Time from stream entry to publication");
-  const lookUp = seconds("notification.user_service.request.duration", "Time of one look-up in the User Service");
+/**
+ * To be called once OpenTelemetry has started: instruments made before would never export.
+ *
+ * @param tracing absent: spans are of no interest
+ */
+export function createEvents(tracing?: Tracing) {
+  const metrics = createInstruments();
+  const intentSpans = new IntentSpans(tracing);
+  const routeSpans: Readonly<Record<Channel, RouteSpans>> = {
+    push: new RouteSpans(tracing, "push"),
+    email: new RouteSpans(tracing, "email"),
+  };
 
   const consumer = loggerOf("intent_consumer");
-  const publishers: Record<string, Logger> = {
+  const publishers: Readonly<Record<Channel, Logger>> = {
     push: loggerOf("push_publisher"),
     email: loggerOf("email_publisher"),
   };
   const cleaner = loggerOf("retention_cleaner");
 
   return {
+    /** The intents of one batch, malformed ones too, before anything is done with them: go on with what is returned. */
+    intentsBegan: <Item extends Parameters<IntentSpans["begin"]>[0][number]>(items: Item[], stream: string): Item[] =>
+      intentSpans.begin(items, stream),
+
+    /** The routes of one claim, before anything is done with them: go on with what is returned. */
+    routesBegan: (channel: Channel, routes: readonly DueRoute[], stream: string): readonly DueRoute[] =>
+      routeSpans[channel].begin(routes, stream),
+
     accepted(batch: readonly IntentFields[]): void {
       if (batch.length === 0) return;
-      addByKind(intents, batch, (intent) => ({ outcome: "accepted", notification_type: intent.notification_type }));
-      for (const intent of batch) consumer.info("accepted", { ...intent });
+      addByKind(metrics.intents, batch, (intent) => ({
+        outcome: "accepted",
+        notification_type: intent.notification_type,
+      }));
+      for (const intent of batch) {
+        consumer.info("accepted", { ...intent, ...intentSpans.fieldsOf(intent) });
+        intentSpans.end(intent, "accepted");
+      }
     },
 
     duplicate(batch: readonly IntentFields[]): void {
       if (batch.length === 0) return;
-      addByKind(intents, batch, (intent) => ({ outcome: "duplicate", notification_type: intent.notification_type }));
-      for (const intent of batch) consumer.debug("duplicate", { ...intent });
+      addByKind(metrics.intents, batch, (intent) => ({
+        outcome: "duplicate",
+        notification_type: intent.notification_type,
+      }));
+      for (const intent of batch) {
+        consumer.debug("duplicate", { ...intent, ...intentSpans.fieldsOf(intent) });
+        intentSpans.end(intent, "duplicate");
+      }
     },
 
     /** @param type the intent's type if the catalog has it, else `unknown` */
     malformed(batch: readonly { fields: IntentFields; type: string; code: string; reason: string }[]): void {
       if (batch.length === 0) return;
-      addByKind(intents, batch, ({ type }) => ({ outcome: "malformed", notification_type: type }));
-      addByKind(malformedIntents, batch, ({ code }) => ({ failure_code: code }));
+      addByKind(metrics.intents, batch, ({ type }) => ({ outcome: "malformed", notification_type: type }));
+      addByKind(metrics.malformedIntents, batch, ({ code }) => ({ failure_code: code }));
       for (const { fields, code, reason } of batch) {
-        consumer.warn("malformed intent", { ...fields, classification: code, reason });
+        consumer.warn("malformed intent", {
+          ...fields,
+          ...intentSpans.fieldsOf(fields),
+          classification: code,
+          reason,
+        });
+        intentSpans.end(fields, "malformed", { type: code, message: reason });
       }
     },
 
     skipped(batch: readonly { channel: string; classification: string }[]): void {
       if (batch.length === 0) return;
-      addByKind(skipped, batch, ({ channel, classification }) => ({ channel, classification }));
+      addByKind(metrics.skipped, batch, ({ channel, classification }) => ({ channel, classification }));
     },
 
     trimmedUnread(entries: number, stream: string): void {
-      trimmed.add(entries);
+      metrics.trimmed.add(entries);
       consumer.error(`${entries} entries of the intent stream were trimmed unread`, { stream, entries });
     },
 
     acceptDuration(durationMs: number): void {
-      accept.record(durationMs / 1000);
+      metrics.accept.record(durationMs / 1000);
     },
 
     /** @param latenciesMs from stream entry to publication, one a route */
-    published(channel: string, latenciesMs: readonly number[]): void {
+    published(channel: Channel, latenciesMs: readonly number[]): void {
       if (latenciesMs.length === 0) return;
-      published.add(latenciesMs.length, { channel });
-      for (const milliseconds of latenciesMs) latency.record(milliseconds / 1000, { channel });
+      metrics.published.add(latenciesMs.length, { channel });
+      for (const milliseconds of latenciesMs) metrics.latency.record(milliseconds / 1000, { channel });
+    },
+
+    /** One route of those that {@link published} counts. */
+    routePublished(channel: Channel, route: DueRoute, entryId: string): void {
+      if (routeSpans[channel].isOn) routeSpans[channel].published(route, entryId);
     },
 
     publishDuration(channel: string, durationMs: number): void {
-      publish.record(durationMs / 1000, { channel });
+      metrics.publish.record(durationMs / 1000, { channel });
     },
 
-    attemptFailed(route: RouteFields, failure: { classification: string; reason: string; retryInMs: number }): void {
-      const { classification, reason, retryInMs } = failure;
-      retries.add(1, { channel: route.channel, classification });
-      publishers[route.channel]?.warn("attempt failed", { ...route, classification, reason, retry_in_ms: retryInMs });
+    attemptsFailed(channel: Channel, batch: readonly (FailedAttempt & { readonly retryInMs: number })[]): void {
+      if (batch.length === 0) return;
+      addByKind(metrics.retries, batch, ({ failure: { classification } }) => ({ channel, classification }));
+      for (const { route, failure: { classification, message }, retryInMs } of batch) {
+        publishers[channel].warn("attempt failed", {
+          ...routeFields(route, channel),
+          ...routeSpans[channel].fieldsOf(route),
+          classification,
+          reason: message,
+          retry_in_ms: retryInMs,
+        });
+        routeSpans[channel].failed(route, "failed", { type: classification, message });
+      }
     },
 
-    deadLetter(route: RouteFields, { classification, reason }: { classification: string; reason: string }): void {
-      deadLetters.add(1, { channel: route.channel, classification });
-      publishers[route.channel]?.error("dead letter", { ...route, classification, reason });
+    deadLetters(channel: Channel, batch: readonly FailedAttempt[]): void {
+      if (batch.length === 0) return;
+      addByKind(metrics.deadLetters, batch, ({ failure: { classification } }) => ({ channel, classification }));
+      for (const { route, failure: { classification, message } } of batch) {
+        publishers[channel].error("dead letter", {
+          ...routeFields(route, channel),
+          ...routeSpans[channel].fieldsOf(route),
+          classification,
+          reason: message,
+        });
+        routeSpans[channel].failed(route, "dead_letter", { type: classification, message });
+      }
     },
 
     cleaned(rows: Readonly<Record<string, number>>): void {
-      for (const [table, number] of Object.entries(rows)) if (number > 0) deleted.add(number, { table });
+      for (const [table, number] of Object.entries(rows)) if (number > 0) metrics.deleted.add(number, { table });
       cleaner.info("cleaned", { ...rows });
     },
 
     userLookUp(durationMs: number, outcome: string): void {
-      lookUp.record(durationMs / 1000, { outcome });
+      metrics.lookUp.record(durationMs / 1000, { outcome });
     },
+  };
+}
+
+/** The log fields of a route. */
+export function routeFields({ record, routeId }: DueRoute, channel: Channel) {
+  const traceId = knownTraceId(record);
+  return {
+    notification_type: record.notificationType,
+    producer: record.producer,
+    audience_kind: record.audienceKind,
+    notification_id: record.notificationId,
+    route_id: routeId,
+    channel,
+    stream_entry_id: record.streamEntryId,
+    ...(record.requestId === "" ? {} : { request_id: record.requestId }),
+    ...(traceId === "" ? {} : { trace_id: traceId }),
   };
 }
 

@@ -4,6 +4,7 @@
  * The buffer is bounded: under a blocked output `info` lines are dropped first, then the others, and a line says how
  * many. `flush` on the way out is bounded by its caller.
  */
+import { Buffer } from "node:buffer";
 
 export interface LogOutput {
   write(bytes: Uint8Array): Promise<number>;
@@ -20,7 +21,7 @@ export class LogBuffer {
   readonly #droppedLine: (dropped: number) => string;
   readonly #encoder = new TextEncoder();
   #lines: string[] = [];
-  /** UTF-16 units in `#lines`: close enough to bytes for a bound. */
+  /** Bytes in `#lines`. */
   #size = 0;
   #inFlight = 0;
   #dropped = 0;
@@ -36,13 +37,14 @@ export class LogBuffer {
   /** Takes a line with its line break. */
   add(line: string, { important }: { readonly important: boolean }): void {
     const limit = important ? MAX_BYTES : MAX_BYTES - RESERVED_BYTES;
-    if (this.#size + this.#inFlight + line.length > limit) {
+    const bytes = Buffer.byteLength(line);
+    if (this.#size + this.#inFlight + bytes > limit) {
       this.#dropped++;
       return;
     }
     this.#lines.push(line);
-    this.#size += line.length;
-    if (this.#size >= WRITE_AT_BYTES) this.#write();
+    this.#size += bytes;
+    if (this.#size >= WRITE_AT_BYTES && this.#writing === undefined) this.#write();
     else this.#timer ??= setTimeout(() => this.#write(), WRITE_AFTER_MS);
   }
 
@@ -58,13 +60,13 @@ export class LogBuffer {
   }
 
   #write(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
     return this.#writing ??= this.#writeAll().finally(() => this.#writing = undefined);
   }
 
   async #writeAll(): Promise<void> {
     while (this.#size > 0 || this.#dropped > 0) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
       if (this.#dropped > 0) this.#lines.push(this.#droppedLine(this.#dropped));
       this.#dropped = 0;
       const bytes = this.#encoder.encode(this.#lines.join(""));

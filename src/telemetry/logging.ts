@@ -14,12 +14,16 @@ export interface LogSettings {
 }
 
 export interface Logging {
+  /** From here on, and with what was logged so far, `take` gets every line that is written; nobody, if it is absent. */
+  forward(take: ((record: LogRecord) => void) | undefined): void;
   /** Resolves when what was logged so far is written, or when `boundMs` have passed. */
   flush(boundMs: number): Promise<void>;
 }
 
 const ROOT = "notification_service";
 const MAX_A_SECOND = 10;
+/** Lines kept for whoever they will be forwarded to. */
+const MAX_EARLY = 100;
 
 export async function setUpLogging(settings: LogSettings, output: LogOutput = Deno.stdout): Promise<Logging> {
   const line = (record: LogRecord) => logLine(record, settings.format);
@@ -27,7 +31,12 @@ export async function setUpLogging(settings: LogSettings, output: LogOutput = De
     output,
     (dropped) => line(ownRecord("warning", "log lines dropped: the output is blocked", { dropped })),
   );
-  const write = (record: LogRecord) => buffer.add(line(record), { important: isLimited(record.level) });
+  const early: LogRecord[] = [];
+  let forward: ((record: LogRecord) => void) | undefined = (record) => early.length < MAX_EARLY && early.push(record);
+  const write = (record: LogRecord) => {
+    buffer.add(line(record), { important: isLimited(record.level) });
+    forward?.(record);
+  };
   const limiter = new Limiter(write);
   await configure({
     reset: true,
@@ -38,6 +47,10 @@ export async function setUpLogging(settings: LogSettings, output: LogOutput = De
     ],
   });
   return {
+    forward(take) {
+      forward = take;
+      for (const record of early.splice(0)) take?.(record);
+    },
     async flush(boundMs) {
       limiter.finish();
       await buffer.flush(boundMs);

@@ -2,10 +2,21 @@
  * OpenTelemetry, configured by the standard `OTEL_*` variables alone and flushed at shutdown.
  *
  * Without an `OTEL_EXPORTER_OTLP_*` endpoint the SDK is not even loaded: nothing is exported, nothing is retried in the
- * background, and the instruments cost next to nothing.
+ * background, and the instruments cost next to nothing. There is no exporter but OTLP.
  */
+import type { LogRecord } from "@logtape/logtape";
+import { logDiagnostics } from "./diagnostics.ts";
+import { logExporter } from "./log_export.ts";
+import { loggerOf } from "./logging.ts";
+import type { Tracing } from "./spans.ts";
+import { SpanIds } from "./trace_context.ts";
 
 export interface Telemetry {
+  /** Whether anybody looks at gauges. */
+  readonly exportsMetrics: boolean;
+  readonly tracing: Tracing;
+  /** Takes what is logged, if logs are exported. */
+  readonly exportLog: ((record: LogRecord) => void) | undefined;
   /** Exports what is left; never rejects, and is over after `boundMs`. */
   shutdown(boundMs: number): Promise<void>;
 }
@@ -16,37 +27,48 @@ export interface Resource {
   readonly environment: string;
 }
 
-const SIGNALS = ["TRACES", "METRICS", "LOGS"] as const;
+interface Environment {
+  get(name: string): string | undefined;
+  set(name: string, value: string): void;
+}
 
-/**
- * @param environment the process's variables; for a signal without an endpoint its exporter is set to `none` there
- */
-export async function startTelemetry(
-  environment: { get(name: string): string | undefined; set(name: string, value: string): void },
-  resource: Resource,
-): Promise<Telemetry> {
-  const isSet = (name: string) => (environment.get(name) ?? "").trim() !== "";
-  const disabled = environment.get("OTEL_SDK_DISABLED")?.trim().toLowerCase() === "true";
-  const wanted = SIGNALS.filter((signal) =>
-    isSet("OTEL_EXPORTER_OTLP_ENDPOINT") || isSet(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`)
-  );
-  if (disabled || wanted.length === 0) return { shutdown: () => Promise.resolve() };
+type Signal = "TRACES" | "METRICS" | "LOGS";
 
-  for (const signal of SIGNALS) {
-    if (!wanted.includes(signal)) environment.set(`OTEL_${signal}_EXPORTER`, "none");
+/** @param environment the process's variables, which the SDK reads; what it should not see is taken out of them */
+export async function startTelemetry(environment: Environment, resource: Resource): Promise<Telemetry> {
+  const isWanted = (signal: Signal) => exportsSignal(environment, signal);
+  const tracesAreExported = isWanted("TRACES");
+  const exportsMetrics = isWanted("METRICS");
+  const exportsLogs = isWanted("LOGS");
+  const spanIds = new SpanIds();
+  const tracing = { ...tracingOf(environment, tracesAreExported), spanIds };
+  if (!tracesAreExported && !exportsMetrics && !exportsLogs) {
+    return { exportsMetrics, tracing, exportLog: undefined, shutdown: () => Promise.resolve() };
   }
-  // Logs go to standard output; their export is asked for by name.
-  if (!isSet("OTEL_LOGS_EXPORTER")) environment.set("OTEL_LOGS_EXPORTER", "none");
-  if (!isSet("OTEL_SERVICE_NAME")) environment.set("OTEL_SERVICE_NAME", "notification-service");
+
+  logDiagnostics(environment.get("OTEL_LOG_LEVEL"));
+  // With it, the SDK would put its console logger in the place of ours.
+  environment.set("OTEL_LOG_LEVEL", "");
+  for (const signal of ["TRACES", "METRICS", "LOGS"]) environment.set(`OTEL_${signal}_EXPORTER`, "otlp");
+  if (!isSet(environment, "OTEL_SERVICE_NAME")) environment.set("OTEL_SERVICE_NAME", "notification-service");
   environment.set(
     "OTEL_RESOURCE_ATTRIBUTES",
     resourceAttributes(environment.get("OTEL_RESOURCE_ATTRIBUTES"), resource),
   );
 
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
-  const sdk = new NodeSDK({ autoDetectResources: true, instrumentations: [] });
+  const sdk = new NodeSDK({
+    instrumentations: [],
+    idGenerator: spanIds,
+    ...(tracing.isOn ? {} : { spanProcessors: [] }),
+    ...(exportsMetrics ? {} : { metricReaders: [] }),
+    ...(exportsLogs ? {} : { logRecordProcessors: [] }),
+  });
   sdk.start();
   return {
+    exportsMetrics,
+    tracing,
+    exportLog: exportsLogs ? logExporter() : undefined,
     async shutdown(boundMs) {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, boundMs));
@@ -54,6 +76,36 @@ export async function startTelemetry(
       await Promise.race([sdk.shutdown().catch(() => {}), bound]);
       clearTimeout(timer);
     },
+  };
+}
+
+function isSet(environment: Environment, name: string): boolean {
+  return (environment.get(name) ?? "").trim() !== "";
+}
+
+/** Logs go to standard output; their export is asked for by name. */
+function exportsSignal(environment: Environment, signal: Signal): boolean {
+  if (environment.get("OTEL_SDK_DISABLED")?.trim().toLowerCase() === "true") return false;
+  const hasEndpoint = isSet(environment, "OTEL_EXPORTER_OTLP_ENDPOINT") ||
+    isSet(environment, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`);
+  const exporters = (environment.get(`OTEL_${signal}_EXPORTER`) ?? "").split(",").map((name) => name.trim());
+  const wanted = exporters.filter((name) => name !== "");
+  const unknown = wanted.filter((name) => name !== "otlp" && name !== "none");
+  if (unknown.length > 0) {
+    const variable = `OTEL_${signal}_EXPORTER`;
+    loggerOf("service").warn("questionable configuration", {
+      warning: `${variable} names ${unknown.join(", ")}: only otlp and none are known here`,
+    });
+  }
+  return hasEndpoint && (wanted.includes("otlp") || (wanted.length === 0 && signal !== "LOGS"));
+}
+
+/** `always_off` is tracing switched off: nothing is begun, and a producer's context goes through as it came. */
+function tracingOf(environment: Environment, isExported: boolean): Omit<Tracing, "spanIds"> {
+  const sampler = (environment.get("OTEL_TRACES_SAMPLER") ?? "").trim();
+  return {
+    isOn: isExported && sampler !== "always_off",
+    followsParent: sampler === "" || sampler.startsWith("parentbased_"),
   };
 }
 

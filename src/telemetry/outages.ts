@@ -27,7 +27,7 @@ export class Outages {
   constructor(clock: Clock) {
     this.#clock = clock;
     metrics.getMeter("notification-service").createObservableGauge("notification.dependency.unavailable", {
-      unit: "1",
+      unit: "{dependency}",
       description: "1 while the dependency is out, else 0",
     }).addCallback((result) => {
       for (const dependency of DEPENDENCIES) {

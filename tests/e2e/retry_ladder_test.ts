@@ -20,41 +20,34 @@ for (const { channel, other, stream, attempts, code } of BROKEN) {
     await using rig = await openRig({ env: QUICK });
     await rig.redis.set(stream, "in the way");
     const service = await rig.start();
-    const entryId = await rig.addIntent({ recipient_user_ids_json: '["user-1","user-2"]' });
+    const entryId = await rig.addIntent();
     const before = Date.now();
     await rig.settled();
 
     const { routes, deadLetters, record } = await outcomeOf(rig, entryId);
     assert.deepEqual(
-      routes.map((route) => [route.route_id, route.status, route.attempt_count]).sort(),
-      [
-        [`${channel}:user:user-1`, "dead_letter", attempts],
-        [`${channel}:user:user-2`, "dead_letter", attempts],
-        [`${other}:user:user-1`, "published", 1],
-        [`${other}:user:user-2`, "published", 1],
-      ].sort(),
+      Object.fromEntries(routes.map((route) => [route.channel, [route.status, route.attempt_count]])),
+      { [channel]: ["dead_letter", attempts], [other]: ["published", 1] },
     );
     for (const route of routes.filter((route) => route.channel === channel)) {
       assert.deepEqual([route.last_error_classification, route.next_attempt_at], [code, null]);
       assert.match(route.last_error_message ?? "", /WRONGTYPE/);
       assert.equal(route.published_entry_id, null);
     }
-    assert.deepEqual(
-      deadLetters.map(({ created_at, failure_message, ...rest }) => {
-        assert.ok(created_at.getTime() >= before - 1000 && created_at.getTime() <= Date.now() + 1000);
-        assert.match(failure_message, /WRONGTYPE/);
-        return rest;
-      }),
-      ["user-1", "user-2"].map((user) => ({
+    assert.equal(deadLetters.length, 1);
+    for (const { created_at, failure_message, ...rest } of deadLetters) {
+      assert.ok(created_at.getTime() >= before - 1000 && created_at.getTime() <= Date.now() + 1000);
+      assert.match(failure_message, /WRONGTYPE/);
+      assert.deepEqual(rest, {
         notification_id: record?.notification_id,
-        route_id: `${channel}:user:${user}`,
+        route_id: `${channel}:user:user-1`,
         channel,
-        recipient: `user:${user}`,
+        recipient: "user:user-1",
         attempt_count: attempts,
         max_attempts: attempts,
         failure_classification: code,
-      })),
-    );
+      });
+    }
 
     // A warning an attempt that is tried again, an error a dead letter.
     const lines = () => service.logs.filter((line) => line["route_id"] === `${channel}:user:user-1`);

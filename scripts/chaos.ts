@@ -1,0 +1,94 @@
+// In: a seed, a number of seconds, names of faults. Out: the Notification Service under faults drawn from the seed, while
+// a producer keeps feeding; then a table of what each fault did.
+// Guaranteed: exit code 0 only when no entry and no route was lost, none published twice, none wrongly given up, and every
+// fault recovered from within 30 s; 1 when not, with what exactly; 64 for bad arguments, 69 without servers.
+
+import { paint } from "./demo/table.ts";
+import { Chance } from "./chaos/chance.ts";
+import { EvidenceReader } from "./chaos/evidence.ts";
+import { FAULTS, MIXED } from "./chaos/faults.ts";
+import { Fleet } from "./chaos/fleet.ts";
+import { IntentMix } from "./chaos/intent_mix.ts";
+import { type Options, parseOptions, USAGE } from "./chaos/options.ts";
+import { Producer } from "./chaos/producer.ts";
+import { breachLines, lastLogLines, progressLine, roundLines, Tally } from "./chaos/report.ts";
+import { END, playEnd } from "./chaos/end.ts";
+import { playRound, type Stage } from "./chaos/round.ts";
+import { schedule, type ScheduleOptions } from "./chaos/schedule.ts";
+import { Setting } from "./chaos/setting.ts";
+import { ServersMissing } from "./servers/install.ts";
+
+const PROGRESS_MS = 5000;
+
+if (import.meta.main) {
+  const options = parseOptions(Deno.args);
+  if ("problem" in options) {
+    console.error(`${options.problem}\n${USAGE}`);
+    Deno.exit(64);
+  }
+  if (options.list) {
+    for (const { name, summary } of FAULTS) console.log(`${name.padEnd(22)} ${summary}`);
+    console.log(`${MIXED.padEnd(22)} two of them at once`);
+    Deno.exit(0);
+  }
+  try {
+    Deno.exit(await chaos(options));
+  } catch (error) {
+    console.error(error instanceof ServersMissing ? error.message : error);
+    Deno.exit(error instanceof ServersMissing ? error.exitCode : 1);
+  }
+}
+
+async function chaos(options: Options): Promise<number> {
+  const { seed, seconds, rate } = options;
+  const chance = new Chance(seed);
+  console.log(paint("bold", `Chaos: seed ${seed}, ${seconds} s, ${rate} intents a second`));
+  await using setting = await Setting.open();
+  const logFolder = await Deno.makeTempDir({ prefix: "notification-chaos-" });
+  await using fleet = new Fleet(setting, { logFolder });
+  const mix = new IntentMix(chance.fork("mix"), crypto.randomUUID().slice(0, 8));
+  const producer = new Producer(setting.redis, { mix, rate });
+  const stage: Stage = { scene: { setting, fleet, producer, mix }, reader: new EvidenceReader(setting) };
+  const tally = new Tally();
+
+  await fleet.shape(1, "default");
+  producer.start();
+  const begun = performance.now();
+  const elapsed = () => (performance.now() - begun) / 1000;
+  let playing = "";
+  const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
+  let round = 0;
+  for (const faults of schedule(wanted(options.only), chance.fork("schedule"))) {
+    if (elapsed() > seconds || (options.failFast && tally.breaches.length > 0)) break;
+    playing = faults.map(({ name }) => name).join(" and ");
+    const result = await playRound(faults, { ...stage, chance: chance.fork(`round ${++round}`) });
+    tally.add(faults.length > 1 ? MIXED : playing, result);
+    print(...roundLines(elapsed(), playing, result));
+  }
+  clearInterval(progress);
+  const last = await playEnd(stage);
+  tally.add(END, last);
+  print(...roundLines(elapsed(), END, last), "");
+  print(...tally.lines([...FAULTS.map(({ name }) => name), MIXED, END]), "");
+  if (tally.breaches.length === 0) {
+    await Deno.remove(logFolder, { recursive: true });
+    print(`${paint("green", "✓")} Nothing lost, nothing twice, nothing given up wrongly.`);
+    return 0;
+  }
+  print(...breachLines(tally.breaches), "", ...lastLogLines(await fleet.lastLines()));
+  print(`${paint("red", "✗")} ${tally.breaches.length} breaches. Again: deno task chaos --seed ${seed} …`);
+  print(`  Logs of all instances: ${logFolder}`);
+  return 1;
+}
+
+/** The faults that are played alone, and those that pairs are made of. */
+function wanted(only: readonly string[]): ScheduleOptions {
+  const singles = FAULTS.filter(({ name }) => only.length === 0 || only.includes(name));
+  const mixes = only.length === 0 || only.includes(MIXED);
+  const of = only.length === 0 || singles.length < 2 ? FAULTS : singles;
+  return { singles, mixable: mixes ? of.filter(({ isAlwaysAlone }) => !isAlwaysAlone) : [] };
+}
+
+function print(...lines: readonly string[]): void {
+  for (const line of lines) console.log(line);
+}

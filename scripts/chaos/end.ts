@@ -1,0 +1,33 @@
+// The last act: the producer falls silent, everything left over gets its outcome, the instances stop in good order, and
+// what only shows when all is quiet is judged: the place, and both outbound streams from their beginning.
+
+import { eventually } from "../../tests/support/wait.ts";
+import { type Breach, judgePlace, judgeStreams } from "./judge.ts";
+import { judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
+
+export const END = "at the end";
+
+/** The copy of the place follows the commit. */
+const COPY_LIMIT_MS = 5000;
+
+export async function playEnd(stage: Stage): Promise<RoundResult> {
+  const { scene: { fleet, producer }, reader, scene } = stage;
+  await producer.stop();
+  const breaches: Breach[] = [];
+  const { untilMs, seconds } = await recover(scene, breaches);
+  await eventually(async () => judgePlace(await reader.place()).length === 0, { timeoutMs: COPY_LIMIT_MS })
+    .catch(() => {}); // it is judged below, with what is wrong
+  const stopped = fleet.instances.length;
+  await Promise.all(fleet.instances.map((instance) => fleet.leave(instance)));
+  const judged = await judgeUpTo(untilMs, stage, { faults: [], injections: [] });
+  breaches.push(...judged.breaches, ...judgePlace(await reader.place()));
+  const deliveries = await reader.allDeliveries();
+  breaches.push(...judgeStreams(deliveries), ...fleet.breaches.splice(0));
+  return {
+    times: 1,
+    intents: judged.intents,
+    breaches,
+    secondsToRecover: seconds,
+    notes: [`${deliveries.length} outbound entries`, `${stopped} instances stopped`],
+  };
+}

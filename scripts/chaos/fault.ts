@@ -1,0 +1,66 @@
+// What a fault is: something that goes wrong for a while, and is over when `inject` returns.
+
+import type { Chance } from "./chance.ts";
+import type { Fleet, Profile } from "./fleet.ts";
+import type { IntentMix } from "./intent_mix.ts";
+import type { Breach, RefusalWindow } from "./judge.ts";
+import type { Producer } from "./producer.ts";
+import type { Setting } from "./setting.ts";
+
+export interface Scene {
+  readonly setting: Setting;
+  readonly fleet: Fleet;
+  readonly producer: Producer;
+  readonly mix: IntentMix;
+  /** Of this injection alone. */
+  readonly chance: Chance;
+}
+
+export interface Injection {
+  /** How often it was done, where only what hit counts. */
+  readonly times: number;
+  /** What the service did that neither tables nor streams show. */
+  readonly breaches?: readonly Breach[];
+  readonly refusals?: readonly RefusalWindow[];
+  /** How it went, for the reader. */
+  readonly note?: string;
+}
+
+export interface Fault {
+  readonly name: string;
+  /** In a few words, for `--list`. */
+  readonly summary: string;
+  /** What it lays hands on: two faults at once never have the same. */
+  readonly part: "instances" | "redis" | "postgres" | "users";
+  /** How many instances there have to be, at least and at most; else one or two. */
+  readonly instances?: readonly [least: number, most: number];
+  /** The batch sizes it needs; else chance decides. */
+  readonly profile?: Profile;
+  /** Variables that the instances get for this fault alone. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** It can't be told apart what went wrong if something else does too. */
+  readonly isAlwaysAlone?: true;
+  /** Records that are finished may be gone before they are judged. */
+  readonly finishedMayBeGone?: true;
+  readonly inject: (scene: Scene) => Promise<Injection>;
+}
+
+export function pause(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}
+
+/** Calls `act` again and again for so long, with pauses drawn in between; how often it was called. */
+export async function again(
+  chance: Chance,
+  { seconds, pauses: [least, most] }: { seconds: number; pauses: readonly [number, number] },
+  act: () => Promise<unknown>,
+): Promise<number> {
+  const end = performance.now() + seconds * 1000;
+  let times = 0;
+  while (performance.now() < end) {
+    await pause(chance.between(least, most));
+    await act();
+    times++;
+  }
+  return times;
+}

@@ -1,0 +1,23 @@
+// All faults there are, in the order in which `--list` shows them.
+
+import type { Fault } from "./fault.ts";
+import { HALF_OPEN_FAULTS } from "./faults/half_open.ts";
+import { INSTANCE_FAULTS } from "./faults/instances.ts";
+import { STREAM_FAULTS } from "./faults/outbound.ts";
+import { POSTGRES_FAULTS } from "./faults/postgres.ts";
+import { REDIS_FAULTS } from "./faults/redis.ts";
+import { RETENTION_FAULTS } from "./faults/retention.ts";
+import { USER_SERVICE_FAULTS } from "./faults/user_service.ts";
+
+export const FAULTS: readonly Fault[] = [
+  ...INSTANCE_FAULTS,
+  ...REDIS_FAULTS,
+  ...STREAM_FAULTS,
+  ...POSTGRES_FAULTS,
+  ...HALF_OPEN_FAULTS,
+  ...USER_SERVICE_FAULTS,
+  ...RETENTION_FAULTS,
+];
+
+/** Not a fault of its own: two of those that can be told apart, at once. */
+export const MIXED = "mixed";

@@ -1,0 +1,98 @@
+// PostgreSQL goes and comes back, breaks connections, has none left, or makes everybody wait for a lock.
+
+// @ts-types="@types/pg"
+import pg from "pg";
+import { again, type Fault, pause, type Scene } from "../fault.ts";
+import { MAX_CONNECTIONS } from "../setting.ts";
+
+const OF_THE_SERVICE = "application_name LIKE 'notification-service/%'";
+
+export const POSTGRES_FAULTS: readonly Fault[] = [
+  restart("fast", "breaks connections"),
+  restart("immediate", "leaves the rest to recovery"),
+  {
+    name: "postgres-terminate",
+    summary: "backends are terminated in a stream",
+    part: "postgres",
+    async inject({ setting, chance }) {
+      let times = 0;
+      await again(chance, { seconds: chance.between(2, 4), pauses: [0, 0.08] }, async () => {
+        const most = chance.oneIn(5) ? 100 : 1;
+        times += (await setting.query(
+          `SELECT pg_terminate_backend(pid) FROM (
+             SELECT pid FROM pg_stat_activity WHERE ${OF_THE_SERVICE}
+             ORDER BY (xact_start IS NULL)::int, random() LIMIT $1) AS victim`,
+          [most],
+        )).length;
+      });
+      return { times };
+    },
+  },
+  {
+    name: "postgres-connections",
+    summary: "all connections are taken by others",
+    part: "postgres",
+    async inject(scene) {
+      const taken: pg.Client[] = [];
+      try {
+        const end = performance.now() + scene.chance.between(2, 4) * 1000;
+        while (performance.now() < end) {
+          await takeConnections(scene, taken);
+          await scene.setting.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${OF_THE_SERVICE}`);
+          await pause(0.02);
+        }
+      } finally {
+        await Promise.all(taken.map((client) => client.end().catch(() => {})));
+      }
+      return { times: 1, note: `${taken.length} connections` };
+    },
+  },
+  {
+    name: "postgres-lock",
+    summary: "a lock on routes is held for longer than a statement may take",
+    part: "postgres",
+    async inject({ setting, chance }) {
+      const seconds = chance.between(2.5, 5);
+      const client = await setting.pool.connect();
+      try {
+        await client.query("BEGIN");
+        await client.query("LOCK TABLE notification.routes IN ACCESS EXCLUSIVE MODE");
+        await pause(seconds);
+        await client.query("ROLLBACK");
+      } finally {
+        client.release();
+      }
+      return { times: 1, note: `${seconds.toFixed(1)} s` };
+    },
+  },
+];
+
+function restart(mode: "fast" | "immediate", summary: string): Fault {
+  return {
+    name: `postgres-${mode}`,
+    summary: `PostgreSQL is stopped (${mode}: ${summary}) and started`,
+    part: "postgres",
+    async inject({ setting, chance }) {
+      const { postgresServer, proxies: { postgres } } = setting;
+      const seconds = chance.between(0, 3);
+      const refuses = chance.oneIn(2);
+      await postgresServer.stop(mode);
+      if (refuses) postgres.refuse();
+      await pause(seconds);
+      await postgresServer.start();
+      if (refuses) postgres.accept();
+      return { times: 1, note: `${seconds.toFixed(1)} s${refuses ? ", connections refused" : ""}` };
+    },
+  };
+}
+
+/** Takes what is free, all of it. */
+async function takeConnections({ setting }: Scene, taken: pg.Client[]): Promise<void> {
+  const fresh = Array.from({ length: MAX_CONNECTIONS }, async () => {
+    const client = new pg.Client({ connectionString: setting.dsn, connectionTimeoutMillis: 5000 });
+    client.on("error", () => {}); // it is only there to be in the way
+    await client.connect();
+    taken.push(client);
+  });
+  await Promise.allSettled(fresh);
+}

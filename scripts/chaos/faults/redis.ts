@@ -1,0 +1,119 @@
+// Redis goes and comes back, refuses writes, forgets its scripts, or lets nobody in.
+
+import type { Setting } from "../setting.ts";
+import { again, type Fault, pause } from "../fault.ts";
+
+export const REDIS_FAULTS: readonly Fault[] = [
+  restart("redis-restart-short", "Redis is stopped for less than a blocking read", [0.1, 1]),
+  restart("redis-restart-long", "Redis is stopped for longer than a blocking read", [2.3, 4.5]),
+  {
+    name: "redis-kill",
+    summary: "Redis is killed with -9 and loads its file (LOADING)",
+    part: "redis",
+    async inject({ setting, chance }) {
+      await setting.redisServer.kill("SIGKILL");
+      await pause(chance.between(0, 0.5));
+      const loading = new AbortController();
+      const seen = countLoading(setting, loading.signal);
+      await setting.redisServer.start();
+      loading.abort();
+      return { times: 1, note: `LOADING was answered ${await seen} times` };
+    },
+  },
+  {
+    name: "redis-oom",
+    summary: "maxmemory is reached (OOM), then raised",
+    part: "redis",
+    async inject({ setting, chance }) {
+      // Over it at once, or in the middle of a batch a little later.
+      const room = chance.oneIn(2) ? -1_000_000 : chance.whole(20_000, 400_000);
+      const used = Number(/used_memory:(\d+)/.exec(await setting.redis.info("memory"))?.[1]);
+      await setting.redis.config("SET", "maxmemory", used + room);
+      await pause(chance.between(1.5, 3));
+      await setting.redis.config("SET", "maxmemory", 0);
+      return { times: 1, note: room < 0 ? "at once" : `after ${Math.round(room / 1000)} kB` };
+    },
+  },
+  {
+    name: "redis-readonly",
+    summary: "Redis is made a replica (READONLY, MASTERDOWN), then promoted",
+    part: "redis",
+    async inject({ setting, chance }) {
+      const { redis } = setting;
+      const stale = chance.oneIn(3) ? "no" : "yes";
+      await redis.config("SET", "replica-serve-stale-data", stale);
+      await redis.replicaof("127.0.0.1", 1); // nobody is there, so that it keeps its data
+      await pause(chance.between(1, 3));
+      await redis.replicaof("NO", "ONE");
+      await redis.config("SET", "replica-serve-stale-data", "yes");
+      return { times: 1, note: stale === "yes" ? "READONLY" : "MASTERDOWN" };
+    },
+  },
+  {
+    name: "redis-password",
+    summary: "the password is changed under the service, and back",
+    part: "redis",
+    async inject({ setting, chance }) {
+      const { redis, redisServer } = setting;
+      await redis.config("SET", "requirepass", "another");
+      const end = chance.between(1, 3);
+      // Who is logged in stays so until the connection breaks.
+      await pause(chance.between(0, 0.3));
+      await redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+      await pause(end);
+      await redis.config("SET", "requirepass", redisServer.password);
+      return { times: 1 };
+    },
+  },
+  {
+    name: "redis-script-flush",
+    summary: "Redis forgets its scripts again and again",
+    part: "redis",
+    async inject({ setting, chance }) {
+      const times = await again(
+        chance,
+        { seconds: chance.between(1.5, 2.5), pauses: [0, 0.1] },
+        () => setting.redis.script("FLUSH"),
+      );
+      return { times };
+    },
+  },
+];
+
+function restart(name: string, summary: string, [least, most]: readonly [number, number]): Fault {
+  return {
+    name,
+    summary,
+    part: "redis",
+    async inject({ setting, chance }) {
+      const { redisServer, proxies: { redis } } = setting;
+      const seconds = chance.between(least, most);
+      // Behind a proxy that goes on listening, or with the port closed.
+      const refuses = chance.oneIn(2);
+      await redisServer.stop();
+      if (refuses) redis.refuse();
+      await pause(seconds);
+      await redisServer.start();
+      if (refuses) redis.accept();
+      return { times: 1, note: `${seconds.toFixed(1)} s${refuses ? ", connections refused" : ""}` };
+    },
+  };
+}
+
+/** How often a server that loads its file says so, asked as fast as it answers. */
+async function countLoading({ redisServer: { port, password } }: Setting, signal: AbortSignal): Promise<number> {
+  let seen = 0;
+  while (!signal.aborted) {
+    try {
+      using connection = await Deno.connect({ hostname: "127.0.0.1", port });
+      await connection.write(new TextEncoder().encode(`AUTH ${password}\r\nPING\r\n`));
+      const reply = new Uint8Array(256);
+      const length = await connection.read(reply);
+      if (new TextDecoder().decode(reply.subarray(0, length ?? 0)).includes("LOADING")) seen++;
+    } catch {
+      // nobody listens yet
+    }
+    await pause(0.01);
+  }
+  return seen;
+}

@@ -1,0 +1,94 @@
+// The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
+// out.
+
+import { type Behaviour } from "../../servers/user_service.ts";
+import { type Fault, pause } from "../fault.ts";
+import { recovery, watermark } from "../recovery.ts";
+
+const HTML = { "content-type": "text/html" };
+
+export const USER_SERVICE_FAULTS: readonly Fault[] = [
+  {
+    name: "users-refusing",
+    summary: "the User Service refuses connections",
+    part: "users",
+    async inject({ setting, chance }) {
+      await setting.users.stop();
+      setting.proxies.users.refuse();
+      await pause(chance.between(1, 3));
+      setting.users.start();
+      setting.proxies.users.accept();
+      return { times: 1 };
+    },
+  },
+  answering("500", "answers with status 500", () => new Response("oh", { status: 500 })),
+  answering("429", "answers with status 429 and Retry-After", () => {
+    return Response.json({ error: { code: "too_many" } }, { status: 429, headers: { "retry-after": "1" } });
+  }),
+  answering("garbage", "answers with garbage, or about somebody else", (id) => {
+    return id.length % 2 === 0
+      ? new Response('{"user": {"user_id": ')
+      : Response.json({ user: { user_id: "somebody-else", email: "somebody@example.com" } });
+  }),
+  answering("redirect", "answers with redirects", () => {
+    return new Response(null, { status: 302, headers: { location: "http://127.0.0.1:9/" } });
+  }),
+  answering("html-404", "is behind an ingress that answers 404 in HTML", () => {
+    return new Response("<html><h1>404 page not found</h1></html>", { status: 404, headers: HTML });
+  }),
+  answering("slow", "takes seconds for an answer", async () => {
+    await pause(1.5);
+    return new Response("too late", { status: 503 });
+  }),
+  {
+    name: "users-hanging",
+    summary: "the User Service takes requests and never answers",
+    part: "users",
+    async inject({ setting, chance }) {
+      const over = Promise.withResolvers<void>();
+      const late = () => new Response("too late", { status: 503 });
+      setting.users.behaviour = () => over.promise.then(late);
+      await pause(chance.between(1.5, 4));
+      setting.users.behaviour = undefined;
+      over.resolve();
+      return { times: 1 };
+    },
+  },
+  {
+    name: "users-flaky",
+    summary: "one look-up in a hundred fails while lists of thousands are looked up",
+    part: "users",
+    async inject({ setting, mix, chance }) {
+      mix.longLists.push(chance.whole(2000, 5000), chance.whole(500, 2000));
+      let failed = 0;
+      setting.users.behaviour = () => {
+        if (!chance.oneIn(100)) return undefined;
+        failed++;
+        return new Response("oh", { status: 503 });
+      };
+      await pause(chance.between(1.5, 3));
+      // It never gets better, and yet all has to get through.
+      const { seconds, left } = await recovery(setting, await watermark(setting), 30);
+      setting.users.behaviour = undefined;
+      return {
+        times: 1,
+        note: `${failed} look-ups failed, through after ${seconds.toFixed(1)} s`,
+        breaches: left === undefined ? [] : [{ kind: "lost", text: `stuck while one look-up in 100 fails: ${left}` }],
+      };
+    },
+  },
+];
+
+function answering(name: string, summary: string, behaviour: Behaviour): Fault {
+  return {
+    name: `users-${name}`,
+    summary: `the User Service ${summary}`,
+    part: "users",
+    async inject({ setting, chance }) {
+      setting.users.behaviour = behaviour;
+      await pause(chance.between(1, 3));
+      setting.users.behaviour = undefined;
+      return { times: 1 };
+    },
+  };
+}

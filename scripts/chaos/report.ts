@@ -1,0 +1,85 @@
+// In: the results of rounds. Out: lines for a person: progress, the table at the end, and what exactly was broken.
+
+import { paint, table } from "../demo/table.ts";
+import type { Producer } from "./producer.ts";
+import { type Breach, BREACHES } from "./judge.ts";
+import { RECOVERY_SECONDS, type RoundResult } from "./round.ts";
+
+const MOST_BREACHES = 60;
+const HEADER = [
+  ...["fault", "times", "intents", "lost", "twice", "false dead letters", "wrong", "seconds to recover (median, max)"],
+];
+
+export class Tally {
+  readonly #rows = new Map<string, RoundResult[]>();
+
+  add(name: string, result: RoundResult): void {
+    this.#rows.set(name, [...this.#rows.get(name) ?? [], result]);
+  }
+
+  get breaches(): readonly Breach[] {
+    return [...this.#rows.values()].flat().flatMap(({ breaches }) => breaches);
+  }
+
+  /** One line a fault in the order given, and one for all. */
+  lines(order: readonly string[]): string[] {
+    const names = [...this.#rows.keys()].sort((one, other) => order.indexOf(one) - order.indexOf(other));
+    const rows = names.map((name) => row(name, this.#rows.get(name)!));
+    return table(HEADER, [...rows, row("all", [...this.#rows.values()].flat())]);
+  }
+}
+
+function row(name: string, results: readonly RoundResult[]) {
+  const breaches = results.flatMap((result) => result.breaches);
+  const counts = BREACHES.map((kind) => breaches.filter((breach) => breach.kind === kind).length);
+  const seconds = results.map(({ secondsToRecover }) => secondsToRecover).sort((one, other) => one - other);
+  const slowest = seconds.at(-1) ?? 0;
+  const recovered = `${median(seconds).toFixed(2)}, ${slowest.toFixed(2)}`;
+  return [
+    name,
+    String(sum(results.map(({ times }) => times))),
+    String(sum(results.map(({ intents }) => intents))),
+    ...counts.map((count) => count > 0 ? ["red", String(count)] as const : String(count)),
+    slowest > RECOVERY_SECONDS ? ["red", recovered] as const : recovered,
+  ];
+}
+
+export function breachLines(breaches: readonly Breach[]): string[] {
+  const lines = breaches.slice(0, MOST_BREACHES).map(({ kind, text }) => `  ${paint("red", kind)}: ${text}`);
+  if (breaches.length > MOST_BREACHES) lines.push(`  … and ${breaches.length - MOST_BREACHES} more`);
+  return lines;
+}
+
+export function progressLine(
+  seconds: number,
+  playing: string,
+  { producer, tally }: { producer: Producer; tally: Tally },
+): string {
+  const { length } = tally.breaches;
+  const breaches = length > 0 ? paint("red", `${length} breaches`) : "no breach";
+  return paint("dim", `${time(seconds)} ${playing} …  ${producer.total} intents acknowledged, ${breaches}`);
+}
+
+export function roundLines(seconds: number, played: string, result: RoundResult): string[] {
+  const { times, intents, breaches, secondsToRecover, notes } = result;
+  const sign = breaches.length === 0 ? paint("green", "✓") : paint("red", "✗");
+  const facts = [`${times} times`, `${intents} intents`, `recovered in ${secondsToRecover.toFixed(2)} s`, ...notes];
+  return [`${time(seconds)} ${sign} ${played}: ${facts.join("; ")}`, ...breachLines(breaches)];
+}
+
+export function lastLogLines(instances: readonly { name: string; lines: readonly string[] }[]): string[] {
+  return instances.flatMap(({ name, lines }) => [`Last lines of ${name}:`, ...lines.map((line) => `  ${line}`), ""]);
+}
+
+function time(seconds: number): string {
+  return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`.padStart(6);
+}
+
+function median(sorted: readonly number[]): number {
+  const middle = sorted.length / 2;
+  return sorted.length === 0 ? 0 : ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle) - 1] ?? 0)) / 2;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

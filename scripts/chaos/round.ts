@@ -1,0 +1,110 @@
+// In: one fault, or two at once. Out: what it did, how long the service took to recover, and the judge's verdict on all
+// that was sent since the last round.
+
+import type { Chance } from "./chance.ts";
+import type { EvidenceReader } from "./evidence.ts";
+import type { Fault, Injection, Scene } from "./fault.ts";
+import type { Profile } from "./fleet.ts";
+import { type Breach, isUpTo, judge } from "./judge.ts";
+import { recovery, watermark } from "./recovery.ts";
+import { instancesFor } from "./schedule.ts";
+
+/** No recovery within this time is a failure. */
+export const RECOVERY_SECONDS = 30;
+/** How much longer is waited, so that what follows doesn't suffer from it. */
+const PATIENCE_SECONDS = 60;
+
+export interface RoundResult {
+  readonly times: number;
+  readonly intents: number;
+  readonly breaches: readonly Breach[];
+  readonly secondsToRecover: number;
+  readonly notes: readonly string[];
+}
+
+export interface Stage {
+  readonly scene: Omit<Scene, "chance">;
+  readonly reader: EvidenceReader;
+}
+
+type RoundOptions = Stage & { readonly chance: Chance };
+
+export async function playRound(faults: readonly Fault[], options: RoundOptions): Promise<RoundResult> {
+  const { scene, chance } = options;
+  const { fleet, mix } = scene;
+  await prepare(faults, options);
+  const injections = await Promise.all(
+    faults.map((fault) => fault.inject({ ...scene, chance: chance.fork(fault.name) })),
+  );
+  const breaches = injections.flatMap(({ breaches = [] }) => breaches);
+  const recovered = await recover(scene, breaches);
+  let { untilMs } = recovered;
+  if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
+    // What is sent until these instances are gone is kept no longer than the rest.
+    await fleet.shape(1, "default");
+    ({ untilMs } = await recover(scene, breaches));
+    mix.reusesKeys = true;
+  }
+  const judged = await judgeUpTo(untilMs, options, { faults, injections });
+  return {
+    times: timesOf(injections),
+    intents: judged.intents,
+    breaches: [...breaches, ...judged.breaches, ...fleet.breaches.splice(0)],
+    secondsToRecover: recovered.seconds,
+    notes: injections.flatMap(({ note }) => note === undefined ? [] : [note]),
+  };
+}
+
+async function prepare(faults: readonly Fault[], { scene, chance }: RoundOptions): Promise<void> {
+  const { fleet, mix, setting } = scene;
+  const [least, most] = instancesFor(faults);
+  const drawn = chance.weighted<Profile>([[3, "default"], [2, "tiny"]]);
+  const profile = faults.find((fault) => fault.profile !== undefined)?.profile ?? drawn;
+  if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
+    mix.reusesKeys = false;
+    await recovery(setting, await watermark(setting), RECOVERY_SECONDS);
+  }
+  await fleet.shape(chance.whole(least, most), profile, Object.assign({}, ...faults.map(({ env }) => env)));
+}
+
+/** Waits until all that was sent before has its outcome. */
+export async function recover(
+  { setting, fleet }: Stage["scene"],
+  breaches: Breach[],
+): Promise<{ untilMs: number; seconds: number }> {
+  const untilMs = await watermark(setting);
+  const begun = performance.now();
+  const { left } = await recovery(setting, untilMs, RECOVERY_SECONDS);
+  if (left !== undefined) {
+    breaches.push({ kind: "lost", text: `no recovery within ${RECOVERY_SECONDS} s: ${left}` });
+    await recovery(setting, untilMs, PATIENCE_SECONDS);
+  }
+  try {
+    await fleet.allReady();
+  } catch (error) {
+    breaches.push({ kind: "wrong", text: `${error instanceof Error ? error.message : error}` });
+  }
+  return { untilMs, seconds: (performance.now() - begun) / 1000 };
+}
+
+/** Judges what was sent since the last time. */
+export async function judgeUpTo(
+  untilMs: number,
+  { scene, reader }: Stage,
+  { faults, injections }: { faults: readonly Fault[]; injections: readonly Injection[] },
+): Promise<{ intents: number; breaches: readonly Breach[] }> {
+  const evidence = await reader.read(untilMs, {
+    acknowledged: scene.producer.takeAcknowledged((entryId) => isUpTo(entryId, untilMs)),
+    refusals: injections.flatMap(({ refusals = [] }) => refusals),
+    finishedMayBeGone: faults.some(({ finishedMayBeGone }) => finishedMayBeGone),
+  });
+  const verdict = judge(evidence);
+  reader.remember(verdict);
+  scene.setting.users.requestedIds.length = 0; // hours of them would fill the memory
+  return { intents: evidence.sent.length, breaches: verdict.breaches };
+}
+
+/** Of two at once, the one that was done less often. */
+function timesOf(injections: readonly Injection[]): number {
+  return Math.min(...injections.map(({ times }) => times));
+}

@@ -1,0 +1,108 @@
+/**
+ * What every command has in common: its options, its help, the way it fails.
+ *
+ * Results go to standard output by {@link print} and {@link printJson}, everything else to standard error.
+ */
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { nearestName } from "../config/names.ts";
+import { EXIT } from "../lifecycle/shutdown.ts";
+
+/** The service's own codes, and those that only a command gives. */
+export const COMMAND_EXIT = {
+  ...EXIT,
+  /** What was asked about is not there, or what was tried did not come about. */
+  failed: 1,
+  /** As in sysexits.h: the command line, or the data it was given. */
+  usage: 64,
+  invalidInput: 65,
+} as const;
+
+export type Options = NonNullable<ParseArgsConfig["options"]>;
+
+export interface Arguments {
+  readonly positionals: readonly string[];
+  /** Whether a flag is there. */
+  flag(name: string): boolean;
+  /** The value of an option, if it is there. */
+  value(name: string): string | undefined;
+}
+
+/** What a command may need of the process. */
+export interface ProcessContext {
+  readonly env: Pick<Deno.Env, "get" | "set">;
+}
+
+export interface Command {
+  /** What follows the program's name, for the first line of the help. */
+  readonly usage: string;
+  /** The help below that line, at most 80 columns wide. */
+  readonly help: string;
+  readonly options: Options;
+  /** Gives the exit code. */
+  readonly run: (args: Arguments, context: ProcessContext) => Promise<number>;
+}
+
+/** Ends a command with a message for the operator and an exit code. */
+export class CommandFailed extends Error {
+  override readonly name = "CommandFailed";
+  readonly exitCode: number;
+
+  constructor(exitCode: number, message: string) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+export function usageError(message: string): CommandFailed {
+  return new CommandFailed(COMMAND_EXIT.usage, message);
+}
+
+/** @throws CommandFailed that names what is wrong, and the option that was probably meant */
+export function parseArguments(args: readonly string[], options: Options): Arguments {
+  const all: Options = { ...options, help: { type: "boolean", short: "h" } };
+  try {
+    const { values, positionals } = parseArgs({ args: [...args], options: all, allowPositionals: true });
+    return {
+      positionals,
+      flag: (name) => values[name] === true,
+      value: (name) => typeof values[name] === "string" ? values[name] : undefined,
+    };
+  } catch (error) {
+    throw usageError(explain(error, Object.keys(all)));
+  }
+}
+
+function explain(error: unknown, names: readonly string[]): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1];
+  if (unknown === undefined) return message;
+  return `unknown option ${unknown}; did you mean --${nearestName(unknown.replace(/^-+/, ""), names)}?`;
+}
+
+/** One of `choices` from the command line, with a suggestion where it is none. */
+export function choice<const Name extends string>(
+  given: string | undefined,
+  choices: readonly Name[],
+  what: string,
+): Name {
+  const found = choices.find((name) => name === given);
+  if (found !== undefined) return found;
+  const known = choices.join(", ");
+  if (given === undefined) throw usageError(`${what} is missing: one of ${known}`);
+  throw usageError(`unknown ${what} ${JSON.stringify(given)}; did you mean ${nearestName(given, choices)}? (${known})`);
+}
+
+/** @throws CommandFailed when there are more positional arguments than `count` */
+export function atMost(args: Arguments, count: number): void {
+  const extra = args.positionals[count];
+  if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
+}
+
+export function print(lines: readonly string[]): void {
+  if (lines.length > 0) console.log(lines.join("\n"));
+}
+
+/** The one object that `--json` prints. */
+export function printJson(value: Readonly<Record<string, unknown>>): void {
+  console.log(JSON.stringify(value, null, 2));
+}

@@ -1,0 +1,112 @@
+/** `encode-intent`: JSON on standard input → the arguments of the XADD that sends it, once the catalog allows it. */
+import type { Catalog } from "../notification/catalog.ts";
+import { checkedFields, IntentRefused } from "../producer/encode_intent.ts";
+import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print, printJson } from "./command.ts";
+import { readCatalog } from "./settings.ts";
+
+export const command: Command = {
+  usage: "encode-intent [--stream <name>] [--json] < intent.json",
+  help: `
+Reads one intent as JSON, checks it by the rules of the service, and prints the
+arguments of the XADD that sends it, quoted for a shell and for xargs:
+
+  notification-service encode-intent < intent.json | xargs redis-cli
+
+The intent's members are the fields of the stream entry; in the place of
+recipient_user_ids_json and payload_json it may have recipient_user_ids (an
+array) and payload (an object, whose numbers stay as they are written):
+
+  {"notification_type": "game.turn.ready", "producer": "game-master",
+   "audience_kind": "user", "recipient_user_ids": ["u1"],
+   "idempotency_key": "turn-g7-12", "occurred_at_ms": 1767225600000,
+   "payload": {"game_id": "g7", "game_name": "Seven", "turn_number": 12}}
+
+--stream <name>  the intent stream (notification:intents)
+--json           {"arguments": ["XADD", …]}
+
+An intent that would be malformed ends with exit code 65 and the reason.`,
+  options: { stream: { type: "string" }, json: { type: "boolean" } },
+  run,
+};
+
+const FIELDS = [
+  "notification_type",
+  "producer",
+  "audience_kind",
+  "recipient_user_ids_json",
+  "idempotency_key",
+  "occurred_at_ms",
+  "payload_json",
+  "request_id",
+  "trace_id",
+  "traceparent",
+] as const;
+
+/** Members that stand for a field of JSON text. */
+const AS_VALUES: Readonly<Record<string, string>> = {
+  recipient_user_ids: "recipient_user_ids_json",
+  payload: "payload_json",
+};
+
+async function run(args: Arguments): Promise<number> {
+  atMost(args, 0);
+  const { catalog, problems } = readCatalog();
+  if (catalog === undefined) {
+    const lines = problems.length > 0 ? problems : ["NOTIFICATION_CATALOG_FILE can't be read"];
+    throw new CommandFailed(COMMAND_EXIT.configuration, lines.join("\n"));
+  }
+  const text = await new Response(Deno.stdin.readable).text();
+  const fields = encodeText(text, catalog);
+  const stream = args.value("stream") ?? "notification:intents";
+  const words = ["XADD", stream, "*", ...fields];
+  if (args.flag("json")) printJson({ arguments: words });
+  else print([words.map(quoted).join(" ")]);
+  return COMMAND_EXIT.ok;
+}
+
+/** @throws CommandFailed with what is wrong with the intent */
+export function encodeText(text: string, catalog: Catalog): string[] {
+  try {
+    return checkedFields(fieldsOf(parseKeepingNumbers(text)), catalog);
+  } catch (error) {
+    if (error instanceof IntentRefused) throw refused(`${error.code}: ${error.message}`);
+    throw error;
+  }
+}
+
+function fieldsOf(intent: unknown): Record<string, string | undefined> {
+  if (typeof intent !== "object" || intent === null || Array.isArray(intent)) throw refused("not a JSON object");
+  const given = new Map<string, string>();
+  for (const [name, value] of Object.entries(intent)) {
+    const field = AS_VALUES[name] ?? name;
+    if (!FIELDS.includes(field as typeof FIELDS[number])) throw refused(`unknown member ${JSON.stringify(name)}`);
+    if (given.has(field)) throw refused(`${field} is there twice, as text and as a value`);
+    if (value === null) continue;
+    given.set(field, field !== name || typeof value !== "string" ? JSON.stringify(value) : value);
+  }
+  return Object.fromEntries(FIELDS.map((name) => [name, given.get(name)]));
+}
+
+/** What ECMAScript has for numbers that must stay as they are written, and TypeScript's library not yet. */
+interface SourceTextAccess {
+  parse(text: string, reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown): unknown;
+  rawJSON(text: string): unknown;
+}
+
+function parseKeepingNumbers(text: string): unknown {
+  const json = JSON as unknown as SourceTextAccess;
+  try {
+    return json.parse(text, (_key, value, { source }) => typeof value === "number" ? json.rawJSON(source) : value);
+  } catch (error) {
+    throw refused(`not JSON: ${(error as Error).message}`);
+  }
+}
+
+function refused(message: string): CommandFailed {
+  return new CommandFailed(COMMAND_EXIT.invalidInput, message);
+}
+
+/** In single quotes where it is needed; what xargs reads as a shell does. */
+function quoted(word: string): string {
+  return /^[A-Za-z0-9_.:/=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

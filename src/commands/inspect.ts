@@ -1,0 +1,108 @@
+/** `inspect`: what became of one intent, and lists of what went wrong, newest first. Reads only. */
+import { parseDuration } from "../config/durations.ts";
+import { isEntryId } from "../intake/entry_ids.ts";
+import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
+import { MALFORMED_CODES } from "../notification/intent.ts";
+import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
+import { type Filters, listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
+import { readStory, storyLines } from "./inspect_story.ts";
+import { settingsOrFail } from "./settings.ts";
+import { withStores } from "./stores.ts";
+
+export const command: Command = {
+  usage: "inspect intent <id> | malformed | dead-letters | routes [<filters>]",
+  help: `
+inspect intent <entry id | notification id | producer/key>
+             one notification's story: entry, outcome, record, routes, attempts,
+             leases, outbound entries; exit code 1 if nothing is known of it
+inspect malformed      intents that broke a rule
+inspect dead-letters   routes that were given up
+inspect routes         routes, by the time of their intents' entries
+
+Filters, newest first:
+--since <time>           a duration (90m, 24h) or a time (2026-01-31T12:00:00Z)
+--type <name>            the notification type
+--producer <name>
+--classification <name>  why: a malformed intent's code, a dead letter's or a
+                         route's classification
+--limit <number>         how many at most (20); of routes for inspect intent
+--near <entry id>        malformed only: those around this entry
+
+--json: {"intent": …}, {"malformed": […]}, {"dead_letters": […]} or
+{"routes": […]}, with the columns of the tables under their own names.`,
+  options: {
+    since: { type: "string" },
+    type: { type: "string" },
+    producer: { type: "string" },
+    classification: { type: "string" },
+    limit: { type: "string" },
+    near: { type: "string" },
+    json: { type: "boolean" },
+  },
+  run,
+};
+
+const SUBJECTS = ["intent", "malformed", "dead-letters", "routes"] as const;
+const MAX_LIMIT = 10_000;
+
+async function run(args: Arguments): Promise<number> {
+  const subject = choice(args.positionals[0], SUBJECTS, "subject");
+  const filters = filtersOf(args, subject);
+  const key = args.positionals[1];
+  atMost(args, subject === "intent" ? 2 : 1);
+  if (subject === "intent" && key === undefined) {
+    throw usageError("which one? An entry id, a notification id, or producer/key");
+  }
+  const { config } = settingsOrFail();
+  return await withStores(config, "inspect", async (stores) => {
+    if (subject === "intent") {
+      const story = await readStory(stores, { key: key!, config, limit: filters.limit });
+      if (args.flag("json")) printJson({ intent: story });
+      else print(storyLines(story, Date.now()));
+      return story.outcome === "unknown" ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
+    }
+    const list = { malformed: listMalformed, "dead-letters": listDeadLetters, routes: listRoutes }[subject];
+    const { rows, lines } = await list(stores.postgres, { filters, stream: config.intents.stream, nowMs: Date.now() });
+    if (args.flag("json")) printJson({ [subject.replace("-", "_")]: rows });
+    else print(rows.length === 0 ? ["  none"] : lines);
+    return COMMAND_EXIT.ok;
+  });
+}
+
+function filtersOf(args: Arguments, subject: typeof SUBJECTS[number]): Filters {
+  const classification = args.value("classification");
+  const known: readonly string[] = subject === "malformed"
+    ? MALFORMED_CODES
+    : [...FAILURE_CLASSIFICATIONS, ...SKIP_REASONS];
+  const near = args.value("near");
+  if (near !== undefined && subject !== "malformed") throw usageError("--near is for inspect malformed");
+  if (near !== undefined && !isEntryId(near)) throw usageError(`--near ${JSON.stringify(near)} is not an entry id`);
+  const only = ["since", "type", "producer", "classification"].find((name) => args.value(name) !== undefined);
+  if (subject === "intent" && only !== undefined) throw usageError(`--${only} is not for inspect intent`);
+  return {
+    since: sinceOf(args.value("since")),
+    type: args.value("type"),
+    producer: args.value("producer"),
+    classification: classification === undefined ? undefined : choice(classification, known, "classification"),
+    limit: limitOf(args.value("limit") ?? "20"),
+    near,
+  };
+}
+
+function limitOf(text: string): number {
+  const limit = Number(text);
+  if (!/^\d{1,5}$/.test(text) || limit < 1 || limit > MAX_LIMIT) {
+    throw usageError(`--limit is a number from 1 to ${MAX_LIMIT}`);
+  }
+  return limit;
+}
+
+function sinceOf(text: string | undefined): Date | undefined {
+  if (text === undefined) return undefined;
+  const milliseconds = parseDuration(text);
+  const time = milliseconds === undefined ? Date.parse(text) : Date.now() - milliseconds;
+  if (Number.isNaN(time) || !(time >= 0)) {
+    throw usageError(`--since ${JSON.stringify(text)} is neither a duration such as 90m nor a time in ISO 8601`);
+  }
+  return new Date(time);
+}

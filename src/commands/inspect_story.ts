@@ -1,0 +1,247 @@
+/**
+ * What somebody knows an intent by → its whole story: entry, outcome, record, routes with their leases and outbound
+ * entries. Reads only.
+ */
+import type pg from "pg";
+import type { Config } from "../config/config.ts";
+import { compareEntryIds, isEntryId } from "../intake/entry_ids.ts";
+import { leaseKeyOf } from "../publish/hand_off.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+import { usageError } from "./command.ts";
+import { styled } from "./inspect_lists.ts";
+import { idsOfMillisecond } from "./notification_ids.ts";
+import type { Stores } from "./stores.ts";
+import { list, paint, table, wrap } from "./terminal.ts";
+import { relative } from "./time_words.ts";
+
+export interface Story {
+  /** `waiting`: behind the place; `duplicate`: passed over without a row of its own; `unknown`: no trace. */
+  readonly outcome: "accepted" | "malformed" | "duplicate" | "waiting" | "unknown";
+  /** The entry as it stands in the intent stream; null where it is not (any more) there, or not known. */
+  readonly entry: { readonly id: string; readonly fields: Readonly<Record<string, string>> } | null;
+  readonly record: StoryRecord | null;
+  readonly malformed: MalformedIntent | null;
+  readonly routes: readonly StoryRoute[];
+  /** Of how many those are. */
+  readonly route_count: number;
+}
+
+interface StoryRecord {
+  readonly notification_id: string;
+  readonly notification_type: string;
+  readonly producer: string;
+  readonly audience_kind: string;
+  readonly idempotency_key: string;
+  readonly stream: string;
+  readonly stream_entry_id: string;
+  readonly request_id: string | null;
+  readonly trace_id: string | null;
+  readonly payload: string;
+  readonly occurred_at: Date;
+  readonly accepted_at: Date;
+}
+
+interface MalformedIntent {
+  readonly stream_entry_id: string;
+  readonly failure_code: string;
+  readonly failure_message: string;
+  readonly recorded_at: Date;
+}
+
+interface StoryRoute {
+  readonly route_id: string;
+  readonly channel: string;
+  readonly status: string;
+  readonly attempt_count: number;
+  readonly max_attempts: number;
+  readonly next_attempt_at: Date | null;
+  readonly last_error_classification: string | null;
+  readonly last_error_message: string | null;
+  readonly published_entry_id: string | null;
+  readonly updated_at: Date;
+  readonly lease: { readonly value: string; readonly ttl_ms: number } | null;
+  /** Null where the entry is not (any more) in the outbound stream. */
+  readonly outbound_entry: { readonly id: string; readonly fields: Readonly<Record<string, string>> } | null;
+}
+
+export interface StoryOptions {
+  /** An entry id, a notification id, or `producer/key`. */
+  readonly key: string;
+  readonly config: Config;
+  readonly limit: number;
+}
+
+export async function readStory(stores: Stores, { key, config, limit }: StoryOptions): Promise<Story> {
+  const { postgres, redis } = stores;
+  const { stream } = config.intents;
+  const record = await findRecord(postgres, key);
+  const entryId = record?.stream_entry_id ?? (isEntryId(key) ? key : undefined);
+  const malformed = record === undefined && entryId !== undefined
+    ? await findMalformed(postgres, stream, entryId)
+    : undefined;
+  const entry = entryId === undefined ? null : await findEntry(redis, record?.stream ?? stream, entryId);
+  const base = { entry, record: record ?? null, malformed: malformed ?? null };
+  if (record !== undefined) {
+    const { rows } = await postgres.query<{ count: string }>(
+      "SELECT count(*) FROM notification.routes WHERE notification_id = $1",
+      [record.notification_id],
+    );
+    const routes = await findRoutes(stores, record.notification_id, { config, limit });
+    return { outcome: "accepted", ...base, routes, route_count: Number(rows[0]!.count) };
+  }
+  const outcome = malformed !== undefined
+    ? "malformed"
+    : entry === null
+    ? "unknown"
+    : await isBehindPlace(postgres, stream, entry.id)
+    ? "waiting"
+    : "duplicate";
+  return { outcome, ...base, routes: [], route_count: 0 };
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+async function findRecord(postgres: pg.Pool, key: string): Promise<StoryRecord | undefined> {
+  const select = `SELECT notification_id, notification_type, producer, audience_kind, idempotency_key, stream,
+    stream_entry_id, request_id, trace_id, payload::text AS payload, occurred_at, accepted_at
+    FROM notification.records`;
+  const query = async (condition: string, values: unknown[]) =>
+    (await postgres.query<StoryRecord>(`${select} WHERE ${condition}`, values)).rows[0];
+  if (UUID.test(key)) return await query("notification_id = $1", [key]);
+  if (isEntryId(key)) {
+    // The primary key finds it, where a look for the entry id alone would read every record.
+    const [first, last] = idsOfMillisecond(BigInt(key.split("-")[0]!));
+    return await query("notification_id BETWEEN $1 AND $2 AND stream_entry_id = $3", [first, last, key]);
+  }
+  const slash = key.indexOf("/");
+  if (slash < 1) throw usageError(`${JSON.stringify(key)} is no entry id, no notification id and not producer/key`);
+  return await query("producer = $1 AND idempotency_key = $2", [key.slice(0, slash), key.slice(slash + 1)]);
+}
+
+async function findMalformed(postgres: pg.Pool, stream: string, id: string): Promise<MalformedIntent | undefined> {
+  const { rows } = await postgres.query<MalformedIntent>(
+    `SELECT * FROM notification.malformed_intents WHERE stream = $1 AND stream_entry_id = $2`,
+    [stream, id],
+  );
+  return rows[0];
+}
+
+async function isBehindPlace(postgres: pg.Pool, stream: string, id: string): Promise<boolean> {
+  const { rows } = await postgres.query<{ entry_id: string }>(
+    "SELECT entry_id FROM notification.stream_offsets WHERE stream = $1",
+    [stream],
+  );
+  return rows[0] === undefined || compareEntryIds(id, rows[0].entry_id) > 0;
+}
+
+async function findEntry(redis: RedisConnection, stream: string, id: string): Promise<Story["entry"]> {
+  if (await redis.call("TYPE", stream) !== "stream") return null;
+  const [found] = await redis.call("XRANGE", stream, id, id) as [string, string[]][];
+  if (found === undefined) return null;
+  const [, values] = found;
+  // A repeated name shows its first value; `inspect malformed --json` has them all.
+  const fields: Record<string, string> = { __proto__: null } as unknown as Record<string, string>;
+  for (let at = 0; at + 1 < values.length; at += 2) fields[values[at]!] ??= values[at + 1]!;
+  return { id, fields };
+}
+
+async function findRoutes(
+  { postgres, redis }: Stores,
+  notificationId: string,
+  { config, limit }: { config: Config; limit: number },
+): Promise<StoryRoute[]> {
+  const { rows } = await postgres.query<Omit<StoryRoute, "lease" | "outbound_entry">>(
+    `SELECT route_id, channel, status, attempt_count, max_attempts, next_attempt_at, last_error_classification,
+       last_error_message, published_entry_id, updated_at
+     FROM notification.routes WHERE notification_id = $1 ORDER BY route_id LIMIT $2`,
+    [notificationId, limit],
+  );
+  const { clientEventsStream, mailCommandsStream } = config.publish;
+  return await Promise.all(rows.map(async (route) => {
+    const key = leaseKeyOf(notificationId, route.route_id);
+    const stream = route.channel === "push" ? clientEventsStream : mailCommandsStream;
+    const [value, ttl] = await Promise.all([redis.call("GET", key), redis.call("PTTL", key)]);
+    return {
+      ...route,
+      lease: typeof value === "string" ? { value, ttl_ms: Number(ttl) } : null,
+      outbound_entry: route.published_entry_id === null
+        ? null
+        : await findEntry(redis, stream, route.published_entry_id),
+    };
+  }));
+}
+
+const OUTCOMES: Readonly<Record<Story["outcome"], string>> = {
+  accepted: "accepted",
+  malformed: "malformed",
+  duplicate: "passed over as a duplicate of a record, or past its retention",
+  waiting: "waits: the consumer has not come to it yet",
+  unknown: "no trace of it: never there, or trimmed and past its retention",
+};
+
+export function storyLines(story: Story, nowMs: number): string[] {
+  const { outcome, entry, record, malformed, routes, route_count } = story;
+  const facts: [string, string][] = [["outcome", OUTCOMES[outcome]]];
+  const entryId = record?.stream_entry_id ?? malformed?.stream_entry_id ?? entry?.id;
+  if (entryId !== undefined) facts.push(["entry", `${entryId}${entry === null ? " (gone from the stream)" : ""}`]);
+  if (malformed !== null) {
+    facts.push(
+      ["code", malformed.failure_code],
+      ["reason", malformed.failure_message],
+      ["recorded", relative(malformed.recorded_at, nowMs)],
+    );
+  }
+  if (record === null) return [...list(facts, { margin: 2 }), ...entryLines(story)];
+  facts.push(
+    ["notification", record.notification_id],
+    ["type", record.notification_type],
+    ["producer", record.producer],
+    ["key", record.idempotency_key],
+    ["audience", record.audience_kind],
+    ["occurred", `${record.occurred_at.toISOString()} (${relative(record.occurred_at, nowMs)})`],
+    ["accepted", `${record.accepted_at.toISOString()} (${relative(record.accepted_at, nowMs)})`],
+    ["payload", record.payload],
+  );
+  if (record.request_id !== null) facts.push(["request", record.request_id]);
+  if (record.trace_id !== null) facts.push(["trace", record.trace_id]);
+  return [
+    ...list(facts, { margin: 2 }),
+    "",
+    paint("bold", `Routes (${route_count})`),
+    ...routeLines(routes, nowMs),
+    ...(route_count > routes.length ? [`  … and ${route_count - routes.length} more: --limit`] : []),
+  ];
+}
+
+function entryLines({ entry, malformed }: Story): string[] {
+  if (entry === null || malformed !== null) return [];
+  const { producer = "-", idempotency_key: key = "-", notification_type: type = "-" } = entry.fields;
+  return list([["type", type], ["producer", producer], ["key", key]], { margin: 2 });
+}
+
+function routeLines(routes: readonly StoryRoute[], nowMs: number): string[] {
+  const [header = "", ...lines] = table(
+    ["STATUS", "ATTEMPTS", "CHANGED", "ROUTE"],
+    routes.map((route) => [
+      styled(route.status),
+      `${route.attempt_count} of ${route.max_attempts}`,
+      relative(route.updated_at, nowMs),
+      route.route_id,
+    ]),
+  );
+  return [header, ...lines.flatMap((line, at) => [line, ...detailsOf(routes[at]!, nowMs)])];
+}
+
+function detailsOf(route: StoryRoute, nowMs: number): string[] {
+  const details: string[] = [];
+  if (route.published_entry_id !== null) {
+    details.push(`entry ${route.published_entry_id}${route.outbound_entry === null ? " (gone from the stream)" : ""}`);
+  }
+  if (route.next_attempt_at !== null) details.push(`next attempt ${relative(route.next_attempt_at, nowMs)}`);
+  if (route.last_error_classification !== null) {
+    const message = route.last_error_message === null ? "" : `: ${route.last_error_message}`;
+    details.push(`${route.last_error_classification}${message}`);
+  }
+  if (route.lease !== null) details.push(`lease ${route.lease.value} for ${route.lease.ttl_ms} ms`);
+  return details.flatMap((detail) => wrap(detail, 6)).map((line) => paint("dim", line));
+}

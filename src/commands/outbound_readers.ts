@@ -1,0 +1,44 @@
+/** An outbound stream → its consumer groups, and in each the consumer that was seen last. Reads only. */
+import { pairsOf } from "../lifecycle/backlog.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+
+export interface Reader {
+  readonly stream: string;
+  readonly groups: readonly Group[];
+}
+
+export interface Group {
+  readonly name: string;
+  readonly consumers: number;
+  readonly pending: number;
+  /** Entries not delivered to the group yet; null where Redis can't tell. */
+  readonly lag: number | null;
+  readonly last_delivered_id: string;
+  /** `idle_ms`: since it last asked for entries. */
+  readonly last_reader: { readonly name: string; readonly idle_ms: number } | null;
+}
+
+export async function readersOf(redis: RedisConnection, stream: string): Promise<Reader> {
+  if (await redis.call("TYPE", stream) !== "stream") return { stream, groups: [] };
+  const groups = await redis.call("XINFO", "GROUPS", stream) as unknown[][];
+  return { stream, groups: await Promise.all(groups.map((group) => groupOf(redis, stream, pairsOf(group)))) };
+}
+
+async function groupOf(redis: RedisConnection, stream: string, group: ReadonlyMap<string, unknown>): Promise<Group> {
+  const name = String(group.get("name"));
+  const consumers = (await redis.call("XINFO", "CONSUMERS", stream, name) as unknown[][]).map(pairsOf);
+  const lag = group.get("lag");
+  let last: Group["last_reader"] = null;
+  for (const consumer of consumers) {
+    const idleMs = Number(consumer.get("idle"));
+    if (last === null || idleMs < last.idle_ms) last = { name: String(consumer.get("name")), idle_ms: idleMs };
+  }
+  return {
+    name,
+    consumers: consumers.length,
+    pending: Number(group.get("pending")),
+    lag: typeof lag === "number" ? lag : null,
+    last_delivered_id: String(group.get("last-delivered-id")),
+    last_reader: last,
+  };
+}

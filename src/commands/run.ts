@@ -1,0 +1,74 @@
+/**
+ * `run`: the service itself, until it is told to stop. Every way out flushes the log.
+ */
+import { readSupervisor } from "../config/supervisor.ts";
+import { EXIT, Shutdown } from "../lifecycle/shutdown.ts";
+import { Systemd } from "../lifecycle/systemd.ts";
+import { runService } from "../service.ts";
+import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
+import { instanceIdOf, startTelemetry } from "../telemetry/open_telemetry.ts";
+import { type Arguments, atMost, type Command, type ProcessContext } from "./command.ts";
+import { readSettings } from "./settings.ts";
+import { VERSION } from "./version.ts";
+
+export const command: Command = {
+  usage: "[run]",
+  help: `
+Runs the service until SIGTERM or SIGINT. A second signal ends it at once.
+
+Exit codes:
+  0   orderly stop
+  1   the shutdown ran past its bound, or a second signal
+  69  a dependency or a migration failed at start-up
+  70  an unexpected error
+  78  the configuration was refused`,
+  options: {},
+  run,
+};
+
+/** What a blocked output may cost the process on its way out. */
+const LAST_FLUSH_MS = 250;
+
+async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
+  atMost(args, 0);
+  const settings = readSettings();
+  if (settings.kind === "refused") {
+    for (const line of [...settings.warnings, ...settings.problems]) console.error(line);
+    return EXIT.configuration;
+  }
+
+  const { config, catalog, warnings } = settings;
+  const logging = await setUpLogging(config.log);
+  const logger = loggerOf("service");
+  const exit = async (code: number): Promise<never> => {
+    await logging.flush(LAST_FLUSH_MS);
+    Deno.exit(code);
+  };
+  const unexpected = (event: ErrorEvent | PromiseRejectionEvent) => {
+    event.preventDefault();
+    const error = event instanceof ErrorEvent ? event.error : event.reason;
+    logger.error("unexpected error", { reason: error instanceof Error ? error.stack ?? error.message : String(error) });
+    exit(EXIT.unexpected);
+  };
+  globalThis.addEventListener("error", unexpected);
+  globalThis.addEventListener("unhandledrejection", unexpected);
+
+  for (const warning of warnings) logger.warn("questionable configuration", { warning });
+  const shutdown = new Shutdown({ boundMs: config.process.shutdownTimeoutMs, exit });
+  const instanceId = instanceIdOf(env.get("OTEL_RESOURCE_ATTRIBUTES"));
+  logger.info("starting", { version: VERSION, instance_id: instanceId });
+  const telemetry = await startTelemetry(env, {
+    serviceVersion: VERSION,
+    instanceId,
+    environment: config.environment,
+  });
+  logging.forward(telemetry.exportLog);
+  const systemd = new Systemd({
+    supervisor: readSupervisor(),
+    onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
+  });
+  const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
+  await systemd.close();
+  shutdown.finish();
+  return await exit(exitCode);
+}

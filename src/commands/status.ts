@@ -1,0 +1,172 @@
+/** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
+import type pg from "pg";
+import { readBacklog } from "../lifecycle/backlog.ts";
+import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
+import { postgresFailure } from "../postgres/failures.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
+import { settingsOrFail } from "./settings.ts";
+import { type Stores, withStores } from "./stores.ts";
+import { type Cell, paint, table } from "./terminal.ts";
+import { duration } from "./time_words.ts";
+import { describePostgresError } from "../postgres/failures.ts";
+import { RedisError } from "../redis/failures.ts";
+
+/** The object that `--json` prints. */
+export interface Status {
+  readonly intent_stream: { readonly lag: number; readonly next_entry_id: string | null };
+  readonly channels: Readonly<Record<string, { readonly depth: number; readonly oldest_age_ms: number }>>;
+  /** By status; null where there are too many to count within one statement's bound. */
+  readonly routes: Readonly<Record<RouteStatus, number>> | null;
+  readonly dead_letters_last_hour: number;
+  readonly instances: readonly { readonly id: string; readonly consuming: boolean }[];
+}
+
+export const command: Command = {
+  usage: "status [--watch] [--json]",
+  help: `
+Lag of the intent stream and its next unprocessed entry; depth and oldest age of
+each channel; routes by status; dead letters of the last hour; which instances
+run and which of them consumes.
+
+--watch  refreshes the page in place every two seconds, until Ctrl-C
+--json   {"intent_stream": {"lag", "next_entry_id"},
+          "channels": {"push": {"depth", "oldest_age_ms"}, "email": …},
+          "routes": {"pending", "failed", "published", "dead_letter",
+          "skipped"} or null where there are too many to count,
+          "dead_letters_last_hour", "instances": [{"id", "consuming"}]}`,
+  options: { watch: { type: "boolean" }, json: { type: "boolean" } },
+  run,
+};
+
+const REFRESH_MS = 2000;
+
+async function run(args: Arguments): Promise<number> {
+  atMost(args, 0);
+  if (args.flag("watch") && args.flag("json")) throw usageError("--json prints one object: it can't be watched");
+  const { config } = settingsOrFail();
+  return await withStores(config, "status", async (stores) => {
+    const read = () => readStatus(stores, config.intents.stream);
+    if (args.flag("watch")) await watch(read);
+    else if (args.flag("json")) printJson({ ...await read() });
+    else print(page(await read()));
+    return COMMAND_EXIT.ok;
+  });
+}
+
+async function readStatus({ postgres, redis }: Stores, stream: string): Promise<Status> {
+  const { stream: intents, channels } = await readBacklog({ postgres, redis, stream });
+  const deadLetters = await postgres.query<{ count: string }>(
+    "SELECT count(*) FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'",
+  );
+  return {
+    intent_stream: { lag: intents.lag, next_entry_id: intents.nextEntryId },
+    channels: Object.fromEntries(
+      CHANNELS.map((channel) => {
+        const { depth, oldestAgeMs } = channels[channel];
+        return [channel, { depth, oldest_age_ms: oldestAgeMs }];
+      }),
+    ),
+    routes: await routeCounts(postgres),
+    dead_letters_last_hour: Number(deadLetters.rows[0]!.count),
+    instances: await readInstances(postgres, redis, stream),
+  };
+}
+
+async function routeCounts(postgres: pg.Pool): Promise<Status["routes"]> {
+  try {
+    const { rows } = await postgres.query<{ status: RouteStatus; count: string }>(
+      "SELECT status, count(*) FROM notification.routes GROUP BY status",
+    );
+    const counts = new Map(rows.map(({ status, count }) => [status, Number(count)]));
+    return Object.fromEntries(ROUTE_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<
+      RouteStatus,
+      number
+    >;
+  } catch (error) {
+    // Many millions take longer than one statement may.
+    if (error instanceof Error && "code" in error && error.code === "57014") return null;
+    throw error;
+  }
+}
+
+const APPLICATION = "notification-service/";
+
+/** An instance's sessions carry its id; so does the consumer lease. */
+async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: string): Promise<Status["instances"]> {
+  const { rows } = await postgres.query<{ name: string }>(
+    `SELECT DISTINCT application_name AS name FROM pg_stat_activity
+     WHERE datname = current_database() AND starts_with(application_name, $1)`,
+    [APPLICATION],
+  );
+  const consumer = await redis.call("GET", `notification:consumer_lease:${stream}`);
+  const ids = new Set(rows.map(({ name }) => name.slice(APPLICATION.length)));
+  if (typeof consumer === "string") ids.add(consumer);
+  return [...ids].sort().map((id) => ({ id, consuming: id === consumer }));
+}
+
+function page({ intent_stream, channels, routes, dead_letters_last_hour, instances }: Status): string[] {
+  const { lag, next_entry_id } = intent_stream;
+  const deadLetters: Cell = dead_letters_last_hour === 0 ? "0" : ["red", String(dead_letters_last_hour)];
+  return [
+    paint("bold", "Intents"),
+    ...table(["LAG", "NEXT UNPROCESSED"], [[lag === 0 ? "0" : ["yellow", String(lag)], next_entry_id ?? "none"]]),
+    "",
+    paint("bold", "Channels"),
+    ...table(
+      ["CHANNEL", "DEPTH", "OLDEST IS OVERDUE BY"],
+      Object.entries(channels).map(([channel, { depth, oldest_age_ms }]) => [
+        channel,
+        String(depth),
+        depth === 0 ? "nothing waits" : duration(oldest_age_ms),
+      ]),
+    ),
+    "",
+    paint("bold", "Routes"),
+    ...table(
+      [...Object.keys(routes ?? {}).map((status) => status.toUpperCase()), "DEAD IN THE LAST HOUR"],
+      [[...Object.values(routes ?? {}).map(String), deadLetters]],
+    ),
+    ...(routes === null ? ["  too many routes to count them by status"] : []),
+    "",
+    paint("bold", "Instances"),
+    ...(instances.length === 0 ? [`  ${paint("red", "none")}`] : table(
+      ["ID", "ROLE"],
+      instances.map(({ id, consuming }) => [id, consuming ? ["green", "consumes"] : "publishes"]),
+    )),
+  ];
+}
+
+/** Until Ctrl-C. An outage is shown in the page's place, and watched through. */
+async function watch(read: () => Promise<Status>): Promise<void> {
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
+  const inPlace = Deno.stdout.isTerminal();
+  while (!stop.signal.aborted) {
+    const lines = await pageOrOutage(read);
+    // Home, and each line's and the page's rest cleared: without a flash of an empty screen.
+    if (inPlace) console.log(`\x1b[H${lines.map((line) => `${line}\x1b[K`).join("\n")}\x1b[J`);
+    else print([...lines, ""]);
+    await new Promise<void>((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(end, REFRESH_MS);
+      stop.signal.addEventListener("abort", end, { once: true });
+    });
+  }
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);
+}
+
+async function pageOrOutage(read: () => Promise<Status>): Promise<string[]> {
+  const time = paint("dim", new Date().toISOString());
+  try {
+    return [time, "", ...page(await read())];
+  } catch (error) {
+    if (error instanceof RedisError) return [time, "", paint("red", `Redis: ${error.message}`)];
+    if (postgresFailure(error) !== "away") throw error;
+    return [time, "", paint("red", `PostgreSQL: ${describePostgresError(error)}`)];
+  }
+}

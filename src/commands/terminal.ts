@@ -1,0 +1,95 @@
+/**
+ * Cells, each a text and perhaps a style → lines for a terminal: aligned columns that keep to a width, coloured only
+ * where the output is a terminal and NO_COLOR is not set.
+ *
+ * What came from outside can't steer the terminal: control characters come out as escapes.
+ */
+export const WIDTH = 80;
+const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
+
+export type Style = keyof typeof STYLES;
+export type Cell = string | readonly [Style, string];
+
+const coloured = !Deno.noColor && Deno.stdout.isTerminal();
+
+export function paint(style: Style, text: string): string {
+  return coloured ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
+}
+
+export interface Layout {
+  /** Columns of the terminal; 80 by default. */
+  readonly width?: number;
+}
+
+/** The last column takes what room is left and is cut with `…` where that is not enough. */
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  { width = WIDTH }: Layout = {},
+): string[] {
+  const lines = [header.map((name): Cell => ["dim", name]), ...rows];
+  const widths = header.map((_, column) => Math.max(...lines.map((line) => lengthOf(textOf(line[column] ?? "")))));
+  return lines.map((line) => {
+    let room = width - 2;
+    const cells = line.map((cell, column) => {
+      const isLast = column === header.length - 1;
+      const text = cut(textOf(cell), room);
+      room -= (widths[column] ?? 0) + 2;
+      const painted = typeof cell === "string" ? text : paint(cell[0], text);
+      return isLast ? painted : painted + " ".repeat(Math.max(0, (widths[column] ?? 0) - lengthOf(text)));
+    });
+    return `  ${cells.join("  ")}`.trimEnd();
+  });
+}
+
+/**
+ * One name and value a line; a value that is too long goes on in the next, after a comma or a space where there is
+ * one.
+ */
+export function list(
+  pairs: readonly (readonly [string, string])[],
+  { width = WIDTH, margin = 4 }: Layout & { readonly margin?: number } = {},
+): string[] {
+  const indent = Math.max(...pairs.map(([name]) => lengthOf(name))) + margin + 2;
+  const room = width - indent;
+  const part = new RegExp(`.{1,${room}}$|.{1,${room - 1}}[ ,]|.{1,${room}}`, "gsu");
+  return pairs.flatMap(([name, value]) =>
+    (printable(value).match(part) ?? [""]).map((text, index) => {
+      return (paint("dim", (index === 0 ? " ".repeat(margin) + name : "").padEnd(indent)) + text).trimEnd();
+    })
+  );
+}
+
+/** Breaks `text` between words into lines that fit after `indent` columns. */
+export function wrap(text: string, indent: number, { width = WIDTH }: Layout = {}): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of printable(text).split(/\s+/).flatMap((word) => word.match(/.{1,60}/gu) ?? [])) {
+    if (line !== "" && lengthOf(line) + 1 + lengthOf(word) > width - indent) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].map((text) => " ".repeat(indent) + text);
+}
+
+/** `text` in one line and without anything that a terminal would obey. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) => {
+    return `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`;
+  });
+}
+
+export function cut(text: string, room: number): string {
+  return lengthOf(text) <= room ? text : [...text].slice(0, Math.max(0, room - 1)).join("") + "…";
+}
+
+function textOf(cell: Cell): string {
+  return printable(typeof cell === "string" ? cell : cell[1]);
+}
+
+function lengthOf(text: string): number {
+  return [...text].length;
+}

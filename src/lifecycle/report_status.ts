@@ -1,0 +1,39 @@
+/**
+ * The backlog → the supervisor's status line, every ten seconds while anybody listens, less often where counting takes
+ * long: never more than 2 % of the time. An outage is told by the line too.
+ */
+import type { Clock } from "../clock.ts";
+import type { Backlog } from "./backlog.ts";
+import type { Systemd } from "./systemd.ts";
+
+const EVERY_MS = 10_000;
+const LEAST_PAUSES = 50;
+
+export interface StatusReportOptions {
+  readonly systemd: Pick<Systemd, "isListening" | "status">;
+  readonly read: () => Promise<Backlog>;
+  readonly stop: AbortSignal;
+  readonly clock: Clock;
+}
+
+/** Resolves when `stop` aborts; never rejects. */
+export async function reportStatus({ systemd, read, stop, clock }: StatusReportOptions): Promise<void> {
+  if (!systemd.isListening) return;
+  while (!stop.aborted) {
+    const begun = clock.now();
+    let line: string;
+    try {
+      line = statusLine(await read());
+    } catch {
+      // The loops meet the same outage and tell of it in the log.
+      line = "A dependency is out; goes on by itself";
+    }
+    if (!stop.aborted) systemd.status(line);
+    await clock.sleep(Math.max(EVERY_MS, (clock.now() - begun) * LEAST_PAUSES), stop);
+  }
+}
+
+export function statusLine({ stream, channels }: Backlog): string {
+  const depths = Object.entries(channels).map(([channel, { depth }]) => `${channel} ${depth}`);
+  return `Running: lag ${stream.lag}, depth ${depths.join(", ")}`;
+}

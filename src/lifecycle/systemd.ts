@@ -1,0 +1,163 @@
+/**
+ * The service's state → the supervisor, by datagrams in the form of sd_notify(3).
+ *
+ * Nothing here throws or makes anybody wait: a notification that can't be sent is told once by `onProblem`. Without a
+ * socket all of it does nothing.
+ *
+ * A datagram needs a socket of one's own to be sent from. Deno 2.9 binds one in the abstract namespace, by the
+ * permission for the network alone; Deno 2.7 knows no abstract names, so that there it is a file in the runtime
+ * directory, and an abstract NOTIFY_SOCKET can't be reached.
+ */
+import type { Supervisor } from "../config/supervisor.ts";
+
+export interface SystemdOptions {
+  readonly supervisor: Supervisor;
+  readonly onProblem: (reason: string) => void;
+}
+
+/** While something takes long, its bound is moved this far again and again. */
+const EXTENSION_MS = 30_000;
+
+export class Systemd {
+  readonly #supervisor: Supervisor;
+  readonly #onProblem: (reason: string) => void;
+  readonly #target: string | undefined;
+  #sender: Promise<Sender | undefined> | undefined;
+  /** Notifications arrive in the order in which they were given. */
+  #sending: Promise<void> = Promise.resolve();
+  #watchdog: ReturnType<typeof setInterval> | undefined;
+  #problemTold = false;
+
+  constructor({ supervisor, onProblem }: SystemdOptions) {
+    this.#supervisor = supervisor;
+    this.#onProblem = onProblem;
+    const { notifySocket } = supervisor;
+    this.#target = notifySocket?.startsWith("@") ? `\0${notifySocket.slice(1)}` : notifySocket;
+    if (notifySocket !== undefined && !/^[/@]./.test(notifySocket)) {
+      this.#problem(`NOTIFY_SOCKET is neither a path nor an abstract name`);
+      this.#target = undefined;
+    }
+  }
+
+  /** Whether anybody listens. */
+  get isListening(): boolean {
+    return this.#target !== undefined;
+  }
+
+  /** The start-up has succeeded. */
+  ready(): void {
+    this.#notify("READY=1");
+  }
+
+  /** One line for people, as `systemctl status` shows it. */
+  status(text: string): void {
+    this.#notify(`STATUS=${text.replace(/\s+/g, " ")}`);
+  }
+
+  stopping(): void {
+    this.#notify("STOPPING=1\nSTATUS=Stopping");
+  }
+
+  /** Does work that may take longer than the supervisor waits, and asks it for patience meanwhile. */
+  async patiently<Value>(work: () => Promise<Value>, everyMs = EXTENSION_MS / 3): Promise<Value> {
+    if (!this.isListening) return await work();
+    const extend = () => this.#notify(`EXTEND_TIMEOUT_USEC=${EXTENSION_MS * 1000}`);
+    extend();
+    const timer = setInterval(extend, everyMs);
+    try {
+      return await work();
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  /** Gives signs of life twice in the watchdog's time for as long as `stuckLoop` names none. */
+  feedWatchdog({ stuckLoop, onStuck }: { stuckLoop: () => string | undefined; onStuck: (loop: string) => void }): void {
+    const { watchdogMs } = this.#supervisor;
+    if (watchdogMs === undefined || !this.isListening) return;
+    let told: string | undefined;
+    const feed = () => {
+      const stuck = stuckLoop();
+      if (stuck === undefined) this.#notify("WATCHDOG=1");
+      else if (stuck !== told) onStuck(stuck);
+      told = stuck;
+    };
+    feed();
+    this.#watchdog = setInterval(feed, watchdogMs / 2);
+  }
+
+  /** Ends the signs of life and waits until what was given is sent. */
+  async close(): Promise<void> {
+    clearInterval(this.#watchdog);
+    await this.#sending;
+    const sender = await this.#sender;
+    this.#sender = undefined;
+    sender?.close();
+  }
+
+  #notify(message: string): void {
+    const target = this.#target;
+    if (target === undefined) return;
+    this.#sending = this.#sending.then(async () => {
+      const sender = await (this.#sender ??= this.#openSender());
+      try {
+        await sender?.send(message, target);
+      } catch (error) {
+        this.#problem(`a notification could not be sent: ${reasonOf(error)}`);
+      }
+    });
+  }
+
+  // deno-lint-ignore require-await -- it throws nothing, and that is all there is to wait for
+  async #openSender(): Promise<Sender | undefined> {
+    const { runtimeDirectory } = this.#supervisor;
+    const name = `notification-service-${crypto.randomUUID()}`;
+    const reasons: string[] = [];
+    const places = [`\0${name}`, ...(runtimeDirectory === undefined ? [] : [`${runtimeDirectory}/${name}`])];
+    for (const path of places) {
+      try {
+        return new Sender(path);
+      } catch (error) {
+        reasons.push(reasonOf(error));
+      }
+    }
+    const hint = runtimeDirectory === undefined ? " (a RUNTIME_DIRECTORY of its own would do)" : "";
+    this.#problem(`no socket to notify from: ${reasons.join("; ")}${hint}`);
+    return undefined;
+  }
+
+  #problem(reason: string): void {
+    if (this.#problemTold) return;
+    this.#problemTold = true;
+    this.#onProblem(reason);
+  }
+}
+
+class Sender {
+  readonly #path: string;
+  readonly #socket: Deno.DatagramConn;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#socket = Deno.listenDatagram({ transport: "unixpacket", path });
+  }
+
+  async send(message: string, target: string): Promise<void> {
+    await this.#socket.send(new TextEncoder().encode(message), { transport: "unixpacket", path: target });
+  }
+
+  close(): void {
+    this.#socket.close();
+    if (this.#path.startsWith("\0")) return;
+    try {
+      Deno.removeSync(this.#path);
+    } catch {
+      // The folder goes with the service.
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  // An abstract name's NUL would end the line for whoever reads it.
+  return (error instanceof Error ? error.message : String(error)).replaceAll("\0", "@");
+}

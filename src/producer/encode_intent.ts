@@ -1,0 +1,79 @@
+/**
+ * A producer's intent → the fields of its stream entry, checked by the very rules that the service checks them by.
+ *
+ * Everything that the service would find malformed before it asks anybody is refused here, by a message that names the
+ * field. Pure; needs no Deno.
+ */
+import { type Catalog, embeddedCatalog } from "../notification/catalog.ts";
+import { decode } from "../notification/decode.ts";
+import type { MalformedCode } from "../notification/intent.ts";
+import type { IntentTypes } from "./intent_types.ts";
+
+export type NotificationType = keyof IntentTypes;
+
+type Audience<Kind> = Kind extends "user"
+  ? { readonly audience: "user"; /** 1 to 10,000 ids. */ readonly recipientUserIds: readonly string[] }
+  : { readonly audience: "admin_email" };
+
+/** An intent of one type, as the catalog has it. */
+export type IntentOf<Type extends NotificationType> =
+  & {
+    readonly type: Type;
+    readonly producer: IntentTypes[Type]["producer"];
+    /** 1 to 256 characters, the producer's own: a repeated intent has the same. */
+    readonly idempotencyKey: string;
+    /** Unix milliseconds or a Date; when what is told of happened. */
+    readonly occurredAt: Date | number;
+    readonly payload: IntentTypes[Type]["payload"];
+    readonly requestId?: string;
+    readonly traceId?: string;
+    /** W3C Trace Context. */
+    readonly traceparent?: string;
+  }
+  & Audience<IntentTypes[Type]["audience"]>;
+
+/** Any intent of the catalog. */
+export type AnyIntent = { [Type in NotificationType]: IntentOf<Type> }[NotificationType];
+
+/** The intent is one that the service would record as malformed. */
+export class IntentRefused extends Error {
+  override readonly name = "IntentRefused";
+  readonly code: MalformedCode;
+
+  constructor(code: MalformedCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
+ * Names and values in turn, for `XADD`.
+ * @throws IntentRefused
+ */
+export function encodeIntent<Intent extends AnyIntent>(intent: Intent): string[] {
+  return checkedFields({
+    notification_type: intent.type,
+    producer: intent.producer,
+    audience_kind: intent.audience,
+    recipient_user_ids_json: intent.audience === "user" ? JSON.stringify(intent.recipientUserIds) : undefined,
+    idempotency_key: intent.idempotencyKey,
+    occurred_at_ms: String(Number(intent.occurredAt)),
+    payload_json: JSON.stringify(intent.payload),
+    request_id: intent.requestId,
+    trace_id: intent.traceId,
+    traceparent: intent.traceparent,
+  }, defaultCatalog ??= embeddedCatalog());
+}
+
+let defaultCatalog: Catalog | undefined;
+
+/**
+ * The fields that are there, in their order, once `catalog` allows them.
+ * @throws IntentRefused
+ */
+export function checkedFields(fields: Readonly<Record<string, string | undefined>>, catalog: Catalog): string[] {
+  const flat = Object.entries(fields).flatMap(([name, value]) => value === undefined ? [] : [name, value]);
+  const decoded = decode({ id: "0-1", fields: flat }, catalog);
+  if (decoded.kind === "malformed") throw new IntentRefused(decoded.code, decoded.message);
+  return flat;
+}

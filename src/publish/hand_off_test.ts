@@ -1,0 +1,49 @@
+// The hand-off where there is no Redis: nothing is known of any route, and it never rejects. The rest is tested on a real
+// one (tests/integration).
+
+import assert from "node:assert/strict";
+import { freePort } from "../../scripts/servers/free_port.ts";
+import { RedisConnection } from "../redis/connection.ts";
+import { type Delivery, handOff, leaseKeyOf } from "./hand_off.ts";
+
+const options = {
+  stream: "gateway:client-events",
+  maxLength: 0,
+  leaseTtlMs: 3_600_000,
+  waitReplicas: 0,
+  waitMs: 100,
+  claimedAtMs: 0,
+};
+
+function unconnected(): RedisConnection {
+  const password = { reveal: () => "secret" };
+  const settings = { host: "127.0.0.1", port: freePort(), password, db: 0, operationTimeoutMs: 500 };
+  return new RedisConnection(settings, { role: "test" });
+}
+
+Deno.test("leaseKeyOf() is the contract's key", () => {
+  assert.equal(
+    leaseKeyOf("019a7afd-1e01-71aa-a2df-81277a06d180", "push:user:u"),
+    "route_leases:019a7afd-1e01-71aa-a2df-81277a06d180:push:user:u",
+  );
+});
+
+Deno.test("handOff() knows of no route while Redis is away, and says why", async () => {
+  const deliveries: Delivery[] = Array.from({ length: 250 }, (_, n) => ({
+    leaseKey: leaseKeyOf("n", `push:user:${n}`),
+    fields: ["payload_bytes", "x".repeat(n % 50 === 0 ? 300_000 : 10)],
+  }));
+  for (const waitReplicas of [0, 1]) {
+    const redis = unconnected();
+    const { answers, outage } = await handOff(redis, deliveries, { ...options, waitReplicas });
+    assert.deepEqual(answers, deliveries.map(() => ({ kind: "unanswered" })));
+    assert.equal(outage?.code, "");
+    redis.close();
+  }
+});
+
+Deno.test("handOff() has nothing to say of no routes", async () => {
+  const redis = unconnected();
+  assert.deepEqual(await handOff(redis, [], options), { answers: [], outage: undefined });
+  redis.close();
+});

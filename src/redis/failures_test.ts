@@ -1,0 +1,73 @@
+// What Redis's error replies mean, by the code they start with.
+
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { isRedisAway, RedisError, refusesAllWrites, replyCode } from "./failures.ts";
+
+const meaningOf = (message: string) => ({
+  away: isRedisAway(new RedisError(message, { code: replyCode(message) })),
+  refusesAllWrites: refusesAllWrites(message),
+});
+
+Deno.test("replyCode() is a reply's first word if that is a code", () => {
+  const examples: Record<string, string> = {
+    "WRONGTYPE Operation against a key holding the wrong kind of value": "WRONGTYPE",
+    "OOM command not allowed when used memory > 'maxmemory'.": "OOM",
+    "READONLY": "READONLY",
+    "ERR unknown command": "ERR",
+    "NOSCRIPT No matching script.": "NOSCRIPT",
+    "Connection is closed.": "ERR",
+    "Oom something": "ERR",
+    "OOM: something": "ERR",
+    "": "ERR",
+  };
+  for (const [message, code] of Object.entries(examples)) assert.equal(replyCode(message), code);
+});
+
+Deno.test("isRedisAway() and refusesAllWrites() know what is about the server", () => {
+  const codes = [
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "BUSY",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+  ];
+  for (const code of codes) {
+    assert.deepEqual(meaningOf(`${code} for a reason`), { away: true, refusesAllWrites: true }, code);
+  }
+});
+
+Deno.test("isRedisAway() knows what is about the call, which inside a script is about one route", () => {
+  for (const code of ["NOPERM", "NOAUTH", "WRONGPASS", "UNBLOCKED"]) {
+    assert.deepEqual(meaningOf(`${code} for a reason`), { away: true, refusesAllWrites: false }, code);
+  }
+});
+
+Deno.test("isRedisAway() takes no reply for an outage", () => {
+  const error = new RedisError("Connection is closed.", { code: "" });
+  assert.ok(isRedisAway(error));
+  assert.equal(error.name, "RedisError");
+});
+
+Deno.test("isRedisAway() and refusesAllWrites() take anything else for an answer", () => {
+  const answers = [
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+    "ERR The user executing the script can't run this command or subcommand",
+    "ERR The ID specified in XADD must be greater than 0-0",
+    "ERR OOM is only mentioned",
+    "oom",
+    "OOMX y",
+    "",
+  ];
+  for (const message of answers) {
+    assert.deepEqual(meaningOf(message), { away: false, refusesAllWrites: false }, message);
+  }
+});
+
+Deno.test("replyCode() takes any text", () => {
+  fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => assert.match(replyCode(text), /^[A-Z][A-Z0-9_]*$/)));
+});

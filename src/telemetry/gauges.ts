@@ -1,0 +1,80 @@
+/**
+ * The gauges of what waits: the schedule of live routes by channel, the intent stream. Contract, section 9.
+ *
+ * Nobody is asked until somebody collects. An answer that does not come in time, or not at all, leaves the gauge out and
+ * holds up no other; a question that is still open is not asked a second time.
+ */
+import { type BatchObservableResult, metrics, type Observable } from "@opentelemetry/api";
+import type { Clock } from "../clock.ts";
+import type { Channel } from "../notification/route.ts";
+import { Sparingly, within } from "./sparingly.ts";
+
+export interface GaugeSources {
+  readonly oldestDueMs: () => Promise<Readonly<Record<Channel, number>>>;
+  /** May take long: it is asked for the less often. */
+  readonly liveRoutes: () => Promise<Readonly<Record<Channel, number>>>;
+  readonly intentBacklog: () => Promise<{ readonly lag: number; readonly oldestAgeMs: number }>;
+}
+
+/** Longer than any look-up takes on servers that are well, shorter than any collection may take. */
+const ANSWER_MS = 1000;
+
+/** Gives a function that ends it. */
+export function observeBacklog(sources: GaugeSources, clock: Clock): () => void {
+  const meter = metrics.getMeter("notification-service");
+  const gauge = (name: string, unit: string, description: string) =>
+    meter.createObservableGauge(name, { unit, description });
+  const depth = gauge("notification.route_schedule.depth", "{route}", "Routes pending or failed, due or not");
+  const oldestDue = gauge("notification.route_schedule.oldest_age_ms", "ms", "How overdue the most overdue route is");
+  const lag = gauge("notification.intent_stream.lag", "{entry}", "Entries of the intent stream without an outcome");
+  const oldestEntry = gauge(
+    "notification.intent_stream.oldest_unprocessed_age_ms",
+    "ms",
+    "Age of the first entry of the intent stream without an outcome",
+  );
+
+  const byChannel = (result: BatchObservableResult, observable: Observable, values: Record<Channel, number>) => {
+    for (const [channel, value] of Object.entries(values)) result.observe(observable, value, { channel });
+  };
+  const askOldestDue = once(sources.oldestDueMs);
+  const observeOldestDue = async (result: BatchObservableResult) => {
+    const values = await within(ANSWER_MS, askOldestDue());
+    if (values !== undefined) byChannel(result, oldestDue, values);
+  };
+  const counted = new Sparingly(sources.liveRoutes, clock);
+  const observeDepth = async (result: BatchObservableResult) => {
+    const values = await counted.latest(ANSWER_MS);
+    if (values !== undefined) byChannel(result, depth, values);
+  };
+  const askBacklog = once(sources.intentBacklog);
+  const observeIntents = async (result: BatchObservableResult) => {
+    const backlog = await within(ANSWER_MS, askBacklog());
+    if (backlog === undefined) return;
+    result.observe(lag, backlog.lag);
+    result.observe(oldestEntry, backlog.oldestAgeMs);
+  };
+
+  // In this order they share a connection: the look-ups don't wait for the count.
+  meter.addBatchObservableCallback(observeOldestDue, [oldestDue]);
+  meter.addBatchObservableCallback(observeIntents, [lag, oldestEntry]);
+  meter.addBatchObservableCallback(observeDepth, [depth]);
+  return () => {
+    meter.removeBatchObservableCallback(observeOldestDue, [oldestDue]);
+    meter.removeBatchObservableCallback(observeIntents, [lag, oldestEntry]);
+    meter.removeBatchObservableCallback(observeDepth, [depth]);
+  };
+}
+
+/** Refuses while the last call is still open. */
+function once<Value>(ask: () => Promise<Value>): () => Promise<Value> {
+  let isOpen = false;
+  return async () => {
+    if (isOpen) throw new Error("The last question is not answered yet");
+    isOpen = true;
+    try {
+      return await ask();
+    } finally {
+      isOpen = false;
+    }
+  };
+}

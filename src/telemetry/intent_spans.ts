@@ -1,0 +1,60 @@
+/** `intent.process`: one span an intent, from its reading to the commit that gave it its outcome. Contract, section 9. */
+import type { IntentFields } from "./events.ts";
+import { BatchSpans, type SpanFields, SpanKind, type Tracing } from "./spans.ts";
+
+interface Item {
+  readonly entry: { readonly id: string };
+  readonly traceparent: string;
+}
+
+export class IntentSpans {
+  readonly #spans: BatchSpans;
+
+  constructor(tracing: Tracing | undefined) {
+    this.#spans = new BatchSpans("intent.process", tracing);
+  }
+
+  /** The items, each with its own span's `traceparent`: what becomes of it later follows that. */
+  begin<Of extends Item>(items: Of[], stream: string): Of[] {
+    if (!this.#spans.isOn) return items;
+    this.#spans.clear();
+    const startTime = Date.now();
+    return items.map((item) => {
+      const { id } = item.entry;
+      const traceparent = this.#spans.begin({
+        key: id,
+        idName: `intent.process ${stream} ${id}`,
+        traceparent: item.traceparent,
+        options: {
+          kind: SpanKind.CONSUMER,
+          startTime,
+          attributes: {
+            "messaging.system": "redis",
+            "messaging.operation.type": "process",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": stream,
+            "messaging.message.id": id,
+          },
+        },
+      });
+      return traceparent === item.traceparent ? item : { ...item, traceparent };
+    });
+  }
+
+  fieldsOf({ stream_entry_id }: IntentFields): SpanFields {
+    return this.#spans.fieldsOf(stream_entry_id);
+  }
+
+  end(intent: IntentFields, outcome: string, error?: { type: string; message: string }): void {
+    if (!this.#spans.isOn) return;
+    const { notification_type, producer, audience_kind, notification_id, stream_entry_id, request_id } = intent;
+    this.#spans.end(stream_entry_id, {
+      "notification.outcome": outcome,
+      "notification.type": notification_type,
+      "notification.producer": producer,
+      "notification.audience_kind": audience_kind,
+      ...(notification_id === undefined ? {} : { "notification.id": notification_id }),
+      ...(request_id === undefined ? {} : { "messaging.message.conversation_id": request_id }),
+    }, error);
+  }
+}

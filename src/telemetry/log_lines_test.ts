@@ -1,0 +1,91 @@
+// One line a record, for machines or for people.
+
+import assert from "node:assert/strict";
+import type { LogLevel, LogRecord } from "@logtape/logtape";
+import fc from "fast-check";
+import { logLine } from "./log_lines.ts";
+
+const record = (changes: Partial<LogRecord> = {}): LogRecord => ({
+  category: ["notification_service", "intent_consumer"],
+  level: "info",
+  message: ["accepted"],
+  rawMessage: "accepted",
+  timestamp: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
+  properties: {},
+  ...changes,
+});
+
+Deno.test("logLine() gives a JSON object a line with time, level, logger and message first", () => {
+  const properties = {
+    notification_type: "game.turn.ready",
+    lines: 3,
+    reason: 'two\nlines "☃"',
+    request_id: undefined,
+  };
+  assert.equal(
+    logLine(record({ properties }), "json"),
+    '{"time":"2026-01-02T03:04:05.678Z","level":"info","logger":"intent_consumer","message":"accepted",' +
+      '"notification_type":"game.turn.ready","lines":3,"reason":"two\\nlines \\"☃\\""}\n',
+  );
+});
+
+Deno.test("logLine() spells the levels as LOG_LEVEL does", () => {
+  const levels: Record<LogLevel, string> = {
+    trace: "debug",
+    debug: "debug",
+    info: "info",
+    warning: "warn",
+    error: "error",
+    fatal: "error",
+  };
+  for (const [level, name] of Object.entries(levels) as [LogLevel, string][]) {
+    assert.equal(JSON.parse(logLine(record({ level }), "json")).level, name);
+    assert.ok(
+      logLine(record({ level }), "text").startsWith(`2026-01-02T03:04:05.678Z ${name.toUpperCase().padEnd(5)} `),
+    );
+  }
+});
+
+Deno.test("logLine() gives a text line that people can read", () => {
+  const properties = {
+    stream: "notification:intents",
+    entries: 3,
+    reason: "no such user",
+    empty: "",
+    list: ["a"],
+    none: undefined,
+    nothing: null,
+    odd: 'a="b"',
+  };
+  assert.equal(
+    logLine(record({ properties }), "text"),
+    "2026-01-02T03:04:05.678Z INFO  intent_consumer: accepted stream=notification:intents entries=3 " +
+      'reason="no such user" empty="" list="[\\"a\\"]" nothing=null odd="a=\\"b\\""\n',
+  );
+});
+
+Deno.test("logLine() lets nobody break a line or talk to the terminal", () => {
+  const evil = fc.string({ unit: fc.constantFrom(...'\n\r\t\0\x1b\x07\x7f\x85\x9b\u2028\u2029ab "\\') });
+  fc.assert(fc.property(evil, evil, (message, reason) => {
+    const evilRecord = record({ message: [message], properties: { reason } });
+    const text = logLine(evilRecord, "text");
+    assert.match(text, /^[^\p{Cc}\u2028\u2029]*\n$/u);
+    const json = logLine(evilRecord, "json");
+    assert.equal(json.indexOf("\n"), json.length - 1);
+    const { message: kept, reason: keptReason } = JSON.parse(json);
+    assert.deepEqual([kept, keptReason], [message, reason]);
+  }));
+});
+
+Deno.test("logLine() keeps each record's own time", () => {
+  const times = [0, 1, 1, 1_700_000_000_000, 0].map((timestamp) =>
+    JSON.parse(logLine(record({ timestamp }), "json")).time
+  );
+  assert.deepEqual(times, [
+    "1970-01-01T00:00:00.000Z",
+    "1970-01-01T00:00:00.001Z",
+    "1970-01-01T00:00:00.001Z",
+    "2023-11-14T22:13:20.000Z",
+    "1970-01-01T00:00:00.000Z",
+  ]);
+});

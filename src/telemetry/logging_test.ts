@@ -1,0 +1,102 @@
+// Levels, the limit on warnings and errors of one kind, and what happens when nobody reads.
+
+import assert from "node:assert/strict";
+import { reset } from "@logtape/logtape";
+import { captureLog } from "../../tests/support/captured_log.ts";
+import { loggerOf, setUpLogging } from "./logging.ts";
+
+Deno.test("setUpLogging() writes lines of the level and above, with their logger's name", async () => {
+  const expected: Record<"debug" | "info" | "warn" | "error", string[]> = {
+    debug: ["debug", "info", "warn", "error"],
+    info: ["info", "warn", "error"],
+    warn: ["warn", "error"],
+    error: ["error"],
+  };
+  for (const level of ["debug", "info", "warn", "error"] as const) {
+    await using log = await captureLog(level);
+    const logger = loggerOf("push_publisher");
+    logger.debug("d");
+    logger.info("i", { route_id: "push:user:1" });
+    logger.warn("w");
+    logger.error("e");
+    const lines = await log.lines();
+    assert.deepEqual(lines.map((line) => line["level"]), expected[level]);
+    assert.ok(lines.every((line) => line["logger"] === "push_publisher"));
+    if (level === "info") assert.equal(lines[0]!["route_id"], "push:user:1");
+  }
+});
+
+Deno.test("setUpLogging() writes ten lines of a kind a second, then how many more there were", async () => {
+  await using log = await captureLog();
+  const logger = loggerOf("email_publisher");
+  for (let n = 0; n < 25; n++) logger.warn("attempt failed", { n });
+  for (let n = 0; n < 3; n++) logger.error("attempt failed");
+  for (let n = 0; n < 11; n++) loggerOf("push_publisher").warn("attempt failed");
+  for (let n = 0; n < 30; n++) logger.info("many");
+  const lines = await log.lines();
+  const of = (level: string, logger: string) =>
+    lines.filter((line) => line["level"] === level && line["logger"] === logger);
+  assert.deepEqual(of("warn", "email_publisher").map((line) => line["n"] ?? [line["message"], line["lines"]]), [
+    ...[0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    ["attempt failed (more lines of this kind in the last second)", 15],
+  ]);
+  assert.deepEqual([of("error", "email_publisher").length, of("info", "email_publisher").length], [3, 30]);
+  assert.equal(of("warn", "push_publisher").at(-1)!["lines"], 1);
+});
+
+Deno.test("setUpLogging() tells of what it held back by itself when the second is over, and begins anew", async () => {
+  await using log = await captureLog();
+  const logger = loggerOf("intent_consumer");
+  const burst = (count: number) => {
+    for (let n = 0; n < count; n++) logger.warn("malformed intent");
+  };
+  burst(15);
+  await new Promise((resolve) => setTimeout(resolve, 1_050));
+  burst(5);
+  const lines = (await log.lines()).map((line) => line["lines"] ?? "line");
+  assert.deepEqual(lines, [...Array(10).fill("line"), 5, ...Array(5).fill("line")]);
+});
+
+Deno.test("setUpLogging() says in its own line how much a blocked output cost", async () => {
+  const blocked = Promise.withResolvers<void>();
+  let text = "";
+  const logging = await setUpLogging({ level: "info", format: "json" }, {
+    async write(bytes) {
+      await blocked.promise;
+      text += new TextDecoder().decode(bytes);
+      return bytes.length;
+    },
+  });
+  const logger = loggerOf("intent_consumer");
+  for (let n = 0; n < 20; n++) logger.info("accepted", { filler: "x".repeat(1_000_000) });
+  logger.error("this one matters");
+  await logging.flush(20);
+  assert.equal(text, "");
+  blocked.resolve();
+  await logging.flush(5_000);
+  const lines = text.trim().split("\n").map((line) => JSON.parse(line));
+  assert.equal(lines.filter(({ message }) => message === "accepted").length, 7);
+  assert.equal(lines.filter(({ message }) => message === "this one matters").length, 1);
+  const { time: _, ...told } = lines.at(-1)!;
+  assert.deepEqual(told, {
+    level: "warn",
+    logger: "log",
+    message: "log lines dropped: the output is blocked",
+    dropped: 13,
+  });
+  await reset();
+});
+
+Deno.test("setUpLogging() writes text for people where that is asked for", async () => {
+  let text = "";
+  const logging = await setUpLogging({ level: "info", format: "text" }, {
+    write(bytes) {
+      text += new TextDecoder().decode(bytes);
+      return Promise.resolve(bytes.length);
+    },
+  });
+  loggerOf("internal_http").info("started", { port: 8092 });
+  await logging.flush(1_000);
+  assert.match(text, /^\S+Z INFO {2}internal_http: started port=8092\n$/);
+  await reset();
+});

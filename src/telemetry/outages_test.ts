@@ -1,0 +1,61 @@
+// An outage is told once when it begins and once when the last loop has got past it.
+
+import assert from "node:assert/strict";
+import { captureLog } from "../../tests/support/captured_log.ts";
+import type { Clock } from "../clock.ts";
+import { Outages } from "./outages.ts";
+
+const time = { now: 0 };
+const clock: Clock = { now: () => time.now, random: () => 0, sleep: () => Promise.resolve() };
+
+Deno.test("Outages tells of an outage once, and once that it is over for everybody", async () => {
+  await using log = await captureLog();
+  const outages = new Outages(clock);
+  time.now = 1_000;
+  outages.began("redis", "push_publisher", "no connection");
+  outages.began("redis", "email_publisher", "no connection either");
+  outages.began("redis", "push_publisher", "still none");
+  outages.over("intent_consumer");
+  outages.over("push_publisher");
+  assert.equal((await log.lines()).length, 1);
+  time.now = 4_500;
+  outages.over("email_publisher");
+  outages.over("email_publisher");
+  const lines = (await log.lines()).map(({ time: _, ...line }) => line);
+  assert.deepEqual(lines, [
+    {
+      level: "warn",
+      logger: "dependencies",
+      message: "dependency is unavailable",
+      dependency: "redis",
+      first_seen_by: "push_publisher",
+      reason: "no connection",
+    },
+    {
+      level: "info",
+      logger: "dependencies",
+      message: "dependency is available again",
+      dependency: "redis",
+      outage_ms: 3_500,
+    },
+  ]);
+});
+
+Deno.test("Outages keeps dependencies apart, and a loop past all that held it up", async () => {
+  await using log = await captureLog();
+  const outages = new Outages(clock);
+  outages.began("redis", "push_publisher", "r");
+  outages.began("postgres", "push_publisher", "p");
+  outages.began("postgres", "retention_cleaner", "p");
+  outages.over("push_publisher");
+  outages.began("redis", "push_publisher", "r");
+  outages.over("retention_cleaner");
+  const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
+  assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
+});
+
+Deno.test("Outages calls an intent stream that can't be read an error", async () => {
+  await using log = await captureLog();
+  new Outages(clock).began("intent_stream", "intent_consumer", "WRONGTYPE");
+  assert.deepEqual(await log.messages(), ["error dependency is unavailable"]);
+});

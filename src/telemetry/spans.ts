@@ -1,0 +1,99 @@
+/**
+ * Spans of a batch, by a name of each item. Tracing is switched on or off for the process: where it is off, nothing is
+ * made and nothing is looked at but that.
+ *
+ * A span that gets no outcome is never ended and so never exported: a batch that was given up comes again, and its spans
+ * with it, under the same ids.
+ */
+import {
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  type SpanOptions,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+} from "@opentelemetry/api";
+import { formatTraceparent, parseTraceparent, type SpanIds } from "./trace_context.ts";
+
+export interface Tracing {
+  readonly isOn: boolean;
+  /** Whether what a trace was begun with decides: then nothing is made for one that is not sampled. */
+  readonly followsParent: boolean;
+  readonly spanIds: SpanIds;
+}
+
+export { SpanKind };
+
+/** The log fields that lead from a line to its span. */
+export interface SpanFields {
+  readonly trace_id?: string;
+  readonly span_id?: string;
+}
+
+export interface SpanToBegin {
+  /** What the span is ended by. */
+  readonly key: string;
+  /** From which its id is made. */
+  readonly idName: string;
+  /** Of the parent; may be empty. */
+  readonly traceparent: string;
+  readonly options: SpanOptions;
+}
+
+const NO_FIELDS: SpanFields = {};
+
+export class BatchSpans {
+  readonly #name: string;
+  readonly #tracing: Tracing | undefined;
+  readonly #spans = new Map<string, Span>();
+  readonly #tracer = trace.getTracer("notification-service");
+
+  constructor(name: string, tracing: Tracing | undefined) {
+    this.#name = name;
+    this.#tracing = tracing?.isOn ? tracing : undefined;
+  }
+
+  get isOn(): boolean {
+    return this.#tracing !== undefined;
+  }
+
+  /** Forgets the last batch's spans that got no outcome. */
+  clear(): void {
+    this.#spans.clear();
+  }
+
+  /** The `traceparent` to go on with: the new span's where it is recorded, else the parent's as it is. */
+  begin({ key, idName, traceparent, options }: SpanToBegin): string {
+    if (this.#tracing === undefined) return traceparent;
+    const parent = parseTraceparent(traceparent);
+    const isSampled = parent === undefined || (parent.traceFlags & TraceFlags.SAMPLED) !== 0;
+    if (!isSampled && this.#tracing.followsParent) return traceparent;
+    const parentContext = parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
+    this.#tracing.spanIds.nameNext(idName);
+    const span = this.#tracer.startSpan(this.#name, options, parentContext);
+    const ownTraceparent = formatTraceparent(span.spanContext());
+    // Whoever comes next is told that the trace is not sampled, unless its producer has told already.
+    if (!span.isRecording()) return traceparent === "" ? ownTraceparent : traceparent;
+    this.#spans.set(key, span);
+    return ownTraceparent;
+  }
+
+  fieldsOf(key: string): SpanFields {
+    const span = this.#spans.get(key)?.spanContext();
+    return span === undefined ? NO_FIELDS : { trace_id: span.traceId, span_id: span.spanId };
+  }
+
+  /** @param error what went wrong, for an operator; `type` has few values */
+  end(key: string, attributes: SpanOptions["attributes"] = {}, error?: { type: string; message: string }): void {
+    const span = this.#spans.get(key);
+    if (span === undefined) return;
+    this.#spans.delete(key);
+    span.setAttributes(attributes);
+    if (error !== undefined) {
+      span.setAttribute("error.type", error.type);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
+    }
+    span.end();
+  }
+}

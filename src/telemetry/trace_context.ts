@@ -1,0 +1,50 @@
+/**
+ * W3C Trace Context as this service carries it: text in stream entries and records ↔ the context of a span.
+ *
+ * The spans' ids come from here too. An id may be asked for by name, and is then the same in every process and at every
+ * repetition: what is published again, because an answer was lost, is the same byte for byte.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { type SpanContext, TraceFlags } from "@opentelemetry/api";
+
+/** @param traceparent empty, or in the form that intake lets through: `<version>-<trace>-<span>-<flags>…` */
+export function parseTraceparent(traceparent: string): SpanContext | undefined {
+  if (traceparent === "") return undefined;
+  return {
+    traceId: traceparent.slice(3, 35),
+    spanId: traceparent.slice(36, 52),
+    traceFlags: Number.parseInt(traceparent.slice(53, 55), 16) & TraceFlags.SAMPLED,
+    isRemote: true,
+  };
+}
+
+export function formatTraceparent({ traceId, spanId, traceFlags }: SpanContext): string {
+  return `00-${traceId}-${spanId}-${(traceFlags & TraceFlags.SAMPLED) === 0 ? "00" : "01"}`;
+}
+
+/** The trace as its producer names it, in a field of its own or in the `traceparent`; empty where neither is there. */
+export function knownTraceId({ traceId, traceparent }: { traceId: string; traceparent: string }): string {
+  return traceId === "" ? traceparent.slice(3, 35) : traceId;
+}
+
+/** Random ids, save for the span that is begun right after {@link nameNext}. Given to the SDK as its `IdGenerator`. */
+export class SpanIds {
+  #next: string | undefined;
+
+  /** The next span's id is made from `name`. */
+  nameNext(name: string): void {
+    this.#next = createHash("sha256").update(name).digest("hex").slice(0, 16);
+  }
+
+  readonly generateSpanId = (): string => {
+    const id = this.#next ?? randomHex(8);
+    this.#next = undefined;
+    return id;
+  };
+
+  readonly generateTraceId = (): string => randomHex(16);
+}
+
+function randomHex(bytes: number): string {
+  return randomBytes(bytes).toString("hex");
+}

@@ -1,0 +1,39 @@
+// In: nothing. Out: the lines that are logged from here on, as objects, in place of standard output.
+// Guaranteed: disposing of it takes LogTape back to where it logs nowhere, and leaves no timer.
+
+import { reset } from "@logtape/logtape";
+import { type LogSettings, setUpLogging } from "../../src/telemetry/logging.ts";
+
+export type LogLine = Readonly<Record<string, unknown>>;
+
+export interface CapturedLog {
+  /** What was logged so far. Ends the running second of the limiter. */
+  lines(): Promise<LogLine[]>;
+  /** The same, as `level message` alone. */
+  messages(): Promise<string[]>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export async function captureLog(level: LogSettings["level"] = "debug"): Promise<CapturedLog> {
+  let text = "";
+  const decoder = new TextDecoder();
+  const output = {
+    write: (bytes: Uint8Array) => {
+      text += decoder.decode(bytes, { stream: true });
+      return Promise.resolve(bytes.length);
+    },
+  };
+  const logging = await setUpLogging({ level, format: "json" }, output);
+  const lines = async () => {
+    await logging.flush(5_000);
+    return text.split("\n").slice(0, -1).map((line): LogLine => JSON.parse(line));
+  };
+  return {
+    lines,
+    messages: async () => (await lines()).map(({ level, message }) => `${level} ${message}`),
+    [Symbol.asyncDispose]: async () => {
+      await logging.flush(5_000);
+      await reset();
+    },
+  };
+}

@@ -1,0 +1,143 @@
+// In: a protocol. Out: a small OpenTelemetry collector: it takes what is exported to it and keeps it, decoded.
+// Guaranteed: every request is answered with success, unless the test says otherwise; disposing of it closes the port.
+
+import { gunzipSync } from "node:zlib";
+import { Buffer } from "node:buffer";
+import { Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
+import {
+  decodeProtobuf,
+  logsOf,
+  metricsOf,
+  type Point,
+  type ReceivedLog,
+  type ReceivedMetric,
+  type ReceivedSpan,
+  type Signal,
+  SIGNALS,
+  spansOf,
+} from "./otlp_decode.ts";
+import { eventually } from "./wait.ts";
+
+export type Protocol = "http/protobuf" | "http/json" | "grpc";
+
+export class OtlpReceiver implements AsyncDisposable {
+  readonly protocol: Protocol;
+  readonly spans: ReceivedSpan[] = [];
+  readonly logs: ReceivedLog[] = [];
+  /** One list an export. */
+  readonly metricExports: (readonly ReceivedMetric[])[] = [];
+  /** `<signal> <content type>` of every request. */
+  readonly requests: string[] = [];
+  /** All that came, as text: to look for what should not be in it. */
+  readonly texts: string[] = [];
+  #endpoint = "";
+  #close: () => Promise<void> = () => Promise.resolve();
+
+  private constructor(protocol: Protocol) {
+    this.protocol = protocol;
+  }
+
+  static async start(protocol: Protocol = "http/protobuf"): Promise<OtlpReceiver> {
+    const receiver = new OtlpReceiver(protocol);
+    if (protocol === "grpc") await receiver.#listenGrpc();
+    else receiver.#listenHttp();
+    return receiver;
+  }
+
+  /** What a service exports to it with, all signals, several times a second. */
+  get env(): Readonly<Record<string, string>> {
+    return {
+      OTEL_EXPORTER_OTLP_ENDPOINT: this.#endpoint,
+      OTEL_EXPORTER_OTLP_PROTOCOL: this.protocol,
+      OTEL_LOGS_EXPORTER: "otlp",
+      OTEL_METRIC_EXPORT_INTERVAL: "250",
+      OTEL_METRIC_EXPORT_TIMEOUT: "250",
+      OTEL_BSP_SCHEDULE_DELAY: "100",
+      OTEL_BLRP_SCHEDULE_DELAY: "100",
+    };
+  }
+
+  /** The metric as it was exported last. */
+  metric(name: string): ReceivedMetric | undefined {
+    return this.metricExports.at(-1)?.find((metric) => metric.name === name);
+  }
+
+  /** The point of that metric with exactly these attributes, as exported last. */
+  point(name: string, attributes: Readonly<Record<string, unknown>> = {}): Point | undefined {
+    const wanted = JSON.stringify(Object.entries(attributes).sort());
+    return this.metric(name)?.points.find((point) =>
+      JSON.stringify(Object.entries(point.attributes).sort()) === wanted
+    );
+  }
+
+  /** Returns when an export that began after this call is here. */
+  async nextExport(): Promise<readonly ReceivedMetric[]> {
+    const seen = this.metricExports.length;
+    return await eventually(() => this.metricExports.length >= seen + 2 && this.metricExports.at(-1));
+  }
+
+  spansNamed(name: string): ReceivedSpan[] {
+    return this.spans.filter((span) => span.name === name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close();
+  }
+
+  #take(signal: Signal, request: Parameters<typeof spansOf>[0]): void {
+    this.texts.push(JSON.stringify(request));
+    if (signal === "traces") this.spans.push(...spansOf(request));
+    else if (signal === "logs") this.logs.push(...logsOf(request));
+    else this.metricExports.push(metricsOf(request));
+  }
+
+  #listenHttp(): void {
+    const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+      const signal = new URL(request.url).pathname.slice("/v1/".length) as Signal;
+      const contentType = request.headers.get("content-type") ?? "";
+      this.requests.push(`${signal} ${contentType}`);
+      const sent = new Uint8Array(await request.arrayBuffer());
+      const bytes = request.headers.get("content-encoding") === "gzip" ? gunzipSync(sent) : sent;
+      const isJson = contentType.startsWith("application/json");
+      this.#take(signal, isJson ? JSON.parse(new TextDecoder().decode(bytes)) : decodeProtobuf(signal, bytes));
+      return new Response(isJson ? "{}" : new Uint8Array(), { headers: { "content-type": contentType } });
+    });
+    this.#endpoint = `http://127.0.0.1:${server.addr.port}`;
+    this.#close = () => server.shutdown();
+  }
+
+  async #listenGrpc(): Promise<void> {
+    const server = new Server();
+    for (const signal of SIGNALS) {
+      const name = { traces: "trace.v1.Trace", metrics: "metrics.v1.Metrics", logs: "logs.v1.Logs" }[signal];
+      const take: UntypedHandleCall = (
+        call: { request: Parameters<typeof spansOf>[0] },
+        answer: (error: null, reply: object) => void,
+      ) => {
+        this.requests.push(`${signal} grpc`);
+        this.#take(signal, call.request);
+        answer(null, {});
+      };
+      server.addService({
+        Export: {
+          path: `/opentelemetry.proto.collector.${name}Service/Export`,
+          requestStream: false,
+          responseStream: false,
+          requestSerialize: () => Buffer.alloc(0),
+          requestDeserialize: (bytes: Buffer) => decodeProtobuf(signal, bytes),
+          responseSerialize: () => Buffer.alloc(0),
+          responseDeserialize: () => ({}),
+        },
+      }, { Export: take });
+    }
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync(
+        "127.0.0.1:0",
+        ServerCredentials.createInsecure(),
+        (error, bound) => error === null ? resolve(bound) : reject(error),
+      )
+    );
+    this.#endpoint = `http://127.0.0.1:${port}`;
+    this.#close = () => new Promise((resolve) => server.tryShutdown(() => resolve()));
+  }
+}
