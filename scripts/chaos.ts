@@ -11,7 +11,7 @@ import { Fleet } from "./chaos/fleet.ts";
 import { IntentMix } from "./chaos/intent_mix.ts";
 import { type Options, parseOptions, USAGE } from "./chaos/options.ts";
 import { Producer } from "./chaos/producer.ts";
-import { breachLines, lastLogLines, progressLine, roundLines, Tally } from "./chaos/report.ts";
+import { breachLines, describe, lastLogLines, progressLine, roundLines, Tally } from "./chaos/report.ts";
 import { END, playEnd } from "./chaos/end.ts";
 import { playRound, type Stage } from "./chaos/round.ts";
 import { schedule, type ScheduleOptions } from "./chaos/schedule.ts";
@@ -58,12 +58,14 @@ async function chaos(options: Options): Promise<number> {
   let playing = "";
   const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
   let round = 0;
-  for (const faults of schedule(wanted(options.only), chance.fork("schedule"))) {
+  for (const next of schedule(wanted(options.only), chance.fork("schedule"))) {
     if (elapsed() > seconds || (options.failFast && tally.breaches.length > 0)) break;
-    playing = faults.map(({ name }) => name).join(" and ");
-    const result = await playRound(faults, { ...stage, chance: chance.fork(`round ${++round}`) });
-    tally.add(faults.length > 1 ? MIXED : playing, result);
+    playing = describe(next);
+    const wasWell = tally.breaches.length === 0;
+    const result = await playRound(next, { ...stage, chance: chance.fork(`round ${++round}`) });
+    tally.add(next.faults.length > 1 ? MIXED : next.faults[0]!.name, result);
     print(...roundLines(elapsed(), playing, result));
+    if (wasWell && result.breaches.length > 0) print(...lastLogLines(await fleet.lastLines()));
   }
   clearInterval(progress);
   const last = await playEnd(stage);
@@ -75,18 +77,20 @@ async function chaos(options: Options): Promise<number> {
     print(`${paint("green", "✓")} Nothing lost, nothing twice, nothing given up wrongly.`);
     return 0;
   }
-  print(...breachLines(tally.breaches), "", ...lastLogLines(await fleet.lastLines()));
+  print(...breachLines(tally.breaches), "");
   print(`${paint("red", "✗")} ${tally.breaches.length} breaches. Again: deno task chaos --seed ${seed} …`);
   print(`  Logs of all instances: ${logFolder}`);
   return 1;
 }
 
-/** The faults that are played alone, and those that pairs are made of. */
+/** Which faults have their turn, and whether some of them come two at once. */
 function wanted(only: readonly string[]): ScheduleOptions {
-  const singles = FAULTS.filter(({ name }) => only.length === 0 || only.includes(name));
-  const mixes = only.length === 0 || only.includes(MIXED);
-  const of = only.length === 0 || singles.length < 2 ? FAULTS : singles;
-  return { singles, mixable: mixes ? of.filter(({ isAlwaysAlone }) => !isAlwaysAlone) : [] };
+  const named = FAULTS.filter(({ name }) => only.includes(name));
+  const mixable = FAULTS.filter(({ isAlwaysAlone }) => !isAlwaysAlone);
+  if (only.length === 0) return { faults: FAULTS, partners: mixable };
+  if (!only.includes(MIXED)) return { faults: named, partners: [] };
+  const faults = named.length === 0 ? mixable : named;
+  return { faults, partners: mixable, onlyPairs: true };
 }
 
 function print(...lines: readonly string[]): void {

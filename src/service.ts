@@ -5,11 +5,11 @@
  * closed the other way round. Redis and PostgreSQL are the only places where loops meet.
  */
 import type pg from "pg";
+import { readBacklog } from "./backlog.ts";
 import { type BacklogGauges, GAUGE_CONNECTIONS, watchBacklog } from "./backlog_gauges.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { IntentConsumer } from "./intake/intent_consumer.ts";
-import { readBacklog } from "./lifecycle/backlog.ts";
 import { Heartbeats } from "./lifecycle/heartbeats.ts";
 import { reportStatus } from "./lifecycle/report_status.ts";
 import { describeDefect, type Loop, runLoop } from "./lifecycle/run_loop.ts";
@@ -68,7 +68,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   try {
     await checkDependencies(options, { redis, postgres });
     if (telemetry.exportsMetrics) gauges = watchBacklog(config, applicationName);
-    const probe = openProbe(config.probe);
+    const probe = listen(config.probe);
     const heartbeats = new Heartbeats({ stuckAfterMs: STUCK_AFTER_MS + config.intents.readBlockTimeoutMs });
     tellSupervisor(options, { redis, postgres, heartbeats });
     exitCode = await runLoops(loopsOf(options, { redis, postgres, events, heartbeats }), {
@@ -124,6 +124,18 @@ async function checkDependencies(
   );
   if (applied.length > 0) logger.info("migrated", { applied });
   await step("ownership", () => checkOwnership(postgres));
+}
+
+function listen(address: Config["probe"]): ProbeListener {
+  try {
+    return openProbe(address);
+  } catch (error) {
+    // The address is taken, or not this machine's, or not for this user.
+    const { hostname, port } = address;
+    throw new StartUpFailed("internal_http", `Can't listen on ${hostname}:${port}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
 }
 
 /** That it is ready, how much is waiting, and signs of life for as long as no loop is stuck. */

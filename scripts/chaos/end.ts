@@ -2,7 +2,8 @@
 // what only shows when all is quiet is judged: the place, and both outbound streams from their beginning.
 
 import { eventually } from "../../tests/support/wait.ts";
-import { type Breach, judgePlace, judgeStreams } from "./judge.ts";
+import type { Breach } from "./facts.ts";
+import { judgePlace, judgeStreams } from "./judge.ts";
 import { judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
 
 export const END = "at the end";

@@ -3,9 +3,8 @@
 // Guaranteed: reads past the proxies and by no code of the service; an outbound entry is handed out once, with the
 // stretch that its notification belongs to.
 
-import type { Evidence, OutboundFact, PlaceFact } from "./judge.ts";
-import { type SentEntry, sentEntry } from "./sent_entry.ts";
-import { notificationMs } from "./judge.ts";
+import type { Evidence, OutboundFact, PlaceFact } from "./facts.ts";
+import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
 const PAGE = 2000;

@@ -3,7 +3,7 @@
 import type { Chance } from "./chance.ts";
 import type { Fleet, Profile } from "./fleet.ts";
 import type { IntentMix } from "./intent_mix.ts";
-import type { Breach, RefusalWindow } from "./judge.ts";
+import type { Breach, RefusalWindow } from "./facts.ts";
 import type { Producer } from "./producer.ts";
 import type { Setting } from "./setting.ts";
 

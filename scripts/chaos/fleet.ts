@@ -7,7 +7,7 @@ import { appendFile, mkdir, readFile } from "node:fs/promises";
 import { eventually } from "../../tests/support/wait.ts";
 import { type ServiceProcess, startService } from "../../tests/support/service_process.ts";
 import { freePort } from "../servers/free_port.ts";
-import type { Breach } from "./judge.ts";
+import type { Breach } from "./facts.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
 /** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
@@ -149,7 +149,8 @@ export class Fleet implements AsyncDisposable {
     const names = Array.from({ length: Math.min(4, this.#joined) }, (_, at) => `chaos-${this.#joined - at}`);
     return await Promise.all(names.map(async (name) => {
       const text = await readFile(`${this.logFolder}/${name}.log`, "utf8").catch(() => ""); // it never said a word
-      return { name, lines: text.trimEnd().split("\n").slice(-LAST_LINES) };
+      const lines = text.trimEnd().split("\n").filter((line) => !line.includes('"malformed intent'));
+      return { name, lines: lines.slice(-LAST_LINES) };
     }));
   }
 

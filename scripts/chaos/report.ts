@@ -2,12 +2,13 @@
 
 import { paint, table } from "../demo/table.ts";
 import type { Producer } from "./producer.ts";
-import { type Breach, BREACHES } from "./judge.ts";
+import { type Breach, BREACHES } from "./facts.ts";
+import type { Round } from "./schedule.ts";
 import { RECOVERY_SECONDS, type RoundResult } from "./round.ts";
 
 const MOST_BREACHES = 60;
 const HEADER = [
-  ...["fault", "times", "intents", "lost", "twice", "false dead letters", "wrong", "seconds to recover (median, max)"],
+  ...["fault", "times", "intents", "lost", "twice", "false dead letters", "wrong", "seconds to recover"],
 ];
 
 export class Tally {
@@ -34,7 +35,7 @@ function row(name: string, results: readonly RoundResult[]) {
   const counts = BREACHES.map((kind) => breaches.filter((breach) => breach.kind === kind).length);
   const seconds = results.map(({ secondsToRecover }) => secondsToRecover).sort((one, other) => one - other);
   const slowest = seconds.at(-1) ?? 0;
-  const recovered = `${median(seconds).toFixed(2)}, ${slowest.toFixed(2)}`;
+  const recovered = `${median(seconds).toFixed(2)}, at most ${slowest.toFixed(2)}`;
   return [
     name,
     String(sum(results.map(({ times }) => times))),
@@ -65,6 +66,13 @@ export function roundLines(seconds: number, played: string, result: RoundResult)
   const sign = breaches.length === 0 ? paint("green", "✓") : paint("red", "✗");
   const facts = [`${times} times`, `${intents} intents`, `recovered in ${secondsToRecover.toFixed(2)} s`, ...notes];
   return [`${time(seconds)} ${sign} ${played}: ${facts.join("; ")}`, ...breachLines(breaches)];
+}
+
+/** Which faults, on what: "kill and users-500 (2 instances, tiny batches)". */
+export function describe({ faults, instances, profile }: Round): string {
+  const names = faults.map(({ name }) => name).join(" and ");
+  const batches = profile === "tiny" ? ", tiny batches" : "";
+  return `${names} (${instances} instance${instances === 1 ? "" : "s"}${batches})`;
 }
 
 export function lastLogLines(instances: readonly { name: string; lines: readonly string[] }[]): string[] {

@@ -4,10 +4,11 @@
 import type { Chance } from "./chance.ts";
 import type { EvidenceReader } from "./evidence.ts";
 import type { Fault, Injection, Scene } from "./fault.ts";
-import type { Profile } from "./fleet.ts";
-import { type Breach, isUpTo, judge } from "./judge.ts";
+import type { Breach } from "./facts.ts";
+import { judge } from "./judge.ts";
 import { recovery, watermark } from "./recovery.ts";
-import { instancesFor } from "./schedule.ts";
+import type { Round } from "./schedule.ts";
+import { isUpTo } from "./sent_entry.ts";
 
 /** No recovery within this time is a failure. */
 export const RECOVERY_SECONDS = 30;
@@ -29,10 +30,11 @@ export interface Stage {
 
 type RoundOptions = Stage & { readonly chance: Chance };
 
-export async function playRound(faults: readonly Fault[], options: RoundOptions): Promise<RoundResult> {
+export async function playRound(round: Round, options: RoundOptions): Promise<RoundResult> {
   const { scene, chance } = options;
   const { fleet, mix } = scene;
-  await prepare(faults, options);
+  const { faults } = round;
+  await prepare(round, options);
   const injections = await Promise.all(
     faults.map((fault) => fault.inject({ ...scene, chance: chance.fork(fault.name) })),
   );
@@ -55,16 +57,13 @@ export async function playRound(faults: readonly Fault[], options: RoundOptions)
   };
 }
 
-async function prepare(faults: readonly Fault[], { scene, chance }: RoundOptions): Promise<void> {
+async function prepare({ faults, instances, profile }: Round, { scene }: RoundOptions): Promise<void> {
   const { fleet, mix, setting } = scene;
-  const [least, most] = instancesFor(faults);
-  const drawn = chance.weighted<Profile>([[3, "default"], [2, "tiny"]]);
-  const profile = faults.find((fault) => fault.profile !== undefined)?.profile ?? drawn;
   if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
     mix.reusesKeys = false;
     await recovery(setting, await watermark(setting), RECOVERY_SECONDS);
   }
-  await fleet.shape(chance.whole(least, most), profile, Object.assign({}, ...faults.map(({ env }) => env)));
+  await fleet.shape(instances, profile, Object.assign({}, ...faults.map(({ env }) => env)));
 }
 
 /** Waits until all that was sent before has its outcome. */
@@ -72,8 +71,8 @@ export async function recover(
   { setting, fleet }: Stage["scene"],
   breaches: Breach[],
 ): Promise<{ untilMs: number; seconds: number }> {
-  const untilMs = await watermark(setting);
   const begun = performance.now();
+  const untilMs = await watermark(setting);
   const { left } = await recovery(setting, untilMs, RECOVERY_SECONDS);
   if (left !== undefined) {
     breaches.push({ kind: "lost", text: `no recovery within ${RECOVERY_SECONDS} s: ${left}` });

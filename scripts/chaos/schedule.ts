@@ -1,43 +1,74 @@
-// In: the faults that are wanted. Out: one after another, each as often as the others; between them, two at once.
-// Guaranteed: the seed alone decides the order.
+// In: the faults that are wanted. Out: rounds without end: which fault, or which two at once, on how many instances with
+// which batch sizes.
+// Guaranteed: the seed alone decides; every fault has its turn before any has another one; the instances change every few
+// rounds only, unless a fault asks for others.
 
 import type { Chance } from "./chance.ts";
 import type { Fault } from "./fault.ts";
+import type { Profile } from "./fleet.ts";
 
-/** After this many single faults, two at once. */
-const SINGLES_PER_MIX = 4;
+/** Every so many rounds, two at once. */
+const ROUNDS_PER_PAIR = 4;
+const ROUNDS_PER_ACT = 5;
 
 export interface ScheduleOptions {
-  readonly singles: readonly Fault[];
-  /** Those that pairs are made of; none for no pairs. */
-  readonly mixable: readonly Fault[];
+  /** Those that have their turn. */
+  readonly faults: readonly Fault[];
+  /** Those that the second of a pair is taken from when no other one fits; none for no pairs. */
+  readonly partners: readonly Fault[];
+  readonly onlyPairs?: boolean;
 }
 
-/** Never ends. */
-export function* schedule({ singles, mixable }: ScheduleOptions, chance: Chance): Generator<readonly Fault[]> {
-  let drawn = 0;
-  for (;;) {
-    for (const fault of chance.shuffled(singles)) {
-      yield [fault];
-      if (++drawn % SINGLES_PER_MIX === 0 && mixable.length > 0) yield pairOf(mixable, chance);
-    }
-    if (singles.length === 0) yield pairOf(mixable, chance);
+export interface Round {
+  readonly faults: readonly Fault[];
+  readonly instances: number;
+  readonly profile: Profile;
+}
+
+export function* schedule(options: ScheduleOptions, chance: Chance): Generator<Round> {
+  let deck: Fault[] = [];
+  let act: Pick<Round, "instances" | "profile"> = { instances: 1, profile: "default" };
+  for (let round = 0;; round++) {
+    if (deck.length === 0) deck = chance.shuffled(options.faults);
+    if (round % ROUNDS_PER_ACT === 0) act = drawAct(chance);
+    const first = deck.shift()!;
+    const isPair = options.partners.length > 0 && !first.isAlwaysAlone &&
+      (options.onlyPairs || round % ROUNDS_PER_PAIR === ROUNDS_PER_PAIR - 1);
+    const second = isPair ? partnerOf(first, { deck, partners: options.partners, chance }) : undefined;
+    deck = deck.filter((fault) => fault !== second);
+    const faults = second === undefined ? [first] : [first, second];
+    const [least, most] = instancesFor(faults);
+    yield {
+      faults,
+      instances: act.instances >= least && act.instances <= most ? act.instances : chance.whole(least, most),
+      profile: faults.find(({ profile }) => profile !== undefined)?.profile ?? act.profile,
+    };
   }
 }
 
-function pairOf(mixable: readonly Fault[], chance: Chance): readonly Fault[] {
-  const first = chance.pick(mixable);
-  const second = chance.pick(mixable.filter((fault) => fault.part !== first.part && fits(fault, first)));
-  return [first, second];
+function drawAct(chance: Chance): Pick<Round, "instances" | "profile"> {
+  return { instances: chance.whole(1, 2), profile: chance.weighted<Profile>([[3, "default"], [2, "tiny"]]) };
 }
 
-/** Whether there is a number of instances and a batch size that both can have. */
+/** One that waits for its turn anyway, if there is one. */
+function partnerOf(
+  first: Fault,
+  { deck, partners, chance }: { deck: readonly Fault[]; partners: readonly Fault[]; chance: Chance },
+): Fault | undefined {
+  const waiting = deck.find((fault) => fits(fault, first));
+  if (waiting !== undefined) return waiting;
+  const fitting = partners.filter((fault) => fits(fault, first));
+  return fitting.length === 0 ? undefined : chance.pick(fitting);
+}
+
+/** Whether two faults lay hands on different things, and instances can be had that suit both. */
 export function fits(one: Fault, other: Fault): boolean {
   const [least, most] = instancesFor([one, other]);
-  return least <= most && (one.profile ?? other.profile) === (other.profile ?? one.profile);
+  return one.part !== other.part && !one.isAlwaysAlone && !other.isAlwaysAlone && least <= most &&
+    (one.profile ?? other.profile) === (other.profile ?? one.profile);
 }
 
-export function instancesFor(faults: readonly Fault[]): readonly [least: number, most: number] {
+function instancesFor(faults: readonly Fault[]): readonly [least: number, most: number] {
   const ranges = faults.map(({ instances }) => instances ?? [1, 2] as const);
   return [Math.max(...ranges.map(([least]) => least)), Math.min(...ranges.map(([, most]) => most))];
 }

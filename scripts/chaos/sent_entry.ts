@@ -63,3 +63,12 @@ function notificationId(entryId: string, key: string): string {
 export function entryMs(entryId: string): number {
   return Number(entryId.slice(0, entryId.indexOf("-")));
 }
+
+/** The milliseconds of the entry that a notification's id was made from. */
+export function notificationMs(deliveryId: string): number {
+  return parseInt(deliveryId.slice(0, 8) + deliveryId.slice(9, 13), 16);
+}
+
+export function isUpTo(entryId: string, ms: number): boolean {
+  return entryMs(entryId) <= ms;
+}

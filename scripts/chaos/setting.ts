@@ -63,7 +63,11 @@ export class Setting implements AsyncDisposable {
     });
     const postgresServer = await startPostgres({ settings: { max_connections: String(MAX_CONNECTIONS) } });
     const users = startUserService({ otherUsers: userOf });
-    const redis = await openRedis(redisServer, { autoResendUnfulfilledCommands: false, commandTimeout: 5000 });
+    const redis = await openRedis(redisServer, {
+      autoResendUnfulfilledCommands: false,
+      commandTimeout: 5000,
+      maxLoadingRetryTime: 50,
+    });
     return new Setting(
       { redisServer, postgresServer, users },
       { redis, dsn: await postgresServer.createDatabase("notification") },

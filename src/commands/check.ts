@@ -51,7 +51,7 @@ async function run(args: Arguments): Promise<number> {
   for (const warning of settings.warnings) console.error(`warning: ${warning}`);
   const findings: Finding[] = settings.kind === "ok"
     ? [good("configuration", "complete and valid")]
-    : settings.problems.map((problem) => bad("configuration", problem, "set it in the environment"));
+    : settings.problems.map((problem) => bad("configuration", problem, ""));
   const readers: Reader[] = [];
   if (settings.kind === "ok") {
     const { config } = settings;
@@ -74,7 +74,8 @@ async function run(args: Arguments): Promise<number> {
       outbound_streams: readers.map(({ stream, groups }) => ({ stream, groups })),
     });
   } else {
-    print([...findings.flatMap(lines), ...readers.flatMap(readerLines), "", verdict(findings, exitCode)]);
+    const read = readers.length === 0 ? [] : ["", paint("bold", "Readers"), ...readers.flatMap(readerLines)];
+    print([...findings.flatMap(lines), ...read, "", verdict(findings, exitCode)]);
   }
   return exitCode;
 }
@@ -202,13 +203,13 @@ function lines({ name, ok, detail, advice }: Finding): string[] {
 }
 
 function readerLines({ stream, groups }: Reader): string[] {
-  if (groups.length === 0) return wrap(`${stream} has no consumer groups: who reads it leaves no trace`, 4);
+  if (groups.length === 0) return wrap(`${stream}: no groups; who reads without one leaves no trace`, 2);
   return groups.flatMap(({ name, consumers, pending, lag, last_reader }) => {
     const last = last_reader === null
       ? "nobody has read yet"
       : `last read by ${last_reader.name} ${duration(last_reader.idle_ms)} ago`;
     const behind = lag === null ? "" : `, ${lag} behind`;
-    return wrap(`${stream}, group ${name}: ${consumers} consumers, ${pending} pending${behind}; ${last}`, 4);
+    return wrap(`${stream}, group ${name}: ${consumers} consumers, ${pending} pending${behind}; ${last}`, 2);
   });
 }
 

@@ -83,9 +83,9 @@ async function help(name: string | undefined): Promise<number> {
     "",
     ...Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`),
     "",
-    `${PROGRAM} <command> --help tells more of each. Configuration comes from the`,
-    "environment (NOTIFICATION_*) alone. Results go to standard output, everything",
-    "else to standard error; --json prints one object.",
+    `More of each: ${PROGRAM} <command> --help. Configuration comes`,
+    "from the environment (NOTIFICATION_*) alone. Results go to standard output,",
+    "everything else to standard error; --json prints one object.",
   ]);
   return COMMAND_EXIT.ok;
 }

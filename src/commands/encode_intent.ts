@@ -5,7 +5,7 @@ import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, prin
 import { readCatalog } from "./settings.ts";
 
 export const command: Command = {
-  usage: "encode-intent [--stream <name>] [--json] < intent.json",
+  usage: "encode-intent [<options>] < intent.json",
   help: `
 Reads one intent as JSON, checks it by the rules of the service, and prints the
 arguments of the XADD that sends it, quoted for a shell and for xargs:

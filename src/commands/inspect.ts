@@ -10,7 +10,7 @@ import { settingsOrFail } from "./settings.ts";
 import { withStores } from "./stores.ts";
 
 export const command: Command = {
-  usage: "inspect intent <id> | malformed | dead-letters | routes [<filters>]",
+  usage: "inspect <subject> [<filters>]",
   help: `
 inspect intent <entry id | notification id | producer/key>
              one notification's story: entry, outcome, record, routes, attempts,

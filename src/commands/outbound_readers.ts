@@ -1,5 +1,4 @@
 /** An outbound stream → its consumer groups, and in each the consumer that was seen last. Reads only. */
-import { pairsOf } from "../lifecycle/backlog.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 
 export interface Reader {
@@ -41,4 +40,11 @@ async function groupOf(redis: RedisConnection, stream: string, group: ReadonlyMa
     last_delivered_id: String(group.get("last-delivered-id")),
     last_reader: last,
   };
+}
+
+/** A reply of names and values in turn. */
+function pairsOf(reply: readonly unknown[]): Map<string, unknown> {
+  const pairs = new Map<string, unknown>();
+  for (let at = 0; at + 1 < reply.length; at += 2) pairs.set(String(reply[at]), reply[at + 1]);
+  return pairs;
 }

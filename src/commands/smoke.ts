@@ -22,7 +22,7 @@ import { type Stores, withStores } from "./stores.ts";
 import { paint, table, wrap } from "./terminal.ts";
 
 export const command: Command = {
-  usage: "smoke --user-id <id> [--timeout <duration>] [--yes] [--json]",
+  usage: "smoke --user-id <id> [<options>]",
   help: `
 Sends a notification.smoke_test to the user, push only, and follows it: entry,
 record, outbound entry. Exit code 1 if it doesn't arrive.

@@ -1,6 +1,8 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
-import { readBacklog } from "../lifecycle/backlog.ts";
+import { readBacklog } from "../backlog.ts";
+import { BEFORE_ALL } from "../intake/entry_ids.ts";
+import { selectPlace } from "../intake/stream_offset.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { postgresFailure } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
@@ -55,22 +57,26 @@ async function run(args: Arguments): Promise<number> {
 }
 
 async function readStatus({ postgres, redis }: Stores, stream: string): Promise<Status> {
-  const { stream: intents, channels } = await readBacklog({ postgres, redis, stream });
+  const { intents, depth, oldestAgeMs } = await readBacklog({ postgres, redis, stream });
   const deadLetters = await postgres.query<{ count: string }>(
     "SELECT count(*) FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'",
   );
   return {
-    intent_stream: { lag: intents.lag, next_entry_id: intents.nextEntryId },
+    intent_stream: { lag: intents.lag, next_entry_id: await nextEntryId(postgres, redis, stream) },
     channels: Object.fromEntries(
-      CHANNELS.map((channel) => {
-        const { depth, oldestAgeMs } = channels[channel];
-        return [channel, { depth, oldest_age_ms: oldestAgeMs }];
-      }),
+      CHANNELS.map((channel) => [channel, { depth: depth[channel], oldest_age_ms: oldestAgeMs[channel] }]),
     ),
     routes: await routeCounts(postgres),
     dead_letters_last_hour: Number(deadLetters.rows[0]!.count),
     instances: await readInstances(postgres, redis, stream),
   };
+}
+
+async function nextEntryId(postgres: pg.Pool, redis: RedisConnection, stream: string): Promise<string | null> {
+  if (await redis.call("TYPE", stream) !== "stream") return null;
+  const place = await selectPlace(postgres, stream);
+  const found = await redis.call("XRANGE", stream, `(${place?.entryId ?? BEFORE_ALL}`, "+", "COUNT", 1);
+  return (found as [string, unknown][])[0]?.[0] ?? null;
 }
 
 async function routeCounts(postgres: pg.Pool): Promise<Status["routes"]> {

@@ -31,8 +31,9 @@ export function copyKey(stream: string): string {
 export async function findPlace(
   { postgres, redis, stream }: { postgres: Queryable; redis: RedisConnection; stream: string },
 ): Promise<FoundPlace> {
-  const row = await selectPlace(postgres, stream);
+  // The copy first: it follows the commit, so that a row read after it can't be behind, unless PostgreSQL lost commits.
   const copy = await readCopy(redis, stream);
+  const row = await selectPlace(postgres, stream);
   if (row === undefined) {
     return { place: copy ?? { entryId: BEFORE_ALL, entriesRead: undefined }, copyAhead: undefined };
   }

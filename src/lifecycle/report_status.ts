@@ -3,15 +3,21 @@
  * long: never more than 2 % of the time. An outage is told by the line too.
  */
 import type { Clock } from "../clock.ts";
-import type { Backlog } from "./backlog.ts";
 import type { Systemd } from "./systemd.ts";
 
 const EVERY_MS = 10_000;
 const LEAST_PAUSES = 50;
 
+/** What the line tells of. */
+export interface WaitingWork {
+  readonly intents: { readonly lag: number };
+  /** Live routes by channel. */
+  readonly depth: Readonly<Record<string, number>>;
+}
+
 export interface StatusReportOptions {
   readonly systemd: Pick<Systemd, "isListening" | "status">;
-  readonly read: () => Promise<Backlog>;
+  readonly read: () => Promise<WaitingWork>;
   readonly stop: AbortSignal;
   readonly clock: Clock;
 }
@@ -33,7 +39,7 @@ export async function reportStatus({ systemd, read, stop, clock }: StatusReportO
   }
 }
 
-export function statusLine({ stream, channels }: Backlog): string {
-  const depths = Object.entries(channels).map(([channel, { depth }]) => `${channel} ${depth}`);
-  return `Running: lag ${stream.lag}, depth ${depths.join(", ")}`;
+export function statusLine({ intents, depth }: WaitingWork): string {
+  const depths = Object.entries(depth).map(([channel, routes]) => `${channel} ${routes}`);
+  return `Running: lag ${intents.lag}, depth ${depths.join(", ")}`;
 }

@@ -63,16 +63,22 @@ export class RedisConnection {
       retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times - 1, 5), 1000),
       // After a failover the address may lead to the new master.
       reconnectOnError: (error: Error) => replyCode(error.message) === "READONLY",
+      // A server that loads its file names the time it will take; ioredis would sleep for that, ten seconds at most.
+      maxLoadingRetryTime: 500,
     });
     // The calls' own rejections say it; without a listener ioredis prints to the console.
-    this.#client.on("error", () => {});
+    this.#client.on("error", (error) => {
+      // ioredis would go on in database 0, among other people's keys.
+      if (isFailedSelect(error)) this.#client.disconnect(true);
+    });
   }
 
   /** Resolves when the connection is there; rejects with why it is not. */
   async connect(): Promise<void> {
-    // A refused connection rejects `connect` with "Connection is closed."; what happened is the error before it.
+    // A refused connection rejects `connect` with "Connection is closed."; what happened is an error before it:
+    // the server's last answer, or what broke the connection. What follows is about the commands it took with it.
     let reason: unknown;
-    const note = (error: unknown) => reason = error;
+    const note = (error: Error) => reason = error.name === "ReplyError" ? error : reason ?? error;
     this.#client.on("error", note);
     try {
       await this.#client.connect();
@@ -137,6 +143,10 @@ export class RedisConnection {
     this.#client.disconnect();
     await over;
   }
+}
+
+function isFailedSelect(error: Error & { readonly command?: { readonly name?: unknown } }): boolean {
+  return error.name === "ReplyError" && error.command?.name === "select";
 }
 
 function redisError(error: unknown): RedisError {

@@ -1,6 +1,6 @@
 /** A log record → OpenTelemetry, for those who want their logs by OTLP as well (`OTEL_LOGS_EXPORTER=otlp`). */
 import type { LogLevel, LogRecord } from "@logtape/logtape";
-import { type AnyValue, logs, ROOT_CONTEXT, SeverityNumber, trace, TraceFlags } from "@opentelemetry/api";
+import { type AnyValue, type Logger, logs, ROOT_CONTEXT, SeverityNumber, trace, TraceFlags } from "@opentelemetry/api";
 import { DIAGNOSTICS } from "./diagnostics.ts";
 
 const SEVERITIES: Readonly<Record<LogLevel, readonly [SeverityNumber, string]>> = {
@@ -16,13 +16,16 @@ const TRACE_ID = /^[0-9a-f]{32}$/;
 
 /** To be called once OpenTelemetry has started. The logger's name becomes the scope, the line's fields attributes. */
 export function logExporter(): (record: LogRecord) => void {
+  const loggers = new Map<string, Logger>();
   return (record) => {
     const name = record.category.at(-1) ?? "";
     if (name === DIAGNOSTICS) return;
+    let logger = loggers.get(name);
+    if (logger === undefined) loggers.set(name, logger = logs.getLogger(name));
     const { trace_id, span_id, ...properties } = record.properties;
     const [severityNumber, severityText] = SEVERITIES[record.level];
     const hasSpan = typeof trace_id === "string" && typeof span_id === "string" && TRACE_ID.test(trace_id);
-    logs.getLogger(name).emit({
+    logger.emit({
       timestamp: record.timestamp,
       severityNumber,
       severityText,

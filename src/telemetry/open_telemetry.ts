@@ -65,11 +65,14 @@ export async function startTelemetry(environment: Environment, resource: Resourc
     ...(exportsLogs ? {} : { logRecordProcessors: [] }),
   });
   sdk.start();
+  const exportLog = logExporter();
+  let isOver = false;
   return {
     exportsMetrics,
     tracing,
-    exportLog: exportsLogs ? logExporter() : undefined,
+    exportLog: exportsLogs ? (record) => isOver || exportLog(record) : undefined,
     async shutdown(boundMs) {
+      isOver = true;
       let timer: ReturnType<typeof setTimeout> | undefined;
       const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, boundMs));
       // A collector that can't be reached must not keep the process from ending.
@@ -112,7 +115,13 @@ function tracingOf(environment: Environment, isExported: boolean): Omit<Tracing,
 /** The last of a name wins: the operator's word, save that the instance has one id everywhere ({@link instanceIdOf}). */
 function resourceAttributes(given: string | undefined, resource: Resource): string {
   const pair = (name: string, value: string) => `${name}=${encodeURIComponent(value)}`;
-  const pairs = [pair("service.version", resource.serviceVersion)];
+  const pairs = [
+    pair("service.version", resource.serviceVersion),
+    // The SDK takes Deno for the Node.js that it behaves like.
+    pair("process.runtime.name", "deno"),
+    pair("process.runtime.version", Deno.version.deno),
+    pair("process.runtime.description", "Deno"),
+  ];
   if (resource.environment !== "") pairs.push(pair("deployment.environment.name", resource.environment));
   if ((given ?? "").trim() !== "") pairs.push(given!.trim());
   pairs.push(pair("service.instance.id", resource.instanceId));

@@ -156,7 +156,7 @@ async function refused(test: Deno.TestContext, name: string, path: string, place
         NOTIFICATION_USER_SERVICE_BASE_URL: "http://127.0.0.1:1",
         NOTIFICATION_CATALOG_FILE: path,
       });
-      const { code } = await service.ended;
+      const code = await service.exit();
       assert.equal(code, 78, service.output());
       const line = service.output().split("\n").find((line) => line.includes("NOTIFICATION_CATALOG_FILE"));
       assert.match(line ?? service.output(), place);

@@ -169,7 +169,7 @@ Deno.test("a file that is missing or empty is a problem of its variable", async 
 
 async function run(env: Environment): Promise<{ code: number; lines: string[] }> {
   await using service = await startService(env);
-  const { code } = await service.ended;
+  const code = await service.exit();
   return { code, lines: service.output().split("\n").filter((line) => line !== "") };
 }
 

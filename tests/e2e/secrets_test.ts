@@ -54,7 +54,7 @@ Deno.test("secrets stay out of the output of a start that fails", async () => {
   ];
   await Promise.all(failures.map(async (changes) => {
     const service = await rig.spawn(changes);
-    const { code } = await service.ended;
+    const code = await service.exit();
     assert.equal(code, 69, service.output());
     assert.match(service.output(), changes["NOTIFICATION_POSTGRES_PRIMARY_DSN"] ? /postgres/i : /redis/i);
     hasNoSecret(service, changes["NOTIFICATION_POSTGRES_PRIMARY_DSN"] ?? rig.dsn);
@@ -79,7 +79,7 @@ Deno.test("secrets stay out of the output of a configuration that is refused", a
       NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn,
       NOTIFICATION_USER_SERVICE_BASE_URL: `http://user:${encoded}@host:port/`,
     });
-    assert.equal((await service.ended).code, 78);
+    assert.equal(await service.exit(), 78);
     hasNoSecret(service, dsn);
   }));
 });

@@ -138,7 +138,7 @@ Deno.test("a port that is taken is named", async () => {
   await using rig = await openRig();
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const service = await rig.spawn({ NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${taken.addr.port}` });
-  const { code } = await service.ended;
+  const code = await service.exit();
   assert.equal(code, 69, service.output());
   assert.match(service.output(), new RegExp(`${taken.addr.port}`));
   assert.doesNotMatch(service.output(), /^\s+at .*\.ts:/m);
@@ -159,7 +159,7 @@ Deno.test("the probe listens only when the checks have passed", async () => {
 /** The start fails with exit code 69; every pattern is in the output. */
 async function refused(rig: Rig, env: Environment, ...expected: readonly RegExp[]): Promise<string> {
   const service = await rig.spawn(env);
-  const { code } = await service.ended;
+  const code = await service.exit();
   const output = service.output();
   assert.equal(code, 69, output);
   for (const pattern of expected) assert.match(output, pattern);

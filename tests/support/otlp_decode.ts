@@ -51,7 +51,10 @@ export interface ReceivedMetric extends Emitted {
   readonly points: readonly Point[];
 }
 
-type Raw = { readonly [member: string]: Raw } & readonly Raw[] & (string | number | Uint8Array);
+/** A message; a member is one too, or a list of them, or a plain value. */
+export interface Raw {
+  readonly [member: string]: Raw | undefined;
+}
 interface Message {
   decode(bytes: Uint8Array): unknown;
   toObject(message: unknown, options: { longs: typeof Number; enums: typeof Number }): Raw;
@@ -118,10 +121,12 @@ export function metricsOf(request: Raw): ReceivedMetric[] {
       unit: text(metric["unit"]),
       description: text(metric["description"]),
       kind: isCounter ? "counter" : metric["gauge"] ? "gauge" : metric["histogram"] ? "histogram" : "other",
-      points: (data?.["dataPoints"] ?? [] as Raw[]).map((point) => ({
+      points: list(data, "dataPoints").map((point) => ({
         attributes: attributesOf(point["attributes"]),
         value: Number(point["asInt"] ?? point["asDouble"] ?? point["sum"] ?? 0),
-        ...(metric["histogram"] ? { count: Number(point["count"]), bounds: point["explicitBounds"]?.map(Number) } : {}),
+        ...(metric["histogram"]
+          ? { count: Number(point["count"]), bounds: list(point, "explicitBounds").map(Number) }
+          : {}),
       })),
     };
   });
@@ -133,7 +138,6 @@ function emittedOf<Item>(
   [resources, scopes, items]: readonly [string, string, string],
   make: (item: Raw, emitted: Emitted) => Item,
 ): Item[] {
-  const list = (owner: Raw, name: string): readonly Raw[] => owner[name] ?? [];
   return list(request, resources).flatMap((resource) =>
     list(resource, scopes).flatMap((scope) => {
       const emitted = {
@@ -145,15 +149,21 @@ function emittedOf<Item>(
   );
 }
 
-function attributesOf(list: Raw | undefined): Attributes {
-  return Object.fromEntries((list ?? [] as Raw[]).map((pair) => [text(pair["key"]), valueOf(pair["value"])]));
+function attributesOf(pairs: Raw | undefined): Attributes {
+  return Object.fromEntries(
+    ((pairs ?? []) as unknown as readonly Raw[]).map((pair) => [text(pair["key"]), valueOf(pair["value"])]),
+  );
 }
 
 function valueOf(value: Raw | undefined): unknown {
   if (value === undefined) return undefined;
   if (value["intValue"] !== undefined) return Number(value["intValue"]);
-  if (value["arrayValue"] !== undefined) return (value["arrayValue"]["values"] ?? [] as Raw[]).map(valueOf);
+  if (value["arrayValue"] !== undefined) return list(value["arrayValue"], "values").map(valueOf);
   return value["stringValue"] ?? value["boolValue"] ?? value["doubleValue"] ?? value;
+}
+
+function list(owner: Raw | undefined, name: string): readonly Raw[] {
+  return (owner?.[name] ?? []) as unknown as readonly Raw[];
 }
 
 function text(value: Raw | undefined): string {
@@ -162,7 +172,6 @@ function text(value: Raw | undefined): string {
 
 /** Bytes in protobuf, hexadecimal digits in JSON. */
 function id(value: Raw | undefined): string {
-  return value === undefined || typeof value === "string"
-    ? value ?? ""
-    : Buffer.from(value as Uint8Array).toString("hex");
+  const bytesOrText: unknown = value ?? "";
+  return typeof bytesOrText === "string" ? bytesOrText : Buffer.from(bytesOrText as Uint8Array).toString("hex");
 }

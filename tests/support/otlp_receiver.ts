@@ -9,6 +9,7 @@ import {
   logsOf,
   metricsOf,
   type Point,
+  type Raw,
   type ReceivedLog,
   type ReceivedMetric,
   type ReceivedSpan,
@@ -73,18 +74,26 @@ export class OtlpReceiver implements AsyncDisposable {
   /** Returns when an export that began after this call is here. */
   async nextExport(): Promise<readonly ReceivedMetric[]> {
     const seen = this.metricExports.length;
-    return await eventually(() => this.metricExports.length >= seen + 2 && this.metricExports.at(-1));
+    return await eventually(() => this.metricExports.length >= seen + 2 ? this.metricExports.at(-1) : undefined);
   }
 
   spansNamed(name: string): ReceivedSpan[] {
     return this.spans.filter((span) => span.name === name);
   }
 
+  /** Returns the spans that are wanted once there are so many. */
+  async untilSpans(count: number, isWanted: (span: ReceivedSpan) => boolean): Promise<ReceivedSpan[]> {
+    return await eventually(() => {
+      const found = this.spans.filter(isWanted);
+      return found.length >= count ? found : undefined;
+    }, { message: () => `${count} spans did not come, only ${JSON.stringify(this.spans)}` });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#close();
   }
 
-  #take(signal: Signal, request: Parameters<typeof spansOf>[0]): void {
+  #take(signal: Signal, request: Raw): void {
     this.texts.push(JSON.stringify(request));
     if (signal === "traces") this.spans.push(...spansOf(request));
     else if (signal === "logs") this.logs.push(...logsOf(request));
@@ -111,7 +120,7 @@ export class OtlpReceiver implements AsyncDisposable {
     for (const signal of SIGNALS) {
       const name = { traces: "trace.v1.Trace", metrics: "metrics.v1.Metrics", logs: "logs.v1.Logs" }[signal];
       const take: UntypedHandleCall = (
-        call: { request: Parameters<typeof spansOf>[0] },
+        call: { request: Raw },
         answer: (error: null, reply: object) => void,
       ) => {
         this.requests.push(`${signal} grpc`);

@@ -121,6 +121,13 @@ export class ServiceProcess implements AsyncDisposable {
     return await this.#unlessEnded("log what was waited for", timeoutMs, () => this.logs.find(predicate));
   }
 
+  /** Returns the exit code of a service that ends by itself; throws with all it printed when it does not. */
+  async exit({ timeoutMs = 20_000 } = {}): Promise<number> {
+    const message = () => `The service did not end; it printed:\n${this.output()}\n`;
+    const { code } = await eventually(() => this.#status, { timeoutMs, message });
+    return code;
+  }
+
   signal(signal: Deno.Signal): void {
     this.#child.kill(signal);
   }

@@ -3,7 +3,7 @@
 import { eventually } from "../../../tests/support/wait.ts";
 import { again, type Fault, pause, type Scene } from "../fault.ts";
 import type { Instance } from "../fleet.ts";
-import type { Breach } from "../judge.ts";
+import type { Breach } from "../facts.ts";
 import { STREAMS } from "../setting.ts";
 import { isBetweenHandOffAndCommit, isInTransaction, isWorkLeft } from "./work_in_hand.ts";
 
@@ -67,14 +67,16 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
 
 /** Kills at random moments, a few times; those count for which `isHit` holds while the victim is frozen. */
 async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Promise<boolean>) {
-  const { fleet, chance } = scene;
+  const { fleet, chance, setting } = scene;
   let hits = 0;
-  for (let kills = chance.whole(3, 5); kills > 0; kills--) {
+  for (let kills = chance.whole(4, 7); kills > 0; kills--) {
     const victim = await freezeWhen(scene, isHit);
     if (victim === undefined) continue;
     hits++;
     const { profile } = victim;
     await fleet.kill(victim);
+    // As a rule nobody waits until the dead one's lease has run out: this is about what it had in hand.
+    if (!chance.oneIn(5)) await setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`).catch(() => {});
     const successor = await fleet.join(profile);
     // Sometimes the next one is killed while it starts.
     if (!chance.oneIn(4)) await successor.ready.catch(() => {});
@@ -89,9 +91,10 @@ async function freezeWhen(
 ): Promise<Instance | undefined> {
   for (let tries = 0; tries < MOST_TRIES; tries++) {
     await pause(chance.between(0.01, 0.2));
-    const { working } = fleet;
-    if (working.length === 0) continue;
-    const victim = chance.pick(working);
+    // Also one that is starting.
+    const awake = fleet.instances.filter(({ isFrozen, isExpectedToEnd }) => !isFrozen && !isExpectedToEnd);
+    if (awake.length === 0) continue;
+    const victim = chance.pick(awake);
     fleet.freeze(victim);
     if (await isHit(victim).catch(() => true)) return victim; // nobody can be asked: a good moment too
     fleet.thaw(victim);

@@ -1,9 +1,9 @@
 // The key of the outbound push stream holds something else: the one fault that rightly uses up attempts. And two
 // consumers at once, by deleting the lease that keeps them apart.
 
-import { type Channel } from "../cast.ts";
+import type { Channel } from "../cast.ts";
 import { again, type Fault, pause, type Scene } from "../fault.ts";
-import type { Breach } from "../judge.ts";
+import type { Breach } from "../facts.ts";
 import { STREAMS } from "../setting.ts";
 
 const ASIDE = "chaos:aside";

@@ -1,7 +1,7 @@
 // In: the setting, while an instance is frozen. Out: what the instance has in hand at this moment, as PostgreSQL and
 // Redis show it.
 
-import { type Setting } from "../setting.ts";
+import type { Setting } from "../setting.ts";
 
 const MOST_ROUTES = 2000;
 

@@ -1,0 +1,116 @@
+// In: the routes and deliveries of one accepted entry, and what they have to be. Out: every breach. Pure.
+
+import type { ExpectedRoute } from "./cast.ts";
+import type { DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
+import type { SentEntry } from "./sent_entry.ts";
+
+export interface Accepted {
+  readonly kind: "accepted";
+  readonly notificationId: string;
+  readonly routes: readonly ExpectedRoute[];
+  readonly payload: string;
+}
+
+/** Where the record may be gone: each route's one entry in the outbound stream. */
+export function judgeDeliveries(
+  { entry, expected, outbound }: Pick<JudgedRecord, "entry" | "expected" | "outbound">,
+  note: Note,
+): void {
+  for (const wanted of expected.routes) {
+    const id = `${expected.notificationId}/${wanted.routeId}`;
+    const copies = outbound.get(id) ?? [];
+    const most = wanted.skipped === undefined ? 1 : 0;
+    if (copies.length > most) note("twice", `${id} (entry ${entry.entryId}) was published ${copies.length} times`);
+    if (copies.length < most) {
+      note("lost", `${id} (entry ${entry.entryId}) was never published, and its record is gone`);
+    }
+  }
+}
+
+export interface JudgedRecord {
+  readonly entry: SentEntry;
+  readonly expected: Accepted;
+  readonly routes: readonly RouteFact[];
+  /** What is explained by a route is taken out. */
+  readonly deadLetters: Map<string, readonly DeadLetterFact[]>;
+  readonly outbound: ReadonlyMap<string, readonly OutboundFact[]>;
+}
+
+export function judgeRoutes(judged: JudgedRecord, { refusals }: Evidence, note: Note): void {
+  const { entry, expected, deadLetters, outbound } = judged;
+  const { notificationId } = expected;
+  const routes = new Map(judged.routes.map((route) => [route.routeId, route]));
+  for (const wanted of expected.routes) {
+    const id = `${notificationId}/${wanted.routeId}`;
+    const name = `${id} (entry ${entry.entryId})`;
+    const route = routes.get(wanted.routeId);
+    const copies = outbound.get(id) ?? [];
+    routes.delete(wanted.routeId);
+    if (copies.length > 1) {
+      note(
+        "twice",
+        `${name} was published as ${copies.map((copy) => copy.entryId).join(" and ")}`,
+      );
+    }
+    if (route === undefined) {
+      note("lost", `${name} has no route`);
+      continue;
+    }
+    for (const copy of copies) judgeContent(copy, { name, wanted, payload: expected.payload, note });
+    const letters = deadLetters.get(id)?.length ?? 0;
+    deadLetters.delete(id);
+    if (letters > 0 && route.status !== "dead_letter") note("wrong", `${name} is ${route.status} with a dead letter`);
+    judgeRoute(route, { name, wanted, copies, letters, refusals, note });
+  }
+  for (const routeId of routes.keys()) note("wrong", `${notificationId}/${routeId} is a route nobody asked for`);
+}
+
+function judgeRoute(
+  route: RouteFact,
+  { name, wanted, copies, letters, refusals, note }: {
+    name: string;
+    wanted: ExpectedRoute;
+    copies: readonly OutboundFact[];
+    letters: number;
+    refusals: readonly RefusalWindow[];
+    note: Note;
+  },
+): void {
+  const refused = refusals.some(({ channel, fromMs, toMs }) =>
+    channel === wanted.channel && route.createdAtMs <= toMs && route.updatedAtMs >= fromMs
+  );
+  if (copies.length > 0 && route.status !== "published") note("wrong", `${name} is ${route.status} but published`);
+  if (wanted.skipped !== undefined) {
+    const right = route.status === "skipped" && route.classification === wanted.skipped;
+    if (!right) note("wrong", `${name} is ${route.status} ${route.classification}, not skipped ${wanted.skipped}`);
+    return;
+  }
+  switch (route.status) {
+    case "published":
+      if (copies.length === 0) {
+        note("lost", `${name} counts as published as ${route.publishedEntryId}, which is not in the stream`);
+      } else if (!copies.some(({ entryId }) => entryId === route.publishedEntryId)) {
+        note("wrong", `${name} names ${route.publishedEntryId}, but it is ${copies[0]!.entryId}`);
+      }
+      if (route.attempts !== 1 && !refused) note("wrong", `${name} was published at attempt ${route.attempts}`);
+      return;
+    case "dead_letter":
+      if (!refused) note("false dead letter", `${name}: ${route.classification}`);
+      if (letters !== 1) note("wrong", `${name} has ${letters} rows in dead_letters`);
+      return;
+    case "pending":
+    case "failed":
+      return note("lost", `${name} is stuck as ${route.status} after ${route.attempts} attempts`);
+    default:
+      return note("wrong", `${name} is ${route.status}`);
+  }
+}
+
+function judgeContent(
+  copy: OutboundFact,
+  { name, wanted, payload, note }: { name: string; wanted: ExpectedRoute; payload: string; note: Note },
+): void {
+  if (copy.channel !== wanted.channel) note("wrong", `${name} was published in the ${copy.channel} stream`);
+  if (copy.to !== wanted.to) note("wrong", `${name} went to ${copy.to}, not to ${wanted.to}`);
+  if (copy.payload !== payload) note("wrong", `${name} has another payload: ${copy.payload}`);
+}

@@ -1,0 +1,294 @@
+// The judge has to go red: each test spoils one thing in a stretch in which all is well, and names the one breach that
+// this makes.
+
+import assert from "node:assert/strict";
+import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
+import { judge, judgePlace, judgeStreams } from "./judge.ts";
+import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
+
+const FIRST_MS = 1_800_000_000_000;
+
+Deno.test("judge() finds nothing where all is well", () => {
+  assert.deepEqual(judge(wellDone()).breaches, []);
+});
+
+Deno.test("judge() finds an entry without an outcome", () => {
+  const evidence = wellDone();
+  expectOne({
+    ...evidence,
+    records: evidence.records.filter(({ entryId }) => entryId !== id(1)),
+    routes: routesWithout(1),
+  }, {
+    kind: "lost",
+    text: /has no record/,
+  });
+  expectOne({ ...evidence, malformed: evidence.malformed.filter(({ entryId }) => entryId !== id(4)) }, {
+    kind: "lost",
+    text: /has no row as invalid_payload/,
+  });
+});
+
+Deno.test("judge() finds an acknowledged intent that the stream has lost", () => {
+  expectOne({ ...wellDone(), acknowledged: [[1, id(1)], [77, `${FIRST_MS}-9`]] }, {
+    kind: "lost",
+    text: /intent 77 was acknowledged/,
+  });
+});
+
+Deno.test("judge() finds an entry with two outcomes", () => {
+  const evidence = wellDone();
+  expectOne({ ...evidence, malformed: [...evidence.malformed, { entryId: id(1), code: "invalid_fields" }] }, {
+    kind: "twice",
+    text: /both accepted and malformed/,
+  });
+  const duplicate = { notificationId: "00000000-0000-7000-8000-000000000000", entryId: id(2) };
+  expectOne({ ...evidence, records: [...evidence.records, duplicate] }, { kind: "twice", text: /was accepted/ });
+  expectOne({ ...evidence, records: [...evidence.records, evidence.records[0]!] }, {
+    kind: "twice",
+    text: /has 2 records/,
+  });
+});
+
+Deno.test("judge() finds a wrong outcome", () => {
+  const evidence = wellDone();
+  const others = evidence.malformed.filter(({ entryId }) => entryId !== id(3));
+  expectOne({ ...evidence, malformed: [...others, { entryId: id(3), code: "invalid_payload" }] }, {
+    kind: "wrong",
+    text: /became invalid_payload, not idempotency_conflict/,
+  });
+  expectOne({ ...evidence, malformed: [...evidence.malformed, { entryId: "1-1", code: "invalid_payload" }] }, {
+    kind: "wrong",
+    text: /1-1, which is not in the stream/,
+  });
+});
+
+Deno.test("judge() finds a notification under another id", () => {
+  const evidence = wellDone();
+  const [record, ...records] = evidence.records;
+  const breaches = judge({ ...evidence, records: [{ ...record!, notificationId: "other" }, ...records] }).breaches;
+  assert.match(breaches[0]!.text, /is other, not/);
+});
+
+Deno.test("judge() finds an event that was published twice", () => {
+  const evidence = wellDone();
+  const [event] = evidence.outbound;
+  expectOne({ ...evidence, outbound: [...evidence.outbound, { ...event!, entryId: "9-9" }] }, {
+    kind: "twice",
+    text: /was published as 5-1 and 9-9/,
+  });
+});
+
+Deno.test("judge() finds an event of an earlier stretch that is published again", () => {
+  const evidence = wellDone();
+  const old: OutboundFact = { ...evidence.outbound[0]!, deliveryId: "old/push:user:user-1", entryId: "9-9" };
+  const earlier = { ...evidence.earlier, deliveries: new Set([old.deliveryId]) };
+  expectOne({ ...evidence, earlier, outbound: [...evidence.outbound, old] }, {
+    kind: "twice",
+    text: /published again/,
+  });
+  expectOne({ ...evidence, outbound: [...evidence.outbound, old] }, { kind: "wrong", text: /no route asks for it/ });
+});
+
+Deno.test("judge() finds a published route whose entry is not in the stream, or is another", () => {
+  const evidence = wellDone();
+  expectOne({ ...evidence, outbound: evidence.outbound.slice(1) }, {
+    kind: "lost",
+    text: /which is not in the stream/,
+  });
+  const [event, ...rest] = evidence.outbound;
+  expectOne({ ...evidence, outbound: [{ ...event!, entryId: "9-9" }, ...rest] }, { kind: "wrong", text: /names 5-1/ });
+});
+
+Deno.test("judge() finds an event with another content", () => {
+  const evidence = wellDone();
+  const [event, ...rest] = evidence.outbound;
+  expectOne({ ...evidence, outbound: [{ ...event!, to: "user-2" }, ...rest] }, {
+    kind: "wrong",
+    text: /went to user-2/,
+  });
+  expectOne({ ...evidence, outbound: [{ ...event!, payload: "{}" }, ...rest] }, { kind: "wrong", text: /payload/ });
+});
+
+Deno.test("judge() finds a missing route and one too many", () => {
+  const evidence = wellDone();
+  const [route, ...routes] = evidence.routes;
+  assert.equal(route?.routeId, "push:user:user-1");
+  expectOne({ ...evidence, routes, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /has no route/ });
+  const extra = { ...route, routeId: "push:user:user-9" };
+  expectOne({ ...evidence, routes: [...evidence.routes, extra] }, { kind: "wrong", text: /nobody asked for/ });
+  const stray = { ...route, notificationId: "no-such-record" };
+  expectOne({ ...evidence, routes: [...evidence.routes, stray] }, { kind: "wrong", text: /which has no record/ });
+});
+
+Deno.test("judge() finds a stuck route", () => {
+  const evidence = wellDone();
+  for (const status of ["pending", "failed"]) {
+    const routes = changeFirst(evidence.routes, { status, publishedEntryId: "" });
+    expectOne({ ...evidence, routes, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /is stuck as/ });
+  }
+});
+
+Deno.test("judge() finds a wrongly skipped route", () => {
+  const evidence = wellDone();
+  const routes = evidence.routes.map((route) => ({ ...route, classification: "" }));
+  expectOne({ ...evidence, routes }, { kind: "wrong", text: /not skipped recipient_email_missing/ });
+});
+
+Deno.test("judge() finds a false dead letter, and allows one where the stream refused entries", () => {
+  const evidence = wellDone();
+  const routes = changeFirst(evidence.routes, { status: "dead_letter", attempts: 3, publishedEntryId: "" });
+  const { notificationId, routeId } = routes[0]!;
+  const given = {
+    ...evidence,
+    routes,
+    outbound: evidence.outbound.slice(1),
+    deadLetters: [{ notificationId, routeId }],
+  };
+  expectOne(given, { kind: "false dead letter", text: /push:user:user-1/ });
+  const window = { channel: "push", fromMs: FIRST_MS, toMs: FIRST_MS + 1000 } as const;
+  assert.deepEqual(judge({ ...given, refusals: [window] }).breaches, []);
+  expectOne({ ...given, refusals: [{ ...window, channel: "email" }] }, { kind: "false dead letter", text: /push/ });
+  expectOne({ ...given, refusals: [window], deadLetters: [] }, { kind: "wrong", text: /0 rows in dead_letters/ });
+  expectOne({ ...evidence, deadLetters: given.deadLetters }, { kind: "wrong", text: /published with a dead letter/ });
+});
+
+Deno.test("judge() finds an attempt that an outage has cost", () => {
+  const evidence = wellDone();
+  const routes = changeFirst(evidence.routes, { attempts: 2 });
+  expectOne({ ...evidence, routes }, { kind: "wrong", text: /at attempt 2/ });
+});
+
+Deno.test("judge() looks at deliveries alone where records may be gone", () => {
+  const evidence = { ...wellDone(), records: [], routes: [], finishedMayBeGone: true };
+  assert.deepEqual(judge(evidence).breaches, []);
+  expectOne({ ...evidence, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /never published/ });
+  expectOne({ ...evidence, outbound: [...evidence.outbound, { ...evidence.outbound[0]!, entryId: "9-9" }] }, {
+    kind: "twice",
+    text: /was published 2 times/,
+  });
+});
+
+Deno.test("judge() knows keys of earlier stretches", () => {
+  const evidence = wellDone();
+  const { keys } = judge(evidence);
+  const again = sentEntry(`${FIRST_MS}-50`, fields({ number: 1 }));
+  const none = { records: [], routes: [], malformed: [], outbound: [], acknowledged: [] };
+  const later = { ...evidence, ...none, sent: [again], earlier: { keys, deliveries: new Set<string>() } };
+  assert.deepEqual(judge(later).breaches, []);
+  const forgotten = { ...later, earlier: { keys: new Map<string, string>(), deliveries: new Set<string>() } };
+  expectOne(forgotten, { kind: "lost", text: /has no record/ });
+});
+
+Deno.test("judgePlace() wants row and copy at the last entry, with the right ordinal", () => {
+  const place = { entryId: "5-1", entriesRead: 10 };
+  const right = { row: place, copy: place, lastEntryId: "5-1", entriesAdded: 10 };
+  assert.deepEqual(judgePlace(right), []);
+  assert.equal(judgePlace({ ...right, row: { ...place, entryId: "5-0" } }).length, 1);
+  assert.equal(judgePlace({ ...right, copy: undefined }).length, 1);
+  assert.equal(judgePlace({ ...right, row: { ...place, entriesRead: 9 } }).length, 1);
+});
+
+Deno.test("judgeStreams() finds what is there twice", () => {
+  assert.deepEqual(judgeStreams(["a", "b"]), []);
+  assert.deepEqual(judgeStreams(["a", "b", "a"]).map(({ kind }) => kind), ["twice"]);
+});
+
+Deno.test("sentEntry() reckons the notification's id as the contract has it", () => {
+  const { asks } = sentEntry(id(1), fields({ number: 1 }));
+  assert.ok(asks.kind === "intent");
+  assert.match(asks.notificationId, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.equal(notificationMs(asks.notificationId), FIRST_MS + 1);
+});
+
+function expectOne(evidence: Evidence, { kind, text }: { kind: Breach["kind"]; text: RegExp }): void {
+  const { breaches } = judge(evidence);
+  assert.deepEqual(breaches.map((breach) => breach.kind), [kind], JSON.stringify(breaches));
+  assert.match(breaches[0]!.text, text);
+}
+
+function id(entry: number): string {
+  return `${FIRST_MS + entry}-0`;
+}
+
+function fields(
+  { number, to = ["user-1"], failure = "", payload = '{"n":1}' }: {
+    number: number;
+    to?: readonly string[];
+    failure?: string;
+    payload?: string;
+  },
+): string[] {
+  return Object.entries({
+    notification_type: "game.turn.ready",
+    producer: "game-master",
+    audience_kind: "user",
+    recipient_user_ids_json: JSON.stringify(to),
+    idempotency_key: `key-${to[0]}`,
+    payload_json: payload,
+    chaos_number: String(number),
+    chaos_failure: failure,
+  }).flat();
+}
+
+/** Accepted, its duplicate, its conflict, malformed, accepted without an address, an unknown recipient. */
+function wellDone(): Evidence {
+  const sent: SentEntry[] = [
+    sentEntry(id(1), fields({ number: 1 })),
+    sentEntry(id(2), fields({ number: 2 })),
+    sentEntry(id(3), fields({ number: 3, payload: '{"n":2}' })),
+    sentEntry(id(4), fields({ number: 4, failure: "invalid_payload" })),
+    sentEntry(id(5), fields({ number: 5, to: ["user-7"] })),
+    sentEntry(id(6), fields({ number: 6, to: ["ghost"] })),
+  ];
+  const [first, second] = [sent[0]!, sent[4]!].map(({ asks }) => asks.kind === "intent" ? asks.notificationId : "");
+  const outbound: OutboundFact[] = [
+    event(`${first}/push:user:user-1`, { channel: "push", entryId: "5-1", to: "user-1" }),
+    event(`${first}/email:user:user-1`, { channel: "email", entryId: "5-2", to: "user-1@example.com" }),
+    event(`${second}/push:user:user-7`, { channel: "push", entryId: "5-3", to: "user-7" }),
+  ];
+  return {
+    sent,
+    acknowledged: sent.map(({ number, entryId }) => [number, entryId] as const),
+    records: [{ notificationId: first!, entryId: id(1) }, { notificationId: second!, entryId: id(5) }],
+    malformed: [
+      { entryId: id(3), code: "idempotency_conflict" },
+      { entryId: id(4), code: "invalid_payload" },
+      { entryId: id(6), code: "recipient_not_found" },
+    ],
+    routes: [
+      ...outbound.map(({ deliveryId, entryId }) =>
+        route(deliveryId, { status: "published", publishedEntryId: entryId })
+      ),
+      route(`${second}/email:user:user-7`, {
+        status: "skipped",
+        classification: "recipient_email_missing",
+        attempts: 0,
+      }),
+    ],
+    ...{ deadLetters: [], refusals: [], finishedMayBeGone: false },
+    outbound,
+    earlier: { keys: new Map(), deliveries: new Set() },
+  };
+}
+
+function event(deliveryId: string, fact: Pick<OutboundFact, "channel" | "entryId" | "to">): OutboundFact {
+  return { ...fact, deliveryId, payload: '{"n":1}' };
+}
+
+function route(deliveryId: string, fact: Partial<RouteFact>): RouteFact {
+  const [notificationId, routeId] = deliveryId.split("/") as [string, string];
+  const times = { createdAtMs: FIRST_MS + 10, updatedAtMs: FIRST_MS + 20 };
+  return {
+    ...{ notificationId, routeId, status: "", attempts: 1, classification: "", publishedEntryId: "" },
+    ...times,
+    ...fact,
+  };
+}
+
+function changeFirst(routes: readonly RouteFact[], changes: Partial<RouteFact>): RouteFact[] {
+  return routes.map((route, index) => index === 0 ? { ...route, ...changes } : route);
+}
+
+function routesWithout(entry: number): RouteFact[] {
+  return wellDone().routes.filter(({ notificationId }) => notificationMs(notificationId) !== FIRST_MS + entry);
+}

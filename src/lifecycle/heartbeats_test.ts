@@ -1,0 +1,35 @@
+// What counts as stuck, by a clock that the test moves.
+
+import assert from "node:assert/strict";
+import { Heartbeats } from "./heartbeats.ts";
+
+function heartbeats() {
+  const time = { now: 0 };
+  return { time, hearts: new Heartbeats({ stuckAfterMs: 1000, now: () => time.now }) };
+}
+
+Deno.test("stuckLoop() names a loop whose pass goes on for too long", () => {
+  const { time, hearts } = heartbeats();
+  hearts.passBegan("intent_consumer");
+  time.now = 1000;
+  hearts.passBegan("push_publisher");
+  assert.equal(hearts.stuckLoop(), undefined);
+  time.now = 1001;
+  assert.equal(hearts.stuckLoop(), "intent_consumer");
+  hearts.passEnded("intent_consumer");
+  assert.equal(hearts.stuckLoop(), undefined);
+});
+
+Deno.test("a loop between two passes is never stuck, one that gives signs of progress neither", () => {
+  const { time, hearts } = heartbeats();
+  hearts.passBegan("intent_consumer");
+  hearts.passEnded("intent_consumer");
+  hearts.passBegan("email_publisher");
+  time.now = 900;
+  hearts.beat("email_publisher");
+  hearts.beat("intent_consumer"); // a sign that comes late makes no pass of it
+  time.now = 1900;
+  assert.equal(hearts.stuckLoop(), undefined);
+  time.now = 10_000;
+  assert.equal(hearts.stuckLoop(), "email_publisher");
+});

@@ -1,0 +1,146 @@
+// The command line itself: help of every command, suggestions, what goes to which output, and the commands that need no
+// servers.
+
+import assert from "node:assert/strict";
+import denoJson from "../../deno.json" with { type: "json" };
+import { embeddedCatalog } from "../../src/notification/catalog.ts";
+import { assertReadable, runProgram } from "../support/command.ts";
+
+const COMMANDS = ["run", "check", "migrate", "status", "inspect", "smoke", "catalog", "encode-intent", "version"];
+const INTENT = {
+  notification_type: "game.turn.ready",
+  producer: "game-master",
+  audience_kind: "user",
+  recipient_user_ids: ["u1", "u'2"],
+  idempotency_key: "turn 12",
+  occurred_at_ms: 1767225600000,
+};
+const PAYLOAD = '{"game_id":"g","game_name":"It\'s \\u2603","turn_number":12345678901234567890,"share":1.10}';
+
+const encode = async (json: string, args: string[] = [], env: Record<string, string> = {}) =>
+  await runProgram(env, ["encode-intent", ...args], { stdin: json });
+
+Deno.test("--help lists every command, and each has a help of its own that fits a terminal", async () => {
+  const { code, stdout, stderr } = await runProgram({}, ["--help"]);
+  assert.equal(code, 0);
+  assert.equal(stderr, "");
+  assertReadable(stdout);
+  for (const command of COMMANDS) assert.match(stdout, new RegExp(`^  ${command} `, "m"));
+  for (const command of COMMANDS) {
+    const help = await runProgram({}, [command, "--help"]);
+    assert.equal(help.code, 0, help.stderr);
+    assert.match(help.stdout, new RegExp(`^Usage: notification-service \\[?${command}`));
+    assertReadable(help.stdout);
+    assert.equal((await runProgram({}, ["help", command])).stdout, help.stdout);
+  }
+});
+
+Deno.test("what is mistyped gets a suggestion, on standard error, and exit code 64", async () => {
+  const cases = [
+    [["statsu"], 'unknown command "statsu"; did you mean status?'],
+    [["constructor"], 'unknown command "constructor"'],
+    [["status", "--wach"], "unknown option --wach; did you mean --watch?"],
+    [["--jsn"], "unknown option --jsn"],
+    [["inspect", "dead-leters"], 'unknown subject "dead-leters"; did you mean dead-letters?'],
+    [["migrate"], "action is missing: one of status, up, down"],
+    [["version", "now"], 'unexpected argument "now"'],
+    [["status", "--watch", "--json"], "--json prints one object"],
+    [["inspect", "routes", "--since", "yesterday"], '--since "yesterday" is neither'],
+    [["inspect", "malformed", "--near", "7"], '--near "7" is not an entry id'],
+    [["inspect", "routes", "--classification", "push_failed"], "did you mean"],
+    [["smoke"], "--user-id is missing"],
+    [["migrate", "down"], "say --yes"],
+  ] as const;
+  for (const [args, message] of cases) {
+    const { code, stdout, stderr } = await runProgram({}, args);
+    assert.equal(code, 64, args.join(" "));
+    assert.equal(stdout, "");
+    assert.ok(stderr.includes(message), `${args.join(" ")}: ${stderr}`);
+  }
+});
+
+Deno.test("version tells version, commit and runtime", async () => {
+  const { code, stdout } = await runProgram({}, ["version"]);
+  assert.equal(code, 0);
+  assert.match(stdout, new RegExp(`^notification-service ${denoJson.version.replaceAll(".", "\\.")}\n  commit `));
+  const facts = JSON.parse((await runProgram({}, ["version", "--json"])).stdout);
+  assert.deepEqual(Object.keys(facts), ["version", "commit", "deno", "target"]);
+  // The executable knows the commit that it was made of.
+  const isExecutable = Boolean(Deno.env.get("NOTIFICATION_SERVICE_BIN"));
+  assert.equal(typeof facts.commit, isExecutable ? "string" : "object");
+  assert.equal((await runProgram({}, ["--version"])).stdout, stdout);
+});
+
+Deno.test("a command tells every problem of the configuration and ends with 78", async () => {
+  const { code, stdout, stderr } = await runProgram({ NOTIFICATION_REDIS_DB: "x" }, ["status"]);
+  assert.equal(code, 78);
+  assert.equal(stdout, "");
+  for (const name of ["REDIS_DB", "REDIS_MASTER_ADDR", "POSTGRES_PRIMARY_DSN", "USER_SERVICE_BASE_URL"]) {
+    assert.ok(stderr.includes(`NOTIFICATION_${name} `), name);
+  }
+});
+
+Deno.test("catalog show tells every type; its JSON is a catalog that validate takes", async () => {
+  const { code, stdout } = await runProgram({}, ["catalog", "show"]);
+  assert.equal(code, 0);
+  assertReadable(stdout);
+  for (const type of embeddedCatalog().keys()) assert.ok(stdout.includes(type));
+
+  const file = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    await Deno.writeTextFile(file, (await runProgram({}, ["catalog", "show", "--json"])).stdout);
+    const valid = await runProgram({}, ["catalog", "validate", file, "--json"]);
+    assert.deepEqual(JSON.parse(valid.stdout), { valid: true, types: [...embeddedCatalog().keys()], problems: [] });
+    const shown = await runProgram({ NOTIFICATION_CATALOG_FILE: file }, ["catalog", "show"]);
+    assert.equal(shown.stdout, stdout);
+
+    await Deno.writeTextFile(file, '{"types": {"a": {"producers": [], "audiences": {}, "payload": {}}}}');
+    const broken = await runProgram({}, ["catalog", "validate", file]);
+    assert.equal(broken.code, 65);
+    assert.match(broken.stdout, /^  \/types\/a\/producers: /m);
+    assert.match(broken.stdout, /^  \/types\/a\/audiences: must name an audience/m);
+    assert.equal((await runProgram({ NOTIFICATION_CATALOG_FILE: file }, ["catalog", "show"])).code, 78);
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("encode-intent gives the arguments of XADD, the payload digit for digit", async () => {
+  const text = `${JSON.stringify(INTENT).slice(0, -1)},"payload":${PAYLOAD}}`;
+  const { code, stdout, stderr } = await encode(text, ["--json", "--stream", "in"]);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout).arguments, [
+    ...["XADD", "in", "*"],
+    ...["notification_type", "game.turn.ready", "producer", "game-master", "audience_kind", "user"],
+    ...["recipient_user_ids_json", '["u1","u\'2"]', "idempotency_key", "turn 12"],
+    ...["occurred_at_ms", "1767225600000", "payload_json", PAYLOAD.replace("\\u2603", "☃")],
+  ]);
+  // The line for people is what xargs and a shell take apart into the same arguments.
+  const line = (await encode(text)).stdout;
+  for (const script of ['xargs printf "%s\\n"', "eval \"printf '%s\\n' $(cat)\""]) {
+    const shell = new Deno.Command("sh", { args: ["-c", script], stdin: "piped", stdout: "piped" }).spawn();
+    await ReadableStream.from([new TextEncoder().encode(line)]).pipeTo(shell.stdin);
+    const output = await new Response(shell.stdout).text();
+    await shell.status;
+    assert.deepEqual(output.trimEnd().split("\n").slice(1, 2), ["notification:intents"]);
+    assert.deepEqual(output.trimEnd().split("\n").slice(3), JSON.parse(stdout).arguments.slice(3));
+  }
+});
+
+Deno.test("encode-intent refuses what would be malformed, with 65 and the reason", async () => {
+  const cases = [
+    ["{", "not JSON"],
+    ["[]", "not a JSON object"],
+    [JSON.stringify({ ...INTENT, payload: {} }), "invalid_payload"],
+    [JSON.stringify({ ...INTENT, payload: {}, producer: "me" }), "producer_not_allowed"],
+    [JSON.stringify({ ...INTENT, reciever: 1 }), 'unknown member "reciever"'],
+    [JSON.stringify({ ...INTENT, payload: {}, payload_json: "{}" }), "payload_json is there twice"],
+    [JSON.stringify({ ...INTENT, idempotency_key: undefined, payload: {} }), "idempotency_key is missing"],
+  ] as const;
+  for (const [json, message] of cases) {
+    const { code, stdout, stderr } = await encode(json);
+    assert.equal(code, 65, json);
+    assert.equal(stdout, "");
+    assert.ok(stderr.includes(message), stderr);
+  }
+});

@@ -1,0 +1,275 @@
+// What operators ask of a running service: check, migrate, status, inspect and smoke, each against real servers, with the
+// documented shape of --json and lines that fit a terminal.
+
+import assert from "node:assert/strict";
+import { assertReadable, jsonOf, runOn } from "../support/command.ts";
+import { outcomeOf } from "../support/outcome.ts";
+import { openRig } from "../support/rig.ts";
+import { testOnOneRig } from "../support/shared_rig.ts";
+import { eventually } from "../support/wait.ts";
+import { startService } from "../support/service_process.ts";
+
+interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly blocks_start: boolean;
+}
+
+const UNREACHABLE = "127.0.0.1:1";
+
+Deno.test("check says what run would do, before and after the migrations, and changes nothing", async () => {
+  await using rig = await openRig();
+  const before = await runOn(rig, ["check"]);
+  assert.equal(before.code, 0, before.stdout);
+  assertReadable(before.stdout);
+  assert.match(before.stdout, /✓ migrations: 1 of 1 pending: run applies them/);
+  // The tests' own Redis keeps nothing on disk, which is worth a look and no reason not to start.
+  assert.match(before.stdout, /✗ redis: Redis persistence is off[^]*run would start; 1 to look at\.$/);
+  assert.deepEqual(await rig.query("SELECT FROM pg_namespace WHERE nspname = 'notification'"), []);
+  assert.equal(await rig.redis.dbsize(), 0);
+
+  assert.deepEqual(await jsonOf(rig, ["migrate", "up"]), { applied: ["00001_create_notification_schema.sql"] });
+  await rig.redis.xadd("gateway:client-events", "1-1", "a", "b");
+  await rig.redis.xgroup("CREATE", "gateway:client-events", "gateway", "0");
+  await rig.redis.xreadgroup("GROUP", "gateway", "gw-1", "COUNT", 1, "STREAMS", "gateway:client-events", ">");
+  const after = await jsonOf(rig, ["check"]);
+  assert.equal(after.exit_code, 0);
+  assert.deepEqual(after.checks.map(({ name, ok, blocks_start }: Check) => [name, ok, blocks_start]), [
+    ["configuration", true, false],
+    ["redis", true, false],
+    ["redis", false, false],
+    ["stream notification:intents", true, false],
+    ["stream gateway:client-events", true, false],
+    ["stream mail:delivery_commands", true, false],
+    ["postgres", true, false],
+    ["migrations", true, false],
+    ["ownership", true, false],
+    ["user service", true, false],
+  ]);
+  const [events, mail] = after.outbound_streams;
+  const { last_reader, ...group } = events.groups[0];
+  assert.deepEqual(group, { name: "gateway", consumers: 1, pending: 1, lag: 0, last_delivered_id: "1-1" });
+  assert.equal(last_reader.name, "gw-1");
+  assert.ok(last_reader.idle_ms >= 0);
+  assert.deepEqual(mail, { stream: "mail:delivery_commands", groups: [] });
+  assert.match((await runOn(rig, ["check"])).stdout, /group gateway: 1 consumers, 1 pending, 0 behind; last/);
+});
+
+Deno.test("check ends as run would, and says what to do", async () => {
+  await using rig = await openRig();
+  const refused = await runOn(rig, ["check"], { NOTIFICATION_REDIS_DB: "x" });
+  assert.equal(refused.code, 78);
+  assert.match(refused.stdout, /✗ configuration: NOTIFICATION_REDIS_DB should be/);
+
+  const noRedis = await runOn(rig, ["check"], { NOTIFICATION_REDIS_MASTER_ADDR: UNREACHABLE });
+  assert.equal(noRedis.code, 69);
+  assertReadable(noRedis.stdout);
+  assert.match(noRedis.stdout, /✗ redis: .*ECONNREFUSED[^]*→ see that Redis runs at 127\.0\.0\.1:1/);
+  assert.match(noRedis.stdout, /✓ postgres/);
+
+  const dsn = `postgres://nobody:secret@${UNREACHABLE}/none`;
+  const noPostgres = await runOn(rig, ["check"], { NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn });
+  assert.equal(noPostgres.code, 69);
+  assert.match(noPostgres.stdout, /✗ postgres: /);
+  assert.doesNotMatch(noPostgres.stdout + noPostgres.stderr, /secret/);
+
+  // The service starts without it, and waits.
+  await rig.redis.set("notification:intents", "a string");
+  const noUsers = await runOn(rig, ["check"], { NOTIFICATION_USER_SERVICE_BASE_URL: `http://${UNREACHABLE}` });
+  assert.equal(noUsers.code, 0, noUsers.stdout);
+  assert.match(noUsers.stdout, /✗ user service: it can't be reached/);
+  assert.match(noUsers.stdout, /✗ stream notification:intents: the key is a string/);
+  assert.match(noUsers.stdout, /run would start; 3 to look at\./);
+
+  await runOn(rig, ["migrate", "up"]);
+  await rig.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (99, true)");
+  const newer = await runOn(rig, ["check"]);
+  assert.equal(newer.code, 69);
+  assert.match(newer.stdout, /✗ migrations: the schema has version 99/);
+});
+
+Deno.test("migrate shows, applies and takes back, the last only with --yes", async () => {
+  await using rig = await openRig();
+  const pending = await jsonOf(rig, ["migrate", "status"]);
+  assert.deepEqual(pending.migrations, [
+    { version: 1, name: "00001_create_notification_schema.sql", applied_at: null },
+  ]);
+  assert.match((await runOn(rig, ["migrate", "up"])).stdout, /^Applied 00001_create_notification_schema.sql$/);
+  assert.equal((await runOn(rig, ["migrate", "up"])).stdout, "Nothing to apply.");
+  const { stdout } = await runOn(rig, ["migrate", "status"]);
+  assert.match(stdout, /^  VERSION  APPLIED +NAME\n  1 +(just now|\d+ s ago) +00001_create_notification_schema.sql$/);
+
+  assert.equal((await runOn(rig, ["migrate", "down"])).code, 64);
+  assert.equal((await rig.query("SELECT FROM notification.records")).length, 0);
+  assert.deepEqual(await jsonOf(rig, ["migrate", "down", "--yes"]), {
+    rolled_back: "00001_create_notification_schema.sql",
+  });
+  const status = await runOn(rig, ["status"]);
+  assert.equal(status.code, 69);
+  assert.match(status.stderr, /the schema is not there yet: notification-service migrate up makes it/);
+});
+
+testOnOneRig("Operators' commands beside a running service", {
+  env: {
+    NOTIFICATION_ROUTE_BACKOFF_MIN: "1h",
+    NOTIFICATION_ROUTE_BACKOFF_MAX: "1h",
+    NOTIFICATION_EMAIL_RETRY_MAX_ATTEMPTS: "1",
+  },
+}, {
+  "status has its documented shape": async ({ rig }) => {
+    await rig.addIntent();
+    await rig.settled();
+    const status = await jsonOf(rig, ["status"]);
+    const [instance] = status.instances;
+    assert.match(instance.id, /^[0-9a-f-]{36}$/);
+    assert.deepEqual(status, {
+      intent_stream: { lag: 0, next_entry_id: null },
+      channels: { push: { depth: 0, oldest_age_ms: 0 }, email: { depth: 0, oldest_age_ms: 0 } },
+      routes: { pending: 0, failed: 0, published: 2, dead_letter: 0, skipped: 0 },
+      dead_letters_last_hour: 0,
+      instances: [{ id: instance.id, consuming: true }],
+    });
+    const { stdout } = await runOn(rig, ["status"]);
+    assertReadable(stdout);
+    assert.match(stdout, new RegExp(`  ${instance.id}  consumes`));
+  },
+
+  "smoke follows its intent to the outbound stream": async ({ rig }) => {
+    const smoke = await jsonOf(rig, ["smoke", "--user-id", "user-1"]);
+    assert.equal(smoke.ok, true);
+    assert.deepEqual(smoke.steps.map(({ step }: { step: string }) => step), [
+      "sent",
+      "accepted",
+      "published",
+      "seen in the outbound stream",
+    ]);
+    const times: number[] = smoke.steps.map(({ at_ms }: { at_ms: number }) => at_ms);
+    assert.deepEqual(times, [...times].sort((a, b) => a - b));
+    const events = await rig.clientEvents();
+    const event = events.find(({ entryId }) => entryId === smoke.outbound_entry_id);
+    assert.equal(event?.fields["event_type"], "notification.smoke_test");
+
+    const text = await runOn(rig, ["smoke", "--user-id", "user-1"]);
+    assertReadable(text.stdout);
+    assert.match(text.stdout, /✓ It arrived\.$/);
+    const unknown = await jsonOf(rig, ["smoke", "--user-id", "nobody"], { code: 1 });
+    assert.match(unknown.problem, /^recipient_not_found: /);
+  },
+
+  "smoke refuses production without --yes": async ({ rig }) => {
+    const production = { NOTIFICATION_ENVIRONMENT: "production" };
+    const length = await rig.redis.xlen(rig.intentsStream);
+    const refused = await runOn(rig, ["smoke", "--user-id", "user-1"], production);
+    assert.equal(refused.code, 64);
+    assert.equal(await rig.redis.xlen(rig.intentsStream), length);
+    assert.equal((await jsonOf(rig, ["smoke", "--user-id", "user-1", "--yes"], { env: production })).ok, true);
+  },
+
+  "inspect intent tells the whole story, by any of its names": async ({ rig }) => {
+    const entryId = await rig.addIntent({ idempotency_key: "turn/\x1b[31m12", request_id: "r-1" });
+    await rig.settled();
+    const { record } = await outcomeOf(rig, entryId);
+    const { intent } = await jsonOf(rig, ["inspect", "intent", entryId]);
+    assert.equal(intent.outcome, "accepted");
+    assert.equal(intent.entry.fields.request_id, "r-1");
+    assert.equal(intent.record.notification_id, record?.notification_id);
+    assert.equal(intent.route_count, 2);
+    for (const route of intent.routes) {
+      assert.equal(route.status, "published");
+      assert.equal(route.outbound_entry.id, route.published_entry_id);
+      assert.equal(route.lease.value, `published:${route.published_entry_id}`);
+    }
+    for (const key of [record!.notification_id, "game-master/turn/\x1b[31m12"]) {
+      const found = (await jsonOf(rig, ["inspect", "intent", key])).intent;
+      assert.equal(found.entry.id, entryId);
+    }
+    const { stdout } = await runOn(rig, ["inspect", "intent", entryId]);
+    assertReadable(stdout);
+    assert.match(stdout, /  outcome +accepted\n  entry /);
+    assert.match(stdout, /key +turn\/\\u001b\[31m12/);
+    const unknown = await runOn(rig, ["inspect", "intent", "1-1"]);
+    assert.equal(unknown.code, 1);
+    assert.match(unknown.stdout, /no trace of it/);
+  },
+
+  "inspect intent knows malformed and duplicate entries": async ({ rig }) => {
+    await rig.addIntent({ idempotency_key: "twice" });
+    const duplicate = await rig.addIntent({ idempotency_key: "twice" });
+    const malformed = await rig.addIntent({ occurred_at_ms: "soon" });
+    await rig.settled();
+    assert.equal((await jsonOf(rig, ["inspect", "intent", duplicate])).intent.outcome, "duplicate");
+    const { intent } = await jsonOf(rig, ["inspect", "intent", malformed]);
+    assert.equal(intent.outcome, "malformed");
+    assert.equal(intent.malformed.failure_code, "invalid_occurred_at");
+    assert.match((await runOn(rig, ["inspect", "intent", malformed])).stdout, /code +invalid_occurred_at/);
+  },
+
+  "inspect malformed filters, newest first, and finds those near an entry": async ({ rig }) => {
+    const ids: string[] = [];
+    for (const producer of ["a", "b", "c", "d"]) ids.push(await rig.addIntent({ producer }));
+    await rig.settled();
+    const entries = async (...args: string[]) =>
+      (await jsonOf(rig, ["inspect", "malformed", ...args])).malformed
+        .map((row: { stream_entry_id: string }) => row.stream_entry_id);
+    assert.deepEqual(await entries("--classification", "producer_not_allowed", "--limit", "2"), [ids[3], ids[2]]);
+    assert.deepEqual(await entries("--producer", "b", "--type", "game.turn.ready", "--since", "1h"), [ids[1]]);
+    assert.deepEqual(await entries("--near", ids[0]!, "--producer", "a"), [ids[0]]);
+    assert.equal((await entries("--near", ids[3]!, "--limit", "1")).length, 1);
+    assert.deepEqual(await entries("--since", "2100-01-01T00:00:00Z"), []);
+    const { stdout } = await runOn(rig, ["inspect", "malformed"]);
+    assertReadable(stdout);
+    assert.match(stdout, /^  RECORDED +ENTRY +CODE +TYPE\n/);
+    assert.equal((await runOn(rig, ["inspect", "malformed", "--type", "none"])).stdout, "  none");
+  },
+
+  "inspect routes and dead-letters tell what failed": async ({ rig }) => {
+    await rig.redis.del("mail:delivery_commands");
+    await rig.redis.set("mail:delivery_commands", "not a stream");
+    const before = await rig.clientEvents();
+    const entryId = await rig.addIntent();
+    await rig.settled();
+    assert.equal((await rig.clientEvents()).length, before.length + 1);
+    const { record } = await outcomeOf(rig, entryId);
+    const { dead_letters } = await jsonOf(rig, [
+      "inspect",
+      "dead-letters",
+      "--since",
+      "1h",
+      "--producer",
+      "game-master",
+    ]);
+    assert.equal(dead_letters[0].notification_id, record?.notification_id);
+    assert.equal(dead_letters[0].failure_classification, "mail_stream_publish_failed");
+    const { routes } = await jsonOf(rig, ["inspect", "routes", "--classification", "mail_stream_publish_failed"]);
+    assert.deepEqual(routes.map((route: { route_id: string }) => route.route_id), ["email:user:user-1"]);
+    assert.equal(
+      (await jsonOf(rig, ["inspect", "routes", "--limit", "1"])).routes[0].notification_id,
+      record?.notification_id,
+    );
+    assert.deepEqual((await jsonOf(rig, ["inspect", "routes", "--since", "2100-01-01T00:00:00Z"])).routes, []);
+    assert.equal((await jsonOf(rig, ["status"])).dead_letters_last_hour, 1);
+    for (const list of ["routes", "dead-letters"]) assertReadable((await runOn(rig, ["inspect", list])).stdout);
+    await rig.redis.del("mail:delivery_commands");
+  },
+
+  "status --watch goes on until it is told to stop": async ({ rig }) => {
+    await using watching = await startService(rig.env, { args: ["status", "--watch"] });
+    await eventually(() => watching.stdout.split("Intents").length > 2);
+    const { code } = await watching.terminate();
+    assert.equal(code, 0);
+    assertReadable(watching.stdout);
+  },
+});
+
+Deno.test("status tells what waits when nobody works on it", async () => {
+  await using rig = await openRig();
+  await runOn(rig, ["migrate", "up"]);
+  const first = await rig.addIntent();
+  await rig.addIntent();
+  const status = await jsonOf(rig, ["status"]);
+  assert.deepEqual(status.intent_stream, { lag: 2, next_entry_id: first });
+  assert.deepEqual(status.instances, []);
+  assert.equal((await jsonOf(rig, ["inspect", "intent", first])).intent.outcome, "waiting");
+  const smoke = await jsonOf(rig, ["smoke", "--user-id", "user-1", "--timeout", "50ms"], { code: 1 });
+  assert.match(smoke.problem, /no instance has accepted it in time/);
+});

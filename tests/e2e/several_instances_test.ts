@@ -1,0 +1,155 @@
+// Several instances on one Redis and PostgreSQL: who consumes, who takes over, who publishes (contract, section 6).
+
+import assert from "node:assert/strict";
+import { verdicts } from "../support/outcome.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { ServiceProcess } from "../support/service_process.ts";
+import { eventually } from "../support/wait.ts";
+
+const LEASE = "notification:consumer_lease:notification:intents";
+
+Deno.test("one instance consumes, the others stand by; the lease is the consumer's, and short", async () => {
+  await using rig = await openRig();
+  const instances = await Promise.all([rig.start(), rig.start(), rig.start()]);
+  await eventually(() => instances.every((instance) => role(instance) !== undefined));
+  assert.deepEqual(instances.map(role).sort(), ["consuming", "standby", "standby"]);
+  const holder = await rig.redis.get(LEASE) ?? "none";
+  assert.match(holder, /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
+  const sessions = await rig.query<{ application_name: string }>(
+    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()",
+  );
+  const names = sessions.map((session) => session.application_name).filter((name) => name !== "");
+  assert.equal(names.filter((name) => name.endsWith(holder)).length, 1);
+  assert.equal(names.length, 3);
+
+  // It lives for five seconds and is renewed every second.
+  const ttl = await rig.redis.pttl(LEASE);
+  assert.ok(ttl > 3000 && ttl <= 5000, `${ttl} ms`);
+  let before = ttl;
+  await eventually(async () => {
+    const now = await rig.redis.pttl(LEASE);
+    assert.ok(now > 3000, `${now} ms`);
+    const renewed = now > before;
+    before = now;
+    return renewed;
+  }, { timeoutMs: 2000 });
+  assert.equal(await rig.redis.get(LEASE), holder);
+
+  // After a stop another one takes over at once.
+  const consumer = the(instances, "consuming");
+  const others = instances.filter((instance) => instance !== consumer);
+  await consumer.terminate();
+  const stopped = performance.now();
+  const entryId = await rig.addIntent();
+  await eventually(() => others.some((instance) => role(instance) === "consuming"));
+  assert.ok(performance.now() - stopped < 1500, `${performance.now() - stopped} ms`);
+  await rig.settled();
+  assert.deepEqual(await verdicts(rig, [entryId]), ["accepted"]);
+  assert.notEqual(await rig.redis.get(LEASE), holder);
+});
+
+Deno.test("a killed consumer is followed within six seconds, and the others publish all the while", async () => {
+  await using rig = await openRig({
+    env: { NOTIFICATION_ROUTE_BACKOFF_MIN: "500ms", NOTIFICATION_ROUTE_BACKOFF_MAX: "500ms" },
+  });
+  const first = await rig.start();
+  await first.waitForLog((line) => line.message === "consuming");
+  const instanceId = await rig.redis.get(LEASE);
+  const second = await rig.start();
+  await second.waitForLog((line) => line.message === "standby");
+
+  // Routes that the first could not publish, and an intent that nobody has read yet, when it dies.
+  await rig.redis.set("gateway:client-events", "in the way");
+  const published = await rig.addIntent();
+  await eventually(async () =>
+    (await rig.query("SELECT 1 FROM notification.routes WHERE channel = 'push' AND status = 'failed'")).length > 0
+  );
+  await first.kill();
+  const killed = performance.now();
+  await rig.redis.del("gateway:client-events");
+  const unread = await rig.addIntent();
+  await eventually(async () => (await rig.clientEvents()).length === 1);
+  assert.equal(await rig.redis.get(LEASE), instanceId, "the second has published before it took over");
+  assert.deepEqual(await verdicts(rig, [published]), ["accepted"]);
+
+  await second.waitForLog((line) => line.message === "consuming");
+  assert.ok(performance.now() - killed < 6000, `${performance.now() - killed} ms`);
+  await rig.settled();
+  assert.deepEqual(await verdicts(rig, [unread]), ["accepted"]);
+  assert.equal((await rig.clientEvents()).length, 2);
+});
+
+Deno.test("a lease that somebody deletes or takes over does no harm", async () => {
+  await using rig = await openRig();
+  const instances = [await rig.start(), await rig.start()];
+  const ids: string[] = [];
+  for (let round = 0; round < 6; round++) {
+    for (let index = 0; index < 20; index++) ids.push(await rig.addIntent());
+    if (round % 2 === 0) await rig.redis.del(LEASE);
+    else await rig.redis.set(LEASE, "somebody else", "PX", 300);
+  }
+  await rig.settled();
+  assert.deepEqual(new Set(await verdicts(rig, ids)), new Set(["accepted"]));
+  await once(rig, ids.length);
+  for (const instance of instances) assert.equal((await instance.terminate()).code, 0);
+});
+
+Deno.test("instances killed at random moments under load lose nothing and double nothing", async () => {
+  await using rig = await openRig({
+    env: { NOTIFICATION_INTENTS_BATCH_SIZE: "20", NOTIFICATION_PUBLISH_BATCH_SIZE: "30" },
+  });
+  let instances: ServiceProcess[] = await Promise.all([rig.start(), rig.start()]);
+  const good: string[] = [];
+  const bad: string[] = [];
+  let producing = true;
+  const producer = (async () => {
+    while (producing) {
+      const some = Array.from({ length: 25 }, () => rig.addIntent());
+      good.push(...await Promise.all(some));
+      bad.push(await rig.addIntent({ payload_json: "{}" }));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  })();
+  for (let round = 0; round < 6; round++) {
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 200));
+    const victim = instances[Math.floor(Math.random() * instances.length)];
+    await victim?.kill();
+    // Without this the next ones would wait for the dead one's five seconds.
+    await rig.redis.del(LEASE);
+    instances = [...instances.filter((instance) => instance !== victim), await rig.start()];
+  }
+  producing = false;
+  await producer;
+  await rig.settled({ timeoutMs: 30_000 });
+  assert.ok(good.length > 500, `${good.length} intents`);
+  assert.deepEqual(new Set(await verdicts(rig, good)), new Set(["accepted"]));
+  assert.deepEqual(new Set(await verdicts(rig, bad)), new Set(["invalid_payload"]));
+  await once(rig, good.length);
+});
+
+function role(instance: ServiceProcess): string | undefined {
+  const lines = instance.logs.filter((line) => line.message === "consuming" || line.message === "standby");
+  return lines.at(-1)?.message;
+}
+
+function the(instances: readonly ServiceProcess[], wanted: string): ServiceProcess {
+  const found = instances.find((instance) => role(instance) === wanted);
+  assert.ok(found !== undefined);
+  return found;
+}
+
+/** Every intent made one record, one client event and one mail command, and nothing else is there. */
+async function once(rig: Rig, intents: number): Promise<void> {
+  const routes = await rig.query<{ id: string; channel: string; status: string; entry_id: string }>(
+    `SELECT notification_id || '/' || route_id AS id, channel, status, published_entry_id AS entry_id
+       FROM notification.routes`,
+  );
+  assert.deepEqual(new Set(routes.map((route) => route.status)), new Set(["published"]));
+  const expected = (channel: string) =>
+    routes.filter((route) => route.channel === channel).map((route) => `${route.id} ${route.entry_id}`).sort();
+  const events = (await rig.clientEvents()).map(({ fields, entryId }) => `${fields["event_id"]} ${entryId}`);
+  const commands = (await rig.mailCommands()).map(({ fields, entryId }) => `${fields["delivery_id"]} ${entryId}`);
+  assert.deepEqual([events.length, commands.length], [intents, intents]);
+  assert.deepEqual(events.sort(), expected("push"));
+  assert.deepEqual(commands.sort(), expected("email"));
+}

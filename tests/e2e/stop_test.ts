@@ -1,0 +1,154 @@
+// How the process ends: signals, the order in which things stop, the bound, and what is left behind (contract,
+// section 10).
+
+import assert from "node:assert/strict";
+import { hang } from "../../scripts/servers/user_service.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { ServiceProcess } from "../support/service_process.ts";
+import { eventually } from "../support/wait.ts";
+
+const LOOPS = ["intent_consumer", "push_publisher", "email_publisher", "retention_cleaner"];
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  Deno.test(`${signal} ends an idle service with exit code 0, the probe first`, async () => {
+    await using rig = await openRig();
+    const service = await rig.start();
+    const loggers = (message: string) =>
+      service.logs.filter((line) => line.message === message && line.level === "info").map((line) => line.logger);
+    await service.waitForLog((line) => line.message === "consuming");
+    assert.deepEqual(loggers("started").sort(), [...LOOPS, "internal_http"].sort());
+    assert.deepEqual(loggers("stopped"), []);
+    await rig.addIntent();
+    await rig.settled();
+
+    const begun = performance.now();
+    service.signal(signal);
+    assert.equal(await service.exit(), 0);
+    assert.ok(performance.now() - begun < 1500, `${performance.now() - begun} ms`);
+    const stopped = loggers("stopped").filter((logger) => logger !== "service");
+    assert.equal(stopped[0], "internal_http");
+    assert.deepEqual(stopped.slice(1).sort(), [...LOOPS].sort());
+    assert.equal(service.stderr, "");
+    assert.equal(await rig.redis.exists("notification:consumer_lease:notification:intents"), 0);
+    await nobodyIsConnected(rig);
+  });
+}
+
+Deno.test("a stop under load ends in time, and the next start finishes everything, once", async () => {
+  await using rig = await openRig({ env: { NOTIFICATION_SHUTDOWN_TIMEOUT: "2s" } });
+  const ids: string[] = [];
+  let producing = true;
+  const producer = (async () => {
+    while (producing) {
+      const some = Array.from({ length: 50 }, (_, index) => `key ${ids.length + index}`);
+      ids.push(...some);
+      await Promise.all(some.map((idempotency_key) => rig.addIntent({ idempotency_key })));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  })();
+  for (let round = 0; round < 3; round++) {
+    const service = await rig.start();
+    const [before] = await counts(rig);
+    await eventually(async () => ((await counts(rig))[0] ?? 0) > (before ?? 0) + 200);
+    const { code, durationMs } = await service.terminate();
+    assert.equal(code, 0, service.output().slice(-2000));
+    assert.ok(durationMs < 2000, `${durationMs} ms`);
+  }
+  producing = false;
+  await producer;
+  await rig.start();
+  await rig.settled();
+  assert.deepEqual(await counts(rig), [ids.length, ids.length, ids.length]);
+  assert.deepEqual(new Set((await rig.clientEvents()).map(({ fields }) => fields["event_id"])).size, ids.length);
+  assert.deepEqual(new Set((await rig.mailCommands()).map(({ fields }) => fields["delivery_id"])).size, ids.length);
+});
+
+Deno.test("a stop in the middle of a look-up that hangs abandons the batch", async () => {
+  await using rig = await openRig({
+    env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "30s", NOTIFICATION_SHUTDOWN_TIMEOUT: "1500ms" },
+  });
+  const service = await rig.start();
+  rig.users.behaviour = () => hang();
+  await rig.addIntent();
+  await eventually(() => rig.users.inFlight.now > 0);
+  const { code, durationMs } = await service.terminate();
+  assert.equal(code, 0, service.output());
+  assert.ok(durationMs < 1500, `${durationMs} ms`);
+  rig.users.behaviour = undefined;
+  await rig.start();
+  await rig.settled();
+  assert.equal((await rig.clientEvents()).length, 1);
+});
+
+Deno.test("a second signal ends the process at once", async () => {
+  await using rig = await openRig({
+    env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "30s", NOTIFICATION_SHUTDOWN_TIMEOUT: "20s" },
+  });
+  const service = await rig.start();
+  rig.users.behaviour = () => hang();
+  await rig.addIntent();
+  await eventually(() => rig.users.inFlight.now > 0);
+  service.signal("SIGINT");
+  await service.waitForLog((line) => /shutting down|stop/i.test(line.message));
+  const { code, durationMs } = await service.terminate();
+  assert.equal(code, 1, service.output());
+  assert.ok(durationMs < 1000, `${durationMs} ms`);
+});
+
+Deno.test("a signal during start-up ends it with exit code 0", async () => {
+  await using redis = await startRedis({ appendOnly: true });
+  await using rig = await openRig({ redisServer: redis, env: { NOTIFICATION_STARTUP_TIMEOUT: "30s" } });
+  const stop = async (service: ServiceProcess) => {
+    await service.waitForLog((line) => line.logger === "service");
+    const { code, durationMs } = await service.terminate();
+    assert.equal(code, 0, service.output());
+    assert.ok(durationMs < 5000, `${durationMs} ms`);
+    assert.ok(!service.logs.some((line) => line.message === "started"));
+  };
+  await redis.kill("SIGSTOP");
+  await stop(await rig.spawn());
+  await redis.kill("SIGCONT");
+
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const dsn = Object.assign(new URL(rig.dsn), { host: `127.0.0.1:${silent.addr.port}` }).href;
+  const waitsForPostgres = await rig.spawn({ NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn });
+  using _connection = await silent.accept();
+  await stop(waitsForPostgres);
+
+  // Somebody else is migrating.
+  const client = await rig.pool.connect();
+  await client.query("BEGIN");
+  await client.query("CREATE SCHEMA notification");
+  const service = await rig.spawn();
+  await eventually(async () => {
+    const waiting = await rig.query(
+      "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    );
+    return waiting.length > 0;
+  });
+  await stop(service);
+  await client.query("ROLLBACK");
+  client.release();
+});
+
+/** Records, published push routes and published mail routes. */
+async function counts(rig: Rig): Promise<number[]> {
+  const rows = await rig.query<{ count: number }>(
+    `SELECT count(*)::int AS count FROM notification.records
+      UNION ALL SELECT count(*)::int FROM notification.routes WHERE channel = 'push' AND status = 'published'
+      UNION ALL SELECT count(*)::int FROM notification.routes WHERE channel = 'email' AND status = 'published'`,
+  );
+  return rows.map((row) => row.count);
+}
+
+/** Nothing of the service is left on the servers. */
+async function nobodyIsConnected(rig: Rig): Promise<void> {
+  await eventually(async () => {
+    const sessions = await rig.query(
+      `SELECT 1 FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE 'notification-service%'`,
+    );
+    return sessions.length === 0;
+  }, { timeoutMs: 2000, message: "Sessions in PostgreSQL did not end" });
+}

@@ -1,0 +1,62 @@
+// What the service as a process tells its supervisor, by the permissions that it has in production: ready after start-up,
+// lag and depth, signs of life through an outage, stopping.
+
+import assert from "node:assert/strict";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { NotifySocket } from "../support/notify_socket.ts";
+import { openRig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+/**
+ * The one folder besides systemd's own socket that the service may write to. Whoever can't make it there (not root) gives
+ * the service an abstract socket, which needs no folder.
+ */
+const RUNTIME_DIRECTORY = "/run/notification-service";
+
+Deno.test("the supervisor is told of start, state, life and stop", async () => {
+  await using redisServer = await startRedis();
+  await using rig = await openRig({ redisServer });
+  await using socket = await NotifySocket.open(await place());
+  const service = await rig.start({
+    NOTIFY_SOCKET: socket.place,
+    RUNTIME_DIRECTORY,
+    WATCHDOG_USEC: "200000",
+  });
+  await eventually(() => socket.received.some((line) => line.startsWith("STATUS=Running")));
+  const [patience, ready] = socket.received;
+  assert.equal(patience, "EXTEND_TIMEOUT_USEC=30000000");
+  assert.equal(ready, "READY=1");
+  assert.ok(socket.received.includes("STATUS=Running: lag 0, depth push 0, email 0"));
+
+  await redisServer.stop();
+  await service.waitForLog(({ message }) => message === "dependency is unavailable");
+  const fed = socket.count("WATCHDOG=1");
+  await eventually(() => socket.count("WATCHDOG=1") >= fed + 10);
+  await redisServer.start();
+  await service.waitForLog(({ message }) => message === "dependency is available again");
+
+  const { code } = await service.terminate();
+  assert.equal(code, 0);
+  await eventually(() => socket.received.includes("STOPPING=1 STATUS=Stopping"));
+  assert.deepEqual(service.logs.filter(({ message }) => message === "the supervisor can't be notified"), []);
+});
+
+Deno.test("a start-up that fails never says that it is ready", async () => {
+  await using rig = await openRig({ env: { NOTIFICATION_REDIS_MASTER_ADDR: "127.0.0.1:1" } });
+  await using socket = await NotifySocket.open(await place());
+  const service = await rig.spawn({ NOTIFY_SOCKET: socket.place, RUNTIME_DIRECTORY });
+  assert.equal((await service.ended).code, 69);
+  await eventually(() => socket.received.includes("STOPPING=1 STATUS=Stopping"));
+  assert.ok(!socket.received.includes("READY=1"));
+});
+
+async function place(): Promise<string> {
+  const name = `test-${crypto.randomUUID()}`;
+  try {
+    await Deno.mkdir(RUNTIME_DIRECTORY, { recursive: true });
+    return `${RUNTIME_DIRECTORY}/${name}`;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+    return `@${name}`;
+  }
+}

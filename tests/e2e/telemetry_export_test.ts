@@ -1,0 +1,174 @@
+// How telemetry leaves the real process: over every protocol of OTLP, logs included and the same as on standard output;
+// without secrets; and at no cost but one warning when the collector can't be reached.
+
+import assert from "node:assert/strict";
+import { OtlpReceiver, type Protocol } from "../support/otlp_receiver.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { LogLine, ServiceProcess } from "../support/service_process.ts";
+import { freePort } from "../../scripts/servers/free_port.ts";
+
+const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const PROTOCOLS: readonly Protocol[] = ["http/protobuf", "http/json", "grpc"];
+
+async function workOnce(rig: Rig): Promise<void> {
+  await rig.addIntent({ traceparent: TRACEPARENT });
+  await rig.addIntent({ payload_json: "{}" });
+  await rig.settled();
+}
+
+for (const protocol of PROTOCOLS) {
+  Deno.test(`${protocol} carries metrics, traces and logs, the last of them flushed at the end`, async () => {
+    await using otlp = await OtlpReceiver.start(protocol);
+    // Nothing would go before the end but for the flush.
+    const once = {
+      OTEL_METRIC_EXPORT_INTERVAL: "3600000",
+      OTEL_BSP_SCHEDULE_DELAY: "3600000",
+      OTEL_BLRP_SCHEDULE_DELAY: "3600000",
+    };
+    await using rig = await openRig({ env: { ...otlp.env, ...once } });
+    const service = await rig.start();
+    await workOnce(rig);
+    const { code, durationMs } = await service.terminate();
+    assert.deepEqual([code, service.stderr], [0, ""]);
+    assert.ok(durationMs < 5_000, `${durationMs}`);
+
+    const contentType =
+      { "http/protobuf": "application/x-protobuf", "http/json": "application/json", grpc: "grpc" }[protocol];
+    assert.deepEqual(
+      [...new Set(otlp.requests)].sort(),
+      ["logs", "metrics", "traces"].map((signal) => `${signal} ${contentType}`),
+    );
+    assert.deepEqual(otlp.spans.map(({ name }) => name).sort(), [
+      "intent.process",
+      "intent.process",
+      "route.publish",
+      "route.publish",
+    ]);
+    assert.equal(otlp.point("notification.route.published", { channel: "push" })?.value, 1);
+    assertSameLogs(otlp, service);
+  });
+}
+
+/** All lines but the very last, which says that everything has ended. */
+function assertSameLogs(otlp: OtlpReceiver, service: ServiceProcess): void {
+  const exported = otlp.logs.map(({ scope, severity, body, timeMs, traceId, spanId, attributes }) => ({
+    time: new Date(Math.round(timeMs)).toISOString(),
+    level: severity,
+    logger: scope,
+    message: body,
+    ...attributes,
+    ...(traceId === "" ? {} : { trace_id: traceId, span_id: spanId }),
+  }));
+  const asAttribute = (value: unknown) => value !== null && typeof value === "object" ? JSON.stringify(value) : value;
+  const plain = (line: LogLine) =>
+    Object.fromEntries(Object.entries(line).map(([name, value]) => [name, asAttribute(value)]));
+  assert.deepEqual(exported, service.logs.slice(0, -1).map(plain));
+  const spans = new Map(
+    otlp.spansNamed("intent.process").map((span) => [span.attributes["messaging.message.id"], span]),
+  );
+  assert.equal(spans.size, 2);
+  for (const [entryId, span] of spans) {
+    const [line] = otlp.logs.filter(({ attributes }) => attributes["stream_entry_id"] === entryId);
+    assert.deepEqual([line?.traceId, line?.spanId], [span.traceId, span.spanId]);
+  }
+}
+
+Deno.test("lines about attempts and dead letters carry the ids of their spans", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({
+    env: { ...otlp.env, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2", NOTIFICATION_ROUTE_BACKOFF_MIN: "10ms" },
+  });
+  await rig.redis.set("gateway:client-events", "in the way");
+  const service = await rig.start();
+  await rig.addIntent({ traceparent: TRACEPARENT, trace_id: "the-producers-own" });
+  await rig.settled();
+  const line = await service.waitForLog(({ message }) => message === "dead letter");
+  const spans = await otlp.untilSpans(2, ({ status }) => status.code === 2);
+  const lines = [service.logs.find(({ message }) => message === "attempt failed"), line];
+  assert.deepEqual(
+    lines.map((line) => [line?.["trace_id"], line?.["span_id"]]),
+    spans.map(({ traceId, spanId }) => [traceId, spanId]),
+  );
+});
+
+Deno.test("nothing that is exported holds a secret", async () => {
+  await using otlp = await OtlpReceiver.start("http/json");
+  await using rig = await openRig({ env: { ...otlp.env, NOTIFICATION_LOG_LEVEL: "debug" } });
+  const { password } = rig.keySpace;
+  const secrets = [password, rig.dsn, new URL(rig.dsn).password].filter((secret) => secret !== "");
+  assert.ok(password.length >= 8);
+  await rig.redis.set("gateway:client-events", "in the way");
+  const service = await rig.start();
+  await workOnce(rig).catch(() => {}); // the push route is tried for longer than that waits
+  await rig.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE application_name LIKE 'notification-service/%' AND datname = current_database()`,
+  );
+  await service.waitForLog(({ logger }) => logger === "dependencies");
+  await service.terminate();
+  assert.ok(otlp.texts.length > 3);
+  for (const text of [...otlp.texts, service.output()]) {
+    for (const secret of secrets) assert.ok(!text.includes(secret), text);
+  }
+});
+
+for (const protocol of ["http/protobuf", "grpc"] as const) {
+  Deno.test(`a collector that can't be reached (${protocol}) costs one warning and nothing else`, async () => {
+    await using otlp = await OtlpReceiver.start();
+    const env = {
+      ...otlp.env,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${freePort()}`,
+      OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+    };
+    await using rig = await openRig({
+      env: { ...env, OTEL_EXPORTER_OTLP_TIMEOUT: "300", OTEL_BSP_EXPORT_TIMEOUT: "400" },
+    });
+    const service = await rig.start();
+    await workOnce(rig);
+    await service.waitForLog(({ logger }) => logger === "open_telemetry");
+    await workOnce(rig);
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // many more exports fail
+    await assertStopsInTime(service);
+    const told = service.logs.filter(({ level, logger }) =>
+      level !== "info" && logger !== "service" && logger !== "intent_consumer"
+    );
+    assert.deepEqual(told.map(({ level, logger, message }) => [level, logger, message]), [
+      ["warn", "open_telemetry", "telemetry can't be exported; this is not told again"],
+    ]);
+  });
+}
+
+Deno.test("a collector that takes everything and answers nothing does not hold up the shutdown", async () => {
+  const silent = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => new Promise(() => {}));
+  try {
+    await using otlp = await OtlpReceiver.start();
+    await using rig = await openRig({
+      env: {
+        ...otlp.env,
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${silent.addr.port}`,
+        NOTIFICATION_SHUTDOWN_TIMEOUT: "2s",
+      },
+    });
+    const service = await rig.start();
+    await workOnce(rig);
+    await assertStopsInTime(service, 2_000);
+  } finally {
+    await silent.shutdown();
+  }
+});
+
+async function assertStopsInTime(service: ServiceProcess, boundMs = 5_000): Promise<void> {
+  const { code, durationMs } = await service.terminate();
+  assert.deepEqual([code, service.stderr], [0, ""]);
+  assert.ok(durationMs < boundMs, `${durationMs}`);
+}
+
+Deno.test("without an exporter nobody is asked: no connection for gauges, nothing of OpenTelemetry in the log", async () => {
+  await using rig = await openRig({ env: { OTEL_METRIC_EXPORT_INTERVAL: "50" } });
+  const service = await rig.start();
+  await workOnce(rig);
+  const clients = await rig.redis.client("LIST") as string;
+  assert.match(clients, /name=notification-service\/push /);
+  assert.doesNotMatch(clients, /notification-service\/gauges/);
+  assert.ok(service.logs.every(({ logger }) => logger !== "open_telemetry"));
+});

@@ -1,0 +1,223 @@
+// Every metric of the contract's section 9, as a collector gets it from the real process: name, kind, unit, attributes,
+// and the value that what was done to the service must have given it.
+
+import assert from "node:assert/strict";
+import { OtlpReceiver } from "../support/otlp_receiver.ts";
+import { openRig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+const METRICS = {
+  "notification.route_schedule.depth": ["gauge", "{route}"],
+  "notification.route_schedule.oldest_age_ms": ["gauge", "ms"],
+  "notification.intent_stream.oldest_unprocessed_age_ms": ["gauge", "ms"],
+  "notification.intent_stream.lag": ["gauge", "{entry}"],
+  "notification.dependency.unavailable": ["gauge", "{dependency}"],
+  "notification.intents": ["counter", "{intent}"],
+  "notification.intents.malformed": ["counter", "{intent}"],
+  "notification.intent_stream.trimmed_unread": ["counter", "{entry}"],
+  "notification.route.published": ["counter", "{route}"],
+  "notification.route.retries": ["counter", "{attempt}"],
+  "notification.route.skipped": ["counter", "{route}"],
+  "notification.route.dead_letters": ["counter", "{route}"],
+  "notification.cleanup.deleted": ["counter", "{row}"],
+  "notification.dependency.outages": ["counter", "{outage}"],
+  "notification.intent.accept.duration": ["histogram", "s"],
+  "notification.route.publish.duration": ["histogram", "s"],
+  "notification.route.delivery_latency": ["histogram", "s"],
+  "notification.user_service.request.duration": ["histogram", "s"],
+} as const;
+
+const USER_TYPE = "game.turn.ready";
+const ADMIN_TYPE = "game.generation_failed";
+const ADMIN_INTENT = {
+  notification_type: ADMIN_TYPE,
+  audience_kind: "admin_email",
+  recipient_user_ids_json: undefined,
+  payload_json: '{"game_id":"g","game_name":"n","failure_reason":"r"}',
+};
+
+Deno.test("every metric of the contract is exported, with the values that the work gave it", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({
+    env: {
+      ...otlp.env,
+      NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2",
+      NOTIFICATION_ROUTE_BACKOFF_MIN: "20ms",
+      NOTIFICATION_CLEANUP_INTERVAL: "100ms",
+    },
+    users: [["user-1", { email: "user-1@example.com" }], ["no-mail", {}]],
+  });
+
+  // Five entries are dealt with; then three are trimmed behind the service's back.
+  await rig.addIntent({ idempotency_key: "key" });
+  const before = await rig.start();
+  await rig.settled();
+  await before.terminate();
+  otlp.metricExports.length = 0;
+  for (let entry = 0; entry < 3; entry++) await rig.addIntent();
+  await rig.redis.xtrim("notification:intents", "MAXLEN", 0);
+  const begun = Date.now();
+  await rig.start();
+
+  await rig.addIntent({ idempotency_key: "key" }); // a duplicate
+  await rig.addIntent({ recipient_user_ids_json: '["user-1","no-mail"]' }); // push twice, mail once
+  await rig.addIntent(ADMIN_INTENT); // nobody to deliver to
+  await rig.addIntent({ notification_type: "no.such.type" });
+  await rig.addIntent({ payload_json: "{}" });
+  await rig.addIntent({ recipient_user_ids_json: '["nobody"]' });
+  await rig.settled();
+  await rig.redis.rename("gateway:client-events", "kept");
+  await rig.redis.set("gateway:client-events", "in the way");
+  await rig.addIntent(); // push: a failed attempt, then a dead letter
+  await rig.settled();
+  await rig.query("UPDATE notification.malformed_intents SET recorded_at = now() - interval '91 days'");
+  await eventually(async () => (await rig.query("SELECT FROM notification.malformed_intents")).length === 0);
+  // The User Service is away for a moment, and an intent waits for it.
+  await rig.users.stop();
+  const waiting = await rig.addIntent();
+  await eventually(() =>
+    otlp.point("notification.dependency.unavailable", { dependency: "user_service" })?.value === 1
+  );
+  await eventually(() => otlp.point("notification.intent_stream.lag")?.value === 1);
+  const age = otlp.point("notification.intent_stream.oldest_unprocessed_age_ms")!.value;
+  assert.ok(age > 0 && age <= Date.now() - Number(waiting.split("-")[0]), `${age}`);
+  rig.users.start();
+  await rig.settled();
+  await otlp.nextExport();
+
+  assert.deepEqual(
+    Object.fromEntries(
+      otlp.metricExports.at(-1)!.map(({ name, kind, unit, scope, description }) => {
+        assert.equal(scope, "notification-service");
+        assert.notEqual(description, "");
+        return [name, [kind, unit]];
+      }).sort(),
+    ),
+    Object.fromEntries(Object.entries(METRICS).sort()),
+  );
+
+  const values = (name: keyof typeof METRICS) =>
+    Object.fromEntries(
+      otlp.metric(name)!.points.map((
+        { attributes, value },
+      ) => [Object.entries(attributes).sort().map(([, text]) => text).join(" "), value]),
+    );
+  const attributesOf = (
+    name: keyof typeof METRICS,
+  ) => [...new Set(otlp.metric(name)!.points.map(({ attributes }) => Object.keys(attributes).sort().join(" ")))];
+  const CHANNELS_OF = { email: 0, push: 0 };
+  const REFUSED = "push gateway_stream_publish_failed";
+
+  assert.deepEqual(values("notification.intents"), {
+    [`${USER_TYPE} accepted`]: 3,
+    [`${ADMIN_TYPE} accepted`]: 1,
+    [`${USER_TYPE} duplicate`]: 1,
+    [`${USER_TYPE} malformed`]: 2,
+    "unknown malformed": 1,
+  });
+  assert.deepEqual(attributesOf("notification.intents"), ["notification_type outcome"]);
+  assert.deepEqual(values("notification.intents.malformed"), {
+    unknown_notification_type: 1,
+    invalid_payload: 1,
+    recipient_not_found: 1,
+  });
+  assert.deepEqual(attributesOf("notification.intents.malformed"), ["failure_code"]);
+  assert.deepEqual(values("notification.intent_stream.trimmed_unread"), { "": 3 });
+  assert.deepEqual(values("notification.route.published"), { push: 2, email: 3 });
+  assert.deepEqual(attributesOf("notification.route.published"), ["channel"]);
+  assert.deepEqual(values("notification.route.retries"), { [REFUSED]: 2 });
+  assert.deepEqual(values("notification.route.dead_letters"), { [REFUSED]: 2 });
+  assert.deepEqual(values("notification.route.skipped"), {
+    "email recipient_email_missing": 1,
+    "email admin_emails_not_configured": 1,
+  });
+  for (const name of ["retries", "dead_letters", "skipped"] as const) {
+    assert.deepEqual(attributesOf(`notification.route.${name}`), ["channel classification"]);
+  }
+  assert.deepEqual(values("notification.cleanup.deleted"), { malformed_intents: 3 });
+  assert.deepEqual(attributesOf("notification.cleanup.deleted"), ["table"]);
+  assert.deepEqual(values("notification.dependency.outages"), { user_service: 1 });
+  assert.deepEqual(values("notification.dependency.unavailable"), {
+    redis: 0,
+    postgres: 0,
+    user_service: 0,
+    intent_stream: 0,
+  });
+  assert.deepEqual(values("notification.route_schedule.depth"), CHANNELS_OF);
+  assert.deepEqual(values("notification.route_schedule.oldest_age_ms"), CHANNELS_OF);
+  assert.deepEqual(values("notification.intent_stream.lag"), { "": 0 });
+  assert.deepEqual(values("notification.intent_stream.oldest_unprocessed_age_ms"), { "": 0 });
+
+  const histogram = (name: keyof typeof METRICS) =>
+    otlp.metric(name)!.points.map(({ attributes, count = 0, value, bounds = [] }) => {
+      // Seconds: nothing took longer than this test has.
+      assert.ok(value > 0 && value / count < (Date.now() - begun) / 1000, `${name}: ${value} of ${count}`);
+      assert.ok(bounds[0]! <= 0.01 && bounds.length > 10, `${name}: ${bounds}`);
+      return [Object.values(attributes).join(" "), count] as const;
+    });
+  assert.deepEqual(Object.fromEntries(histogram("notification.route.delivery_latency")), { push: 2, email: 3 });
+  const batches = Object.fromEntries(histogram("notification.route.publish.duration"));
+  assert.ok(batches["push"]! >= 4 && batches["email"]! >= 2, JSON.stringify(batches));
+  assert.ok(histogram("notification.intent.accept.duration")[0]![1] >= 3);
+  const lookUps = Object.fromEntries(histogram("notification.user_service.request.duration"));
+  assert.equal(lookUps["not_found"], 1);
+  assert.ok(lookUps["found"]! >= 4 && lookUps["unavailable"]! >= 1, JSON.stringify(lookUps));
+});
+
+Deno.test("the schedule's gauges tell the routes that wait, and how overdue they are", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({ env: { ...otlp.env, NOTIFICATION_ROUTE_BACKOFF_MIN: "5m" } });
+  await rig.redis.set("gateway:client-events", "in the way");
+  const service = await rig.start();
+  await rig.addIntent({ recipient_user_ids_json: '["user-1","user-2"]' });
+  await service.waitForLog(({ message }) => message === "attempt failed");
+
+  const depth = (channel: string) => otlp.point("notification.route_schedule.depth", { channel })?.value;
+  const age = (channel: string) => otlp.point("notification.route_schedule.oldest_age_ms", { channel })?.value;
+  await eventually(() => depth("push") === 2 && depth("email") === 0);
+  await otlp.nextExport();
+  assert.deepEqual([age("push"), age("email")], [0, 0], "a route that waits for its next attempt is not overdue");
+
+  // Overdue, and out of the publishers' reach.
+  const client = await rig.pool.connect();
+  await client.query("BEGIN");
+  await client.query("SELECT FROM notification.routes FOR UPDATE");
+  await client.query(`UPDATE notification.routes SET next_attempt_at = now() - interval '2 hours'
+    WHERE route_id = 'push:user:user-1' AND status = 'failed'`);
+  await client.query("COMMIT; BEGIN; SELECT FROM notification.routes FOR UPDATE");
+  const overdue = await eventually(() => age("push") || undefined, { message: "No route became overdue" });
+  await client.query("ROLLBACK");
+  client.release();
+  assert.ok(overdue >= 7_200_000 && overdue < 7_230_000, `${overdue}`);
+});
+
+Deno.test("the resource names the service, its version, its instance and where it runs", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({
+    env: {
+      ...otlp.env,
+      NOTIFICATION_ENVIRONMENT: "staging",
+      OTEL_RESOURCE_ATTRIBUTES: "service.instance.id=instance-7,team=games",
+    },
+  });
+  const service = await rig.start();
+  await otlp.nextExport();
+  const version = JSON.parse(await Deno.readTextFile("deno.json")).version;
+  const { resource } = otlp.metric("notification.intent_stream.lag")!;
+  for (
+    const [name, value] of Object.entries({
+      "service.name": "notification-service",
+      "service.version": version,
+      "service.instance.id": "instance-7",
+      "deployment.environment.name": "staging",
+      "team": "games",
+      "process.runtime.name": "deno",
+    })
+  ) assert.equal(resource[name], value, name);
+  await service.waitForLog(({ message }) => message === "consuming");
+  assert.equal(await rig.redis.get("notification:consumer_lease:notification:intents"), "instance-7");
+  const [seen] = await rig.query<{ count: number }>(
+    "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'notification-service/instance-7'",
+  );
+  assert.ok(seen!.count > 0);
+});

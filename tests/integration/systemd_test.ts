@@ -1,0 +1,145 @@
+// Notifications over a real datagram socket, path and abstract; who is told what, and that nothing keeps the service from
+// running when nobody can be told.
+
+import assert from "node:assert/strict";
+import { systemClock } from "../../src/clock.ts";
+import type { Supervisor } from "../../src/config/supervisor.ts";
+import { Heartbeats } from "../../src/lifecycle/heartbeats.ts";
+import { runLoop } from "../../src/lifecycle/run_loop.ts";
+import { Systemd } from "../../src/lifecycle/systemd.ts";
+import { Outages } from "../../src/telemetry/outages.ts";
+import { NotifySocket } from "../support/notify_socket.ts";
+import { eventually } from "../support/wait.ts";
+
+/** Deno 2.7 knows no abstract names; the service then says so and runs on. */
+const KNOWS_ABSTRACT = bindsAbstract();
+
+function open(changes: Partial<Supervisor>): { systemd: Systemd; problems: string[] } {
+  const problems: string[] = [];
+  const supervisor = { notifySocket: undefined, watchdogMs: undefined, runtimeDirectory: undefined, ...changes };
+  return { systemd: new Systemd({ supervisor, onProblem: (reason) => problems.push(reason) }), problems };
+}
+
+Deno.test("notifications arrive in order at a path", async () => {
+  const runtimeDirectory = await Deno.makeTempDir();
+  {
+    await using socket = await NotifySocket.open(`${runtimeDirectory}/notify`);
+    const { systemd, problems } = open({ notifySocket: socket.place, runtimeDirectory });
+    assert.ok(systemd.isListening);
+    systemd.ready();
+    systemd.status("Running:\nlag 1");
+    systemd.stopping();
+    await systemd.close();
+    await eventually(() => socket.received.length === 3);
+    assert.deepEqual(socket.received, ["READY=1", "STATUS=Running: lag 1", "STOPPING=1 STATUS=Stopping"]);
+    assert.deepEqual(problems, []);
+  }
+  // Neither the supervisor's socket nor one's own is left.
+  assert.deepEqual([...Deno.readDirSync(runtimeDirectory)], []);
+  await Deno.remove(runtimeDirectory);
+});
+
+Deno.test("notifications arrive at an abstract socket, or the service says that this Deno can't reach one", async () => {
+  await using socket = await NotifySocket.open(`@notification-service-test-${crypto.randomUUID()}`);
+  const { systemd, problems } = open({ notifySocket: socket.place });
+  systemd.ready();
+  await systemd.close();
+  if (KNOWS_ABSTRACT) {
+    await eventually(() => socket.received.length === 1);
+    assert.deepEqual([socket.received, problems], [["READY=1"], []]);
+  } else {
+    assert.deepEqual(socket.received, []);
+    assert.match(problems.join(), /no socket to notify from/);
+  }
+});
+
+Deno.test("without a socket nothing is sent, and nothing goes wrong", async () => {
+  const { systemd, problems } = open({ watchdogMs: 1 });
+  systemd.ready();
+  systemd.feedWatchdog({ stuckLoop: () => undefined, onStuck: () => {} });
+  assert.equal(await systemd.patiently(() => Promise.resolve("done")), "done");
+  await systemd.close();
+  assert.equal(systemd.isListening, false);
+  assert.deepEqual(problems, []);
+});
+
+Deno.test("a socket that can't be reached is told once", async () => {
+  const runtimeDirectory = await Deno.makeTempDir();
+  const gone = open({ notifySocket: `${runtimeDirectory}/gone`, runtimeDirectory });
+  for (let times = 0; times < 3; times++) gone.systemd.ready();
+  await gone.systemd.close();
+  assert.equal(gone.problems.length, 1);
+  assert.match(gone.problems[0]!, /could not be sent/);
+  await Deno.remove(runtimeDirectory);
+
+  const odd = open({ notifySocket: "vsock:2:1234" });
+  odd.systemd.ready();
+  await odd.systemd.close();
+  assert.deepEqual(odd.problems, ["NOTIFY_SOCKET is neither a path nor an abstract name"]);
+});
+
+Deno.test("while work goes on that may take long, the supervisor is asked for patience", async () => {
+  await withSocket(async (socket, supervisor) => {
+    const { systemd } = open(supervisor);
+    const work = () => eventually(() => socket.count("EXTEND_TIMEOUT_USEC=30000000") >= 3);
+    await systemd.patiently(work, 5);
+    await assert.rejects(systemd.patiently(() => Promise.reject(new Error("refused"))), /refused/);
+    await systemd.close();
+  });
+});
+
+Deno.test("a loop that is stuck stops the feeding of the watchdog, one in an outage does not", async () => {
+  await withSocket(async (socket, supervisor) => {
+    const { systemd } = open({ ...supervisor, watchdogMs: 20 });
+    const heartbeats = new Heartbeats({ stuckAfterMs: 60 });
+    const stuck: string[] = [];
+    systemd.feedWatchdog({ stuckLoop: () => heartbeats.stuckLoop(), onStuck: (loop) => stuck.push(loop) });
+    const stop = new AbortController();
+    const [abandon, outages] = [stop.signal, new Outages(systemClock)];
+    const start = (name: string, pass: () => Promise<"again" | "idle">) =>
+      runLoop({ name, pass, idle: (signal) => systemClock.sleep(5000, signal) }, {
+        ...{ stop: stop.signal, abandon, clock: systemClock, outages, heartbeats, onDefect: () => {} },
+      });
+
+    const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+    const loops = [start("push_publisher", () => Promise.reject(refused)), start("retention_cleaner", idleAtOnce)];
+    await eventually(() => socket.count("WATCHDOG=1") >= 20);
+    assert.deepEqual(stuck, []);
+
+    loops.push(start("email_publisher", () => new Promise(() => {})));
+    await eventually(() => stuck.length > 0);
+    // What was sent before may still be on its way.
+    await systemClock.sleep(50);
+    const fed = socket.count("WATCHDOG=1");
+    await systemClock.sleep(200);
+    assert.equal(socket.count("WATCHDOG=1"), fed);
+    assert.deepEqual(stuck, ["email_publisher"]);
+
+    stop.abort();
+    await Promise.all(loops);
+    await systemd.close();
+  });
+});
+
+function idleAtOnce(): Promise<"idle"> {
+  return Promise.resolve("idle");
+}
+
+async function withSocket(use: (socket: NotifySocket, supervisor: Partial<Supervisor>) => Promise<void>) {
+  const runtimeDirectory = await Deno.makeTempDir();
+  try {
+    await using socket = await NotifySocket.open(`${runtimeDirectory}/notify`);
+    await use(socket, { notifySocket: socket.place, runtimeDirectory });
+  } finally {
+    await Deno.remove(runtimeDirectory);
+  }
+}
+
+function bindsAbstract(): boolean {
+  try {
+    Deno.listenDatagram({ transport: "unixpacket", path: `\0notification-service-test-${Deno.pid}` }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,40 @@
+// In: a rig (or the variables themselves) and a command line. Out: the exit code and all that the command printed.
+// Guaranteed: it is the very program that serves, run once; standard output is told from standard error.
+
+import assert from "node:assert/strict";
+import type { Rig } from "./service_rig.ts";
+import { type Environment, type ServiceOptions, startService } from "./service_process.ts";
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export async function runProgram(
+  env: Environment,
+  args: readonly string[],
+  options: ServiceOptions = {},
+): Promise<Ran> {
+  await using service = await startService(env, { ...options, args });
+  const { code } = await service.ended;
+  return { code, stdout: service.stdout, stderr: service.stderr };
+}
+
+export async function runOn(rig: Rig, args: readonly string[], changes: Environment = {}): Promise<Ran> {
+  return await runProgram({ ...rig.env, ...changes }, args);
+}
+
+/** The one object that a command printed; it must have printed nothing else and ended with `code`. */
+export async function jsonOf(rig: Rig, args: readonly string[], { code = 0, env = {} as Environment } = {}) {
+  const ran = await runOn(rig, [...args, "--json"], env);
+  assert.equal(ran.code, code, ran.stderr);
+  return JSON.parse(ran.stdout);
+}
+
+/** For people: every line fits in 80 columns, and without a terminal there is no colour. */
+export function assertReadable(text: string): void {
+  for (const line of text.split("\n")) assert.ok([...line].length <= 80, `over 80 columns: ${line}`);
+  // deno-lint-ignore no-control-regex -- that is what must not be there
+  assert.doesNotMatch(text, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+}
