@@ -1,53 +1,131 @@
 /**
  * In: nothing, or `--target <triple>`, `--all`. Out: the executable in dist/, with its checksum and its SBOM (CycloneDX)
- * beside it. With the permissions of the task `start`, and version, commit, migrations and catalog inside.
+ * beside it. It has the permissions of the task `start`, and version, commit, migrations and catalog inside.
  *
- * Only packages that the program can reach are embedded: it is compiled with a configuration of its own that knows no
- * others. For another machine than this one Deno needs that machine's runtime base, from its cache or its download site.
+ * Embedded are only the packages that the program can reach, less what no program reads of them. For another machine
+ * than this one Deno needs that machine's runtime base, from its cache or from its download site.
  */
 import denoJson from "../deno.json" with { type: "json" };
-import { embeddedPackages, lockWithout } from "./compile/packages.ts";
-import { sbom } from "./compile/sbom.ts";
 import { BUILD_FILE } from "../src/commands/version.ts";
+import { type PackageGraph, reachablePackages, writeCache } from "./compile/packages.ts";
+import { hexOf, sbom } from "./compile/sbom.ts";
 
 const TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] as const;
 type Target = typeof TARGETS[number];
 
-const ROOT = new URL("../", import.meta.url);
+const NAME = "notification-service";
 
 if (import.meta.main) {
-  Deno.chdir(ROOT);
+  Deno.chdir(new URL("../", import.meta.url));
   const targets = targetsOf(Deno.args);
   if (targets === undefined) {
-    console.error(`Usage: deno run --allow-all scripts/compile.ts [--all | --target ${TARGETS.join(" | ")}]`);
+    console.error(`Usage: deno run --allow-all scripts/compile.ts [--all | --target ${TARGETS.join("|")}]`);
     Deno.exit(64);
   }
   await Deno.mkdir("dist", { recursive: true });
-  for (const target of targets) await compile(target);
+  const commit = await currentCommit();
+  await Deno.writeTextFile(BUILD_FILE, `${JSON.stringify({ commit })}\n`);
+  await deno(["cache", "--frozen", "main.ts"]);
+  const packages = await reachablePackages("main.ts");
+  for (const target of targets) await compile(target, { commit, packages });
 }
 
 function targetsOf(args: readonly string[]): readonly Target[] | undefined {
-  if (args.length === 0) return [Deno.build.target as Target];
+  const here = TARGETS.find((target) => target === Deno.build.target);
+  if (args.length === 0 && here !== undefined) return [here];
   if (args.length === 1 && args[0] === "--all") return TARGETS;
   const target = TARGETS.find((name) => name === args[1]);
   return args.length === 2 && args[0] === "--target" && target !== undefined ? [target] : undefined;
 }
 
-async function compile(target: Target): Promise<void> {
-  const output = `dist/notification-service${target === Deno.build.target ? "" : `-${target.split("-")[0]}`}`;
-  const commit = await currentCommit();
-  await Deno.writeTextFile(BUILD_FILE, JSON.stringify({ commit }) + "\n");
-  const packages = await embeddedPackages(denoJson.imports);
-  const config = await writeConfig(packages);
-  await run(Deno.execPath(), [
-    "compile",
-    ...["--quiet", "--config", config, "--frozen", "--no-check", "--target", target],
-    ...permissions(),
-    ...["--include", "migrations", "--include", BUILD_FILE],
-    ...["--output", output, "main.ts"],
-  ]);
-  await Deno.writeTextFile(`${output}.cdx.json`, JSON.stringify(sbom({ version: denoJson.version, commit, packages }), null, 2) + "\n");
+async function compile(
+  target: Target,
+  { commit, packages }: { commit: string; packages: PackageGraph },
+): Promise<void> {
+  const output = `dist/${NAME}${target === Deno.build.target ? "" : `-${target.split("-")[0]}`}`;
+  const cache = await Deno.makeTempDir({ prefix: "notification-compile" });
+  try {
+    await writeCache(cache, packages);
+    // Deno embeds what a lock file names, and not what is reached.
+    await Deno.writeTextFile(`${cache}/deno.lock`, JSON.stringify(await lockOf(packages)));
+    await deno([
+      "compile",
+      ...["--quiet", "--no-check", "--lock", `${cache}/deno.lock`, "--target", target],
+      ...permissions(),
+      ...["--include", "migrations", "--include", BUILD_FILE],
+      ...["--output", output, "main.ts"],
+    ], { DENO_DIR: cache });
+  } finally {
+    await Deno.remove(cache, { recursive: true });
+  }
+  await Deno.writeTextFile(`${output}.cdx.json`, `${JSON.stringify(await materials(commit, packages), null, 2)}\n`);
   await Deno.writeTextFile(`${output}.sha256`, `${await sha256(output)}  ${output.replace("dist/", "")}\n`);
   const { size } = await Deno.stat(output);
-  console.log(`${output}: ${Math.round(size / 1e5) / 10} MB, ${packages.length} packages, commit ${commit}`);
+  console.log(`${output}: ${(size / 1e6).toFixed(1)} MB, ${packages.size} packages, commit ${commit}`);
+}
+
+/** The flags have one place: the task `start`, `deno run <flags> main.ts`. */
+function permissions(): string[] {
+  return denoJson.tasks.start.command.split(" ").filter((word) => word.startsWith("--"));
+}
+
+interface Lock {
+  readonly version: string;
+  readonly specifiers: Readonly<Record<string, string>>;
+  readonly npm: Readonly<Record<string, { readonly integrity: string }>>;
+}
+
+async function readLock(): Promise<Lock> {
+  return JSON.parse(await Deno.readTextFile("deno.lock"));
+}
+
+async function lockOf(packages: PackageGraph): Promise<Lock> {
+  const { version, specifiers, npm } = await readLock();
+  const resolved = ([specifier, version]: readonly [string, string]) =>
+    packages.has(`${/^npm:(@?[^@]+)@/.exec(specifier)?.[1]}@${version}`);
+  return {
+    version,
+    specifiers: Object.fromEntries(Object.entries(specifiers).filter(resolved)),
+    npm: Object.fromEntries(Object.entries(npm).filter(([id]) => packages.has(id))),
+  };
+}
+
+async function materials(commit: string, packages: PackageGraph) {
+  const { npm } = await readLock();
+  return sbom({
+    name: NAME,
+    version: denoJson.version,
+    commit,
+    licence: denoJson.license,
+    deno: Deno.version.deno,
+    packages,
+    integrity: (id) => npm[id] === undefined ? undefined : hexOf(npm[id].integrity),
+  });
+}
+
+/** With `-dirty` where the sources are not those of the commit; `unknown` outside a repository. */
+async function currentCommit(): Promise<string> {
+  const git = async (...args: string[]) => {
+    const { success, stdout } = await new Deno.Command("git", { args, stderr: "null" }).output();
+    return success ? new TextDecoder().decode(stdout).trim() : undefined;
+  };
+  try {
+    const commit = await git("rev-parse", "--short=12", "HEAD");
+    if (commit === undefined) return "unknown";
+    return await git("status", "--porcelain", "--", "main.ts", "src", "migrations", "deno.json", "deno.lock") === ""
+      ? commit
+      : `${commit}-dirty`;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "unknown"; // no git
+    throw error;
+  }
+}
+
+async function deno(args: readonly string[], env: Record<string, string> = {}): Promise<void> {
+  const { success } = await new Deno.Command(Deno.execPath(), { args: [...args], env, stdin: "null" }).spawn().status;
+  if (!success) throw new Error(`deno ${args[0]} failed`);
+}
+
+async function sha256(file: string): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", await Deno.readFile(file))).toHex();
 }

@@ -2,6 +2,8 @@
  * Watches what waits, on connections of its own: one to PostgreSQL, taken from the pool's number, and one to Redis. The
  * loops wait for none of it, and it waits for no loop. Only where metrics are exported.
  */
+// @ts-types="@types/pg"
+import pg from "pg";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { intentBacklog } from "./intake/intent_backlog.ts";
@@ -19,11 +21,14 @@ export interface BacklogGauges {
 
 /** Connections to PostgreSQL that the loops have to do without. */
 export const GAUGE_CONNECTIONS = 1;
-/** For PostgreSQL's answer about the place, after which the copy in Redis is taken. */
-const PLACE_MS = 500;
-
-/** @param applicationName what PostgreSQL shows */
-export function watchBacklog({ redis, postgres, intents }: Config, applicationName: string): BacklogGauges {
+/**
+ * @param options.answerMs how long a collection waits for an answer
+ * @param options.applicationName what PostgreSQL shows
+ */
+export function watchBacklog(
+  { redis, postgres, intents }: Config,
+  { answerMs, applicationName }: { answerMs: number; applicationName: string },
+): BacklogGauges {
   const pool = openPool({ ...postgres, maxOpenConns: GAUGE_CONNECTIONS, applicationName });
   const connection = new RedisConnection(redis, { role: "gauges" });
   // It goes on trying by itself, and until it is there the gauge is absent.
@@ -31,14 +36,25 @@ export function watchBacklog({ redis, postgres, intents }: Config, applicationNa
   const { stream } = intents;
   const stop = observeBacklog({
     oldestDueMs: () => oldestDueMs(pool),
-    liveRoutes: () => liveRoutes(pool),
+    liveRoutes: () => unlessTooSlow(liveRoutes(pool)),
+    // Half of the time for PostgreSQL's word on the place; without it the copy in Redis is taken.
     intentBacklog: async () =>
-      await intentBacklog(connection, { stream, place: await within(PLACE_MS, selectPlace(pool, stream)) }),
-  }, systemClock);
+      await intentBacklog(connection, { stream, place: await within(answerMs / 2, selectPlace(pool, stream)) }),
+  }, { answerMs, clock: systemClock });
   return {
     async close(boundMs) {
       stop();
       await Promise.all([connection.close(), pool.close(boundMs)]);
     },
   };
+}
+
+/** PostgreSQL's own word that it has worked on the statement for as long as it may. */
+async function unlessTooSlow<Value>(answer: Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.code === "57014") return undefined;
+    throw error;
+  }
 }

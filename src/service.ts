@@ -49,13 +49,14 @@ const STUCK_AFTER_MS = 60_000;
 /** Runs until the shutdown begins, and gives the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
   const { config, telemetry, shutdown, instanceId, systemd } = options;
+  const { gaugeAnswerMs } = telemetry;
   const logger = loggerOf("service");
   const events = createEvents(telemetry.tracing);
   const applicationName = `notification-service/${instanceId}`;
   const redis = openRedis(config);
   let postgres: PostgresPool;
   try {
-    const maxOpenConns = config.postgres.maxOpenConns - (telemetry.exportsMetrics ? GAUGE_CONNECTIONS : 0);
+    const maxOpenConns = config.postgres.maxOpenConns - (gaugeAnswerMs === undefined ? 0 : GAUGE_CONNECTIONS);
     postgres = openPool({ ...config.postgres, maxOpenConns, applicationName });
   } catch (error) {
     // As when it names a certificate that isn't there.
@@ -67,7 +68,9 @@ export async function runService(options: ServiceOptions): Promise<number> {
   shutdown.stop.addEventListener("abort", () => systemd.stopping(), { once: true });
   try {
     await checkDependencies(options, { redis, postgres });
-    if (telemetry.exportsMetrics) gauges = watchBacklog(config, applicationName);
+    if (gaugeAnswerMs !== undefined) {
+      gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
+    }
     const probe = listen(config.probe);
     const heartbeats = new Heartbeats({ stuckAfterMs: STUCK_AFTER_MS + config.intents.readBlockTimeoutMs });
     tellSupervisor(options, { redis, postgres, heartbeats });
@@ -114,7 +117,7 @@ async function checkDependencies(
     for (const warning of await checkRedis(redis.intake)) {
       logger.warn("redis can lose what it acknowledged", { warning });
     }
-    await checkHandOff(redis.push, config.publish.clientEventsStream);
+    await checkHandOff(redis.push);
   });
   await step("postgres", () => checkServer(postgres));
   const { applied } = await step(

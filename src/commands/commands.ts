@@ -45,7 +45,10 @@ async function runNamed(name: string, args: readonly string[], context: ProcessC
     }
     return await command.run(parseArguments(args, command.options), context);
   } catch (error) {
-    if (!(error instanceof CommandFailed)) throw error;
+    if (!(error instanceof CommandFailed)) {
+      console.error(`${PROGRAM} ${name}: ${error instanceof Error ? error.stack ?? error.message : error}`);
+      return COMMAND_EXIT.unexpected;
+    }
     console.error(`${PROGRAM} ${name}: ${error.message}`);
     if (error.exitCode === COMMAND_EXIT.usage) console.error(`See ${PROGRAM} ${name} --help`);
     return error.exitCode;

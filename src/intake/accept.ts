@@ -8,7 +8,7 @@ import type pg from "pg";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
 import type { Channel } from "../notification/route.ts";
 import { joinColumn, SEPARATOR } from "../postgres/columns.ts";
-import { inTransaction } from "../postgres/transaction.ts";
+import { allAnswered, inTransaction } from "../postgres/transaction.ts";
 import { type Candidate, type Judgement, keyOf } from "./judge.ts";
 import { insertMalformed, selectMalformed } from "./reject.ts";
 import { movePlace, type Place } from "./stream_offset.ts";
@@ -51,7 +51,7 @@ export async function acceptBatch(pool: pg.Pool, acceptance: Acceptance): Promis
 
 async function accept(client: pg.ClientBase, acceptance: Acceptance): Promise<AcceptanceResult> {
   const { stream, judgement } = acceptance;
-  const [moved, insertedIds] = await Promise.all([
+  const [moved, insertedIds] = await allAnswered([
     movePlace(client, acceptance),
     insertRecords(client, stream, judgement.candidates),
   ]);
@@ -66,7 +66,7 @@ async function accept(client: pg.ClientBase, acceptance: Acceptance): Promise<Ac
   const { duplicates, conflicts } = await tellApart(client, stream, rest, accepted);
 
   const rejected = [...judgement.rejected, ...conflicts];
-  const [, recordedIds] = await Promise.all([
+  const [, recordedIds] = await allAnswered([
     insertRoutes(client, accepted, acceptance.maxAttempts),
     insertMalformed(client, stream, rejected),
   ]);

@@ -6,7 +6,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
-import { RedisError } from "../redis/failures.ts";
+import { RedisError, refusesAllWrites } from "../redis/failures.ts";
 
 const LEASE_MS = 5000;
 const RENEW_MS = 1000;
@@ -18,6 +18,11 @@ if owner then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `);
+
+/** Where nobody can have the lease (over maxmemory, say, or when its key is no string) intake must go on without. */
+function canDoWithout({ code }: RedisError): boolean {
+  return code === "WRONGTYPE" || (code !== "READONLY" && refusesAllWrites(code));
+}
 
 const RELEASE = new Script(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -49,8 +54,7 @@ export class ConsumerLease {
     try {
       taken = await this.#redis.run(TAKE, [this.#key], [this.#instanceId, LEASE_MS]) === 1;
     } catch (error) {
-      // Over maxmemory a free lease can't be taken by anybody, and intake must go on.
-      if (!(error instanceof RedisError && error.code === "OOM")) throw error;
+      if (!(error instanceof RedisError && canDoWithout(error))) throw error;
       taken = true;
     }
     this.#heldUntilMs = taken ? askedAtMs + LEASE_MS : -Infinity;

@@ -11,8 +11,10 @@ import { KNOWN_FIELDS } from "../notification/decode.ts";
 import { MAX_KEPT_BYTES, MAX_VALUE_BYTES } from "../notification/raw_fields.ts";
 import type { FieldValue, StreamEntry } from "../notification/stream_entry.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
+import { unreadableAsOutage } from "./read_batch.ts";
 
-const PIECE_BYTES = 4 * 1024 * 1024;
+/** Each piece costs Redis a copy of the whole entry, and this process a copy of the piece. */
+const PIECE_BYTES = 16 * 1024 * 1024;
 /** 10,000 ids of 128 four-byte characters, each escaped as twelve: no valid recipient list is longer. */
 const MAX_RECIPIENTS_BYTES = 16 * 1024 * 1024;
 
@@ -42,7 +44,9 @@ export async function readExactEntry(
   let at = 1;
   let offset = 0;
   while (true) {
-    const reply = await redis.runBuffer(READ_PIECES, [stream], [id, at, offset, PIECE_BYTES]);
+    const reply = await unreadableAsOutage(
+      () => redis.runBuffer(READ_PIECES, [stream], [id, at, offset, PIECE_BYTES]),
+    );
     const [count, complete, pieces] = reply as [number, number, Buffer[]] | [undefined, undefined, undefined];
     if (count === undefined) return undefined;
     for (const [index, piece] of pieces.entries()) {

@@ -13,27 +13,25 @@ import { decode } from "../notification/decode.ts";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
 import type { Channel } from "../notification/route.ts";
 import type { StreamEntry } from "../notification/stream_entry.ts";
-import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
+import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import type { Events, IntentFields } from "../telemetry/events.ts";
+import type { Events } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
-import { knownTraceId } from "../telemetry/trace_context.ts";
 import type { UserService } from "../user_service/client.ts";
 import { type AcceptanceResult, acceptBatch, selectFingerprints } from "./accept.ts";
 import { ConsumerLease } from "./consumer_lease.ts";
-import { BEFORE_ALL } from "./entry_ids.ts";
+import { ConsumerPlace } from "./consumer_place.ts";
 import { readExactEntry } from "./exact_entry.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
-import { standingOf } from "./ordinals.ts";
-import { type ReadBatch, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
+import { MAX_BATCH_BYTES, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
 import { Recipients } from "./recipients.ts";
-import { copyPlace, findPlace, movePlace, type Place, replaceCopy } from "./stream_offset.ts";
+import type { Place } from "./stream_offset.ts";
+import { tellOutcomes } from "./tell.ts";
 
 /** Recipients in one batch, unless a single entry has more. */
 const MAX_BATCH_RECIPIENTS = 10_000;
-const STANDBY_POLL_MS = 1000;
-/** Times that a single intent whose key is neither free nor taken is tried before it counts as malformed. */
-const MAX_TRIES = 5;
+/** A dead consumer's lease lives five seconds; another instance takes over within six. */
+const STANDBY_POLL_MS = 500;
 
 export interface ConsumerOptions {
   readonly stream: string;
@@ -60,45 +58,47 @@ export class IntentConsumer implements Loop {
   readonly name = "intent_consumer";
   readonly #options: ConsumerOptions;
   readonly #lease: ConsumerLease;
+  readonly #place: ConsumerPlace;
   readonly #recipients: Recipients;
   readonly #logger = loggerOf("intent_consumer");
   #role: "consuming" | "standby" | undefined;
-  /** Where reading goes on; unknown at the start, at a takeover and after a reconnection. */
-  #place: Place | undefined;
-  #reportedCopy: string | undefined;
-  /** Fewer than a full batch while entries have many recipients. */
+  /** Fewer than a full batch while one has too many recipients, or takes PostgreSQL too long. */
   #maxEntries: number;
-  #expectedEntryBytes = 64 * 1024;
-  #copying: Promise<void> = Promise.resolve();
   #keepingLease: Promise<void> | undefined;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
     this.#lease = new ConsumerLease(options);
+    this.#place = new ConsumerPlace(options);
     this.#recipients = new Recipients(options.userService);
     this.#maxEntries = options.batchSize;
-    options.redis.onReady(() => this.#place = undefined);
+    options.redis.onReady(() => this.#place.forget());
   }
 
   async pass(stop: AbortSignal): Promise<"again" | "idle"> {
     this.#keepingLease ??= this.#lease.keep(stop);
     if (!await this.#mayConsume()) return "idle";
 
-    const place = this.#place ??= await this.#findPlace();
-    const batch = await this.#read(place);
-    const from = batch.state === undefined ? place : await this.#checkStanding(place, batch);
+    const { redis, stream, events } = this.#options;
+    const place = await this.#place.current();
+    const { state, entries } = await readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
+    const from = state === undefined ? place : await this.#place.heldAgainst(place, state);
     if (from === undefined) return "again";
-    if (batch.entries.length === 0) {
+    if (entries.length === 0) {
       await this.#waitForEntry(place, stop);
       return "again";
     }
 
     const startedAt = performance.now();
-    const { events, stream } = this.#options;
-    const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(batch.entries)), stream);
-    const progressed = await this.#process(decoded, from);
+    const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(entries)), stream);
+    try {
+      if (await this.#process(decoded, from)) events.acceptDuration(performance.now() - startedAt);
+    } catch (error) {
+      // The same batch would take too long again.
+      if (ranPastItsTime(error)) this.#maxEntries = Math.ceil(decoded.length / 2);
+      throw error;
+    }
     this.#recipients.release();
-    if (progressed) events.acceptDuration(performance.now() - startedAt);
     return "again";
   }
 
@@ -109,7 +109,7 @@ export class IntentConsumer implements Loop {
 
   async close(): Promise<void> {
     await this.#keepingLease;
-    await this.#copying;
+    await this.#place.copied();
     // Another instance takes over at once; if Redis can't be told, in five seconds.
     await this.#lease.release().catch(() => {});
   }
@@ -119,74 +119,11 @@ export class IntentConsumer implements Loop {
     const role = held ? "consuming" : "standby";
     if (role !== this.#role) {
       this.#role = role;
-      this.#place = undefined;
+      this.#place.forget();
       this.#recipients.release();
       this.#logger.info(role);
     }
     return held;
-  }
-
-  async #findPlace(): Promise<Place> {
-    const { place, copyAhead } = await findPlace(this.#options);
-    if (copyAhead !== undefined && copyAhead !== this.#reportedCopy) {
-      this.#reportedCopy = copyAhead;
-      this.#logger.warn("PostgreSQL lost commits: its place is behind the copy in Redis, entries are read again", {
-        place: place.entryId,
-        copy: copyAhead,
-      });
-    }
-    return place;
-  }
-
-  async #read(place: Place): Promise<ReadBatch> {
-    const batch = await readBatch(this.#options.redis, {
-      stream: this.#options.stream,
-      place: place.entryId,
-      maxEntries: this.#maxEntries,
-      expectedEntryBytes: this.#expectedEntryBytes,
-    });
-    if (batch.entries.length > 0) this.#expectedEntryBytes = Math.max(1, batch.bytes / batch.entries.length);
-    return batch;
-  }
-
-  /** The place with its ordinal; nothing if reading has to start anew. */
-  async #checkStanding(place: Place, batch: ReadBatch): Promise<Place | undefined> {
-    const { stream, events } = this.#options;
-    const standing = standingOf(place, batch.state!);
-    if (standing.kind === "another_stream") {
-      this.#logger.error("another stream has the old name: it is read from its beginning", {
-        stream,
-        place: place.entryId,
-        last_generated_id: batch.state!.lastGeneratedId,
-      });
-      await this.#startAnew(place);
-      return undefined;
-    }
-    const from: Place = { entryId: place.entryId, entriesRead: standing.entriesRead };
-    if (standing.trimmedUnread > 0) {
-      events.trimmedUnread(standing.trimmedUnread, stream);
-      // So that a pass that fails from here on does not find it again; and the same after a restart.
-      this.#place = from;
-      await this.#commitPlace(place, from);
-    }
-    return from;
-  }
-
-  async #startAnew(place: Place): Promise<void> {
-    const { redis, stream } = this.#options;
-    const beginning: Place = { entryId: BEFORE_ALL, entriesRead: 0 };
-    this.#place = undefined;
-    if (!await this.#commitPlace(place, beginning)) return;
-    await replaceCopy(redis, stream, beginning);
-    // Its ordinals are not known: what is gone from it now is the baseline.
-    this.#place = { entryId: BEFORE_ALL, entriesRead: undefined };
-  }
-
-  async #commitPlace(from: Place, to: Place): Promise<boolean> {
-    const { postgres, stream } = this.#options;
-    const moved = await movePlace(postgres, { stream, from, to });
-    if (!moved) this.#place = undefined;
-    return moved;
   }
 
   async #waitForEntry({ entryId }: Place, stop: AbortSignal): Promise<void> {
@@ -207,11 +144,16 @@ export class IntentConsumer implements Loop {
   async #decode(entries: readonly ReadEntry[]): Promise<Decoded[]> {
     const { catalog, redis, stream } = this.#options;
     const decoded: Decoded[] = [];
+    let exactBytes = 0;
     for (const { id, fields } of entries) {
       let entry: StreamEntry | undefined;
-      if (fields !== undefined && !fields.some((value) => value.includes("\ufffd"))) entry = { id, fields };
-      else entry = await readExactEntry(redis, { stream, id });
-      if (entry === undefined) break;
+      if (fields !== undefined && !fields.some((value) => value.includes("\ufffd"))) {
+        entry = { id, fields };
+      } else {
+        entry = await readExactEntry(redis, { stream, id });
+        exactBytes += keptBytes(entry);
+      }
+      if (entry === undefined || (exactBytes > MAX_BATCH_BYTES && decoded.length > 0)) break;
       decoded.push(decode(entry, catalog));
     }
     return decoded;
@@ -235,11 +177,10 @@ export class IntentConsumer implements Loop {
   async #process(decoded: readonly Decoded[], from: Place): Promise<boolean> {
     if (decoded.length === 0) return false;
     const judgement = await this.#judge(decoded);
-    const progressed = judgement.covered > 0 &&
-      await this.#accept(decoded.slice(0, judgement.covered), { from, judgement });
-    if (judgement.stall !== undefined && (progressed || judgement.covered === 0)) {
-      const { reason, retryAfterMs } = judgement.stall;
-      throw new OutageError("user_service", reason, { retryAfterMs, progressed });
+    const { covered, stall } = judgement;
+    const progressed = covered > 0 && await this.#accept(decoded.slice(0, covered), { from, judgement });
+    if (stall !== undefined && (progressed || covered === 0)) {
+      throw new OutageError("user_service", stall.reason, { retryAfterMs: stall.retryAfterMs, progressed });
     }
     return progressed;
   }
@@ -256,115 +197,61 @@ export class IntentConsumer implements Loop {
   /** Whether the place moved past the entries; a batch that PostgreSQL refuses for its data is halved. */
   async #accept(
     decoded: readonly Decoded[],
-    { from, judgement, tries = 1 }: { from: Place; judgement: Judgement; tries?: number },
+    { from, judgement }: { from: Place; judgement: Judgement },
   ): Promise<boolean> {
-    const { postgres, stream, maxAttempts } = this.#options;
-    const to: Place = {
-      entryId: decoded.at(-1)!.entry.id,
-      entriesRead: (from.entriesRead ?? 0) + decoded.length,
-    };
+    const { postgres, stream, maxAttempts, onAccepted } = this.#options;
+    const to = placeBehind(decoded, from);
     let result: AcceptanceResult;
     try {
       result = await acceptBatch(postgres, { stream, from, to, judgement, maxAttempts });
     } catch (error) {
       if (postgresFailure(error) !== "data") throw error;
-      const reason = describePostgresError(error);
-      return await this.#acceptHalves(decoded, from, (item) => refused(item, reason));
+      if (decoded.length > 1) return await this.#processHalves(decoded, from);
+      return await this.#process([refused(decoded[0]!, error)], from);
     }
     switch (result.kind) {
       case "done":
-        this.#tell(result);
-        this.#moved(to);
+        this.#place.moved(to);
+        if (result.accepted.length > 0) onAccepted();
+        tellOutcomes(result, this.#options);
         return true;
       case "place_moved":
-        this.#place = undefined;
+        this.#place.forget();
         return false;
       case "try_again":
-        if (decoded.length === 1 && tries < MAX_TRIES) {
-          return await this.#accept(decoded, { from, judgement, tries: tries + 1 });
-        }
-        return await this.#acceptHalves(decoded, from, (item) => refused(item, "its key is neither free nor taken"));
+        // Judged anew: the record that made it a duplicate is gone, so that now its recipients count.
+        if (decoded.length > 1) return await this.#processHalves(decoded, from);
+        throw new OutageError("postgres", "a record was deleted while its key was looked at");
       default:
         return result satisfies never;
     }
   }
 
-  async #acceptHalves(
-    decoded: readonly Decoded[],
-    from: Place,
-    refusal: (item: Decoded) => Malformed,
-  ): Promise<boolean> {
-    if (decoded.length === 1) return await this.#process([refusal(decoded[0]!)], from);
-    const half = Math.ceil(decoded.length / 2);
-    if (!await this.#process(decoded.slice(0, half), from)) return false;
-    const middle: Place = { entryId: decoded[half - 1]!.entry.id, entriesRead: (from.entriesRead ?? 0) + half };
-    return await this.#process(decoded.slice(half), middle);
+  async #processHalves(decoded: readonly Decoded[], from: Place): Promise<boolean> {
+    const half = decoded.slice(0, Math.ceil(decoded.length / 2));
+    if (!await this.#process(half, from)) return false;
+    return await this.#process(decoded.slice(half.length), placeBehind(half, from));
   }
+}
 
-  #moved(place: Place): void {
-    const { redis, stream } = this.#options;
-    // A reconnection during the pass has unset it: it is read anew then.
-    if (this.#place !== undefined) this.#place = place;
-    // The copy is for others to see. If it can't be made now, the next batch's will do.
-    this.#copying = copyPlace(redis, stream, place).catch(() => {});
-  }
-
-  #tell(result: Extract<AcceptanceResult, { kind: "done" }>): void {
-    const { events, catalog, onAccepted } = this.#options;
-    if (result.accepted.length > 0) onAccepted();
-    events.accepted(result.accepted.map(({ intent }) => intentFields(intent)));
-    events.duplicate(result.duplicates.map(intentFields));
-    events.malformed(result.malformed.map((item) => ({
-      fields: malformedFields(item),
-      type: catalog.has(item.notificationType) ? item.notificationType : "unknown",
-      code: item.code,
-      reason: item.message,
-    })));
-    const skipped = result.accepted.flatMap(({ routes }) => routes.filter((route) => route.skipped !== undefined));
-    events.skipped(skipped.map(({ channel, skipped }) => ({ channel, classification: skipped! })));
-  }
+function placeBehind(decoded: readonly Decoded[], from: Place): Place {
+  return { entryId: decoded.at(-1)!.entry.id, entriesRead: (from.entriesRead ?? 0) + decoded.length };
 }
 
 /** PostgreSQL won't have the entry as it is: it becomes malformed, or if it was that, one without its fields. */
-function refused(item: Decoded, reason: string): Malformed {
-  const message = `PostgreSQL refused it: ${reason}`;
-  if (item.kind === "intent") return malformedIntent(item, "invalid_fields", message);
-  if (item.message === message) throw new Error(`Entry ${item.entry.id} can't be recorded: ${reason}`);
-  return {
-    ...item,
-    message,
-    notificationType: "",
-    producer: "",
-    idempotencyKey: "",
-    entry: { id: item.entry.id, fields: [] },
-  };
+function refused(item: Decoded, error: unknown): Malformed {
+  const reason = describePostgresError(error);
+  if (item.kind === "intent") return malformedIntent(item, "invalid_fields", `PostgreSQL refused it: ${reason}`);
+  // Nothing can be left out any more: a constraint on the table, which an operator has to mend.
+  if (item.entry.fields.length === 0) throw new OutageError("postgres", `entry ${item.entry.id}: ${reason}`);
+  const message = `${item.message}; PostgreSQL refused its fields: ${reason}`;
+  const entry = { id: item.entry.id, fields: [] };
+  return { ...item, message, notificationType: "", producer: "", idempotencyKey: "", entry };
 }
 
-function intentFields(intent: Intent): IntentFields {
-  return {
-    notification_type: intent.type.name,
-    producer: intent.producer,
-    audience_kind: intent.audienceKind,
-    notification_id: intent.notificationId,
-    stream_entry_id: intent.entry.id,
-    ...correlation(intent),
-  };
-}
-
-function malformedFields(item: Malformed): IntentFields {
-  return {
-    notification_type: item.notificationType.slice(0, 256),
-    producer: item.producer.slice(0, 256),
-    audience_kind: item.audienceKind.slice(0, 256),
-    stream_entry_id: item.entry.id,
-    ...correlation(item),
-  };
-}
-
-function correlation({ requestId, traceId, traceparent }: { requestId: string; traceId: string; traceparent: string }) {
-  const trace = knownTraceId({ traceId, traceparent });
-  return {
-    ...(requestId === "" ? {} : { request_id: requestId.slice(0, 256) }),
-    ...(trace === "" ? {} : { trace_id: trace.slice(0, 256) }),
-  };
+function keptBytes(entry: StreamEntry | undefined): number {
+  return entry?.fields.reduce(
+    (sum, value) => sum + (typeof value === "object" && "head" in value ? value.head : value).length,
+    0,
+  ) ?? 0;
 }

@@ -31,16 +31,15 @@ export interface ReadBatch {
   /** Absent when there is no stream. */
   readonly state: StreamState | undefined;
   readonly entries: readonly ReadEntry[];
-  /** Bytes that the entries took, for the next read's first guess. */
-  readonly bytes: number;
 }
 
 // Sixteen bytes a value stand for what a value costs besides its text.
-// Entries are fetched in steps that double, so that a guess that is too high costs at most what is already in hand.
+// Entries are fetched a few at a time: what one step brings is in Redis's memory before its size is known, and eight
+// entries of many megabytes are what it can bear within its time.
 const READ = new Script(`
 #!lua flags=no-writes
 local stream, place = KEYS[1], ARGV[1]
-local most, mostBytes, large, step = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local most, mostBytes, large, step = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), 1
 local info = redis.pcall('XINFO', 'STREAM', stream)
 if info.err then
   if string.find(info.err, 'no such key', 1, true) then return {} end
@@ -66,32 +65,28 @@ while #entries < most and bytes < mostBytes do
     place = entry[1]
   end
   if asked ~= #found then break end
-  step = math.max(1, math.min(step * 2, math.floor((mostBytes - bytes) / (bytes / #entries + 1))))
+  step = math.min(step * 2, 8)
 end
-return { state['length'], state['entries-added'], state['last-generated-id'], state['recorded-first-entry-id'], bytes, entries }
+return { state['length'], state['entries-added'], state['last-generated-id'], state['recorded-first-entry-id'], entries }
 `);
 
 export interface ReadOptions {
   readonly stream: string;
   readonly place: string;
   readonly maxEntries: number;
-  /** Average size of an entry, as far as is known. */
-  readonly expectedEntryBytes: number;
 }
 
 /** @throws OutageError `intent_stream` when the key can't be read as a stream by this user */
 export async function readBatch(redis: RedisConnection, options: ReadOptions): Promise<ReadBatch> {
-  const { stream, place, maxEntries, expectedEntryBytes } = options;
-  const firstStep = Math.max(1, Math.min(maxEntries, Math.floor(LARGE_ENTRY_BYTES / expectedEntryBytes)));
+  const { stream, place, maxEntries } = options;
   const reply = await unreadableAsOutage(
-    () => redis.run(READ, [stream], [place, maxEntries, MAX_BATCH_BYTES, LARGE_ENTRY_BYTES, firstStep]),
-  ) as [number, number, string, string, number, [string, string[]?][]] | [];
-  if (reply.length === 0) return { state: undefined, entries: [], bytes: 0 };
-  const [length, entriesAdded, lastGeneratedId, firstId, bytes, entries] = reply;
+    () => redis.run(READ, [stream], [place, maxEntries, MAX_BATCH_BYTES, LARGE_ENTRY_BYTES]),
+  ) as [number, number, string, string, [string, string[]?][]] | [];
+  if (reply.length === 0) return { state: undefined, entries: [] };
+  const [length, entriesAdded, lastGeneratedId, firstId, entries] = reply;
   return {
     state: { length, entriesAdded, lastGeneratedId, firstId },
     entries: entries.map(([id, fields]) => ({ id, fields })),
-    bytes,
   };
 }
 
@@ -105,12 +100,11 @@ export async function waitForEntry(
 }
 
 /** Another type under the stream's name, or a user without rights on it: nothing to do with Redis being away. */
-async function unreadableAsOutage<Reply>(read: () => Promise<Reply>): Promise<Reply> {
+export async function unreadableAsOutage<Reply>(read: () => Promise<Reply>): Promise<Reply> {
   try {
     return await read();
   } catch (error) {
-    const unreadable = error instanceof RedisError &&
-      (error.code === "WRONGTYPE" || error.code === "NOPERM" || error.message.includes("user executing the script"));
+    const unreadable = error instanceof RedisError && (error.code === "WRONGTYPE" || error.code === "NOPERM");
     throw unreadable ? new OutageError("intent_stream", error.message, { cause: error }) : error;
   }
 }

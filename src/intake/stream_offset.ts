@@ -6,6 +6,7 @@
  */
 import type pg from "pg";
 import { type RedisConnection, Script } from "../redis/connection.ts";
+import { RedisError } from "../redis/failures.ts";
 import { BEFORE_ALL, compareEntryIds, isEntryId } from "./entry_ids.ts";
 
 export interface Place {
@@ -71,7 +72,14 @@ export async function movePlace(
 }
 
 async function readCopy(redis: RedisConnection, stream: string): Promise<Place | undefined> {
-  const reply = await redis.call("HMGET", copyKey(stream), "entry_id", "entries_read") as (string | null)[];
+  let reply: (string | null)[];
+  try {
+    reply = await redis.call("HMGET", copyKey(stream), "entry_id", "entries_read") as (string | null)[];
+  } catch (error) {
+    // Somebody else's key under the name of the copy: there is no copy.
+    if (error instanceof RedisError && error.code === "WRONGTYPE") return undefined;
+    throw error;
+  }
   const [entryId, entriesRead] = reply;
   if (typeof entryId !== "string" || !isEntryId(entryId)) return undefined;
   return { entryId, entriesRead: /^\d{1,15}$/.test(entriesRead ?? "") ? Number(entriesRead) : undefined };

@@ -48,6 +48,7 @@ export async function runLoop(
   const logger = loggerOf(loop.name);
   logger.info("started");
   let failures = 0;
+  let lastOut: Dependency | undefined;
   while (!stop.aborted) {
     try {
       const result = await withHeartbeat(loop, heartbeats, () => unlessAborted(loop.pass(stop), abandon));
@@ -70,7 +71,8 @@ export async function runLoop(
         break;
       }
       outages.began(outage.dependency, loop.name, outage.message);
-      failures = outage.progressed ? 1 : failures + 1;
+      failures = outage.progressed || outage.dependency !== lastOut ? 1 : failures + 1;
+      lastOut = outage.dependency;
       await clock.sleep(backoffMs(outage, failures), stop);
     }
   }

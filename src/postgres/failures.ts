@@ -80,6 +80,13 @@ function failureOf(sqlState: string): PostgresFailure {
 
 const MAX_DESCRIPTION = 500;
 
+/** Whether a statement took longer than its time, so that the same again would too. */
+export function ranPastItsTime(error: unknown): boolean {
+  return error instanceof pg.DatabaseError
+    ? error.code === "57014"
+    : error instanceof Error && error.message === "Query read timeout";
+}
+
 /**
  * One line for a log: what went wrong, with its code. Holds no password and no DSN, whatever the error's message: of an
  * error that isn't the server's, everything from a URL or a `password=` on is left out. Values of rows are left out too,

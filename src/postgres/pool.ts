@@ -149,18 +149,21 @@ async function setUpSession(
 
 /** @throws Error with a message for the operator when PostgreSQL can't be reached, is too old or takes no writes */
 export async function checkServer(pool: pg.Pool): Promise<{ version: string }> {
-  const { version, number, isStandby, isReadOnly } = await askServer(pool);
+  const { version, number, isStandby, isReadOnly, encoding } = await askServer(pool);
   if (number < 140_000) throw new Error(`PostgreSQL 14 or newer is needed, this is ${version}`);
   if (isStandby) throw new Error("A PostgreSQL primary is needed, this server is a standby (in recovery)");
   if (isReadOnly) throw new Error("PostgreSQL takes no writes: default_transaction_read_only is on");
+  if (encoding !== "UTF8") throw new Error(`The database must be encoded in UTF8, it is in ${encoding}`);
   return { version };
 }
 
 async function askServer(pool: pg.Pool) {
   try {
-    const { rows } = await pool.query<{ version: string; number: number; isStandby: boolean; isReadOnly: boolean }>(`
+    const { rows } = await pool.query<
+      { version: string; number: number; isStandby: boolean; isReadOnly: boolean; encoding: string }
+    >(`
       SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
-        pg_is_in_recovery() AS "isStandby", current_setting('default_transaction_read_only')::bool AS "isReadOnly"`);
+        current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS "isStandby", current_setting('default_transaction_read_only')::bool AS "isReadOnly"`);
     return rows[0]!;
   } catch (error) {
     throw new Error(`PostgreSQL does not answer: ${describePostgresError(error)}`, { cause: error });

@@ -40,6 +40,18 @@ export async function inTransaction<Result>(
 }
 
 /**
+ * Waits for statements that were sent without waiting for each other. Rejects, once all are answered, with the error of the
+ * first that failed: those behind it fail too, and say only that the transaction is aborted.
+ */
+export async function allAnswered<const Statements extends readonly unknown[]>(
+  statements: Statements,
+): Promise<{ -readonly [Index in keyof Statements]: Awaited<Statements[Index]> }> {
+  await Promise.allSettled(statements);
+  // All are settled: the first in the order given decides.
+  return await Promise.all(statements);
+}
+
+/**
  * Lends a connection to the work. Afterwards it is destroyed, unless the work has called `keep`: then its state is known
  * and the pool gets it back.
  */

@@ -1,19 +1,19 @@
 /**
- * Runs the hand-off script once on a throwaway lease: whether this Redis and this user let it work at all. The lease
- * says `published`, so that nothing is appended anywhere.
+ * Runs the hand-off script once on a throwaway stream and lease, and takes back what it did: whether this Redis, and this
+ * user, let everything work that a route's publication may need.
  */
-import { isRedisAway, RedisError } from "../redis/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
+import { isRedisAway, RedisError } from "../redis/failures.ts";
 import { handOff, leaseKeyOf, redisTimeMs } from "./hand_off.ts";
 
 const THROWAWAY_MS = 10_000;
 
 /** @throws when the script can't run; that Redis refuses writes for now is no reason not to start */
-export async function checkHandOff(redis: RedisConnection, stream: string): Promise<void> {
+export async function checkHandOff(redis: RedisConnection): Promise<void> {
   const leaseKey = leaseKeyOf("start-up", crypto.randomUUID());
+  const stream = `${leaseKey}:stream`;
   try {
-    await redis.call("SET", leaseKey, "published:0-0", "PX", THROWAWAY_MS);
-    const { answers, outage } = await handOff(redis, [{ leaseKey, fields: [] }], {
+    const { answers, outage } = await handOff(redis, [{ leaseKey, fields: ["check", "start-up"] }], {
       stream,
       maxLength: 0,
       leaseTtlMs: THROWAWAY_MS,
@@ -22,8 +22,11 @@ export async function checkHandOff(redis: RedisConnection, stream: string): Prom
       claimedAtMs: await redisTimeMs(redis),
     });
     if (outage !== undefined) throw outage;
-    if (answers[0]?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answers[0])}`);
-    await redis.call("DEL", leaseKey);
+    const [answer] = answers;
+    if (answer?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answer)}`);
+    // What the script does if the lease can't be set, then what is left of this check.
+    await redis.call("XDEL", stream, answer.entryId);
+    await redis.call("DEL", stream, leaseKey);
   } catch (error) {
     const refusesForNow = error instanceof RedisError && isRedisAway(error) && error.code !== "" &&
       error.code !== "NOPERM";

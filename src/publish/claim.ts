@@ -54,9 +54,9 @@ export async function claimDueRoutes(
   };
 }
 
-// The record is looked up route by route: a join of two sets whose sizes the planner doesn't know would now and then
-// become one of every route with every record (seen: 25 ms in the place of 4). A record of several routes comes with the
-// first of them.
+// The record is looked up row by row: a join of two sets whose sizes the planner doesn't know would now and then become
+// one of every route with every record (seen: 25 ms in the place of 4). A record of several routes comes with the first of
+// them, so that its payload is unpacked once. A route whose record is gone comes too, or it would be claimed for ever.
 const CLAIM = `
   WITH due AS MATERIALIZED (
     SELECT notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts, next_attempt_at
@@ -66,20 +66,26 @@ const CLAIM = `
     ORDER BY next_attempt_at
     LIMIT $3
     FOR UPDATE SKIP LOCKED
-  ), counted AS (
-    SELECT due.*, record.*,
-      sum(octet_length(payload)) OVER earlier - octet_length(payload) < $6 AS taken,
-      lag(notification_id) OVER earlier IS DISTINCT FROM notification_id AS is_first
-    FROM due CROSS JOIN LATERAL (
+  ), ordered AS (
+    SELECT *, lag(notification_id) OVER (ORDER BY next_attempt_at, notification_id) IS DISTINCT FROM notification_id
+      AS is_first
+    FROM due
+  ), grouped AS (
+    SELECT *, count(*) FILTER (WHERE is_first) OVER (ORDER BY next_attempt_at, notification_id ROWS UNBOUNDED PRECEDING)
+      AS record_number
+    FROM ordered LEFT JOIN LATERAL (
       SELECT notification_type, producer, audience_kind, payload::text AS payload, occurred_at, accepted_at, request_id,
         trace_id, traceparent, stream_entry_id
       FROM notification.records AS record
-      WHERE record.notification_id = due.notification_id
+      WHERE is_first AND record.notification_id = ordered.notification_id
       OFFSET 0
-    ) AS record
-    WINDOW earlier AS (ORDER BY next_attempt_at, notification_id ROWS UNBOUNDED PRECEDING)
+    ) AS record ON true
+  ), sized AS (
+    SELECT *, max(octet_length(payload)) OVER (PARTITION BY record_number) AS bytes FROM grouped
+  ), counted AS (
+    SELECT *, sum(bytes) OVER (ORDER BY record_number ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before FROM sized
   ), claimed AS (
-    SELECT *, count(*) OVER () AS due FROM counted
+    SELECT *, count(*) OVER () AS due, bytes IS NULL OR bytes_before IS NULL OR bytes_before < $6 AS taken FROM counted
   )
   SELECT coalesce(max(due), 0)::int, count(*)::int, (count(*) FILTER (WHERE is_first))::int,
     max(next_attempt_at)::text,
@@ -91,16 +97,16 @@ const CLAIM = `
     string_agg(attempt_count::text, $5),
     string_agg(max_attempts::text, $5),
     string_agg(notification_id::text, $5) FILTER (WHERE is_first),
-    string_agg(notification_type, $5) FILTER (WHERE is_first),
-    string_agg(producer, $5) FILTER (WHERE is_first),
-    string_agg(audience_kind, $5) FILTER (WHERE is_first),
-    string_agg(payload, $5) FILTER (WHERE is_first),
-    string_agg((extract(epoch FROM occurred_at) * 1000)::bigint::text, $5) FILTER (WHERE is_first),
-    string_agg(floor(extract(epoch FROM accepted_at) * 1000)::bigint::text, $5) FILTER (WHERE is_first),
+    string_agg(coalesce(notification_type, ''), $5) FILTER (WHERE is_first),
+    string_agg(coalesce(producer, ''), $5) FILTER (WHERE is_first),
+    string_agg(coalesce(audience_kind, ''), $5) FILTER (WHERE is_first),
+    string_agg(coalesce(payload, ''), $5) FILTER (WHERE is_first),
+    string_agg(coalesce((extract(epoch FROM occurred_at) * 1000)::bigint, 0)::text, $5) FILTER (WHERE is_first),
+    string_agg(coalesce(floor(extract(epoch FROM accepted_at) * 1000)::bigint, 0)::text, $5) FILTER (WHERE is_first),
     string_agg(coalesce(request_id, ''), $5) FILTER (WHERE is_first),
     string_agg(coalesce(trace_id, ''), $5) FILTER (WHERE is_first),
     string_agg(coalesce(traceparent, ''), $5) FILTER (WHERE is_first),
-    string_agg(stream_entry_id, $5) FILTER (WHERE is_first)
+    string_agg(coalesce(stream_entry_id, '0-0'), $5) FILTER (WHERE is_first)
   FROM claimed WHERE taken`;
 
 function recordsOf(columns: string[][], count: number): Map<string, StoredRecord> {

@@ -17,6 +17,8 @@ const MAX_BYTES_A_CALL = 1024 * 1024;
 /** What became of one route's entry. */
 export type HandOffAnswer =
   | { readonly kind: "published"; readonly entryId: string }
+  /** It was not published before, and there was nothing to append. */
+  | { readonly kind: "absent" }
   /** The outbound stream refused this very entry. */
   | { readonly kind: "refused"; readonly message: string }
   /** Nothing is known, or nothing was tried: the route stays as it is. */
@@ -24,7 +26,7 @@ export type HandOffAnswer =
 
 export interface Delivery {
   readonly leaseKey: string;
-  /** Names and values in turn. */
+  /** Names and values in turn; none asks only whether the route was published before. */
   readonly fields: readonly string[];
 }
 
@@ -50,7 +52,7 @@ export interface HandOffResult {
 
 // KEYS: the stream, then the leases. ARGV: claim time, its life, lease TTL, MAXLEN, whether a lease found is to be written
 // again (so that a WAIT that follows covers it), then for each route the number of its arguments and the arguments.
-// Answers: "+id" published, "!error" refused by the stream, "?error" refused by the server, "~" stale claim.
+// Answers: "+id" published, "-" absent, "!error" refused by the stream, "?error" refused by the server, "~" stale claim.
 const HAND_OFF = new Script(`
 local time = redis.call('TIME')
 local age = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[1])
@@ -66,6 +68,8 @@ for i = 2, #KEYS do
   elseif lease and string.sub(lease, 1, 10) == 'published:' then
     if rewrite then redis.pcall('PEXPIRE', KEYS[i], ttl) end
     answer = '+' .. string.sub(lease, 11)
+  elseif count == 0 then
+    answer = '-'
   elseif stale then
     answer = '~'
   else
@@ -107,6 +111,7 @@ export async function handOff(
   deliveries: readonly Delivery[],
   options: HandOffOptions,
 ): Promise<HandOffResult> {
+  if (deliveries.length === 0) return { answers: [], outage: undefined };
   const calls = callsOf(deliveries);
   // All calls are on their way before the first is answered; the WAIT follows them on the same connection.
   const pending = calls.map((call) => settled(runCall(redis, call, options)));
@@ -162,7 +167,8 @@ async function runCall(
     keys.push(leaseKey);
     args.push(fields.length, ...fields);
   }
-  return await redis.run(HAND_OFF, keys, args) as string[];
+  // With a WAIT behind it the script must not be sent a second time behind that.
+  return await (waitReplicas > 0 ? redis.runAtOnce(HAND_OFF, keys, args) : redis.run(HAND_OFF, keys, args)) as string[];
 }
 
 async function waitForReplicas(
@@ -194,6 +200,8 @@ function answerOf(answer: string | undefined): HandOffAnswer {
   switch (answer?.[0]) {
     case "+":
       return { kind: "published", entryId: answer.slice(1) };
+    case "-":
+      return { kind: "absent" };
     case "!":
       return { kind: "refused", message: answer.slice(1) };
     default:

@@ -16,8 +16,8 @@ import { mailCommand } from "../notification/mail_command.ts";
 import type { RetryLadder } from "../notification/retry_ladder.ts";
 import { type Channel, deliveryId, type DueRoute, type StoredRecord } from "../notification/route.ts";
 import { entryTimeMs } from "../notification/stream_entry.ts";
-import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
-import { inTransaction } from "../postgres/transaction.ts";
+import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
+import { allAnswered, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { type Events, routeFields } from "../telemetry/events.ts";
@@ -29,6 +29,8 @@ import { type Attempt, settle, type Settlement } from "./settle.ts";
 
 /** Routes that another instance made, or that another publisher gave up, are found within this time. */
 const FULL_SCAN_MS = 1000;
+/** The same while a backlog leaves no short pass to follow with a full scan. */
+const FULL_SCAN_UNDER_BACKLOG_MS = 10_000;
 
 export interface PublisherOptions {
   readonly channel: Channel;
@@ -84,6 +86,8 @@ export class Publisher implements Loop {
       round = await this.#publish((routes) => claimed = routes);
     } catch (error) {
       this.#from = FROM_THE_BEGINNING;
+      // A batch that takes longer than its time would do so again.
+      if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
       if (postgresFailure(error) !== "data") throw error;
       this.#narrowDown(claimed, error);
       return "again";
@@ -127,8 +131,8 @@ export class Publisher implements Loop {
       });
       const claim: Claim = { ...found, routes: events.routesBegan(channel, found.routes, outbound.stream) };
       onClaimed(claim.routes);
-      this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
-      const { deliveries, attempts } = this.#encode(claim.routes);
+      if (claim.routes.length > 0) this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
+      const { deliveries, problems } = this.#encode(claim.routes);
       const { answers, outage } = await handOff(redis, deliveries, {
         stream: outbound.stream,
         maxLength: outbound.maxLength,
@@ -137,12 +141,15 @@ export class Publisher implements Loop {
         waitMs: Math.floor(operationTimeoutMs / 2),
         claimedAtMs,
       });
-      let answered = 0;
-      const settlements = claim.routes.map((route, index) =>
-        this.#settle(route, attempts[index] ?? answers[answered++]!)
-      );
+      const settlements = claim.routes.map((route, index) => {
+        const answer = answers[index]!;
+        return this.#settle(
+          route,
+          answer.kind === "absent" ? { kind: "not_encodable", message: problems.get(route.record)! } : answer,
+        );
+      });
       // Sent in this order: a route that failed just now may be the next one due.
-      const [, nextInMs] = await Promise.all([
+      const [, nextInMs] = await allAnswered([
         recordSettlements(client, settlements),
         claim.isFull ? undefined : nextDueInMs(client, channel),
       ]);
@@ -157,7 +164,8 @@ export class Publisher implements Loop {
    */
   #scanFrom(): string {
     const now = this.#options.clock.now();
-    if (this.#lastWasShort && now - this.#lastFullScanMs >= FULL_SCAN_MS) this.#from = FROM_THE_BEGINNING;
+    const pauseMs = this.#lastWasShort ? FULL_SCAN_MS : FULL_SCAN_UNDER_BACKLOG_MS;
+    if (now - this.#lastFullScanMs >= pauseMs) this.#from = FROM_THE_BEGINNING;
     if (this.#from === FROM_THE_BEGINNING) this.#lastFullScanMs = now;
     return this.#from;
   }
@@ -169,23 +177,21 @@ export class Publisher implements Loop {
     return [...this.#setAside.keys()];
   }
 
-  /** `attempts` has an element for each route: what is known without handing it off, or nothing. */
-  #encode(routes: readonly DueRoute[]): { deliveries: Delivery[]; attempts: (Attempt | undefined)[] } {
+  /** One delivery for each route; one that can't be encoded only asks whether it was published before. */
+  #encode(routes: readonly DueRoute[]): { deliveries: Delivery[]; problems: Map<StoredRecord, string | undefined> } {
     const encode = this.#options.channel === "push" ? clientEvent : mailCommand;
     const problems = new Map<StoredRecord, string | undefined>();
-    const deliveries: Delivery[] = [];
-    const attempts = routes.map((route): Attempt | undefined => {
+    const deliveries = routes.map((route): Delivery => {
       const { record } = route;
       if (!problems.has(record)) problems.set(record, this.#encodingProblem(record));
-      const message = problems.get(record);
-      if (message !== undefined) return { kind: "not_encodable", message };
-      deliveries.push({ leaseKey: leaseKeyOf(record.notificationId, route.routeId), fields: encode(route) });
-      return undefined;
+      const fields = problems.get(record) === undefined ? encode(route) : [];
+      return { leaseKey: leaseKeyOf(record.notificationId, route.routeId), fields };
     });
-    return { deliveries, attempts };
+    return { deliveries, problems };
   }
 
   #encodingProblem({ notificationType, payload }: StoredRecord): string | undefined {
+    if (notificationType === "") return "the route's record is gone";
     const type = this.#options.catalog.get(notificationType);
     if (type === undefined) return `notification type ${notificationType} is not in the catalog any more`;
     try {

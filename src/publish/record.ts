@@ -4,6 +4,7 @@
  */
 import type pg from "pg";
 import { joinColumn, SEPARATOR } from "../postgres/columns.ts";
+import { allAnswered } from "../postgres/transaction.ts";
 import type { Settlement } from "./settle.ts";
 
 type Queryable = Pick<pg.ClientBase, "query">;
@@ -18,7 +19,7 @@ export async function recordSettlements(client: Queryable, settlements: readonly
   const published = settlements.filter((item): item is Published => item.kind === "published");
   const failed = settlements.filter((item): item is Failed => item.kind === "failed");
   const deadLetters = settlements.filter((item): item is DeadLetter => item.kind === "dead_letter");
-  await Promise.all([
+  await allAnswered([
     published.length > 0 ? recordPublished(client, published) : undefined,
     failed.length > 0 ? recordFailed(client, failed) : undefined,
     deadLetters.length > 0 ? recordDeadLetters(client, deadLetters) : undefined,

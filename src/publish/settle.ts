@@ -4,7 +4,7 @@ import { retryDelayMs, type RetryLadder } from "../notification/retry_ladder.ts"
 import type { HandOffAnswer } from "./hand_off.ts";
 
 export type Attempt =
-  | HandOffAnswer
+  | Exclude<HandOffAnswer, { kind: "absent" }>
   /** The stored payload is not what the catalog says (any more). */
   | { readonly kind: "not_encodable"; readonly message: string };
 

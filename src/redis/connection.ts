@@ -6,7 +6,6 @@
  * sent twice behind the caller's back.
  */
 import { createHash } from "node:crypto";
-import type { Buffer } from "node:buffer";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { RedisError, replyCode } from "./failures.ts";
@@ -37,6 +36,8 @@ export class Script {
 
 export class RedisConnection {
   readonly #client: Redis;
+  /** What broke the connection, or keeps it from being made: why calls fail meanwhile. */
+  #broken: string | undefined;
 
   /**
    * @param options.role ends the connection's name in `CLIENT LIST`
@@ -67,7 +68,9 @@ export class RedisConnection {
       maxLoadingRetryTime: 500,
     });
     // The calls' own rejections say it; without a listener ioredis prints to the console.
+    this.#client.on("ready", () => this.#broken = undefined);
     this.#client.on("error", (error) => {
+      this.#broken = error.message;
       // ioredis would go on in database 0, among other people's keys.
       if (isFailedSelect(error)) this.#client.disconnect(true);
     });
@@ -99,7 +102,7 @@ export class RedisConnection {
     try {
       return await this.#client.call(command, ...args);
     } catch (error) {
-      throw redisError(error);
+      throw this.#failure(error);
     }
   }
 
@@ -108,24 +111,28 @@ export class RedisConnection {
     try {
       return await this.#client.callBuffer(command, ...args);
     } catch (error) {
-      throw redisError(error);
+      throw this.#failure(error);
     }
   }
 
   /** One call of a script, which Redis is told anew if it doesn't know it (it has then done nothing yet). */
   async run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    const rest = [keys.length, ...keys, ...args];
     try {
-      return await this.#client.call("EVALSHA", script.sha1, ...rest);
+      return await this.#client.call("EVALSHA", script.sha1, keys.length, ...keys, ...args);
     } catch (error) {
-      if (replyCode((error as Error).message) !== "NOSCRIPT") throw redisError(error);
+      if (replyCode((error as Error).message) !== "NOSCRIPT") throw this.#failure(error);
     }
-    return await this.call("EVAL", script.source, ...rest);
+    return await this.runAtOnce(script, keys, args);
+  }
+
+  /** As {@link run}, but never tried a second time: what is called after it on this connection is done after it. */
+  async runAtOnce(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    return await this.call("EVAL", script.source, keys.length, ...keys, ...args);
   }
 
   /** As {@link run}, with buffers in the reply. */
   async runBuffer(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    return await this.callBuffer("EVAL", script.source, keys.length, ...keys, ...args) as Buffer[];
+    return await this.callBuffer("EVAL", script.source, keys.length, ...keys, ...args);
   }
 
   /** Gives the connection up for a new one; calls in flight reject. */
@@ -142,6 +149,13 @@ export class RedisConnection {
       : new Promise((resolve) => this.#client.once("end", resolve));
     this.#client.disconnect();
     await over;
+  }
+
+  /** ioredis words a call that got no reply in its own terms; what happened to the connection says more. */
+  #failure(error: unknown): RedisError {
+    const failure = redisError(error);
+    if (failure.code !== "") return failure;
+    return new RedisError(this.#broken ?? "The connection was lost", { code: "", cause: error });
   }
 }
 

@@ -40,6 +40,8 @@ const REFUSES_THE_CALL: ReadonlyMap<string, string> = new Map([
 
 /** The first word of an error reply if it is a code, else `ERR`. */
 export function replyCode(message: string): string {
+  // A script that may not do what it does: 7.0 words it like this, later versions "ACL failure in script".
+  if (/^(ERR )?(The user executing the script|ACL failure in script)/.test(message)) return "NOPERM";
   return /^([A-Z][A-Z0-9_]*)(?: |$)/.exec(message)?.[1] ?? "ERR";
 }
 

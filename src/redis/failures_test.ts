@@ -53,10 +53,22 @@ Deno.test("isRedisAway() takes no reply for an outage", () => {
   assert.equal(error.name, "RedisError");
 });
 
+Deno.test("a script that may not do what it does is told in the words of each version, and is no refusal of all writes", () => {
+  for (
+    const message of [
+      "ERR The user executing the script can't run this command or subcommand",
+      "The user executing the script can't access at least one of the keys mentioned in the command arguments",
+      "ERR ACL failure in script: User default has no permissions to run the 'xadd' command",
+    ]
+  ) {
+    assert.equal(replyCode(message), "NOPERM");
+    assert.deepEqual(meaningOf(message), { away: true, refusesAllWrites: false }, message);
+  }
+});
+
 Deno.test("isRedisAway() and refusesAllWrites() take anything else for an answer", () => {
   const answers = [
     "WRONGTYPE Operation against a key holding the wrong kind of value",
-    "ERR The user executing the script can't run this command or subcommand",
     "ERR The ID specified in XADD must be greater than 0-0",
     "ERR OOM is only mentioned",
     "oom",

@@ -93,7 +93,7 @@ export function createEvents(tracing?: Tracing) {
       addByKind(metrics.malformedIntents, batch, ({ code }) => ({ failure_code: code }));
       for (const { fields, code, reason } of batch) {
         consumer.warn("malformed intent", {
-          ...fields,
+          ...known(fields),
           ...intentSpans.fieldsOf(fields),
           classification: code,
           reason,
@@ -109,7 +109,7 @@ export function createEvents(tracing?: Tracing) {
 
     trimmedUnread(entries: number, stream: string): void {
       metrics.trimmed.add(entries);
-      consumer.error(`${entries} entries of the intent stream were trimmed unread`, { stream, entries });
+      consumer.error("{entries} entries of the intent stream were trimmed unread", { stream, entries });
     },
 
     acceptDuration(durationMs: number): void {
@@ -186,6 +186,11 @@ export function routeFields({ record, routeId }: DueRoute, channel: Channel) {
     ...(record.requestId === "" ? {} : { request_id: record.requestId }),
     ...(traceId === "" ? {} : { trace_id: traceId }),
   };
+}
+
+/** Without what could not be read. */
+function known(fields: IntentFields): Partial<IntentFields> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ""));
 }
 
 /** Adds up the items that share attributes, so that the counter is called once for each set. */

@@ -11,16 +11,16 @@ import { Sparingly, within } from "./sparingly.ts";
 
 export interface GaugeSources {
   readonly oldestDueMs: () => Promise<Readonly<Record<Channel, number>>>;
-  /** May take long: it is asked for the less often. */
-  readonly liveRoutes: () => Promise<Readonly<Record<Channel, number>>>;
+  /** May take long: it is asked for the less often. Nothing is an answer too: it takes longer than it may. */
+  readonly liveRoutes: () => Promise<Readonly<Record<Channel, number>> | undefined>;
   readonly intentBacklog: () => Promise<{ readonly lag: number; readonly oldestAgeMs: number }>;
 }
 
-/** Longer than any look-up takes on servers that are well, shorter than any collection may take. */
-const ANSWER_MS = 1000;
-
-/** Gives a function that ends it. */
-export function observeBacklog(sources: GaugeSources, clock: Clock): () => void {
+/** Gives a function that ends it. @param answerMs how long a collection waits for an answer */
+export function observeBacklog(
+  sources: GaugeSources,
+  { answerMs, clock }: { answerMs: number; clock: Clock },
+): () => void {
   const meter = metrics.getMeter("notification-service");
   const gauge = (name: string, unit: string, description: string) =>
     meter.createObservableGauge(name, { unit, description });
@@ -38,17 +38,17 @@ export function observeBacklog(sources: GaugeSources, clock: Clock): () => void 
   };
   const askOldestDue = once(sources.oldestDueMs);
   const observeOldestDue = async (result: BatchObservableResult) => {
-    const values = await within(ANSWER_MS, askOldestDue());
+    const values = await within(answerMs, askOldestDue());
     if (values !== undefined) byChannel(result, oldestDue, values);
   };
   const counted = new Sparingly(sources.liveRoutes, clock);
   const observeDepth = async (result: BatchObservableResult) => {
-    const values = await counted.latest(ANSWER_MS);
+    const values = await counted.latest(answerMs);
     if (values !== undefined) byChannel(result, depth, values);
   };
   const askBacklog = once(sources.intentBacklog);
   const observeIntents = async (result: BatchObservableResult) => {
-    const backlog = await within(ANSWER_MS, askBacklog());
+    const backlog = await within(answerMs, askBacklog());
     if (backlog === undefined) return;
     result.observe(lag, backlog.lag);
     result.observe(oldestEntry, backlog.oldestAgeMs);

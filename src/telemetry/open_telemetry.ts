@@ -12,8 +12,8 @@ import type { Tracing } from "./spans.ts";
 import { SpanIds } from "./trace_context.ts";
 
 export interface Telemetry {
-  /** Whether anybody looks at gauges. */
-  readonly exportsMetrics: boolean;
+  /** How long a gauge may take, if anybody looks at gauges. */
+  readonly gaugeAnswerMs: number | undefined;
   readonly tracing: Tracing;
   /** Takes what is logged, if logs are exported. */
   readonly exportLog: ((record: LogRecord) => void) | undefined;
@@ -32,6 +32,9 @@ interface Environment {
   set(name: string, value: string): void;
 }
 
+/** Longer than any look-up takes on servers that are well. */
+const MAX_ANSWER_MS = 1000;
+
 type Signal = "TRACES" | "METRICS" | "LOGS";
 
 /** @param environment the process's variables, which the SDK reads; what it should not see is taken out of them */
@@ -43,7 +46,7 @@ export async function startTelemetry(environment: Environment, resource: Resourc
   const spanIds = new SpanIds();
   const tracing = { ...tracingOf(environment, tracesAreExported), spanIds };
   if (!tracesAreExported && !exportsMetrics && !exportsLogs) {
-    return { exportsMetrics, tracing, exportLog: undefined, shutdown: () => Promise.resolve() };
+    return { gaugeAnswerMs: undefined, tracing, exportLog: undefined, shutdown: () => Promise.resolve() };
   }
 
   logDiagnostics(environment.get("OTEL_LOG_LEVEL"));
@@ -57,18 +60,19 @@ export async function startTelemetry(environment: Environment, resource: Resourc
   );
 
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
+  const { collectionTimeoutMs, openMetricReader } = await import("./metric_reader.ts");
   const sdk = new NodeSDK({
     instrumentations: [],
     idGenerator: spanIds,
     ...(tracing.isOn ? {} : { spanProcessors: [] }),
-    ...(exportsMetrics ? {} : { metricReaders: [] }),
+    metricReaders: exportsMetrics ? [openMetricReader(environment)] : [],
     ...(exportsLogs ? {} : { logRecordProcessors: [] }),
   });
   sdk.start();
   const exportLog = logExporter();
   let isOver = false;
   return {
-    exportsMetrics,
+    gaugeAnswerMs: exportsMetrics ? Math.min(MAX_ANSWER_MS, collectionTimeoutMs(environment) / 2) : undefined,
     tracing,
     exportLog: exportsLogs ? (record) => isOver || exportLog(record) : undefined,
     async shutdown(boundMs) {

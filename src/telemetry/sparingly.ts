@@ -1,6 +1,7 @@
 /**
  * A question whose answer takes its time → the last answer, found again so seldom that the question takes 2 % of the time
- * at most. In between the last answer stands; after a failure there is none.
+ * at most. In between the last answer stands. After a failure there is none, and the question is put again when somebody
+ * wants to know: whoever can't be reached does no work for it.
  */
 import type { Clock } from "../clock.ts";
 
@@ -35,6 +36,7 @@ export class Sparingly<Answer> {
     } catch {
       // The loops meet the same outage and tell of it; here there is no answer meanwhile.
       this.#answer = undefined;
+      return;
     }
     const endedMs = this.#clock.now();
     this.#notBeforeMs = endedMs + PAUSES * (endedMs - begunMs);

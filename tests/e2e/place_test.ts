@@ -81,20 +81,19 @@ Deno.test("a hash ahead of the row means lost commits: one warning, and the entr
   await first.terminate();
   // PostgreSQL was put back to where it was after the second entry.
   const [, kept] = entryIds;
-  for (const table of ["routes", "records"]) {
-    await rig.query(
-      `DELETE FROM notification.${table} WHERE notification_id IN (
-      SELECT notification_id FROM notification.records WHERE stream_entry_id > $1)`,
-      [kept],
-    );
-    if (table === "routes") continue;
-  }
+  await rig.query(
+    `DELETE FROM notification.routes WHERE notification_id IN (
+       SELECT notification_id FROM notification.records WHERE stream_entry_id > $1)`,
+    [kept],
+  );
+  await rig.query("DELETE FROM notification.records WHERE stream_entry_id > $1", [kept]);
   await rig.query("UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2", [kept]);
 
   const second = await rig.start();
   await rig.settled();
   assert.deepEqual(await verdicts(rig, entryIds), Array(6).fill("accepted"));
   await hashIs(rig, { entry_id: entryIds[5] ?? "", entries_read: "6" });
+  await second.terminate();
   assert.deepEqual(complaints(second).map((line) => line.level), ["warn"]);
   // The leases know what was published before, for as long as a claim lives.
   assert.equal((await rig.clientEvents()).length, 6);
@@ -134,6 +133,7 @@ for (const running of [true, false]) {
     assert.deepEqual(await verdicts(rig, ["5-1", "5-2"]), ["accepted", "accepted"]);
     assert.deepEqual(await place(rig), { entry_id: "5-2", entries_read: "2" });
     await hashIs(rig, { entry_id: "5-2", entries_read: "2" });
+    await service.waitForLog((line) => line.level === "error");
     assert.deepEqual(complaints(service).map((line) => line.level), ["error"]);
     assert.doesNotMatch(service.output(), /trimmed unread/);
 
@@ -165,13 +165,11 @@ Deno.test("a stream that is missing is no error", async () => {
   await add(rig, 1);
   await rig.settled();
   await rig.redis.del(STREAM);
-  // Some reads that find nothing.
-  const before = await commands(rig);
-  await eventually(async () => await commands(rig) > before + 20);
+  await new Promise((resolve) => setTimeout(resolve, 300)); // reads that find nothing can't be seen from outside
+  assert.deepEqual(complaints(service), []);
   const entryIds = await add(rig, 1);
   await rig.settled();
   assert.deepEqual(await verdicts(rig, entryIds), ["accepted"]);
-  assert.deepEqual(complaints(service), []);
 });
 
 async function add(rig: Rig, count: number): Promise<string[]> {
@@ -212,9 +210,4 @@ function complaints(service: ServiceProcess) {
 async function quiet(service: ServiceProcess): Promise<void> {
   if (service.exitCode === undefined) await service.terminate();
   assert.deepEqual(complaints(service), []);
-}
-
-/** How many commands Redis has dealt with; other tests' are among them. */
-async function commands(rig: Rig): Promise<number> {
-  return Number(/total_commands_processed:(\d+)/.exec(await rig.redis.info("stats"))?.[1]);
 }

@@ -1,7 +1,7 @@
 /** The publisher's pass on real servers: every route is published once, whatever is refused, lost or repeated. */
 import assert from "node:assert/strict";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
-import { claimDueRoutes, FROM_THE_BEGINNING } from "../../src/publish/claim.ts";
+import { claimDueRoutes, FROM_THE_BEGINNING, MAX_PASS_BYTES } from "../../src/publish/claim.ts";
 import type { Publisher } from "../../src/publish/publisher.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
 
@@ -264,7 +264,7 @@ Deno.test("a claim is bounded in bytes, brings each record once, and passes over
   stop.abort();
   await consumer.close();
   const claim = await claimDueRoutes(stage.pool, { channel: "push", limit: 500, from: FROM_THE_BEGINNING, except: [] });
-  assert.equal(claim.routes.length, Math.ceil(16 * 1024 * 1024 / 200_044));
+  assert.equal(claim.routes.length, Math.ceil(MAX_PASS_BYTES / 200_044));
   assert.equal(claim.isFull, true);
   assert.equal(new Set(claim.routes.map(({ record }) => record)).size, 1);
   const id = `${claim.routes[0]!.record.notificationId}/${claim.routes[0]!.routeId}`;

@@ -1,0 +1,94 @@
+/**
+ * A program's entry → the npm packages that its code can reach, and a cache for Deno that holds those alone, less the
+ * files that no program reads: type declarations, source maps, other build forms of the same code. Licences stay.
+ */
+import { dirname } from "node:path";
+
+export interface Package {
+  readonly name: string;
+  readonly version: string;
+  /** Of the dependencies, as keys of {@link PackageGraph}. */
+  readonly dependencies: readonly string[];
+  readonly registryUrl: string;
+}
+
+/** By the package's id with what it was resolved beside. */
+export type PackageGraph = ReadonlyMap<string, Package>;
+
+interface DenoInfo {
+  readonly redirects: Readonly<Record<string, string>>;
+  readonly modules: readonly {
+    readonly specifier: string;
+    readonly npmPackage?: string;
+    readonly dependencies?: readonly { readonly code?: { readonly specifier?: string } }[];
+  }[];
+  readonly npmPackages: Readonly<Record<string, Package>>;
+}
+
+/** What is imported for its types alone is not among them. */
+export async function reachablePackages(entry: string): Promise<PackageGraph> {
+  return reachable(JSON.parse(await outputOf(["info", "--json", entry])));
+}
+
+/** Exported for its test. */
+export function reachable({ modules, redirects, npmPackages }: DenoInfo): PackageGraph {
+  const idsBySpecifier = new Map(modules.map(({ specifier, npmPackage }) => [specifier, npmPackage]));
+  const pending = modules.flatMap(({ dependencies = [] }) =>
+    dependencies.flatMap(({ code }) => {
+      const specifier = code?.specifier ?? "";
+      return idsBySpecifier.get(redirects[specifier] ?? specifier) ?? [];
+    })
+  );
+  const found = new Map<string, Package>();
+  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+    const known = npmPackages[id];
+    if (known === undefined) throw new Error(`deno info names no package ${id}`);
+    if (found.has(id)) continue;
+    found.set(id, known);
+    pending.push(...known.dependencies);
+  }
+  return new Map([...found].sort(([left], [right]) => left < right ? -1 : 1));
+}
+
+/** Makes `folder` a DENO_DIR with these packages, and the runtime bases that the present one holds. */
+export async function writeCache(folder: string, packages: PackageGraph): Promise<void> {
+  const { denoDir, npmCache } = JSON.parse(await outputOf(["info", "--json"]));
+  await Deno.mkdir(`${denoDir}/dl`, { recursive: true });
+  await Deno.mkdir(folder, { recursive: true });
+  await Deno.symlink(`${denoDir}/dl`, `${folder}/dl`);
+  for (const { name, version, registryUrl } of packages.values()) {
+    const place = `${new URL(registryUrl).hostname}/${name}`;
+    const original = `${npmCache}/${place}/${version}`;
+    await copyFolder(original, `${folder}/npm/${place}/${version}`, await unreadFolders(original));
+    await Deno.copyFile(`${npmCache}/${place}/registry.json`, `${folder}/npm/${place}/registry.json`);
+  }
+}
+
+/** Folders with the same code in another form, which only bundlers read, where nothing else leads into them. */
+async function unreadFolders(path: string): Promise<string[]> {
+  const { module, esnext, main, exports, imports } = JSON.parse(await Deno.readTextFile(`${path}/package.json`));
+  const read = JSON.stringify([main, exports, imports]);
+  return [module, esnext]
+    .filter((file): file is string => typeof file === "string")
+    .map((file) => dirname(file).replace(/^\.\//, ""))
+    .filter((folder) => folder !== "." && !read.includes(folder))
+    .map((folder) => `${path}/${folder}`);
+}
+
+const UNREAD_FILE = /\.([cm]?ts|map|md|markdown|flow|tsbuildinfo)$/;
+
+async function copyFolder(from: string, to: string, except: readonly string[]): Promise<void> {
+  await Deno.mkdir(to, { recursive: true });
+  for await (const { name, isDirectory } of Deno.readDir(from)) {
+    const path = `${from}/${name}`;
+    if (except.includes(path)) continue;
+    if (isDirectory) await copyFolder(path, `${to}/${name}`, except);
+    else if (!UNREAD_FILE.test(name) || /licen[cs]e|notice/i.test(name)) await Deno.copyFile(path, `${to}/${name}`);
+  }
+}
+
+async function outputOf(args: readonly string[]): Promise<string> {
+  const { success, stdout } = await new Deno.Command(Deno.execPath(), { args: [...args], stderr: "inherit" }).output();
+  if (!success) throw new Error(`deno ${args.join(" ")} failed`);
+  return new TextDecoder().decode(stdout);
+}

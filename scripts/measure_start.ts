@@ -1,0 +1,50 @@
+/**
+ * In: the executable that NOTIFICATION_SERVICE_BIN names (or the service from source). Out: how long it takes from its
+ * start to an answer of /readyz on a migrated database, and its resident memory when it has been idle for a while, the
+ * median of five runs; exit code 1 when that is over a second or 160 MB.
+ */
+import { openRigOn } from "../tests/support/service_rig.ts";
+import { startPostgres } from "./servers/postgres.ts";
+import { startRedis } from "./servers/redis.ts";
+import { startUserService } from "./servers/user_service.ts";
+
+const RUNS = 5;
+const IDLE_MS = 5000;
+const MOST_START_MS = 1000;
+const MOST_RSS_MB = 160;
+
+if (import.meta.main) {
+  const { startMs, rssMb } = await measure();
+  console.log(
+    `start to /readyz: ${startMs} ms (at most ${MOST_START_MS}); idle: ${rssMb} MB resident (at most ${MOST_RSS_MB})`,
+  );
+  Deno.exit(startMs <= MOST_START_MS && rssMb <= MOST_RSS_MB ? 0 : 1);
+}
+
+async function measure(): Promise<{ startMs: number; rssMb: number }> {
+  await using redis = await startRedis();
+  await using postgres = await startPostgres();
+  await using users = startUserService({});
+  await using rig = await openRigOn({ keySpace: redis, dsn: await postgres.createDatabase(), users });
+  await (await rig.start()).terminate(); // migrates
+  const starts: number[] = [];
+  const sizes: number[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    const begun = performance.now();
+    const service = await rig.start();
+    starts.push(Math.round(performance.now() - begun));
+    await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+    sizes.push(Math.round(await residentKb(service.pid) / 1000));
+    await service.terminate();
+  }
+  return { startMs: median(starts), rssMb: median(sizes) };
+}
+
+async function residentKb(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1.024;
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
