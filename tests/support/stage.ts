@@ -13,7 +13,7 @@ import { Wake } from "../../src/lifecycle/wake.ts";
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import type { Channel } from "../../src/notification/route.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
-import { openPool } from "../../src/postgres/pool.ts";
+import { openPool, type PostgresPool } from "../../src/postgres/pool.ts";
 import { Publisher, type PublisherOptions } from "../../src/publish/publisher.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
 import { createEvents } from "../../src/telemetry/events.ts";
@@ -60,6 +60,12 @@ export class Stage implements AsyncDisposable {
       applicationName: "test",
     });
     this.users = startUserService({ otherUsers: (id) => ({ email: `${id}@example.com`, preferred_language: "en" }) });
+  }
+
+  /** Another pool of the service's own kind; whoever asks closes it. */
+  poolWith(operationTimeoutMs: number): PostgresPool {
+    const dsn = { reveal: () => this.#dsn };
+    return openPool({ dsn, operationTimeoutMs, maxOpenConns: 4, applicationName: "test" });
   }
 
   /** A connection of the service's own kind. */

@@ -1,0 +1,135 @@
+/** Intake where something is in its way: backlogs of large entries, keys of somebody else's, rights taken away. */
+import assert from "node:assert/strict";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { OutageError } from "../../src/lifecycle/outage.ts";
+import { createEvents } from "../../src/telemetry/events.ts";
+import { INTENTS, openStage, type Stage } from "../support/stage.ts";
+
+async function consume(stage: Stage, passes: number, changes: Parameters<Stage["consumer"]>[0] = {}): Promise<void> {
+  const stop = new AbortController();
+  const consumer = await stage.consumer(changes);
+  try {
+    for (let at = 0; at < passes; at++) await consumer.pass(stop.signal);
+  } finally {
+    stop.abort();
+    await consumer.close();
+  }
+}
+
+const records = (stage: Stage) => stage.value("SELECT count(*) FROM notification.records");
+
+Deno.test("a backlog of large entries behind small ones is read in steps that Redis can bear", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 20; at++) await stage.addIntent();
+  // A gigabyte in one call would take Redis longer than a command may.
+  await stage.redis.eval(
+    `for i = 1, 100 do redis.call('XADD', KEYS[1], '*', 'producer', string.rep('x', 2 * 1024 * 1024)) end`,
+    1,
+    INTENTS,
+  );
+  const slowest = async () => {
+    const log = await stage.redis.call("SLOWLOG", "GET", "-1") as [number, number, number, string[]][];
+    return Math.max(0, ...log.filter(([, , , [command]]) => /^eval/i.test(command!)).map(([, , micros]) => micros));
+  };
+  await stage.redis.call("SLOWLOG", "RESET");
+  await consume(stage, 3);
+  assert.ok(await slowest() < 500_000, `${await slowest()} µs`);
+  assert.equal(await records(stage), "20");
+});
+
+Deno.test("a batch that takes PostgreSQL too long is tried again at half its size", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 16; at++) await stage.addIntent();
+  // Each row takes a tenth of a second: at two statements' worth of time, five fit.
+  await stage.query(`
+    CREATE FUNCTION notification.slow() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$`);
+  await stage.query(`
+    CREATE TRIGGER slow BEFORE INSERT ON notification.records FOR EACH ROW EXECUTE FUNCTION notification.slow()`);
+  const pool = stage.poolWith(600);
+  const stop = new AbortController();
+  const consumer = await stage.consumer({ postgres: pool });
+  let outages = 0;
+  for (let at = 0; at < 20 && await records(stage) !== "16"; at++) {
+    await consumer.pass(stop.signal).catch((error) => {
+      outages++;
+      if (error.code !== "57014") throw error;
+    });
+  }
+  stop.abort();
+  await consumer.close();
+  await pool.close(1000);
+  assert.equal(await records(stage), "16");
+  assert.ok(outages > 0);
+});
+
+Deno.test("a duplicate whose record retention takes meanwhile is judged anew, not recorded as malformed", async () => {
+  await using stage = await openStage();
+  const fields = { idempotency_key: "once", recipient_user_ids_json: '["u1"]' };
+  await stage.addIntent(fields);
+  await consume(stage, 1);
+  await stage.addIntent(fields);
+  stage.users.behaviour = () => new Response("oops", { status: 500 });
+  // The key is taken when the intent is judged, and free when its transaction begins.
+  const postgres = Object.create(stage.pool, {
+    query: { value: stage.pool.query.bind(stage.pool) },
+    connect: {
+      value: async () => {
+        await stage.query("DELETE FROM notification.routes");
+        await stage.query("DELETE FROM notification.records");
+        return await stage.pool.connect();
+      },
+    },
+  });
+  const isOutage = (dependency: string) => (error: unknown) =>
+    error instanceof OutageError && error.dependency === dependency;
+  await assert.rejects(consume(stage, 1, { postgres }), isOutage("postgres"));
+  await assert.rejects(consume(stage, 1), isOutage("user_service"), "its recipient counts now");
+  stage.users.behaviour = undefined;
+  await consume(stage, 1);
+  assert.equal(await records(stage), "1");
+  assert.equal(await stage.value("SELECT count(*) FROM notification.malformed_intents"), "0");
+});
+
+Deno.test("somebody else's keys under our names do not stop intake", async () => {
+  await using stage = await openStage();
+  await stage.redis.lpush(`notification:consumer_lease:${INTENTS}`, "x");
+  await stage.redis.set(`notification:stream_offset:${INTENTS}`, "x");
+  await stage.addIntent();
+  await consume(stage, 1);
+  assert.equal(await records(stage), "1");
+});
+
+Deno.test("rights taken away on the stream are an outage of it, also for an entry that is read byte by byte", async () => {
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  const acl = (rule: string) => stage.redis.call("ACL", "SETUSER", "default", rule);
+  await stage.redis.call("XADD", INTENTS, "*", "producer", "\ufffd");
+  for (const command of ["xrange", "xread", "xinfo"]) {
+    await acl(`-${command}`);
+    await assert.rejects(
+      consume(stage, 1),
+      (error) => error instanceof OutageError && error.dependency === "intent_stream",
+      command,
+    );
+    await acl(`+${command}`);
+  }
+  await consume(stage, 1);
+  assert.equal(await stage.value("SELECT count(*) FROM notification.malformed_intents"), "1");
+});
+
+Deno.test("a restart right after another stream was found raises no false alarm", async () => {
+  await using stage = await openStage();
+  const trimmed: number[] = [];
+  const events = { ...createEvents(), trimmedUnread: (entries: number) => trimmed.push(entries) };
+  for (let at = 0; at < 3; at++) await stage.addIntent();
+  await consume(stage, 1, { events });
+  await stage.redis.del(INTENTS);
+  for (let at = 1; at <= 5; at++) await stage.addIntent({}, `1-${at}`);
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 2);
+  // The pass that finds it reads nothing yet; then the process ends.
+  await consume(stage, 1, { events });
+  await consume(stage, 2, { events });
+  assert.deepEqual(trimmed, []);
+  assert.equal(await records(stage), "5");
+});

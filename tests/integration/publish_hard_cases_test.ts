@@ -1,0 +1,141 @@
+/** Publishing where something is in its way: many recipients of large payloads, lost replicas, standing backlogs. */
+import assert from "node:assert/strict";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { type Delivery, handOff, redisTimeMs } from "../../src/publish/hand_off.ts";
+import { checkHandOff } from "../../src/publish/check_hand_off.ts";
+import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
+import { eventually } from "../support/wait.ts";
+
+async function accept(stage: Stage, passes = 1): Promise<void> {
+  const stop = new AbortController();
+  const consumer = await stage.consumer();
+  for (let at = 0; at < passes; at++) await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+}
+
+Deno.test("one intent of a large payload for thousands of users is published, also in large batches", async () => {
+  await using stage = await openStage();
+  const users = Array.from({ length: 3000 }, (_, at) => `u${at}`);
+  await stage.addIntent({
+    recipient_user_ids_json: JSON.stringify(users),
+    payload_json: `{"game_id":"g","game_name":"${"x".repeat(200_000)}","turn_number":1}`,
+  });
+  await accept(stage);
+  const publisher = await stage.publisher("push", {
+    batchSize: 10_000,
+    outbound: { stream: STREAMS.push, maxLength: 10 },
+  });
+  const startedAt = performance.now();
+  assert.equal(await publisher.pass(), "again");
+  // The payload is unpacked once, not once a route: that took minutes and gigabytes.
+  assert.ok(performance.now() - startedAt < 2500, `${performance.now() - startedAt} ms`);
+  while (await publisher.pass() === "again");
+  await publisher.close();
+  assert.equal(
+    await stage.value("SELECT count(*) FROM notification.routes WHERE channel = 'push' AND status = 'published'"),
+    "3000",
+  );
+});
+
+Deno.test("a route that appears behind a standing backlog does not wait for its end", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 200; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  await accept(stage);
+  const clock = new TestClock();
+  const publisher = await stage.publisher("push", { clock, batchSize: 5 });
+  await publisher.pass();
+  await stage.query(`
+    UPDATE notification.routes SET next_attempt_at = now() - interval '1 hour' WHERE route_id = 'push:user:u199'`);
+  const isPublished = () =>
+    stage.value("SELECT status = 'published' FROM notification.routes WHERE route_id = 'push:user:u199'");
+  await publisher.pass();
+  assert.equal(await isPublished(), "false");
+  clock.ms += 10_000;
+  await publisher.pass();
+  await publisher.close();
+  assert.equal(await isPublished(), "true");
+});
+
+Deno.test("a route whose record is gone becomes a dead letter and holds nobody up", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 4; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  await accept(stage);
+  await stage.query(`
+    DELETE FROM notification.records
+    WHERE notification_id IN (SELECT notification_id FROM notification.routes WHERE recipient IN ('user:u0', 'user:u1'))`);
+  const publisher = await stage.publisher("push", { batchSize: 2 });
+  while (await publisher.pass() === "again");
+  await publisher.close();
+  assert.equal((await stage.delivered("push")).length, 2);
+  assert.equal(
+    await stage.value("SELECT max(failure_message) FROM notification.dead_letters"),
+    "the route's record is gone",
+  );
+});
+
+Deno.test("a route that was published before the catalog lost its type is recorded as published", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  await accept(stage);
+  const failing = await stage.publisher("push");
+  await stage.query(`
+    CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
+  await stage.query(`
+    CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
+  await assert.rejects(failing.pass());
+  await stage.query("DROP TRIGGER fail ON notification.routes");
+  const without = await stage.publisher("push", { catalog: new Map() });
+  await without.pass();
+  await failing.close();
+  await without.close();
+  assert.equal(await stage.value("SELECT status FROM notification.routes WHERE channel = 'push'"), "published");
+});
+
+Deno.test("replicas' acknowledgements cover a script that Redis had to be told anew", async () => {
+  await using master = await startRedis();
+  await using replica = await startRedis({ password: master.password });
+  await using stage = await openStage({ redisServer: master });
+  const { openRedis, closeRedis } = await import("../support/redis_client.ts");
+  const client = await openRedis(replica);
+  await client.config("SET", "masterauth", master.password);
+  await client.call("REPLICAOF", master.host, master.port);
+  await eventually(async () => (await client.info("replication")).includes("master_link_status:up"), {
+    timeoutMs: 10_000,
+    message: "the replica never came up",
+  });
+  const redis = await stage.connection();
+  const deliveries: Delivery[] = [{ leaseKey: "route_leases:n:push", fields: ["a", "b"] }];
+  const options = async () => ({
+    stream: "out",
+    maxLength: 0,
+    leaseTtlMs: 60_000,
+    waitReplicas: 1,
+    waitMs: 200,
+    claimedAtMs: await redisTimeMs(redis),
+  });
+  assert.equal((await handOff(redis, deliveries, await options())).answers[0]!.kind, "published");
+  replica.kill("SIGSTOP");
+  await stage.redis.script("FLUSH");
+  const second = [{ leaseKey: "route_leases:n:second", fields: ["a", "b"] }];
+  const { answers, outage } = await handOff(redis, second, await options());
+  replica.kill("SIGCONT");
+  await closeRedis(client);
+  assert.equal(answers[0]!.kind, "unanswered");
+  assert.match(outage!.message, /0 of 1 replicas/);
+});
+
+Deno.test("checkHandOff() leaves nothing behind, and names a right that is missing", async () => {
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  const redis = await stage.connection();
+  await checkHandOff(redis);
+  assert.deepEqual(await stage.redis.keys("*"), []);
+  for (const command of ["set", "xdel", "get"]) {
+    await stage.redis.call("ACL", "SETUSER", "default", `-${command}`);
+    await assert.rejects(checkHandOff(redis), /can't run|no permissions/, command);
+    await stage.redis.call("ACL", "SETUSER", "default", `+${command}`);
+  }
+});
