@@ -37,6 +37,12 @@ export class Producer {
     await this.#running;
   }
 
+  /** Resolves when Redis has acknowledged so many more; at once when nobody sends any more. */
+  async sent(count: number): Promise<void> {
+    const until = this.total + count;
+    while (this.total < until && !this.#stopped) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
   /** Takes out the acknowledged XADDs that `isOver` accepts. */
   takeAcknowledged(isOver: (entryId: string) => boolean): (readonly [number: number, entryId: string])[] {
     const taken = this.#acknowledged.filter(([, entryId]) => isOver(entryId));

@@ -12,6 +12,8 @@ import { isUpTo } from "./sent_entry.ts";
 
 /** No recovery within this time is a failure. */
 export const RECOVERY_SECONDS = 30;
+/** That the service works again shows in intents that are sent afterwards. */
+const FRESH_INTENTS = 10;
 /** How much longer is waited, so that what follows doesn't suffer from it. */
 const PATIENCE_SECONDS = 60;
 
@@ -66,12 +68,13 @@ async function prepare({ faults, instances, profile }: Round, { scene }: RoundOp
   await fleet.shape(instances, profile, Object.assign({}, ...faults.map(({ env }) => env)));
 }
 
-/** Waits until all that was sent before has its outcome. */
+/** Waits until new intents are sent again, and until they and all that was sent before have their outcome. */
 export async function recover(
-  { setting, fleet }: Stage["scene"],
+  { setting, fleet, producer }: Stage["scene"],
   breaches: Breach[],
 ): Promise<{ untilMs: number; seconds: number }> {
   const begun = performance.now();
+  await producer.sent(FRESH_INTENTS);
   const untilMs = await watermark(setting);
   const { left } = await recovery(setting, untilMs, RECOVERY_SECONDS);
   if (left !== undefined) {

@@ -9,7 +9,11 @@ import { openRig, type Rig } from "../support/rig.ts";
 import type { Environment } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
-const QUICK = { NOTIFICATION_STARTUP_TIMEOUT: "1s", NOTIFICATION_REDIS_OPERATION_TIMEOUT: "500ms" };
+const QUICK = {
+  NOTIFICATION_STARTUP_TIMEOUT: "1s",
+  NOTIFICATION_REDIS_OPERATION_TIMEOUT: "500ms",
+  NOTIFICATION_SHUTDOWN_TIMEOUT: "1s",
+};
 
 Deno.test("Redis and PostgreSQL that cannot be used are named, with the reason", async () => {
   await using rig = await openRig({ env: QUICK });

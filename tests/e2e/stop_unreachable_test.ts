@@ -11,7 +11,7 @@ import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
 const TARGETS = [["redis"], ["postgres"], ["users"], ["redis", "postgres", "users"]] as const;
-const BOUND_MS = 2000;
+const BOUND_MS = 1600;
 const INTENTS = 300;
 
 interface Servers {

@@ -1,0 +1,63 @@
+// In: nothing, or numbers of live routes and unprocessed entries to measure with (default: 10 and 1,000,000). Out: what the
+// gauges' questions cost on throwaway servers, a line each; these are the figures of docs/observability/README.md.
+// Guaranteed: every time is the median and the worst of 21 runs on warm servers; nothing is left behind.
+
+import { intentBacklog } from "../src/intake/intent_backlog.ts";
+import { selectPlace } from "../src/intake/stream_offset.ts";
+import { liveRoutes, oldestDueMs } from "../src/publish/schedule.ts";
+import { INTENTS, openStage, type Stage } from "../tests/support/stage.ts";
+
+const RUNS = 21;
+
+if (import.meta.main) {
+  const sizes = Deno.args.length > 0 ? Deno.args.map(Number) : [10, 1_000_000];
+  for (const size of sizes) await measure(size);
+  Deno.exit(0); // the servers end with this process
+}
+
+async function measure(size: number): Promise<void> {
+  await using stage = await openStage();
+  const redis = await stage.connection(60_000);
+  await addRoutes(stage, size);
+  await addEntries(stage, size);
+  const place = await selectPlace(stage.pool, INTENTS);
+  console.log(`${size.toLocaleString("en")} live routes, ${size.toLocaleString("en")} entries unprocessed`);
+  await report("  oldest_age_ms, both channels", () => oldestDueMs(stage.pool));
+  await report("  lag and oldest_unprocessed_age_ms", () => intentBacklog(redis, { stream: INTENTS, place }));
+  await report("  depth, both channels", () => liveRoutes(stage.pool));
+  await stage.query("UPDATE notification.routes SET updated_at = now() WHERE channel = 'push'");
+  await report("  depth, half of the rows just changed (no vacuum yet)", () => liveRoutes(stage.pool));
+  await report("  oldest_age_ms, the same", () => oldestDueMs(stage.pool));
+}
+
+async function addRoutes(stage: Stage, count: number): Promise<void> {
+  for (let done = 0; done < count; done += 100_000) {
+    await stage.query(
+      `INSERT INTO notification.routes (notification_id, route_id, channel, status, next_attempt_at, max_attempts, recipient)
+       SELECT gen_random_uuid(), 'push:user:user-' || n, CASE WHEN n % 2 = 0 THEN 'push' ELSE 'email' END, 'pending',
+         now() - n * interval '1 millisecond', 3, 'user:user-' || n
+       FROM generate_series(1, $1::int) AS n`,
+      [Math.min(100_000, count - done)],
+    );
+  }
+  await stage.query("VACUUM ANALYZE notification.routes");
+}
+
+async function addEntries(stage: Stage, count: number): Promise<void> {
+  const add = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'notification_type', 'game.turn.ready') end";
+  for (let done = 0; done < count; done += 10_000) {
+    await stage.redis.eval(add, 1, INTENTS, Math.min(10_000, count - done));
+  }
+}
+
+async function report(what: string, ask: () => Promise<unknown>): Promise<void> {
+  const times: number[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    const begun = performance.now();
+    await ask();
+    times.push(performance.now() - begun);
+  }
+  times.sort((left, right) => left - right);
+  const shown = (ms: number) => `${ms.toFixed(ms < 10 ? 2 : 0)} ms`;
+  console.log(`${what}: ${shown(times[Math.floor(RUNS / 2)]!)}, at worst ${shown(times.at(-1)!)}`);
+}

@@ -1,0 +1,133 @@
+// Outages of what the service works with: they spend no attempts, lose and double nothing, are told once, and end by
+// themselves (contract, sections 5 and 6).
+
+import assert from "node:assert/strict";
+import { startPostgres } from "../../scripts/servers/postgres.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { refuse } from "../../scripts/servers/user_service.ts";
+import { outcomeOf, verdicts } from "../support/outcome.ts";
+import { closeRedis, openRedis } from "../support/redis_client.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { LogLine, ServiceProcess } from "../support/service_process.ts";
+import { eventually } from "../support/wait.ts";
+
+const QUICK = { NOTIFICATION_ROUTE_BACKOFF_MIN: "50ms", NOTIFICATION_ROUTE_BACKOFF_MAX: "100ms" };
+
+/** A Redis that refuses every write: how it comes to that, and how it ends. */
+const REFUSING = [
+  { name: "is full", out: ["CONFIG", "SET", "maxmemory", "1"], back: ["CONFIG", "SET", "maxmemory", "0"] },
+  { name: "has become a replica", out: ["REPLICAOF", "127.0.0.1", "1"], back: ["REPLICAOF", "NO", "ONE"] },
+  {
+    name: "misses its replicas",
+    out: ["CONFIG", "SET", "min-replicas-to-write", "1"],
+    back: ["CONFIG", "SET", "min-replicas-to-write", "0"],
+  },
+] as const;
+
+for (const { name, out, back } of REFUSING) {
+  Deno.test(`a Redis that ${name} is waited for, without an attempt`, async () => {
+    await using redis = await startRedis({ appendOnly: true });
+    const admin = await openRedis(redis);
+    await using rig = await openRig({
+      redisServer: redis,
+      env: { ...QUICK, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" },
+    });
+    const service = await rig.start();
+    rig.users.behaviour = () => refuse(503, "later");
+    const entryIds = [await rig.addIntent(), await rig.addIntent()];
+    await eventually(() => rig.users.requestedIds.length > 0);
+    await admin.call(out[0], ...out.slice(1));
+    rig.users.behaviour = undefined;
+    // Under OOM and on a replica reading goes on, and PostgreSQL takes what was read.
+    await eventually(async () => (await verdicts(rig, entryIds)).every((verdict) => verdict === "accepted"));
+    const told = await service.waitForLog((line) => line.level === "warn" && /redis/.test(JSON.stringify(line)));
+    for (const { routes } of await Promise.all(entryIds.map((entryId) => outcomeOf(rig, entryId)))) {
+      assert.deepEqual(routes.map((route) => [route.status, route.attempt_count]), [["pending", 0], ["pending", 0]]);
+    }
+    await admin.call(back[0], ...back.slice(1));
+    await rig.settled();
+    await published(rig, entryIds);
+    await recovered(service, told);
+    await closeRedis(admin);
+  });
+}
+
+Deno.test("a Redis that is killed and comes back under load loses and doubles nothing", async () => {
+  await using redis = await startRedis({ appendOnly: true });
+  await using rig = await openRig({
+    redisServer: redis,
+    env: { NOTIFICATION_INTENTS_BATCH_SIZE: "30", NOTIFICATION_PUBLISH_BATCH_SIZE: "30" },
+  });
+  const entryIds = await Promise.all(Array.from({ length: 1000 }, () => rig.addIntent()));
+  const service = await rig.start();
+  for (const records of [100, 500]) {
+    await eventually(async () => (await rig.query("SELECT 1 FROM notification.records")).length > records);
+    await redis.kill("SIGKILL");
+    await redis.start();
+  }
+  await eventually(async () => await rig.redis.ping() === "PONG");
+  await rig.settled();
+  await published(rig, entryIds);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+Deno.test("a PostgreSQL that is restarted under load loses and doubles nothing", async () => {
+  await using postgres = await startPostgres();
+  await using rig = await openRig({
+    postgresServer: postgres,
+    env: { NOTIFICATION_INTENTS_BATCH_SIZE: "30", NOTIFICATION_PUBLISH_BATCH_SIZE: "30" },
+  });
+  const entryIds = await Promise.all(Array.from({ length: 1000 }, () => rig.addIntent()));
+  const service = await rig.start();
+  await eventually(async () => (await rig.query("SELECT 1 FROM notification.records")).length > 100);
+  await postgres.stop("immediate");
+  const told = await service.waitForLog((line) => line.level === "warn" && /postgres/.test(JSON.stringify(line)));
+  await postgres.start();
+  await rig.settled();
+  await published(rig, entryIds);
+  await recovered(service, told);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+Deno.test("an intents stream that cannot be read pauses the intake, not the publishers", async () => {
+  await using rig = await openRig({
+    env: { ...QUICK, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1000", NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "200ms" },
+  });
+  await rig.redis.set("gateway:client-events", "in the way");
+  const service = await rig.start();
+  const before = await rig.addIntent();
+  await eventually(async () => (await outcomeOf(rig, before)).routes.some((route) => route.status === "failed"));
+
+  await rig.redis.rename("notification:intents", "kept");
+  await rig.redis.set("notification:intents", "in the way");
+  const told = await service.waitForLog((line) => line.level === "error");
+  assert.match(JSON.stringify(told), /WRONGTYPE/);
+  await rig.redis.del("gateway:client-events");
+  await eventually(async () => (await outcomeOf(rig, before)).clientEvents.length === 1);
+
+  await rig.redis.rename("kept", "notification:intents");
+  const after = await rig.addIntent();
+  await rig.settled();
+  assert.deepEqual(await verdicts(rig, [before, after]), ["accepted", "accepted"]);
+  assert.equal(service.logs.filter((line) => line.level === "error").length, 1);
+});
+
+/** Every intent's two routes, once and at the first attempt. */
+async function published(rig: Rig, entryIds: readonly string[]): Promise<void> {
+  assert.deepEqual(new Set(await verdicts(rig, entryIds)), new Set(["accepted"]));
+  const rows = await rig.query<{ status: string; attempt_count: number; count: number }>(
+    "SELECT status, attempt_count, count(*)::int AS count FROM notification.routes GROUP BY 1, 2",
+  );
+  assert.deepEqual(rows, [{ status: "published", attempt_count: 1, count: 2 * entryIds.length }]);
+  const events = (await rig.clientEvents()).map(({ fields }) => fields["event_id"]);
+  const commands = (await rig.mailCommands()).map(({ fields }) => fields["delivery_id"]);
+  assert.deepEqual([events.length, new Set(events).size], [entryIds.length, entryIds.length]);
+  assert.deepEqual([commands.length, new Set(commands).size], [entryIds.length, entryIds.length]);
+}
+
+/** The outage was told once, and its end. */
+async function recovered(service: ServiceProcess, told: LogLine): Promise<void> {
+  const about = (line: LogLine) => line["dependency"] === told["dependency"];
+  await service.waitForLog((line) => about(line) && line.level === "info");
+  assert.deepEqual(service.logs.filter(about).map((line) => line.level), ["warn", "info"]);
+}

@@ -1,0 +1,129 @@
+// The gauges' questions on real servers: what they answer, and that PostgreSQL answers them from the index of live routes
+// alone, a look-up where it must be one, whatever else is in the table.
+
+import assert from "node:assert/strict";
+import { intentBacklog } from "../../src/intake/intent_backlog.ts";
+import { selectPlace } from "../../src/intake/stream_offset.ts";
+import { LIVE_ROUTES, liveRoutes, OLDEST_DUE, oldestDueMs } from "../../src/publish/schedule.ts";
+import { INTENTS, openStage, type Stage } from "../support/stage.ts";
+
+interface Plan {
+  readonly "Node Type": string;
+  readonly "Index Name"?: string;
+  readonly "Actual Rows": number;
+  readonly Plans?: readonly Plan[];
+}
+
+/** Live routes, half of them due, among ten times as many that are finished. */
+async function addRoutes(stage: Stage, live: number): Promise<void> {
+  await stage.query(
+    `INSERT INTO notification.routes (notification_id, route_id, channel, status, next_attempt_at, max_attempts, recipient)
+     SELECT gen_random_uuid(), 'r', CASE WHEN n % 4 = 0 THEN 'push' ELSE 'email' END,
+       CASE WHEN n % 11 = 0 THEN 'pending' ELSE 'published' END,
+       CASE WHEN n % 11 = 0 THEN now() + (n % 2 - 0.5) * interval '1 hour' END, 3, 'user:u'
+     FROM generate_series(1, $1::int * 11) AS n`,
+    [live],
+  );
+  await stage.query("VACUUM ANALYZE notification.routes");
+}
+
+async function planOf(stage: Stage, sql: string): Promise<Plan[]> {
+  const [row] = await stage.query<{ "QUERY PLAN": [{ Plan: Plan }] }>(`EXPLAIN (ANALYZE, FORMAT JSON) ${sql}`);
+  const all = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(all)];
+  return all(row!["QUERY PLAN"][0].Plan);
+}
+
+for (const live of [10, 20_000]) {
+  Deno.test(`the schedule's questions are answered by the index of live routes, ${live} of them`, async () => {
+    await using stage = await openStage();
+    await addRoutes(stage, live);
+
+    const scansOf = (plans: Plan[]) => plans.filter((plan) => plan["Node Type"].includes("Scan"));
+    const oldest = scansOf(await planOf(stage, OLDEST_DUE));
+    assert.deepEqual(
+      oldest.map((plan) => [plan["Node Type"], plan["Index Name"], plan["Actual Rows"]]),
+      Array(2).fill(["Index Only Scan", "routes_live_idx", 1]),
+      "one entry of the index a channel, however many there are",
+    );
+    const counted = scansOf(await planOf(stage, LIVE_ROUTES));
+    assert.deepEqual(
+      counted.map((plan) => [plan["Node Type"], plan["Index Name"]]),
+      Array(2).fill(["Index Only Scan", "routes_live_idx"]),
+    );
+    const depths = await liveRoutes(stage.pool);
+    assert.deepEqual(counted.map((plan) => plan["Actual Rows"]), [depths.push, depths.email]);
+    assert.equal(depths.push + depths.email, live);
+    const ages = await oldestDueMs(stage.pool);
+    assert.ok(Math.max(ages.push, ages.email) >= 1_800_000 && Math.max(ages.push, ages.email) < 1_900_000);
+  });
+}
+
+Deno.test("the schedule of nothing is 0, and so is the age of what is not due yet", async () => {
+  await using stage = await openStage();
+  assert.deepEqual([await liveRoutes(stage.pool), await oldestDueMs(stage.pool)], [
+    { push: 0, email: 0 },
+    { push: 0, email: 0 },
+  ]);
+  await stage.query(
+    `INSERT INTO notification.routes (notification_id, route_id, channel, status, next_attempt_at, max_attempts, recipient)
+     VALUES (gen_random_uuid(), 'r', 'push', 'failed', now() + interval '1 hour', 3, 'user:u')`,
+  );
+  assert.deepEqual([await liveRoutes(stage.pool), await oldestDueMs(stage.pool)], [
+    { push: 1, email: 0 },
+    { push: 0, email: 0 },
+  ]);
+});
+
+Deno.test("the intent stream's lag and age follow the consumer's place, trimming and deletion included", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const stop = new AbortController();
+  const backlog = async () => {
+    const { lag, oldestAgeMs } = await intentBacklog(redis, {
+      stream: INTENTS,
+      place: await selectPlace(stage.pool, INTENTS),
+    });
+    return [lag, oldestAgeMs > 3_000_000 ? "old" : oldestAgeMs > 0 ? "young" : 0];
+  };
+  const hourAgo = Date.now() - 3_600_000;
+  assert.deepEqual(await backlog(), [0, 0], "no stream");
+  for (let n = 1; n <= 4; n++) await stage.addIntent({}, `${hourAgo}-${n}`);
+  assert.deepEqual(await backlog(), [4, "old"], "no place");
+  const consumer = await stage.consumer({ batchSize: 2 });
+  await consumer.pass(stop.signal);
+  assert.deepEqual(await backlog(), [2, "old"]);
+  await consumer.pass(stop.signal);
+  assert.deepEqual(await backlog(), [0, 0]);
+  await stage.addIntent({}, `${Date.now() - 60_000}-0`);
+  for (let n = 0; n < 4; n++) await stage.addIntent();
+  assert.deepEqual(await backlog(), [5, "young"]);
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 3);
+  assert.equal((await backlog())[0], 3, "what was trimmed unread waits no more");
+  await consumer.pass(stop.signal);
+  assert.deepEqual(await backlog(), [1, "young"]);
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 0);
+  assert.deepEqual(await backlog(), [0, 0]);
+
+  // Another stream under the old name is read from its beginning.
+  await stage.redis.del(INTENTS);
+  await stage.addIntent({}, "5-0");
+  await stage.addIntent({}, "6-0");
+  assert.deepEqual(await backlog(), [2, "old"]);
+  stop.abort();
+  await consumer.close();
+});
+
+Deno.test("while PostgreSQL can't be asked, the copy of the place in Redis is what counts", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const stop = new AbortController();
+  for (let n = 0; n < 3; n++) await stage.addIntent();
+  const consumer = await stage.consumer({ batchSize: 2 });
+  await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close(); // the copy is made by now
+  const ask = async () => (await intentBacklog(redis, { stream: INTENTS, place: undefined })).lag;
+  assert.equal(await ask(), 1);
+  await stage.redis.hset(`notification:stream_offset:${INTENTS}`, "entry_id", "no id");
+  assert.equal(await ask(), 3);
+});
