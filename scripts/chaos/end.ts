@@ -1,9 +1,9 @@
 // The last act: the producer falls silent, everything left over gets its outcome, the instances stop in good order, and
-// what only shows when all is quiet is judged: the place, and both outbound streams from their beginning.
+// what only shows when all is quiet is judged: the place, and that no outbound entry was left out before.
 
 import { eventually } from "../../tests/support/wait.ts";
 import type { Breach } from "./facts.ts";
-import { judgePlace, judgeStreams } from "./judge.ts";
+import { judgePlace } from "./judge.ts";
 import { judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
 
 export const END = "at the end";
@@ -22,13 +22,19 @@ export async function playEnd(stage: Stage): Promise<RoundResult> {
   await Promise.all(fleet.instances.map((instance) => fleet.leave(instance)));
   const judged = await judgeUpTo(untilMs, stage, { faults: [], injections: [] });
   breaches.push(...judged.breaches, ...judgePlace(await reader.place()));
-  const deliveries = await reader.allDeliveries();
-  breaches.push(...judgeStreams(deliveries), ...fleet.breaches.splice(0));
+  const { all, judged: judgedOutbound } = await reader.outboundEntries();
+  if (all !== judgedOutbound) {
+    breaches.push({
+      kind: "wrong",
+      text: `${all} outbound entries, of which ${judgedOutbound} belong to what was sent`,
+    });
+  }
+  breaches.push(...fleet.breaches.splice(0));
   return {
     times: 1,
     intents: judged.intents,
     breaches,
     secondsToRecover: seconds,
-    notes: [`${deliveries.length} outbound entries`, `${stopped} instances stopped`],
+    notes: [`${all} outbound entries`, `${stopped} instances stopped`],
   };
 }

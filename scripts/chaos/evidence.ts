@@ -16,6 +16,7 @@ export class EvidenceReader {
   readonly #keys = new Map<string, string>();
   readonly #deliveries = new Set<string>();
   #overMs = 0;
+  #judged = 0;
   readonly #read = { intents: "-", push: "-", email: "-" };
   /** Outbound entries that were read but belong to a later stretch. */
   #later: OutboundFact[] = [];
@@ -37,9 +38,11 @@ export class EvidenceReader {
     for await (const [id, fields] of this.#entries("email", "+")) outbound.push(mailCommand(id, fields));
     this.#later = outbound.filter(({ deliveryId }) => notificationMs(deliveryId) > untilMs);
     this.#overMs = untilMs;
+    const over = outbound.filter(({ deliveryId }) => notificationMs(deliveryId) <= untilMs);
+    this.#judged += over.length;
     return {
       ...{ sent, ...tables, ...given },
-      outbound: outbound.filter(({ deliveryId }) => notificationMs(deliveryId) <= untilMs),
+      outbound: over,
       earlier: { keys: this.#keys, deliveries: this.#deliveries },
     };
   }
@@ -50,15 +53,13 @@ export class EvidenceReader {
     for (const id of deliveries) this.#deliveries.add(id);
   }
 
-  /** The ids of all that was ever published, read anew from the beginning. */
-  async allDeliveries(): Promise<string[]> {
-    this.#read.push = this.#read.email = "-";
-    const ids: string[] = [];
-    for (const channel of ["push", "email"] as const) {
-      const name = channel === "push" ? "event_id" : "delivery_id";
-      for await (const [, fields] of this.#entries(channel, "+")) ids.push(valueOf(fields, name));
-    }
-    return ids;
+  /** Outbound entries that there are, and those among them that were handed out to be judged. */
+  async outboundEntries(): Promise<{ all: number; judged: number }> {
+    const [push, email] = await Promise.all([
+      this.#setting.redis.xlen(STREAMS.push),
+      this.#setting.redis.xlen(STREAMS.email),
+    ]);
+    return { all: push + email, judged: this.#judged };
   }
 
   async place(): Promise<PlaceFact> {

@@ -136,17 +136,6 @@ export function judgePlace({ row, copy, lastEntryId, entriesAdded }: PlaceFact):
   return breaches;
 }
 
-/** Deliveries that are in the outbound streams more than once, all stretches taken together. */
-export function judgeStreams(deliveryIds: Iterable<string>): Breach[] {
-  const seen = new Set<string>();
-  const breaches: Breach[] = [];
-  for (const id of deliveryIds) {
-    if (seen.has(id)) breaches.push({ kind: "twice", text: `${id} is in the outbound stream more than once` });
-    seen.add(id);
-  }
-  return breaches;
-}
-
 function deliveryIdOf({ notificationId, routeId }: DeadLetterFact): string {
   return `${notificationId}/${routeId}`;
 }

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
-import { judge, judgePlace, judgeStreams } from "./judge.ts";
+import { judge, judgePlace } from "./judge.ts";
 import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 
 const FIRST_MS = 1_800_000_000_000;
@@ -186,11 +186,6 @@ Deno.test("judgePlace() wants row and copy at the last entry, with the right ord
   assert.equal(judgePlace({ ...right, row: { ...place, entryId: "5-0" } }).length, 1);
   assert.equal(judgePlace({ ...right, copy: undefined }).length, 1);
   assert.equal(judgePlace({ ...right, row: { ...place, entriesRead: 9 } }).length, 1);
-});
-
-Deno.test("judgeStreams() finds what is there twice", () => {
-  assert.deepEqual(judgeStreams(["a", "b"]), []);
-  assert.deepEqual(judgeStreams(["a", "b", "a"]).map(({ kind }) => kind), ["twice"]);
 });
 
 Deno.test("sentEntry() reckons the notification's id as the contract has it", () => {

@@ -4,6 +4,7 @@
 // process and folder are gone when it is disposed of or this process ends, however it ends.
 
 import { findBinaries } from "./binaries.ts";
+import { accessControl, isRestricted } from "./restricted.ts";
 import { scratchFolder } from "./account.ts";
 import { ServerProcess, withFreePort } from "./server_process.ts";
 
@@ -46,6 +47,7 @@ async function startOn(port: number, options: RedisOptions): Promise<RedisServer
       ...["--port", String(port), "--bind", HOST, "--dir", folder, "--requirepass", password, "--databases", "1024"],
       ...["--save", "", "--appendonly", options.appendOnly ? "yes" : "no"],
       ...["--enable-debug-command", "yes", "--daemonize", "no"],
+      ...(isRestricted() ? accessControl(password) : []),
       ...(options.args ?? []),
     ],
     folder,

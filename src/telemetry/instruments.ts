@@ -2,7 +2,9 @@
  * The instruments of what happens: names, units and descriptions, as the contract's section 9 has them. Those of what
  * is, the gauges, are in gauges.ts and outages.ts.
  */
-import { metrics } from "@opentelemetry/api";
+import { type Counter, metrics } from "@opentelemetry/api";
+import { MALFORMED_CODES } from "../notification/intent.ts";
+import { type Channel, CHANNELS, FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 
 /** Seconds; the SDK's own boundaries are meant for milliseconds. */
 const WORK_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -15,7 +17,7 @@ export function createInstruments() {
   const seconds = (name: string, description: string, explicitBucketBoundaries: number[] = WORK_S) =>
     meter.createHistogram(name, { unit: "s", description, advice: { explicitBucketBoundaries } });
 
-  return {
+  const instruments = {
     intents: count("notification.intents", "{intent}", "Intents dealt with, by outcome"),
     malformedIntents: count("notification.intents.malformed", "{intent}", "Malformed intents, by what is wrong"),
     trimmed: count(
@@ -33,4 +35,40 @@ export function createInstruments() {
     latency: seconds("notification.route.delivery_latency", "Time from stream entry to publication", LATENCY_S),
     lookUp: seconds("notification.user_service.request.duration", "Time of one look-up in the User Service"),
   };
+  startAtZero(instruments);
+  return instruments;
+}
+
+const TABLES = ["records", "routes", "dead_letters", "malformed_intents"];
+/** Of the other channel's stream. */
+const NEVER: Readonly<Record<Channel, string>> = {
+  push: "mail_stream_publish_failed",
+  email: "gateway_stream_publish_failed",
+};
+
+type Counters = Readonly<
+  Record<
+    "malformedIntents" | "trimmed" | "published" | "retries" | "skipped" | "deadLetters" | "deleted",
+    Counter
+  >
+>;
+
+/**
+ * What an alert counts is there from the beginning, as 0: an increase can't be seen in a series that appears with its
+ * first event.
+ */
+function startAtZero(
+  { malformedIntents, trimmed, published, retries, skipped, deadLetters, deleted }: Counters,
+): void {
+  for (const failure_code of MALFORMED_CODES) malformedIntents.add(0, { failure_code });
+  trimmed.add(0);
+  for (const channel of CHANNELS) {
+    published.add(0, { channel });
+    for (const classification of FAILURE_CLASSIFICATIONS.filter((name) => name !== NEVER[channel])) {
+      if (classification !== "payload_encoding_failed") retries.add(0, { channel, classification });
+      deadLetters.add(0, { channel, classification });
+    }
+  }
+  for (const classification of SKIP_REASONS) skipped.add(0, { channel: "email", classification });
+  for (const table of TABLES) deleted.add(0, { table });
 }

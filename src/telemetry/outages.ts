@@ -26,6 +26,7 @@ export class Outages {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    for (const dependency of DEPENDENCIES) this.#outages.add(0, { dependency });
     metrics.getMeter("notification-service").createObservableGauge("notification.dependency.unavailable", {
       unit: "{dependency}",
       description: "1 while the dependency is out, else 0",

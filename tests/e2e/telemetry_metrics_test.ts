@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
+import { dashboardQueries, ruleQueries, seriesOf, unknownIn } from "../support/prometheus.ts";
 import { openRig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -96,16 +97,20 @@ Deno.test("every metric of the contract is exported, with the values that the wo
     Object.fromEntries(Object.entries(METRICS).sort()),
   );
 
+  /** What happened; counters are there from the beginning, as 0. */
   const values = (name: keyof typeof METRICS) =>
     Object.fromEntries(
-      otlp.metric(name)!.points.map((
-        { attributes, value },
-      ) => [Object.entries(attributes).sort().map(([, text]) => text).join(" "), value]),
+      otlp.metric(name)!.points.filter(({ value }) => value !== 0).map(({ attributes, value }) => [
+        Object.entries(attributes).sort().map(([, text]) => text).join(" "),
+        value,
+      ]),
     );
+  const gauge = (name: keyof typeof METRICS) =>
+    otlp.metric(name)!.points.map(({ attributes, value }) => [Object.values(attributes).join(), value]);
   const attributesOf = (
     name: keyof typeof METRICS,
   ) => [...new Set(otlp.metric(name)!.points.map(({ attributes }) => Object.keys(attributes).sort().join(" ")))];
-  const CHANNELS_OF = { email: 0, push: 0 };
+  const NOTHING_WAITS = [["push", 0], ["email", 0]];
   const REFUSED = "push gateway_stream_publish_failed";
 
   assert.deepEqual(values("notification.intents"), {
@@ -125,6 +130,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   assert.deepEqual(values("notification.intent_stream.trimmed_unread"), { "": 3 });
   assert.deepEqual(values("notification.route.published"), { push: 2, email: 3 });
   assert.deepEqual(attributesOf("notification.route.published"), ["channel"]);
+  assert.deepEqual(attributesOf("notification.dependency.outages"), ["dependency"]);
   assert.deepEqual(values("notification.route.retries"), { [REFUSED]: 2 });
   assert.deepEqual(values("notification.route.dead_letters"), { [REFUSED]: 2 });
   assert.deepEqual(values("notification.route.skipped"), {
@@ -137,16 +143,16 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   assert.deepEqual(values("notification.cleanup.deleted"), { malformed_intents: 3 });
   assert.deepEqual(attributesOf("notification.cleanup.deleted"), ["table"]);
   assert.deepEqual(values("notification.dependency.outages"), { user_service: 1 });
-  assert.deepEqual(values("notification.dependency.unavailable"), {
-    redis: 0,
-    postgres: 0,
-    user_service: 0,
-    intent_stream: 0,
-  });
-  assert.deepEqual(values("notification.route_schedule.depth"), CHANNELS_OF);
-  assert.deepEqual(values("notification.route_schedule.oldest_age_ms"), CHANNELS_OF);
-  assert.deepEqual(values("notification.intent_stream.lag"), { "": 0 });
-  assert.deepEqual(values("notification.intent_stream.oldest_unprocessed_age_ms"), { "": 0 });
+  assert.deepEqual(gauge("notification.dependency.unavailable"), [
+    ["redis", 0],
+    ["postgres", 0],
+    ["user_service", 0],
+    ["intent_stream", 0],
+  ]);
+  assert.deepEqual(gauge("notification.route_schedule.depth"), NOTHING_WAITS);
+  assert.deepEqual(gauge("notification.route_schedule.oldest_age_ms"), NOTHING_WAITS);
+  assert.deepEqual(gauge("notification.intent_stream.lag"), [["", 0]]);
+  assert.deepEqual(gauge("notification.intent_stream.oldest_unprocessed_age_ms"), [["", 0]]);
 
   const histogram = (name: keyof typeof METRICS) =>
     otlp.metric(name)!.points.map(({ attributes, count = 0, value, bounds = [] }) => {
@@ -159,10 +165,32 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   const batches = Object.fromEntries(histogram("notification.route.publish.duration"));
   assert.ok(batches["push"]! >= 4 && batches["email"]! >= 2, JSON.stringify(batches));
   assert.ok(histogram("notification.intent.accept.duration")[0]![1] >= 3);
+  await assertQueriesAskForWhatIsExported(otlp);
   const lookUps = Object.fromEntries(histogram("notification.user_service.request.duration"));
   assert.equal(lookUps["not_found"], 1);
   assert.ok(lookUps["found"]! >= 4 && lookUps["unavailable"]! >= 1, JSON.stringify(lookUps));
 });
+
+/** That nothing on the dashboard and in the alert rules asks for a name or label that isn't there. */
+async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<void> {
+  const series = seriesOf(otlp.metricExports.at(-1)!);
+  assert.equal(series.size, 14 + 4 * 3);
+  assert.ok(series.has("notification_route_delivery_latency_seconds_bucket"));
+  const queries = [
+    ...dashboardQueries(await Deno.readTextFile("docs/observability/dashboard.json")),
+    ...ruleQueries(await Deno.readTextFile("docs/observability/alerts.yaml")),
+  ];
+  assert.ok(queries.length > 25);
+  assert.deepEqual(queries.flatMap((query) => unknownIn(query, series)), []);
+  const text = queries.map(({ expr }) => expr).join("\n");
+  const unused = [...new Set([...series.keys()].map((name) => name.replace(/_(bucket|sum|count)$/, "")))];
+  assert.deepEqual(unused.filter((name) => !text.includes(name)), [], "every metric is on the dashboard");
+  assert.deepEqual(unknownIn({ where: "w", expr: 'sum by (x) (rate(notification_y{z="a"}[5m]))' }, series), [
+    "w: no series notification_y",
+    "w: no label z",
+    "w: no label x",
+  ]);
+}
 
 Deno.test("the schedule's gauges tell the routes that wait, and how overdue they are", async () => {
   await using otlp = await OtlpReceiver.start();

@@ -3,6 +3,7 @@
 // `closeRedis` neither connection nor timer is left.
 
 import { Redis, type RedisOptions } from "ioredis";
+import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 
 const DISCONNECT_TIMEOUT_MS = 2;
 
@@ -16,6 +17,7 @@ export interface RedisAddress {
 /** Returns a client that is connected. */
 export async function openRedis({ host, port, password, db = 0 }: RedisAddress, options: RedisOptions = {}) {
   const client = new Redis({
+    ...(isRestricted() ? { username: OBSERVER } : {}),
     ...{ host, port, password, db, lazyConnect: true, maxRetriesPerRequest: 0, enableOfflineQueue: false },
     retryStrategy: () => 50,
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,

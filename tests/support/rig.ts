@@ -5,6 +5,7 @@
 
 import type { Postgres } from "../../scripts/servers/postgres.ts";
 import type { RedisServer } from "../../scripts/servers/redis.ts";
+import { isRestricted, restrictedRole } from "../../scripts/servers/restricted.ts";
 import { startUserService, type User } from "../../scripts/servers/user_service.ts";
 import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";
 import { openRigOn, type Rig } from "./service_rig.ts";
@@ -37,6 +38,7 @@ export async function openRig(
     keySpace: redisServer ?? await freshKeySpace(),
     users: startUserService({ users, ...(otherUsers === undefined ? {} : { otherUsers }) }),
     env: {
+      ...(isRestricted() ? { NOTIFICATION_POSTGRES_PRIMARY_DSN: await restrictedRole(dsn) } : {}),
       NOTIFICATION_USER_SERVICE_CACHE_TTL: "0s", // a test changes a user and expects the change to be seen
       ...env,
     },

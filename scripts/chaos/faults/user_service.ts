@@ -1,7 +1,8 @@
 // The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
 // out.
 
-import type { Behaviour } from "../../servers/user_service.ts";
+import { type Behaviour, refuse } from "../../servers/user_service.ts";
+import { userOf } from "../cast.ts";
 import { type Fault, pause } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
 

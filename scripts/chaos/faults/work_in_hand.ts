@@ -13,14 +13,18 @@ export async function isWorkLeft(setting: Setting): Promise<boolean> {
   return row?.found ?? false;
 }
 
-/** Whether a connection of the instance is in a transaction, that is: holds a claim, or accepts a batch. */
-export async function isInTransaction(setting: Setting, instance: string): Promise<boolean> {
+/**
+ * Whether the instance has claimed routes that it has not handed off: PostgreSQL has answered the claim, and Redis has
+ * heard nothing.
+ */
+export async function isHoldingClaim(setting: Setting, instance: string): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
     `SELECT EXISTS (SELECT FROM pg_stat_activity
-      WHERE application_name = 'notification-service/' || $1 AND xact_start IS NOT NULL) AS found`,
+      WHERE application_name = 'notification-service/' || $1 AND state = 'idle in transaction'
+        AND query LIKE '%notification.routes%FOR UPDATE SKIP LOCKED%') AS found`,
     [instance],
   );
-  return row?.found ?? false;
+  return (row?.found ?? false) && await isWorkLeft(setting) && !await isBetweenHandOffAndCommit(setting);
 }
 
 /** Whether a route is in its outbound stream that PostgreSQL doesn't know to be published. */

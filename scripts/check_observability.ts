@@ -1,0 +1,114 @@
+// In: docs/observability. Out: what promtool says about the alert rules and their unit tests, and a line for everything in
+// the files that leads nowhere: a component that a pipeline of the collector names, a heading of the runbook that an alert
+// names, a panel's id that is there twice. Exit code 1 when there is one.
+// Guaranteed: promtool is installed where that can be done (Debian or Ubuntu, as root), else exit code 69 and what to type.
+
+import { parse } from "yaml";
+import { installServers, ServersMissing } from "./servers/install.ts";
+
+const FOLDER = new URL("../docs/observability/", import.meta.url);
+
+if (import.meta.main) {
+  try {
+    const problems = await checkObservability();
+    for (const problem of problems) console.error(problem);
+    Deno.exit(problems.length === 0 ? 0 : 1);
+  } catch (error) {
+    if (!(error instanceof ServersMissing)) throw error;
+    console.error(error.message);
+    Deno.exit(error.exitCode);
+  }
+}
+
+export async function checkObservability(): Promise<string[]> {
+  const read = async (file: string) => await Deno.readTextFile(new URL(file, FOLDER));
+  return [
+    ...await promtool("check", "rules", "alerts.yaml"),
+    ...await promtool("test", "rules", "alerts_test.yaml"),
+    ...untestedAlerts(await read("alerts.yaml"), await read("alerts_test.yaml")),
+    ...missingHeadings(await read("alerts.yaml"), await read("../runbook.md")),
+    ...danglingComponents(await read("collector.yaml")),
+    ...repeatedPanels(await read("dashboard.json")),
+  ];
+}
+
+async function promtool(...args: string[]): Promise<string[]> {
+  const command = await findPromtool();
+  const { success, stdout, stderr } = await new Deno.Command(command, { args, cwd: FOLDER }).output();
+  const decoder = new TextDecoder();
+  return success ? [] : [`promtool ${args.join(" ")}:\n${decoder.decode(stdout)}${decoder.decode(stderr)}`];
+}
+
+async function findPromtool(): Promise<string> {
+  const runs = async () => {
+    try {
+      return (await new Deno.Command("promtool", { args: ["--version"] }).output()).success;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return false;
+      throw error;
+    }
+  };
+  if (!await runs()) {
+    try {
+      await installServers(["--no-install-recommends", "prometheus"]);
+    } catch (error) {
+      if (!(error instanceof ServersMissing)) throw error;
+      throw new ServersMissing(
+        "Missing: promtool, which checks the alert rules. It comes with Prometheus. Type:\n" +
+          "  sudo apt-get install -y --no-install-recommends prometheus    (Debian, Ubuntu)\n" +
+          "  brew install prometheus                                       (macOS)",
+      );
+    }
+  }
+  if (!await runs()) throw new Error("No promtool, not even after the installation");
+  return "promtool";
+}
+
+interface Rules {
+  readonly groups: readonly { rules: readonly { alert: string; annotations: { runbook_url: string } }[] }[];
+}
+
+function untestedAlerts(rules: string, tests: string): string[] {
+  return (parse(rules) as Rules).groups.flatMap((group) => group.rules)
+    .filter(({ alert }) => !tests.includes(`alertname: ${alert}\n`))
+    .map(({ alert }) => `alerts_test.yaml: ${alert} has no test`);
+}
+
+function missingHeadings(rules: string, runbook: string): string[] {
+  const headings = new Set(
+    [...runbook.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+      title!.toLowerCase().replaceAll(/[^\w\s-]/g, "").replaceAll(/\s/g, "-")
+    ),
+  );
+  return (parse(rules) as Rules).groups.flatMap((group) => group.rules)
+    .filter(({ annotations }) => !headings.has(/^docs\/runbook\.md#(.*)$/.exec(annotations.runbook_url)?.[1] ?? ""))
+    .map(({ alert, annotations }) => `alerts.yaml: ${alert} leads to ${annotations.runbook_url}, which isn't there`);
+}
+
+type Components = Readonly<Record<string, unknown>>;
+const KINDS = ["receivers", "processors", "exporters"] as const;
+type Kind = typeof KINDS[number];
+
+function danglingComponents(text: string): string[] {
+  const collector = parse(text) as Readonly<Record<Kind | "extensions", Components>> & {
+    readonly service: {
+      readonly extensions: readonly string[];
+      readonly pipelines: Readonly<Record<string, Readonly<Record<Kind, readonly string[]>>>>;
+    };
+  };
+  const { extensions, pipelines } = collector.service;
+  const problems = extensions.filter((name) => !(name in collector.extensions));
+  for (const signal of ["metrics", "traces", "logs"]) if (!(signal in pipelines)) problems.push(`pipeline ${signal}`);
+  for (const kind of KINDS) {
+    const used = new Set(Object.values(pipelines).flatMap((pipeline) => pipeline[kind]));
+    problems.push(...[...used].filter((name) => !(name in collector[kind])));
+    problems.push(...Object.keys(collector[kind]).filter((name) => !used.has(name)));
+  }
+  return problems.map((name) => `collector.yaml: ${name} is used and not there, or there and not used`);
+}
+
+function repeatedPanels(json: string): string[] {
+  const { panels } = JSON.parse(json) as { panels: readonly { id: number; title: string }[] };
+  return panels.filter(({ id }, index) => panels.findIndex((panel) => panel.id === id) !== index)
+    .map(({ id, title }) => `dashboard.json: the panel "${title}" has the id ${id} of another`);
+}

@@ -1,0 +1,67 @@
+/**
+ * In: the unit file. Out: exit code 0 when `systemd-analyze verify` finds nothing in it and its exposure by
+ * `systemd-analyze security` is 2.0 or lower; otherwise what was found. Installs the Debian package systemd where
+ * systemd-analyze is missing and that can be done.
+ */
+import { installServers, ServersMissing } from "./servers/install.ts";
+
+const UNIT = new URL("./systemd/notification-service.service", import.meta.url);
+const MOST_EXPOSURE = 2.0;
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await checkUnit());
+  } catch (error) {
+    if (!(error instanceof ServersMissing)) throw error;
+    console.error(error.message);
+    Deno.exit(error.exitCode);
+  }
+}
+
+async function checkUnit(): Promise<number> {
+  const folder = await Deno.makeTempDir();
+  try {
+    // `verify` wants the executable to be there.
+    const executable = `${folder}/notification-service`;
+    await Deno.writeTextFile(executable, "#!/bin/sh\n", { mode: 0o755 });
+    const unit = `${folder}/notification-service.service`;
+    const text = await Deno.readTextFile(UNIT);
+    await Deno.writeTextFile(unit, text.replaceAll("/usr/local/bin/notification-service", executable));
+
+    const verified = await analyze(["verify", "--man=no", unit]);
+    const found = verified.output.trim();
+    if (!verified.success || found !== "") {
+      console.error(`systemd-analyze verify:\n${found}`);
+      return 1;
+    }
+    const secured = await analyze([
+      "security",
+      "--offline=true",
+      "--no-pager",
+      `--threshold=${MOST_EXPOSURE * 10}`,
+      unit,
+    ]);
+    const exposure = Number(/Overall exposure level for \S+: (\d+\.\d+)/.exec(secured.output)?.[1]);
+    console.log(`systemd-analyze: verify clean, exposure ${exposure} (at most ${MOST_EXPOSURE.toFixed(1)})`);
+    if (secured.success && exposure <= MOST_EXPOSURE) return 0;
+    console.error(secured.output);
+    return 1;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function analyze(args: readonly string[]): Promise<{ success: boolean; output: string }> {
+  const run = async () => {
+    const { success, stdout, stderr } = await new Deno.Command("systemd-analyze", { args: [...args] }).output();
+    const text = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+    return { success, output: text };
+  };
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    await installServers(["systemd"]);
+    return await run();
+  }
+}

@@ -1,0 +1,67 @@
+// Which packages an executable holds, and its bill of materials.
+
+import assert from "node:assert/strict";
+import { type PackageGraph, reachable } from "./packages.ts";
+import { hexOf, sbom } from "./sbom.ts";
+
+const registryUrl = "https://registry.npmjs.org/";
+const NPM_PACKAGES = {
+  "a@1.0.0": { name: "a", version: "1.0.0", dependencies: ["@s/b@2.0.0"], registryUrl },
+  "@s/b@2.0.0": { name: "@s/b", version: "2.0.0", dependencies: ["a@1.0.0"], registryUrl },
+  "@types/a@1.0.0": { name: "@types/a", version: "1.0.0", dependencies: [], registryUrl },
+  "for-tests@1.0.0": { name: "for-tests", version: "1.0.0", dependencies: [], registryUrl },
+};
+const GRAPH = reachable({
+  redirects: { "npm:a@^1": "npm:/a@1.0.0" },
+  modules: [
+    { specifier: "npm:/a@1.0.0", npmPackage: "a@1.0.0" },
+    { specifier: "npm:/@types/a@1.0.0", npmPackage: "@types/a@1.0.0" },
+    { specifier: "file:///main.ts", dependencies: [{ code: { specifier: "npm:a@^1" } }, { code: {} }, {}] },
+  ],
+  npmPackages: NPM_PACKAGES,
+});
+
+Deno.test("reachable() takes what code imports, with its dependencies, and nothing that is there for its types", () => {
+  assert.deepEqual([...GRAPH.keys()], ["@s/b@2.0.0", "a@1.0.0"]);
+});
+
+Deno.test("sbom() names program, runtime and packages, and who depends on whom", () => {
+  const bom = materials(GRAPH);
+  assert.deepEqual([bom.bomFormat, bom.specVersion, bom.metadata.component.version], ["CycloneDX", "1.6", "1.2.3"]);
+  assert.deepEqual(bom.components.map(({ purl }) => purl), [
+    "pkg:github/denoland/deno@v2.7.11",
+    "pkg:npm/%40s/b@2.0.0",
+    "pkg:npm/a@1.0.0",
+  ]);
+  assert.deepEqual(bom.components[2], {
+    type: "library",
+    "bom-ref": "npm:a@1.0.0",
+    name: "a",
+    version: "1.0.0",
+    purl: "pkg:npm/a@1.0.0",
+    hashes: [{ alg: "SHA-512", content: "00ff" }],
+  });
+  const refs = new Set([bom.metadata.component["bom-ref"], ...bom.components.map((component) => component["bom-ref"])]);
+  assert.equal(refs.size, 4);
+  for (const { ref, dependsOn } of bom.dependencies) {
+    if (ref !== bom.components[0]!["bom-ref"]) assert.ok(refs.has(ref));
+    for (const other of dependsOn) assert.ok(refs.has(other), other);
+  }
+});
+
+Deno.test("hexOf() reads a lock file's SHA-512 and nothing else", () => {
+  assert.equal(hexOf("sha512-AP8="), "00ff");
+  assert.equal(hexOf("sha1-AP8="), undefined);
+});
+
+function materials(packages: PackageGraph) {
+  return sbom({
+    name: "notification-service",
+    version: "1.2.3",
+    commit: "abc",
+    licence: "MIT",
+    deno: "2.7.11",
+    packages,
+    integrity: () => "00ff",
+  });
+}

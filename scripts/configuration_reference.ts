@@ -1,0 +1,94 @@
+/**
+ * The one table of variables → what is written about them elsewhere: docs/configuration.md and the commented environment
+ * file that is installed beside the unit.
+ *
+ * `deno run --allow-read --allow-write scripts/configuration_reference.ts` writes both anew; a test keeps them current.
+ */
+import {
+  administratorEmails,
+  deprecatedVariables,
+  fileForm,
+  prefix,
+  type Variable,
+  variableList,
+} from "../src/config/variables.ts";
+
+export const REFERENCE = new URL("../docs/configuration.md", import.meta.url);
+export const ENVIRONMENT_FILE = new URL("./systemd/environment", import.meta.url);
+
+export function configurationReference(): string {
+  const deprecated = Object.entries(deprecatedVariables).map(([name, reason]) => `- \`${prefix}${name}\`: ${reason}`);
+  return `<!-- Made by scripts/configuration_reference.ts from src/config/variables.ts; a test keeps it current. -->
+
+# Configuration
+
+By environment variables alone. Every problem is reported in one go, one line each, before anything is opened, and the
+process ends with 78. A variable that is defined but empty counts as not set. An unknown \`${prefix}*\` name is warned about
+with the nearest known one. Durations are written as in Go: \`250ms\`, \`5s\`, \`1h30m\`.
+
+\`notification-service check\` tries a configuration and changes nothing.
+
+${variableList.map(([name, variable]) => section(name, variable)).join("\n\n")}
+
+## ${prefix}${administratorEmails.name}
+
+${administratorEmails.meaning}. One variable a type, such as \`${prefix}${administratorEmails.stem}GAME_GENERATION_FAILED\`.
+
+- Default: none: the mail's route is recorded as \`skipped\`
+- Form: ${administratorEmails.expected}
+
+## Refused
+
+Start-up is refused where one of these is defined, even empty:
+
+${deprecated.join("\n")}
+
+## OpenTelemetry
+
+By the standard \`OTEL_*\` variables. With no \`OTEL_EXPORTER_OTLP_*\` endpoint set nothing is exported.
+
+## A supervisor's own
+
+\`NOTIFY_SOCKET\`, \`WATCHDOG_USEC\`, \`WATCHDOG_PID\` and \`RUNTIME_DIRECTORY\` are read as systemd sets them; see
+[deployment](deployment.md#systemd).
+`;
+}
+
+function section(name: string, variable: Variable): string {
+  const facts = [
+    variable.required ? "Required" : `Default: ${variable.default === "" ? "none" : `\`${variable.default}\``}`,
+    `Form: ${variable.form.expected}`,
+  ];
+  if (variable.secret) {
+    facts.push(
+      `Secret; \`${prefix}${fileForm(name)}\` may name a file that holds it instead, less one trailing newline`,
+    );
+  }
+  return `## ${prefix}${name}\n\n${variable.meaning}.\n\n${facts.map((fact) => `- ${fact}`).join("\n")}`;
+}
+
+/** For systemd's EnvironmentFile; the secrets are the unit's credentials. */
+export function environmentFile(): string {
+  const entries = variableList.filter(([, variable]) => !variable.secret).map(([name, variable]) => {
+    const value = variable.required ? "" : variable.default;
+    return `# ${variable.meaning}.\n# ${
+      variable.required ? "Required: " : ""
+    }${variable.form.expected}\n#${prefix}${name}=${value}`;
+  });
+  return `# Configuration of the Notification Service, read by its unit: one NAME=value a line. Made by
+# scripts/configuration_reference.ts; what stands here after a # is the default. Apply with
+#   systemctl restart notification-service
+# Redis's password and PostgreSQL's URL are in files of their own beside this one.
+
+${entries.join("\n\n")}
+
+# ${administratorEmails.meaning}.
+# ${administratorEmails.expected}
+#${prefix}${administratorEmails.name}=
+`;
+}
+
+if (import.meta.main) {
+  await Deno.writeTextFile(REFERENCE, configurationReference());
+  await Deno.writeTextFile(ENVIRONMENT_FILE, environmentFile());
+}

@@ -1,0 +1,14 @@
+// That what is written about the variables is what the table of variables says.
+
+import assert from "node:assert/strict";
+import { configurationReference, ENVIRONMENT_FILE, environmentFile, REFERENCE } from "./configuration_reference.ts";
+
+Deno.test("docs/configuration.md is current", () => {
+  assert.equal(Deno.readTextFileSync(REFERENCE), configurationReference());
+});
+
+Deno.test("the commented environment file is current, and sets nothing", () => {
+  const text = Deno.readTextFileSync(ENVIRONMENT_FILE);
+  assert.equal(text, environmentFile());
+  for (const line of text.split("\n")) assert.match(line, /^(#|$)/);
+});

@@ -1,0 +1,58 @@
+// That the documents for neighbours are current, that AsyncAPI's own parser takes them, and that what the service writes
+// and reads is what they say.
+
+import assert from "node:assert/strict";
+import { Parser } from "@asyncapi/parser";
+import { z } from "zod";
+import { embeddedCatalog } from "../src/notification/catalog.ts";
+import { clientEvent } from "../src/notification/client_event.ts";
+import { mailCommand } from "../src/notification/mail_command.ts";
+import { dueRoute, VALID_FIELDS } from "../src/notification/test_examples.ts";
+import { contracts, DOCS } from "./contracts.ts";
+import { intentTypes, TYPES_FILE } from "./intent_types.ts";
+
+const read = (path: string) => Deno.readTextFileSync(new URL(path, DOCS));
+
+function schemaOf(name: string): z.ZodType {
+  return z.fromJSONSchema(JSON.parse(read(`schemas/${name}.json`)));
+}
+
+function asObject(fields: readonly string[]): Record<string, string> {
+  const pairs: [string, string][] = [];
+  for (let at = 0; at < fields.length; at += 2) pairs.push([fields[at]!, fields[at + 1]!]);
+  return Object.fromEntries(pairs);
+}
+
+Deno.test("docs/asyncapi.yaml and docs/schemas are current, and nothing else is there", () => {
+  const wanted = contracts();
+  for (const [path, text] of wanted) assert.equal(read(path), text, path);
+  const there = [...Deno.readDirSync(new URL("schemas/", DOCS))].map(({ name }) => `schemas/${name}`);
+  assert.deepEqual(there.sort(), [...wanted.keys()].filter((path) => path.startsWith("schemas/")).sort());
+});
+
+Deno.test("the producer module's types are the catalog's", () => {
+  assert.equal(Deno.readTextFileSync(TYPES_FILE), intentTypes());
+});
+
+Deno.test("AsyncAPI's parser finds nothing wrong", async () => {
+  const { document, diagnostics } = await new Parser().parse(read("asyncapi.yaml"));
+  const found = diagnostics.filter(({ severity }) => severity <= 1).map(({ message, path }) => `${path}: ${message}`);
+  assert.deepEqual(found, []);
+  assert.deepEqual(document?.channels().all().map((channel) => channel.address()), [
+    "notification:intents",
+    "gateway:client-events",
+    "mail:delivery_commands",
+  ]);
+  assert.equal(document?.channels().get("intents")?.messages().all().length, embeddedCatalog().size);
+});
+
+Deno.test("an intent, a client event and a mail command are what their schemas say", () => {
+  schemaOf("intent.game.turn.ready").parse(VALID_FIELDS);
+  schemaOf("payload.game.turn.ready").parse(JSON.parse(VALID_FIELDS.payload_json));
+  assert.throws(() => schemaOf("intent.game.turn.ready").parse({ ...VALID_FIELDS, producer: "me" }));
+
+  schemaOf("client_event").parse(asObject(clientEvent(dueRoute())));
+  const mail = asObject(mailCommand(dueRoute({ recipientEmail: "a@example.com" })));
+  schemaOf("mail_command").parse(mail);
+  schemaOf("mail_payload").parse(JSON.parse(mail["payload_json"]!));
+});

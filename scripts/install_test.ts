@@ -1,0 +1,51 @@
+// That install.sh puts everything in its place, keeps what is an administrator's when it is repeated, and refuses an
+// executable that is not what its checksum says.
+
+import assert from "node:assert/strict";
+
+const SCRIPT = new URL("./install.sh", import.meta.url).pathname;
+
+async function install(root: string, executable: string) {
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
+    args: [SCRIPT, executable],
+    env: { DESTDIR: root },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+Deno.test("install.sh installs, and repeats without overwriting an administrator's files", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [root, executable] = [`${folder}/root`, `${folder}/service`];
+    await Deno.writeTextFile(executable, "#!/bin/sh\necho first\n");
+    const first = await install(root, executable);
+    assert.equal(first.code, 0, first.stderr);
+    assert.match(first.stdout, /Put the password of Redis into [^]*systemctl enable --now notification-service/);
+    const mode = async (path: string) => ((await Deno.stat(`${root}${path}`)).mode ?? 0) & 0o777;
+    assert.equal(await mode("/usr/local/bin/notification-service"), 0o755);
+    assert.equal(await mode("/etc/systemd/system/notification-service.service"), 0o644);
+    for (const secret of ["redis_password", "postgres_primary_dsn"]) {
+      assert.equal(await mode(`/etc/notification-service/${secret}`), 0o600);
+    }
+
+    const environment = `${root}/etc/notification-service/environment`;
+    await Deno.writeTextFile(environment, "NOTIFICATION_USER_SERVICE_BASE_URL=http://users\n");
+    await Deno.writeTextFile(`${root}/etc/notification-service/redis_password`, "secret");
+    await Deno.writeTextFile(executable, "#!/bin/sh\necho second\n");
+    const again = await install(root, executable);
+    assert.equal(again.code, 0, again.stderr);
+    assert.match(again.stdout, /kept +\S*environment/);
+    assert.doesNotMatch(again.stdout, /password of Redis|required variables/);
+    assert.equal(await Deno.readTextFile(environment), "NOTIFICATION_USER_SERVICE_BASE_URL=http://users\n");
+    assert.match(await Deno.readTextFile(`${root}/usr/local/bin/notification-service`), /second/);
+
+    await Deno.writeTextFile(`${executable}.sha256`, `${"0".repeat(64)}  service\n`);
+    const refused = await install(root, executable);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /is not what its \.sha256 says/);
+    assert.match((await install(root, `${folder}/none`)).stderr, /there is no executable/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -1,0 +1,50 @@
+// In: docs/security.md, whose role and access control line it takes as they stand there. Out: a PostgreSQL role for one
+// database, and a Redis that narrows its user `default` and keeps a user `tests` for whoever looks from outside.
+// On where TEST_RESTRICTED is 1 (`deno task test:restricted`): servers are then started and databases made that way.
+
+// @ts-types="@types/pg"
+import pg from "pg";
+
+const PAGE = new URL("../../docs/security.md", import.meta.url);
+/** Streams that tests call otherwise; an operator would name them in the line too. */
+const STREAMS_OF_TESTS = ["~push:out", "~mail:out", "~in:*"];
+
+export const OBSERVER = "tests";
+
+export function isRestricted(): boolean {
+  return Deno.env.get("TEST_RESTRICTED") === "1";
+}
+
+/** Arguments of redis-server that make both users. */
+export function accessControl(password: string): string[] {
+  const line = block("acl").split(/\s+/).map((word) => word === ">change-me" ? `>${password}` : word);
+  const [directive, ...rules] = line;
+  if (directive !== "user") throw new Error(`The access control line of ${PAGE.pathname} begins with ${directive}`);
+  return ["--user", ...rules, ...STREAMS_OF_TESTS, "--user", OBSERVER, "on", `>${password}`, "~*", "&*", "+@all"];
+}
+
+/** Makes the role in the database of `dsn`, as its superuser, and gives the role's own URL. */
+export async function restrictedRole(dsn: string): Promise<string> {
+  const url = new URL(dsn);
+  const database = url.pathname.slice(1);
+  const role = `role_of_${database}`;
+  const sql = block("sql")
+    .replaceAll("notification_service", pg.escapeIdentifier(role))
+    .replaceAll("DATABASE notification", `DATABASE ${pg.escapeIdentifier(database)}`);
+  const client = new pg.Client({ connectionString: dsn });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+  url.username = role;
+  url.password = "change-me";
+  return url.href;
+}
+
+function block(language: string): string {
+  const found = new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "ms").exec(Deno.readTextFileSync(PAGE))?.[1];
+  if (found === undefined) throw new Error(`${PAGE.pathname} has no ${language} block`);
+  return found.trim();
+}

@@ -1,0 +1,147 @@
+// docs/runbook.md: every command on the page is run, in the page's order, against a service to which each of its
+// incidents has happened; what the page says a command shows must be in its output.
+
+import assert from "node:assert/strict";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { ServiceProcess } from "../support/service_process.ts";
+
+interface Block {
+  readonly heading: string;
+  readonly commands: string;
+  /** What its output holds, if the page says so. */
+  readonly shows: string | undefined;
+}
+
+const ADMIN_INTENT = {
+  notification_type: "game.generation_failed",
+  audience_kind: "admin_email",
+  recipient_user_ids_json: undefined,
+  payload_json: '{"game_id":"g","game_name":"n","failure_reason":"r"}',
+};
+
+Deno.test("every command of the runbook works, and shows what the page says", async (test) => {
+  await using rig = await openRig({ env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" } });
+  const shims = await Deno.makeTempDir({ prefix: "notification-runbook-" });
+  try {
+    let service = await withIncidents(rig);
+    await rig.redis.del("gateway:client-events"); // the cause of the dead letters is mended
+    await rig.redis.xadd("gateway:client-events", "*", "here", "again");
+    const [prelude, ...blocks] = blocksOf(await Deno.readTextFile("docs/runbook.md"));
+    assert.ok(blocks.length > 20);
+    for (const { heading, commands, shows } of blocks) {
+      const step = async () => {
+        await writeShims(shims, rig, service);
+        const output = await run(`${prelude!.commands}\n${commands}`, {
+          ...service.env,
+          PATH: `${shims}:${pathOfClients()}`,
+        });
+        assert.ok(output.includes(shows ?? ""), `The page says that it shows ${shows}; it printed:\n${output}`);
+        if (!commands.includes("systemctl")) return;
+        assert.equal((await service.ended).code, 0);
+        service = await rig.start();
+      };
+      await test.step({
+        name: `${heading}: ${firstLine(commands)}`,
+        fn: step,
+        sanitizeOps: false,
+        sanitizeResources: false,
+      });
+    }
+    await test.step("the intent that was published again has reached everybody, the dead letter is as it was", async () => {
+      await rig.query("UPDATE notification.routes SET next_attempt_at = now() WHERE status = 'failed'");
+      await rig.settled();
+      const routes = await rig.query<{ key: string; statuses: string }>(
+        `SELECT idempotency_key AS key, string_agg(status, ' ' ORDER BY route_id) AS statuses
+         FROM notification.records JOIN notification.routes USING (notification_id)
+         WHERE idempotency_key LIKE 'dead-letter%' GROUP BY idempotency_key ORDER BY idempotency_key`,
+      );
+      assert.deepEqual(routes.map(({ key, statuses }) => [key, statuses]), [
+        ["dead-letter", "published dead_letter"],
+        ["dead-letter-again-1", "published published"],
+      ]);
+    });
+  } finally {
+    await Deno.remove(shims, { recursive: true });
+  }
+});
+
+/** A service to which every incident of the page has happened. */
+async function withIncidents(rig: Rig): Promise<ServiceProcess> {
+  const first = await rig.start();
+  await rig.addIntent();
+  await rig.settled();
+  await first.terminate();
+  await rig.addIntent();
+  await rig.redis.xtrim("notification:intents", "MAXLEN", 0);
+  const service = await rig.start();
+  await rig.addIntent(ADMIN_INTENT);
+  await rig.addIntent({ payload_json: "{}" });
+  await rig.settled();
+  await rig.users.stop();
+  await rig.addIntent();
+  await service.waitForLog(({ message }) => message === "dependency is unavailable");
+  rig.users.start();
+  await rig.settled();
+  await service.waitForLog(({ message }) => message === "dependency is available again");
+  await rig.redis.del("gateway:client-events");
+  await rig.redis.set("gateway:client-events", "in the way");
+  await rig.addIntent({
+    idempotency_key: "dead-letter",
+    payload_json: '{"game_id":"g 1","game_name":"It\'s \\"N\\"","turn_number":7}',
+  });
+  await rig.settled();
+  // A route that waits for its next attempt.
+  await rig.query(
+    `UPDATE notification.routes SET next_attempt_at = now() + interval '1 hour', status = 'failed'
+     WHERE channel = 'push' AND status = 'published'`,
+  );
+  return service;
+}
+
+/** The page's `sh` blocks; each knows its heading, and what the comment before it says that it shows. */
+function blocksOf(page: string): Block[] {
+  let heading = "";
+  const blocks: Block[] = [];
+  for (const match of page.matchAll(/^## (.*)$|(?:<!-- shows: (.*) -->\n)?```sh\n([\s\S]*?)```/gm)) {
+    if (match[1] !== undefined) heading = match[1];
+    else blocks.push({ heading, commands: match[3]!, shows: match[2] });
+  }
+  return blocks;
+}
+
+/** Stand-ins for what an installation has and a test has not: the executable's name, and systemd's commands. */
+async function writeShims(folder: string, rig: Rig, service: ServiceProcess): Promise<void> {
+  await Deno.writeTextFile(`${folder}/log`, rig.instances.map(({ stdout }) => `${stdout}\n`).join(""));
+  const binary = Deno.env.get("NOTIFICATION_SERVICE_BIN");
+  const executable = binary === undefined || binary === "" ? `${Deno.execPath()} run -A main.ts` : binary;
+  const scripts = {
+    "notification-service": `exec ${executable} "$@"`,
+    journalctl: `cat ${folder}/log`,
+    systemctl:
+      `[ "$*" = "restart notification-service" ] && kill -TERM ${service.pid}; while kill -0 ${service.pid}; do sleep 0.1; done 2>/dev/null`,
+  };
+  for (const [name, script] of Object.entries(scripts)) {
+    await Deno.writeTextFile(`${folder}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+}
+
+/** With Debian's own place for PostgreSQL's programs. */
+function pathOfClients(): string {
+  return `${Deno.env.get("PATH")}:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin`;
+}
+
+async function run(script: string, env: Readonly<Record<string, string>>): Promise<string> {
+  const home = { HOME: Deno.env.get("HOME") ?? "/", DENO_TLS_CA_STORE: "mozilla,system" };
+  const { success, stdout, stderr } = await new Deno.Command("bash", {
+    args: ["-euo", "pipefail", "-c", script],
+    env: { ...home, ...env },
+    clearEnv: true,
+  }).output();
+  const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assert.ok(success, `${script}\n${output}${errors}`);
+  return output!;
+}
+
+function firstLine(commands: string): string {
+  return commands.trim().split("\n")[0]!.slice(0, 70);
+}
