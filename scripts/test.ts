@@ -1,4 +1,5 @@
-// In: arguments of `deno test`; without a path among them it is all tests. Out: its output and its exit code.
+// In: arguments of `deno test`; without a path among them it is all tests. With `--restricted` among them the service has
+// the role and the access control line of docs/security.md, and no more. Out: the output and exit code of `deno test`.
 // Guaranteed: one Redis and one PostgreSQL are there for all tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
 // TEST_POSTGRES_DSN, and gone afterwards; leaked operations and resources fail a test on every supported Deno.
 
@@ -9,7 +10,8 @@ import { startRedis } from "./servers/redis.ts";
 
 if (import.meta.main) {
   try {
-    Deno.exit(await runTests(Deno.args));
+    if (Deno.args.includes("--restricted")) Deno.env.set("TEST_RESTRICTED", "1");
+    Deno.exit(await runTests(Deno.args.filter((arg) => arg !== "--restricted")));
   } catch (error) {
     if (!(error instanceof ServersMissing)) throw error;
     console.error(error.message);

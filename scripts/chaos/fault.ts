@@ -40,6 +40,8 @@ export interface Fault {
   readonly env?: Readonly<Record<string, string>>;
   /** It can't be told apart what went wrong if something else does too. */
   readonly isAlwaysAlone?: true;
+  /** It takes a quarter of a minute: the others come first. */
+  readonly isLong?: true;
   /** Records that are finished may be gone before they are judged. */
   readonly finishedMayBeGone?: true;
   readonly inject: (scene: Scene) => Promise<Injection>;

@@ -3,6 +3,7 @@
 import type { Fault } from "./fault.ts";
 import { HALF_OPEN_FAULTS } from "./faults/half_open.ts";
 import { INSTANCE_FAULTS } from "./faults/instances.ts";
+import { LATE_FAULTS } from "./faults/late.ts";
 import { STREAM_FAULTS } from "./faults/outbound.ts";
 import { POSTGRES_FAULTS } from "./faults/postgres.ts";
 import { REDIS_FAULTS } from "./faults/redis.ts";
@@ -11,6 +12,7 @@ import { USER_SERVICE_FAULTS } from "./faults/user_service.ts";
 
 export const FAULTS: readonly Fault[] = [
   ...INSTANCE_FAULTS,
+  ...LATE_FAULTS,
   ...REDIS_FAULTS,
   ...STREAM_FAULTS,
   ...POSTGRES_FAULTS,

@@ -18,14 +18,15 @@ export class Producer {
   #acknowledged: (readonly [number: number, entryId: string])[] = [];
   #running: Promise<void> | undefined;
   #stopped = false;
-  /** Intents a second. */
-  rate: number;
+  readonly #rate: number;
+  /** The part of the rate that is sent now: less, where an instance would be busy with nothing else. */
+  share = 1;
   total = 0;
 
   constructor(redis: Redis, { mix, rate }: { mix: IntentMix; rate: number }) {
     this.#redis = redis;
     this.#mix = mix;
-    this.rate = rate;
+    this.#rate = rate;
   }
 
   start(): void {
@@ -56,7 +57,8 @@ export class Producer {
     while (!this.#stopped) {
       await new Promise((resolve) => setTimeout(resolve, TICK_MS));
       const nowMs = performance.now();
-      owed = Math.min(this.rate, owed + this.rate * (nowMs - lastMs) / 1000);
+      const rate = this.#rate * this.share;
+      owed = Math.min(rate, owed + rate * (nowMs - lastMs) / 1000);
       lastMs = nowMs;
       const count = Math.floor(owed);
       owed -= count;

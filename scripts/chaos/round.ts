@@ -4,6 +4,7 @@
 import type { Chance } from "./chance.ts";
 import type { EvidenceReader } from "./evidence.ts";
 import type { Fault, Injection, Scene } from "./fault.ts";
+import type { Profile } from "./fleet.ts";
 import type { Breach } from "./facts.ts";
 import { judge } from "./judge.ts";
 import { recovery, watermark } from "./recovery.ts";
@@ -29,6 +30,9 @@ export interface Stage {
   readonly scene: Omit<Scene, "chance">;
   readonly reader: EvidenceReader;
 }
+
+/** Tiny batches are slow; it is their many borders that count. */
+const SHARES: Readonly<Record<Profile, number>> = { default: 1, tiny: 0.5 };
 
 type RoundOptions = Stage & { readonly chance: Chance };
 
@@ -60,7 +64,8 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
 }
 
 async function prepare({ faults, instances, profile }: Round, { scene }: RoundOptions): Promise<void> {
-  const { fleet, mix, setting } = scene;
+  const { fleet, mix, setting, producer } = scene;
+  producer.share = SHARES[profile];
   if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
     mix.reusesKeys = false;
     await recovery(setting, await watermark(setting), RECOVERY_SECONDS);

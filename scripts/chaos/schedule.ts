@@ -1,14 +1,14 @@
 // In: the faults that are wanted. Out: rounds without end: which fault, or which two at once, on how many instances with
 // which batch sizes.
-// Guaranteed: the seed alone decides; every fault has its turn before any has another one; the instances change every few
-// rounds only, unless a fault asks for others.
+// Guaranteed: the seed alone decides; every fault has its turn before any has another one, short ones first; the
+// instances change every few rounds only, unless a fault asks for others.
 
 import type { Chance } from "./chance.ts";
 import type { Fault } from "./fault.ts";
 import type { Profile } from "./fleet.ts";
 
 /** Every so many rounds, two at once. */
-const ROUNDS_PER_PAIR = 4;
+const ROUNDS_PER_PAIR = 3;
 const ROUNDS_PER_ACT = 5;
 
 export interface ScheduleOptions {
@@ -29,7 +29,7 @@ export function* schedule(options: ScheduleOptions, chance: Chance): Generator<R
   let deck: Fault[] = [];
   let act: Pick<Round, "instances" | "profile"> = { instances: 1, profile: "default" };
   for (let round = 0;; round++) {
-    if (deck.length === 0) deck = chance.shuffled(options.faults);
+    if (deck.length === 0) deck = shortFirst(chance.shuffled(options.faults));
     if (round % ROUNDS_PER_ACT === 0) act = drawAct(chance);
     const first = deck.shift()!;
     const isPair = options.partners.length > 0 && !first.isAlwaysAlone &&
@@ -44,6 +44,10 @@ export function* schedule(options: ScheduleOptions, chance: Chance): Generator<R
       profile: faults.find(({ profile }) => profile !== undefined)?.profile ?? act.profile,
     };
   }
+}
+
+function shortFirst(faults: readonly Fault[]): Fault[] {
+  return [...faults.filter(({ isLong }) => !isLong), ...faults.filter(({ isLong }) => isLong)];
 }
 
 function drawAct(chance: Chance): Pick<Round, "instances" | "profile"> {

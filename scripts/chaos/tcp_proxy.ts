@@ -5,11 +5,13 @@
 import { freePort } from "../servers/free_port.ts";
 
 const DEAD_LINK_MS = 30_000;
+const NOTHING = new Uint8Array(0);
 
 export class TcpProxy implements Disposable {
   readonly port: number;
   readonly #target: number;
   readonly #links = new Set<Link>();
+  readonly #deadLinks: ReturnType<typeof setTimeout>[] = [];
   #listener: Deno.TcpListener | undefined;
   #gate: Gate = new Gate();
 
@@ -44,10 +46,14 @@ export class TcpProxy implements Disposable {
     if (!lose) return gate.open();
     this.#gate = new Gate();
     // Their other ends have given them up long before.
-    const timer = setTimeout(() => {
+    this.#deadLinks.push(setTimeout(() => {
       for (const link of this.#links) if (link.gate === gate) link.close();
-    }, DEAD_LINK_MS);
-    Deno.unrefTimer(timer);
+    }, DEAD_LINK_MS));
+  }
+
+  /** Whether it holds something back, on its way to the server, with this text in it. */
+  holds(text: string): boolean {
+    return [...this.#links].some((link) => link.heldForServer.includes(text));
   }
 
   /** Connections are refused, those that exist are closed. */
@@ -69,6 +75,7 @@ export class TcpProxy implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    for (const timer of this.#deadLinks) clearTimeout(timer);
     this.refuse();
   }
 
@@ -111,11 +118,16 @@ class Link {
   readonly #client: Deno.TcpConn;
   #server: Deno.TcpConn | undefined;
   readonly #closed = Promise.withResolvers<void>();
+  #held = NOTHING;
   #isClosed = false;
 
   constructor(client: Deno.TcpConn, gate: Gate) {
     this.#client = client;
     this.gate = gate;
+  }
+
+  get heldForServer(): string {
+    return this.gate.opening === undefined ? "" : new TextDecoder().decode(this.#held);
   }
 
   /** Returns when both directions have ended. */
@@ -147,7 +159,9 @@ class Link {
     const chunk = new Uint8Array(64 * 1024);
     for (;;) {
       const length = await from.read(chunk).catch(() => null);
+      if (from === this.#client) this.#held = chunk.subarray(0, length ?? 0);
       await this.#passable();
+      this.#held = NOTHING;
       if (length === null) return await to.closeWrite();
       for (let sent = 0; sent < length;) sent += await to.write(chunk.subarray(sent, length));
     }

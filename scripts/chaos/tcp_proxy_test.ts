@@ -22,6 +22,7 @@ Deno.test("TcpProxy holds everything back while frozen and delivers it when it t
   using fresh = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });
   const answers = Promise.all([say(old, "two"), say(fresh, "three")]);
   assert.equal(await within(50, answers), "nothing");
+  assert.deepEqual([proxy.holds("two"), proxy.holds("four")], [true, false]);
   proxy.thaw({ lose: false });
   assert.deepEqual(await answers, ["two", "three"]);
 });

@@ -48,7 +48,9 @@ Deno.test("list() keeps all of a long value within the width", () => {
   const lines = list([["name", value], ["n", ""]]);
   assert.ok(lines.every((line) => line.length <= 100));
   assert.ok(lines[1]?.startsWith(" ".repeat(10)));
-  assert.equal(lines.slice(0, -1).map((line) => line.slice(10)).join(""), value);
+  // A space at which a line was broken is not printed.
+  const shown = lines.slice(0, -1).map((line) => line.slice(10)).join("");
+  assert.equal(shown.replaceAll(" ", ""), value.replaceAll(" ", ""));
 });
 
 Deno.test("wrap() breaks between words, and words that are too long", () => {

@@ -11,7 +11,7 @@ interface Entry {
   readonly load: () => Promise<{ readonly command: Command }>;
 }
 
-const COMMANDS: Readonly<Record<string, Entry>> = {
+export const COMMANDS: Readonly<Record<string, Entry>> = {
   run: { summary: "Run the service (the default)", load: () => import("./run.ts") },
   check: { summary: "Try configuration and dependencies; changes nothing", load: () => import("./check.ts") },
   migrate: { summary: "Show, apply or take back migrations", load: () => import("./migrate.ts") },
@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   smoke: { summary: "Send a harmless test intent and follow it", load: () => import("./smoke.ts") },
   catalog: { summary: "Show the catalog, or validate one", load: () => import("./catalog.ts") },
   "encode-intent": { summary: "JSON on standard input to XADD arguments", load: () => import("./encode_intent.ts") },
+  healthcheck: { summary: "Ask the probe of the instance beside it", load: () => import("./healthcheck.ts") },
   version: { summary: "Version, commit and runtime", load: () => import("./version.ts") },
 };
 

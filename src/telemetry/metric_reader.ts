@@ -3,7 +3,6 @@
  * a gauge that was not observed is left out. The SDK would repeat its last value for ever, also while nobody knows it.
  */
 import { diag } from "@opentelemetry/api";
-import { OTLPMetricExporter as GrpcExporter } from "@opentelemetry/exporter-metrics-otlp-grpc";
 import { OTLPMetricExporter as JsonExporter } from "@opentelemetry/exporter-metrics-otlp-http";
 import { OTLPMetricExporter as ProtobufExporter } from "@opentelemetry/exporter-metrics-otlp-proto";
 import {
@@ -12,42 +11,39 @@ import {
   type MetricReader,
   PeriodicExportingMetricReader,
 } from "@opentelemetry/sdk-metrics";
-
-interface Environment {
-  get(name: string): string | undefined;
-}
+import { grpcMetricExporter } from "./grpc_exporters.ts";
+import { positive, protocolOf, type Variables } from "./variables.ts";
 
 const INTERVAL_MS = 60_000;
 const TIMEOUT_MS = 30_000;
 
 /** How long a collection waits for what it observes. */
-export function collectionTimeoutMs(environment: Environment): number {
-  return Math.min(positive(environment, "OTEL_METRIC_EXPORT_TIMEOUT") ?? TIMEOUT_MS, exportIntervalMs(environment));
+export function collectionTimeoutMs(variables: Variables): number {
+  return Math.min(positive(variables, "OTEL_METRIC_EXPORT_TIMEOUT") ?? TIMEOUT_MS, exportIntervalMs(variables));
 }
 
-export function openMetricReader(environment: Environment): MetricReader {
-  const exporter = openExporter(environment);
+export function openMetricReader(variables: Variables): MetricReader {
+  const exporter = openExporter(variables);
   const temporalityOf = exporter.selectAggregationTemporality.bind(exporter);
   // On the wire a gauge has no temporality; here it decides whether the last collection's value is kept.
   exporter.selectAggregationTemporality = (type) =>
     type === InstrumentType.OBSERVABLE_GAUGE ? AggregationTemporality.DELTA : temporalityOf(type);
   return new PeriodicExportingMetricReader({
     exporter,
-    exportIntervalMillis: exportIntervalMs(environment),
-    exportTimeoutMillis: collectionTimeoutMs(environment),
+    exportIntervalMillis: exportIntervalMs(variables),
+    exportTimeoutMillis: collectionTimeoutMs(variables),
   });
 }
 
-function exportIntervalMs(environment: Environment): number {
-  return positive(environment, "OTEL_METRIC_EXPORT_INTERVAL") ?? INTERVAL_MS;
+function exportIntervalMs(variables: Variables): number {
+  return positive(variables, "OTEL_METRIC_EXPORT_INTERVAL") ?? INTERVAL_MS;
 }
 
-function openExporter(environment: Environment) {
-  const protocol = environment.get("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL")?.trim() ||
-    environment.get("OTEL_EXPORTER_OTLP_PROTOCOL")?.trim() || "http/protobuf";
+function openExporter(variables: Variables) {
+  const protocol = protocolOf(variables, "METRICS");
   switch (protocol) {
     case "grpc":
-      return new GrpcExporter();
+      return grpcMetricExporter();
     case "http/json":
       return new JsonExporter();
     case "http/protobuf":
@@ -56,13 +52,4 @@ function openExporter(environment: Environment) {
       diag.warn(`Unsupported OTLP metrics protocol: ${protocol}. Using http/protobuf.`);
       return new ProtobufExporter();
   }
-}
-
-function positive(environment: Environment, name: string): number | undefined {
-  const text = environment.get(name)?.trim() ?? "";
-  if (text === "") return undefined;
-  const value = Number(text);
-  if (value > 0 && value < 2 ** 31) return value;
-  diag.warn(`${name} (${text}) is to be a number of milliseconds above 0: the default is taken`);
-  return undefined;
 }

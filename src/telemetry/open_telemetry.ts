@@ -5,11 +5,13 @@
  * background, and the instruments cost next to nothing. There is no exporter but OTLP.
  */
 import type { LogRecord } from "@logtape/logtape";
+import { logs, metrics, ProxyTracerProvider, trace } from "@opentelemetry/api";
 import { logDiagnostics } from "./diagnostics.ts";
 import { logExporter } from "./log_export.ts";
 import { loggerOf } from "./logging.ts";
 import type { Tracing } from "./spans.ts";
 import { SpanIds } from "./trace_context.ts";
+import { isSet, protocolOf, type Variables } from "./variables.ts";
 
 export interface Telemetry {
   /** How long a gauge may take, if anybody looks at gauges. */
@@ -27,13 +29,15 @@ export interface Resource {
   readonly environment: string;
 }
 
-interface Environment {
-  get(name: string): string | undefined;
+interface Environment extends Variables {
   set(name: string, value: string): void;
 }
 
 /** Longer than any look-up takes on servers that are well. */
 const MAX_ANSWER_MS = 1000;
+
+/** Enough to send all that the queues hold; a collector that is not there must not make every stop a slow one. */
+const MAX_FLUSH_MS = 2000;
 
 type Signal = "TRACES" | "METRICS" | "LOGS";
 
@@ -61,12 +65,18 @@ export async function startTelemetry(environment: Environment, resource: Resourc
 
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
   const { collectionTimeoutMs, openMetricReader } = await import("./metric_reader.ts");
+  const { grpcLogProcessor, grpcTraceExporter } = await import("./grpc_exporters.ts");
+  const isGrpc = (signal: Signal) => protocolOf(environment, signal) === "grpc";
   const sdk = new NodeSDK({
     instrumentations: [],
     idGenerator: spanIds,
-    ...(tracing.isOn ? {} : { spanProcessors: [] }),
+    ...(!tracing.isOn ? { spanProcessors: [] } : isGrpc("TRACES") ? { traceExporter: grpcTraceExporter() } : {}),
     metricReaders: exportsMetrics ? [openMetricReader(environment)] : [],
-    ...(exportsLogs ? {} : { logRecordProcessors: [] }),
+    ...(!exportsLogs
+      ? { logRecordProcessors: [] }
+      : isGrpc("LOGS")
+      ? { logRecordProcessors: [grpcLogProcessor(environment)] }
+      : {}),
   });
   sdk.start();
   const exportLog = logExporter();
@@ -78,16 +88,24 @@ export async function startTelemetry(environment: Environment, resource: Resourc
     async shutdown(boundMs) {
       isOver = true;
       let timer: ReturnType<typeof setTimeout> | undefined;
-      const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, boundMs));
+      const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, Math.min(boundMs, MAX_FLUSH_MS)));
       // A collector that can't be reached must not keep the process from ending.
-      await Promise.race([sdk.shutdown().catch(() => {}), bound]);
+      await Promise.race([flushed(), bound]);
       clearTimeout(timer);
     },
   };
 }
 
-function isSet(environment: Environment, name: string): boolean {
-  return (environment.get(name) ?? "").trim() !== "";
+/** Signal by signal: `NodeSDK.shutdown` gives up on all as soon as one can't be exported. */
+async function flushed(): Promise<void> {
+  const tracer = trace.getTracerProvider();
+  const providers: object[] = [
+    tracer instanceof ProxyTracerProvider ? tracer.getDelegate() : tracer,
+    metrics.getMeterProvider(),
+    logs.getLoggerProvider(),
+  ];
+  const canShutDown = (provider: object): provider is { shutdown(): Promise<void> } => "shutdown" in provider;
+  await Promise.allSettled(providers.filter(canShutDown).map((provider) => provider.shutdown()));
 }
 
 /** Logs go to standard output; their export is asked for by name. */

@@ -105,77 +105,82 @@ Deno.test("routes whose type or payload the catalog no longer has become dead le
   assert.deepEqual(routes.map((route) => route.status), ["published", "published"]);
 });
 
-/** The file's text, and what of the message tells the place. */
-const BROKEN: Readonly<Record<string, readonly [string, RegExp]>> = {
-  "empty": ["", /JSON/],
-  "half a JSON": ['{"types":{\n"a.b":{"producers":["p"],\n', /JSON/],
-  "a list": ["[]", /object/],
-  "without types": ["{}", /types/],
-  "a type that is no object": ['{"types":{"a.b":7}}', /a\.b/],
-  "a type without producers": [withType({ producers: undefined }), /a\.b.*producers/],
-  "no producer": [withType({ producers: [] }), /a\.b.*producers/],
-  "an empty producer": [withType({ producers: ["p", ""] }), /a\.b.*producers.*1/],
-  "no audience": [withType({ audiences: {} }), /a\.b.*audiences/],
-  "an unknown audience": [withType({ audiences: { everybody: ["push"] } }), /a\.b.*audiences.*everybody/],
-  "no channel": [withType({ audiences: { user: [] } }), /a\.b.*audiences.*user/],
-  "an unknown channel": [withType({ audiences: { user: ["push", "sms"] } }), /a\.b.*audiences.*user.*1/],
-  "push for administrators": [withType({ audiences: { admin_email: ["push"] } }), /a\.b.*audiences.*admin_email/],
-  "no payload": [withType({ payload: undefined }), /a\.b.*payload/],
-  "a payload that is no object": [withType({ payload: { type: "string" } }), /a\.b.*payload/],
-  "a schema of an unknown type": [
-    withType({ payload: { type: "object", properties: { n: { type: "whole" } } } }),
-    /a\.b.*payload/,
-  ],
-  "a pattern that does not compile": [
-    withType({ payload: { type: "object", properties: { n: { type: "string", pattern: "(" } } } }),
-    /a\.b.*payload/,
-  ],
-  "a member that nobody knows": [withType({ chanels: [] }), /a\.b.*chanels/],
+/** What is wrong with a type, and how the line that tells it goes on after the type's name. */
+type Faults = Readonly<Record<string, readonly [changes: unknown, place: RegExp]>>;
+
+const TYPE_FAULTS: Faults = {
+  "no object": [7, /object/],
+  "without producers": [{ producers: undefined }, /producers/],
+  "no producer": [{ producers: [] }, /producers/],
+  "an empty producer": [{ producers: ["p", ""] }, /producers.*1/],
+  "no audience": [{ audiences: {} }, /audiences/],
+  "an unknown audience": [{ audiences: { everybody: ["push"] } }, /audiences.*everybody/],
+  "no channel": [{ audiences: { user: [] } }, /audiences.*user/],
+  "an unknown channel": [{ audiences: { user: ["push", "sms"] } }, /audiences.*user.*1/],
+  "push for administrators": [{ audiences: { admin_email: ["push"] } }, /audiences.*admin_email/],
+  "no payload": [{ payload: undefined }, /payload/],
+  "an unknown member": [{ chanels: [] }, /chanels/],
 };
 
-Deno.test("a broken catalog file is refused, and the place in it is named", async (test) => {
-  await using folder = await temporaryFolder();
-  const cases = Object.entries(BROKEN).map(([name, [text, place]]) => ({ name, text, place }));
-  await Promise.all(cases.map(async ({ name, text, place }, index) => {
-    const path = `${folder.path}/${index}.json`;
-    await Deno.writeTextFile(path, text);
-    await refused(test, name, path, place);
-  }));
-  await refused(test, "no such file", `${folder.path}/missing.json`, /missing\.json/);
-  await refused(test, "a folder", folder.path, /./);
-});
+const PAYLOAD_FAULTS: Faults = {
+  "no object": [{ payload: { type: "string" } }, /payload/],
+  "an unknown type": [withMember({ type: "whole" }), /payload/],
+  "a pattern that does not compile": [withMember({ type: "string", pattern: "(" }), /payload/],
+};
 
-async function refused(test: Deno.TestContext, name: string, path: string, place: RegExp): Promise<void> {
-  await test.step({
-    name,
-    fn: async () => {
-      await using service = await startService({
-        NOTIFICATION_REDIS_MASTER_ADDR: "127.0.0.1:1",
-        NOTIFICATION_REDIS_PASSWORD: "password",
-        NOTIFICATION_POSTGRES_PRIMARY_DSN: "postgres://user:password@127.0.0.1:1/database",
-        NOTIFICATION_USER_SERVICE_BASE_URL: "http://127.0.0.1:1",
-        NOTIFICATION_CATALOG_FILE: path,
-      });
-      const code = await service.exit();
-      assert.equal(code, 78, service.output());
-      const line = service.output().split("\n").find((line) => line.includes("NOTIFICATION_CATALOG_FILE"));
-      assert.match(line ?? service.output(), place);
-    },
-    sanitizeOps: false,
-    sanitizeResources: false,
-    sanitizeExit: false,
+for (const [of, faults] of [["types", TYPE_FAULTS], ["payload schemas", PAYLOAD_FAULTS]] as const) {
+  Deno.test(`a catalog file's broken ${of} are all told, each with its place`, async () => {
+    const types = Object.values(faults).map(([changes], index) => [`broken.${index}`, brokenType(changes)]);
+    await using file = await catalogFile({ types: Object.fromEntries(types) });
+    const lines = await refused(file.path);
+    for (const [index, [fault, [, place]]] of Object.entries(faults).entries()) {
+      const about = lines.filter((line) => new RegExp(`broken\\.${index}\\b.*${place.source}`).test(line));
+      assert.equal(about.length > 0, true, `${fault}: ${place} after broken.${index} in\n${lines.join("\n")}`);
+    }
   });
 }
 
-function withType(changes: Readonly<Record<string, unknown>>): string {
-  const type = {
-    description: "d",
-    producers: ["p"],
-    audiences: { user: ["push"] },
-    payload: { type: "object", properties: { n: { type: "integer" } } },
-    ...changes,
+Deno.test("a file that is no catalog is refused", async () => {
+  await using folder = await temporaryFolder();
+  const files: Readonly<Record<string, readonly [string | undefined, RegExp]>> = {
+    "empty.json": ["", /JSON/],
+    "half.json": ['{"types":{\n"a.b":{"producers":["p"],\n', /JSON/],
+    "list.json": ["[]", /object/],
+    "without-types.json": ["{}", /types/],
+    "missing.json": [undefined, /missing\.json/],
+    ".": [undefined, /./],
   };
-  return JSON.stringify({ types: { "a.b": type } });
+  await Promise.all(
+    Object.entries(files).map(async ([name, [text, expected]]) => {
+      if (text !== undefined) await Deno.writeTextFile(`${folder.path}/${name}`, text);
+      const lines = await refused(`${folder.path}/${name}`);
+      assert.match(lines.join("\n"), expected);
+    }),
+  );
+});
+
+/** What is said about the file; nothing but the file is wrong. */
+async function refused(path: string): Promise<string[]> {
+  await using service = await startService({
+    NOTIFICATION_REDIS_MASTER_ADDR: "127.0.0.1:1",
+    NOTIFICATION_REDIS_PASSWORD: "password",
+    NOTIFICATION_POSTGRES_PRIMARY_DSN: "postgres://user:password@127.0.0.1:1/database",
+    NOTIFICATION_USER_SERVICE_BASE_URL: "http://127.0.0.1:1",
+    NOTIFICATION_CATALOG_FILE: path,
+  });
+  assert.equal(await service.exit(), 78, service.output());
+  const lines = service.output().split("\n");
+  assert.ok(lines.every((line) => line.includes("NOTIFICATION_CATALOG_FILE")), service.output());
+  return lines;
+}
+
+function brokenType(changes: unknown): unknown {
+  const type = { description: "d", producers: ["p"], audiences: { user: ["push"] }, payload: { type: "object" } };
+  return typeof changes === "object" ? { ...type, ...changes } : changes;
+}
+
+function withMember(schema: unknown): unknown {
+  return { payload: { type: "object", properties: { n: schema } } };
 }
 
 async function temporaryFolder() {

@@ -6,7 +6,18 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import { assertReadable, runProgram } from "../support/command.ts";
 
-const COMMANDS = ["run", "check", "migrate", "status", "inspect", "smoke", "catalog", "encode-intent", "version"];
+const COMMANDS = [
+  "run",
+  "check",
+  "migrate",
+  "status",
+  "inspect",
+  "smoke",
+  "catalog",
+  "encode-intent",
+  "healthcheck",
+  "version",
+];
 const INTENT = {
   notification_type: "game.turn.ready",
   producer: "game-master",

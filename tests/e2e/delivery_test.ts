@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";
+import { type IntentFields, validIntent } from "../support/intents.ts";
 import { type Outcome, outcomeOf } from "../support/outcome.ts";
 import { testOnOneRig } from "../support/shared_rig.ts";
-import type { IntentFields } from "../support/intents.ts";
 import type { Rig } from "../support/rig.ts";
 
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -205,6 +205,14 @@ testOnOneRig("Delivery", { env: ADMINISTRATORS }, {
     }
   },
 
+  "two traceparents are as good as none": async ({ rig }) => {
+    const fields: [string, string][] = [...entriesOf({}), ["traceparent", TRACEPARENT], ["traceparent", TRACEPARENT]];
+    const entryId = await rig.addEntry(fields);
+    await rig.settled();
+    const { record, malformed } = await outcomeOf(rig, entryId);
+    assert.deepEqual([malformed, record?.traceparent], [undefined, null]);
+  },
+
   "unknown fields are ignored, whatever they hold": async ({ rig }) => {
     const bytes = new Uint8Array([0, 0xff, 0xfe, 0xc0]);
     const fields: [string | Uint8Array, string | Uint8Array][] = [
@@ -261,12 +269,5 @@ async function deliver(rig: Rig, changes: IntentFields): Promise<Outcome> {
 }
 
 function entriesOf(changes: Readonly<Record<string, string>>): [string, string][] {
-  return Object.entries({
-    notification_type: "game.turn.ready",
-    producer: "game-master",
-    audience_kind: "user",
-    recipient_user_ids_json: '["user-1"]',
-    occurred_at_ms: "1767225600000",
-    ...changes,
-  });
+  return Object.entries(validIntent(changes)).map(([name, value]) => [name, String(value)]);
 }

@@ -2,10 +2,11 @@
 // section 9).
 
 import assert from "node:assert/strict";
+import { validIntent } from "../support/intents.ts";
 import { outcomeOf } from "../support/outcome.ts";
-import { openRig } from "../support/rig.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { LogLine, ServiceProcess } from "../support/service_process.ts";
 import { testOnOneRig } from "../support/shared_rig.ts";
-import type { LogLine } from "../support/service_process.ts";
 
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,}Z$/;
@@ -111,10 +112,10 @@ Deno.test("the text format has one line an event, whatever the values hold", asy
   await service.terminate();
   const lines = service.stdout.split("\n");
   for (const line of lines) assert.match(line, /^\d{4}-\d\d-\d\dT\S+Z +(INFO|WARN|ERROR) +\S+/i);
-  const accepted = lines.filter((line) => line.includes(entryId));
-  assert.equal(accepted.length, 1);
+  const about = lines.filter((line) => line.includes(entryId));
+  assert.equal(about.length, 1);
   for (const text of ["intent_consumer", "game.turn.ready", "game-master", "two words"]) {
-    assert.ok(accepted[0]?.includes(text), `${text} in ${accepted[0]}`);
+    assert.ok(about[0]?.includes(text), `${text} in ${about[0]}`);
   }
   // deno-lint-ignore no-control-regex -- nothing may steer the terminal
   assert.doesNotMatch(service.stdout, /[\x00-\x09\x0b-\x1f\x7f]/);
@@ -124,29 +125,55 @@ Deno.test("the text format has one line an event, whatever the values hold", asy
 
 Deno.test("ten thousand accepted intents are ten thousand lines, also at the end", async () => {
   await using rig = await openRig();
-  const pipeline = rig.redis.pipeline();
-  const intents = 10_000;
-  for (let index = 0; index < intents; index++) {
-    pipeline.xadd(
-      "notification:intents",
-      "*",
-      ...["notification_type", "lobby.invite.expired", "producer", "game-lobby", "audience_kind", "user"],
-      ...[
-        "recipient_user_ids_json",
-        '["user-1"]',
-        "idempotency_key",
-        `key ${index}`,
-        "occurred_at_ms",
-        "1767225600000",
-      ],
-      ...["payload_json", '{"game_id":"g","game_name":"N","invitee_user_id":"u","invitee_name":"n"}'],
-    );
-  }
-  await pipeline.exec();
+  await addMany(rig, 10_000);
   const service = await rig.start();
   await rig.settled();
   await service.terminate();
-  const accepted = service.logs.filter((line) => line["notification_id"] !== undefined && line.level === "info");
-  assert.equal(accepted.length, intents);
-  assert.equal(new Set(accepted.map((line) => line["notification_id"])).size, intents);
+  assert.equal(accepted(service).length, 10_000);
+  assert.equal(new Set(accepted(service).map((line) => line["notification_id"])).size, 10_000);
 });
+
+Deno.test("an output that nobody reads holds nothing up: info lines are dropped, and counted", async () => {
+  await using rig = await openRig();
+  const reading = Promise.withResolvers<void>();
+  const service = await (await rig.spawn({}, { readFrom: reading.promise })).ready();
+  // Lines of more than a kilobyte each.
+  await addMany(rig, 10_000, { request_id: "😀".repeat(256) });
+  const malformed = await rig.addIntent({ payload_json: "{}" });
+  await rig.settled();
+  assert.equal((await rig.mailCommands()).length, 10_000);
+
+  reading.resolve();
+  const last = await rig.addIntent();
+  await service.waitForLog((line) => line["stream_entry_id"] === last);
+  await service.waitForLog((line) => line["stream_entry_id"] === malformed && line.level === "warn");
+  const count = await service.waitForLog((line) => typeof line["dropped"] === "number");
+  assert.equal(count.level, "warn");
+  assert.ok(Number(count["dropped"]) > 0);
+  assert.equal(accepted(service).length + Number(count["dropped"]), 10_001);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+function accepted(service: ServiceProcess): LogLine[] {
+  return service.logs.filter((line) => line["notification_id"] !== undefined && line.level === "info");
+}
+
+/** Intents with one mail each, in one go. */
+async function addMany(rig: Rig, intents: number, changes: Readonly<Record<string, string>> = {}): Promise<void> {
+  const pipeline = rig.redis.pipeline();
+  for (let index = 0; index < intents; index++) {
+    const fields = {
+      ...validIntent(),
+      notification_type: "lobby.invite.expired",
+      producer: "game-lobby",
+      payload_json: '{"game_id":"g","game_name":"N","invitee_user_id":"u","invitee_name":"n"}',
+      ...changes,
+    };
+    pipeline.xadd(
+      "notification:intents",
+      "*",
+      ...Object.entries(fields).flatMap(([name, value]) => [name, `${value}`]),
+    );
+  }
+  await pipeline.exec();
+}

@@ -2,7 +2,7 @@
 // still good (contract, section 2).
 
 import assert from "node:assert/strict";
-import type { IntentFields } from "../support/intents.ts";
+import { type IntentFields, validIntent } from "../support/intents.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import type { Rig } from "../support/rig.ts";
 import { type Running, testOnOneRig } from "../support/shared_rig.ts";
@@ -257,16 +257,7 @@ function extra(value: string): string {
 }
 
 function entriesOf(changes: Readonly<Record<string, string>>): [string, string][] {
-  return Object.entries({
-    notification_type: "game.turn.ready",
-    producer: "game-master",
-    audience_kind: "user",
-    recipient_user_ids_json: '["user-1"]',
-    idempotency_key: crypto.randomUUID(),
-    occurred_at_ms: "1767225600000",
-    payload_json: `{${GAME},"turn_number":1}`,
-    ...changes,
-  });
+  return Object.entries(validIntent(changes)).map(([name, value]) => [name, String(value)]);
 }
 
 function pairs(names: readonly string[], values: readonly string[]): string[] {

@@ -18,7 +18,7 @@ interface Check {
 const UNREACHABLE = "127.0.0.1:1";
 
 Deno.test("check says what run would do, before and after the migrations, and changes nothing", async () => {
-  await using rig = await openRig();
+  await using rig = await openRig({ superuser: true });
   const before = await runOn(rig, ["check"]);
   assert.equal(before.code, 0, before.stdout);
   assertReadable(before.stdout);
@@ -250,6 +250,17 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.equal((await jsonOf(rig, ["status"])).dead_letters_last_hour, 1);
     for (const list of ["routes", "dead-letters"]) assertReadable((await runOn(rig, ["inspect", list])).stdout);
     await rig.redis.del("mail:delivery_commands");
+  },
+
+  "healthcheck asks the instance beside it": async ({ rig, service }) => {
+    const { NOTIFICATION_INTERNAL_HTTP_ADDR } = service.env;
+    const ready = await runOn(rig, ["healthcheck"], {
+      NOTIFICATION_INTERNAL_HTTP_ADDR: NOTIFICATION_INTERNAL_HTTP_ADDR!,
+    });
+    assert.deepEqual([ready.code, ready.stdout], [0, '{"status":"ready"}']);
+    const nobody = await runOn(rig, ["healthcheck"], { NOTIFICATION_INTERNAL_HTTP_ADDR: UNREACHABLE });
+    assert.equal(nobody.code, 1);
+    assert.match(nobody.stderr, /nobody answers at http:\/\/127\.0\.0\.1:1\/readyz/);
   },
 
   "status --watch goes on until it is told to stop": async ({ rig }) => {

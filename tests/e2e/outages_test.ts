@@ -6,7 +6,6 @@ import { startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { refuse } from "../../scripts/servers/user_service.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
-import { closeRedis, openRedis } from "../support/redis_client.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { LogLine, ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -27,7 +26,6 @@ const REFUSING = [
 for (const { name, out, back } of REFUSING) {
   Deno.test(`a Redis that ${name} is waited for, without an attempt`, async () => {
     await using redis = await startRedis({ appendOnly: true });
-    const admin = await openRedis(redis);
     await using rig = await openRig({
       redisServer: redis,
       env: { ...QUICK, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" },
@@ -36,7 +34,7 @@ for (const { name, out, back } of REFUSING) {
     rig.users.behaviour = () => refuse(503, "later");
     const entryIds = [await rig.addIntent(), await rig.addIntent()];
     await eventually(() => rig.users.requestedIds.length > 0);
-    await admin.call(out[0], ...out.slice(1));
+    await rig.redis.call(out[0], ...out.slice(1));
     rig.users.behaviour = undefined;
     // Under OOM and on a replica reading goes on, and PostgreSQL takes what was read.
     await eventually(async () => (await verdicts(rig, entryIds)).every((verdict) => verdict === "accepted"));
@@ -44,11 +42,10 @@ for (const { name, out, back } of REFUSING) {
     for (const { routes } of await Promise.all(entryIds.map((entryId) => outcomeOf(rig, entryId)))) {
       assert.deepEqual(routes.map((route) => [route.status, route.attempt_count]), [["pending", 0], ["pending", 0]]);
     }
-    await admin.call(back[0], ...back.slice(1));
+    await rig.redis.call(back[0], ...back.slice(1));
     await rig.settled();
     await published(rig, entryIds);
     await recovered(service, told);
-    await closeRedis(admin);
   });
 }
 

@@ -119,7 +119,8 @@ Deno.test("ids are compared as pairs of unsigned 64-bit numbers", async () => {
 });
 
 for (const running of [true, false]) {
-  Deno.test(`a new stream under the old name, with smaller ids, made while the service ${running ? "runs" : "is stopped"}`, async () => {
+  const when = running ? "while the service runs" : "while it is stopped";
+  Deno.test(`a new stream under the old name, with smaller ids, made ${when}`, async () => {
     await using rig = await openRig({ env: { NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "200ms" } });
     let service = await rig.start();
     await add(rig, 3);

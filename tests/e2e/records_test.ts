@@ -1,8 +1,9 @@
-// What PostgreSQL holds for an accepted intent: the columns of records and routes (contract, sections 4 and 5), the form
-// of notification_id, and routes that are skipped from birth.
+// What PostgreSQL holds for an accepted intent: the columns of records and routes (contract, sections 4 and 5), the
+// form of notification_id, and routes that are skipped from birth.
 
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";
+import { validIntent } from "../support/intents.ts";
 import { outcomeOf } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";
 import { testOnOneRig } from "../support/shared_rig.ts";
@@ -182,16 +183,8 @@ Deno.test("notification_id is made from the entry's millisecond and the hash of 
   // 2^48 and the last id a stream can have: the millisecond is taken modulo 2^48.
   const entryIds = [`${now}-0`, `${now + DAY_MS}-7`, "281474976710661-3", "18446744073709551615-1"];
   for (const id of entryIds) {
-    const fields = Object.entries({
-      notification_type: "game.turn.ready",
-      producer: "game-master",
-      audience_kind: "user",
-      recipient_user_ids_json: '["user-1"]',
-      idempotency_key: `key of ${id}`,
-      occurred_at_ms: "1767225600000",
-      payload_json: '{"game_id":"g","game_name":"N","turn_number":1}',
-    });
-    await rig.redis.xadd("notification:intents", id, ...fields.flat());
+    const fields = Object.entries(validIntent({ idempotency_key: `key of ${id}` }));
+    await rig.redis.xadd("notification:intents", id, ...fields.flatMap(([name, value]) => [name, String(value)]));
   }
   await rig.start();
   await rig.settled();

@@ -93,8 +93,8 @@ Deno.test("many old records go in batches, cleaned by several instances at once,
   await rig.query(
     `INSERT INTO notification.records (notification_id, notification_type, producer, audience_kind, recipient_user_ids,
        payload, idempotency_key, request_fingerprint, stream, stream_entry_id, occurred_at, accepted_at)
-     SELECT md5(n::text)::uuid, 'game.turn.ready', 'old', 'user', '["user-1"]', '{}', n::text, '\\x00', 'old', n || '-0',
-       now() - interval '800 hours', now() - interval '800 hours'
+     SELECT md5(n::text)::uuid, 'game.turn.ready', 'old', 'user', '["user-1"]', '{}', n::text, '\\x00', 'old',
+       n || '-0', now() - interval '800 hours', now() - interval '800 hours'
      FROM generate_series(1, 20000) AS n`,
   );
   await rig.query(

@@ -4,7 +4,6 @@
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
-import { closeRedis, openRedis } from "../support/redis_client.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { Environment } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -53,11 +52,9 @@ Deno.test("a Redis that may forget, is a replica or a cluster is refused", async
 
 Deno.test("a Redis user who may not run what the service needs is refused at the start", async () => {
   await using redis = await startRedis({ appendOnly: true });
-  const admin = await openRedis(redis);
   await using rig = await openRig({ redisServer: redis, env: QUICK });
-  await admin.call("ACL", "SETUSER", "default", "-eval", "-evalsha", "-script", "-fcall");
+  await rig.redis.call("ACL", "SETUSER", "default", "-eval", "-evalsha", "-script", "-fcall");
   await refused(rig, {}, /redis/i, /NOPERM|permission/i);
-  await closeRedis(admin);
 });
 
 Deno.test("a Redis without persistence is a warning, one with it is none", async () => {
@@ -72,7 +69,7 @@ Deno.test("a Redis without persistence is a warning, one with it is none", async
 });
 
 Deno.test("a schema that is newer, foreign or half there is refused", async () => {
-  await using rig = await openRig();
+  await using rig = await openRig({ superuser: true });
   await (await rig.start()).terminate();
   await rig.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (99999, true)");
   await refused(rig, {}, /99999/, /newer/i);
@@ -86,7 +83,7 @@ Deno.test("a schema that is newer, foreign or half there is refused", async () =
 });
 
 Deno.test("a role that does not own the tables is refused, and table and owner are named", async () => {
-  await using rig = await openRig();
+  await using rig = await openRig({ superuser: true });
   await (await rig.start()).terminate();
   const { role, dsn } = await newRole(rig);
   try {
@@ -118,7 +115,7 @@ Deno.test("a role that does not own the tables is refused, and table and owner a
 });
 
 Deno.test("the schema is made by whoever may, and needs no right to make schemas where it is", async () => {
-  await using rig = await openRig();
+  await using rig = await openRig({ superuser: true });
   const { role, dsn } = await newRole(rig);
   try {
     await refused(

@@ -96,9 +96,25 @@ Deno.test("a second signal ends the process at once", async () => {
   assert.ok(durationMs < 1000, `${durationMs} ms`);
 });
 
+Deno.test("an error that nobody expects ends the process in an orderly way, with exit code 70", async () => {
+  await using rig = await openRig();
+  const service = await rig.start();
+  await service.waitForLog((line) => line.message === "consuming");
+  await rig.query("DROP SCHEMA notification CASCADE");
+  await rig.addIntent();
+  assert.equal(await service.exit(), 70, service.output());
+  const stopped = service.logs.filter((line) => line.message === "stopped").map((line) => line.logger);
+  for (const logger of [...LOOPS, "internal_http"]) assert.ok(stopped.includes(logger), `${logger} in ${stopped}`);
+  assert.match(service.logs.find((line) => line.level === "error")?.logger ?? "", /intent_consumer|publisher|cleaner/);
+});
+
 Deno.test("a signal during start-up ends it with exit code 0", async () => {
   await using redis = await startRedis({ appendOnly: true });
-  await using rig = await openRig({ redisServer: redis, env: { NOTIFICATION_STARTUP_TIMEOUT: "30s" } });
+  await using rig = await openRig({
+    superuser: true,
+    redisServer: redis,
+    env: { NOTIFICATION_STARTUP_TIMEOUT: "30s" },
+  });
   const stop = async (service: ServiceProcess) => {
     await service.waitForLog((line) => line.logger === "service");
     const { code, durationMs } = await service.terminate();

@@ -22,6 +22,7 @@ for (const protocol of PROTOCOLS) {
     // Nothing would go before the end but for the flush.
     const once = {
       OTEL_METRIC_EXPORT_INTERVAL: "3600000",
+      OTEL_METRIC_EXPORT_TIMEOUT: "30000",
       OTEL_BSP_SCHEDULE_DELAY: "3600000",
       OTEL_BLRP_SCHEDULE_DELAY: "3600000",
     };
@@ -127,14 +128,14 @@ for (const protocol of ["http/protobuf", "grpc"] as const) {
       OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
     };
     await using rig = await openRig({
-      env: { ...env, OTEL_EXPORTER_OTLP_TIMEOUT: "300", OTEL_BSP_EXPORT_TIMEOUT: "400" },
+      env,
     });
     const service = await rig.start();
     await workOnce(rig);
     await service.waitForLog(({ logger }) => logger === "open_telemetry");
     await workOnce(rig);
     await new Promise((resolve) => setTimeout(resolve, 1500)); // many more exports fail
-    await assertStopsInTime(service);
+    await assertStopsInTime(service, 3_000);
     const told = service.logs.filter(({ level, logger }) =>
       level !== "info" && logger !== "service" && logger !== "intent_consumer"
     );

@@ -123,7 +123,7 @@ Deno.test("with the User Service gone, what needs no look-up goes on up to the f
   await oneOutage(service);
 });
 
-Deno.test("a hanging User Service is one look-up's time-out, and a killed consumer's entries are read again", async () => {
+Deno.test("a hanging User Service costs a time-out a look-up, and a killed consumer's entries are read again", async () => {
   await using rig = await openRig({ env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "200ms" } });
   rig.users.behaviour = () => hang();
   const service = await rig.start();

@@ -21,6 +21,8 @@ export interface RigOptions {
   readonly otherUsers?: (id: string) => User | undefined;
   /** A server of the test's own, to be stopped and killed; the test disposes of it after the rig. */
   readonly redisServer?: RedisServer;
+  /** For tests that make schema or roles themselves: the service is PostgreSQL's superuser, also with `--restricted`. */
+  readonly superuser?: true;
   readonly postgresServer?: Postgres;
 }
 
@@ -30,7 +32,7 @@ const USERS: readonly (readonly [string, User])[] = [
 ];
 
 export async function openRig(
-  { env, users = USERS, otherUsers, redisServer, postgresServer }: RigOptions = {},
+  { env, users = USERS, otherUsers, redisServer, postgresServer, superuser }: RigOptions = {},
 ): Promise<Rig> {
   const dsn = await (postgresServer?.createDatabase() ?? freshDatabase());
   return await openRigOn({
@@ -38,7 +40,7 @@ export async function openRig(
     keySpace: redisServer ?? await freshKeySpace(),
     users: startUserService({ users, ...(otherUsers === undefined ? {} : { otherUsers }) }),
     env: {
-      ...(isRestricted() ? { NOTIFICATION_POSTGRES_PRIMARY_DSN: await restrictedRole(dsn) } : {}),
+      ...(isRestricted() && !superuser ? { NOTIFICATION_POSTGRES_PRIMARY_DSN: await restrictedRole(dsn) } : {}),
       NOTIFICATION_USER_SERVICE_CACHE_TTL: "0s", // a test changes a user and expects the change to be seen
       ...env,
     },

@@ -31,6 +31,8 @@ export interface ServiceOptions {
   readonly stdin?: string;
   /** For runs of many hours: keeps the last so many lines, of those that are worth it. Default: all of them. */
   readonly keep?: KeptLines;
+  /** Standard output is left unread until this resolves. */
+  readonly readFrom?: Promise<void>;
 }
 
 export interface KeptLines {
@@ -59,7 +61,7 @@ export async function startService(env: Environment, options: ServiceOptions = {
   if (options.stdin !== undefined) {
     await ReadableStream.from([new TextEncoder().encode(options.stdin)]).pipeTo(child.stdin);
   }
-  return new ServiceProcess(child, guard, { env, keep: options.keep });
+  return new ServiceProcess(child, guard, { ...options, env });
 }
 
 export class ServiceProcess implements AsyncDisposable {
@@ -78,13 +80,13 @@ export class ServiceProcess implements AsyncDisposable {
   constructor(
     child: Deno.ChildProcess,
     guard: Guard,
-    { env, keep }: { env: Environment; keep: KeptLines | undefined },
+    { env, keep, readFrom }: Pick<ServiceOptions, "keep" | "readFrom"> & { env: Environment },
   ) {
     this.env = env;
     this.#keep = keep;
     this.pid = child.pid;
     this.#child = child;
-    this.ended = this.#untilEnd(guard);
+    this.ended = this.#untilEnd(guard, readFrom);
   }
 
   get stdout(): string {
@@ -166,10 +168,14 @@ export class ServiceProcess implements AsyncDisposable {
     return { code, signal: endedBy, durationMs: performance.now() - start };
   }
 
-  async #untilEnd(guard: Guard): Promise<Deno.CommandStatus> {
+  async #untilEnd(guard: Guard, readFrom: Promise<void> | undefined): Promise<Deno.CommandStatus> {
+    const readOutput = async () => {
+      await readFrom;
+      await eachLine(this.#child.stdout, (line) => this.#took(line));
+    };
     const [status] = await Promise.all([
       this.#child.status,
-      eachLine(this.#child.stdout, (line) => this.#took(line)),
+      readOutput(),
       eachLine(this.#child.stderr, (line) => this.#stderr.push(line)),
     ]);
     await guard.forget();

@@ -18,7 +18,7 @@ function halfOpen(part: Proxied): Fault {
     part,
     async inject({ setting, chance }) {
       const proxy = setting.proxies[part];
-      const seconds = chance.oneIn(5) ? chance.between(10, 12) : chance.between(1.5, 5);
+      const seconds = chance.oneIn(8) ? chance.between(10, 12) : chance.between(1.3, 3.5);
       const lose = chance.oneIn(2);
       proxy.freeze();
       await pause(seconds);
@@ -36,7 +36,7 @@ function cut(part: Proxied): Fault {
     async inject({ setting, chance }) {
       const times = await again(
         chance,
-        { seconds: chance.between(1.5, 3), pauses: [0.02, 0.25] },
+        { seconds: chance.between(1.2, 2), pauses: [0.02, 0.25] },
         () => Promise.resolve(setting.proxies[part].cut()),
       );
       return { times };

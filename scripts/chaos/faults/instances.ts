@@ -40,12 +40,12 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     summary: "SIGSTOP for longer than a claim's life while another works, then SIGCONT",
     part: "instances",
     instances: [2, 3],
+    isLong: true,
     async inject(scene) {
       const { fleet, chance } = scene;
       const holding = await freezeWhen(scene, (instance) => isHoldingClaim(scene.setting, instance.name));
       const frozen = holding ?? await freezeWhen(scene, () => Promise.resolve(true));
-      // Or so long that the leases of what others published meanwhile are gone too.
-      const seconds = chance.oneIn(2) ? chance.between(10.3, 12.5) : chance.between(21, 24);
+      const seconds = chance.between(10.3, 12.5);
       await pause(seconds);
       if (frozen !== undefined) fleet.thaw(frozen);
       const what = holding === undefined ? "with no claim in hand" : "with a claim in hand";
@@ -59,7 +59,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     instances: [1, 2],
     async inject({ fleet, chance }) {
       const { profile } = fleet.instances[0]!;
-      const times = await again(chance, { seconds: chance.between(4, 6), pauses: [0.1, 1] }, async () => {
+      const times = await again(chance, { seconds: chance.between(3, 5), pauses: [0.1, 1] }, async () => {
         const leaving = chance.pick([...fleet.working, undefined]);
         if (fleet.instances.length < 4 && (chance.oneIn(2) || fleet.working.length < 2)) await fleet.join(profile);
         else if (leaving !== undefined && fleet.working.length > 1) await fleet.leave(leaving);

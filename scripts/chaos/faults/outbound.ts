@@ -43,7 +43,7 @@ export const STREAM_FAULTS: readonly Fault[] = [
     async inject({ setting, chance }) {
       const times = await again(
         chance,
-        { seconds: chance.between(3, 5), pauses: [0, 0.08] },
+        { seconds: chance.between(2, 4), pauses: [0, 0.08] },
         () => setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`),
       );
       return { times };

@@ -16,7 +16,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     part: "postgres",
     async inject({ setting, chance }) {
       let times = 0;
-      await again(chance, { seconds: chance.between(2, 4), pauses: [0, 0.08] }, async () => {
+      await again(chance, { seconds: chance.between(1.5, 3), pauses: [0, 0.08] }, async () => {
         const most = chance.oneIn(5) ? 100 : 1;
         times += (await setting.query(
           `SELECT pg_terminate_backend(pid) FROM (
@@ -34,14 +34,16 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     part: "postgres",
     async inject(scene) {
       const taken: pg.Client[] = [];
+      const own = await scene.setting.pool.connect(); // while there still are some
       try {
-        const end = performance.now() + scene.chance.between(2, 4) * 1000;
+        const end = performance.now() + scene.chance.between(1.5, 3) * 1000;
         while (performance.now() < end) {
           await takeConnections(scene, taken);
-          await scene.setting.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${OF_THE_SERVICE}`);
+          await own.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${OF_THE_SERVICE}`);
           await pause(0.02);
         }
       } finally {
+        own.release();
         await Promise.all(taken.map((client) => client.end().catch(() => {})));
       }
       return { times: 1, note: `${taken.length} connections` };
@@ -52,7 +54,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     summary: "a lock on routes is held for longer than a statement may take",
     part: "postgres",
     async inject({ setting, chance }) {
-      const seconds = chance.between(2.5, 5);
+      const seconds = chance.between(2.3, 4);
       const client = await setting.pool.connect();
       try {
         await client.query("BEGIN");
@@ -74,7 +76,7 @@ function restart(mode: "fast" | "immediate", summary: string): Fault {
     part: "postgres",
     async inject({ setting, chance }) {
       const { postgresServer, proxies: { postgres } } = setting;
-      const seconds = chance.between(0, 3);
+      const seconds = chance.between(0, 2);
       const refuses = chance.oneIn(2);
       await postgresServer.stop(mode);
       if (refuses) postgres.refuse();

@@ -5,7 +5,7 @@ import { again, type Fault, pause } from "../fault.ts";
 
 export const REDIS_FAULTS: readonly Fault[] = [
   restart("redis-restart-short", "Redis is stopped for less than a blocking read", [0.1, 1]),
-  restart("redis-restart-long", "Redis is stopped for longer than a blocking read", [2.3, 4.5]),
+  restart("redis-restart-long", "Redis is stopped for longer than a blocking read", [2.3, 3.5]),
   {
     name: "redis-kill",
     summary: "Redis is killed with -9 and loads its file (LOADING)",
@@ -29,7 +29,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
       const room = chance.oneIn(2) ? -1_000_000 : chance.whole(20_000, 400_000);
       const used = Number(/used_memory:(\d+)/.exec(await setting.redis.info("memory"))?.[1]);
       await setting.redis.config("SET", "maxmemory", used + room);
-      await pause(chance.between(1.5, 3));
+      await pause(chance.between(1, 2));
       await setting.redis.config("SET", "maxmemory", 0);
       return { times: 1, note: room < 0 ? "at once" : `after ${Math.round(room / 1000)} kB` };
     },
@@ -43,7 +43,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
       const stale = chance.oneIn(3) ? "no" : "yes";
       await redis.config("SET", "replica-serve-stale-data", stale);
       await redis.replicaof("127.0.0.1", 1); // nobody is there, so that it keeps its data
-      await pause(chance.between(1, 3));
+      await pause(chance.between(0.8, 2));
       await redis.replicaof("NO", "ONE");
       await redis.config("SET", "replica-serve-stale-data", "yes");
       return { times: 1, note: stale === "yes" ? "READONLY" : "MASTERDOWN" };
@@ -56,7 +56,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
     async inject({ setting, chance }) {
       const { redis, redisServer } = setting;
       await redis.config("SET", "requirepass", "another");
-      const end = chance.between(1, 3);
+      const end = chance.between(0.8, 2);
       // Who is logged in stays so until the connection breaks.
       await pause(chance.between(0, 0.3));
       await redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
@@ -72,7 +72,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
     async inject({ setting, chance }) {
       const times = await again(
         chance,
-        { seconds: chance.between(1.5, 2.5), pauses: [0, 0.1] },
+        { seconds: chance.between(1, 2), pauses: [0, 0.1] },
         () => setting.redis.script("FLUSH"),
       );
       return { times };

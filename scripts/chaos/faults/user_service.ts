@@ -16,7 +16,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     async inject({ setting, chance }) {
       await setting.users.stop();
       setting.proxies.users.refuse();
-      await pause(chance.between(1, 3));
+      await pause(chance.between(0.8, 2));
       setting.users.start();
       setting.proxies.users.accept();
       return { times: 1 };
@@ -50,7 +50,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
       const over = Promise.withResolvers<void>();
       const late = () => new Response("too late", { status: 503 });
       setting.users.behaviour = () => over.promise.then(late);
-      await pause(chance.between(1.5, 4));
+      await pause(chance.between(1.2, 3));
       setting.users.behaviour = undefined;
       over.resolve();
       return { times: 1 };
@@ -88,7 +88,7 @@ function answering(name: string, summary: string, behaviour: Behaviour): Fault {
     part: "users",
     async inject({ setting, chance }) {
       setting.users.behaviour = behaviour;
-      await pause(chance.between(1, 3));
+      await pause(chance.between(0.8, 2));
       setting.users.behaviour = undefined;
       return { times: 1 };
     },

@@ -1,0 +1,8 @@
+// That docs/commands.md is what the commands say of themselves.
+
+import assert from "node:assert/strict";
+import { COMMANDS_PAGE, commandsReference } from "./commands_reference.ts";
+
+Deno.test("docs/commands.md is current", async () => {
+  assert.equal(await Deno.readTextFile(COMMANDS_PAGE), await commandsReference());
+});

@@ -1,0 +1,17 @@
+// That the Containerfile passes a linter, and starts, as a user without rights, what the compilation makes.
+
+import assert from "node:assert/strict";
+import dockerfilelint from "dockerfilelint";
+
+const TEXT = Deno.readTextFileSync(new URL("../Containerfile", import.meta.url));
+
+Deno.test("the linter finds nothing in the Containerfile", () => {
+  assert.deepEqual(dockerfilelint.run(".", TEXT), []);
+});
+
+Deno.test("the Containerfile starts the executable, not as root, and checks its health without a shell", () => {
+  assert.match(TEXT, /^COPY --chmod=0755 dist\/notification-service \/usr\/local\/bin\/notification-service$/m);
+  assert.match(TEXT, /^USER 65532:65532$/m);
+  assert.match(TEXT, /^HEALTHCHECK .*CMD \["\/usr\/local\/bin\/notification-service", "healthcheck"\]$/m);
+  assert.match(TEXT, /^ENTRYPOINT \["\/usr\/local\/bin\/notification-service"\]$/m);
+});

@@ -1,0 +1,60 @@
+/**
+ * Exporters over gRPC that try again when the collector was not there, as OTLP asks for and the SDK's do over HTTP alone.
+ *
+ * A connection is made with the first export, and is now and then closed in the making (seen with Deno 2.7, one in ten
+ * to twenty): without another try that batch would be lost, and an operator told that nothing can be exported.
+ */
+import { OTLPLogExporter } from "@opentelemetry/exporter-logs-otlp-grpc";
+import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc";
+import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc";
+import { BatchLogRecordProcessor, type LogRecordProcessor } from "@opentelemetry/sdk-logs";
+import { positive, type Variables } from "./variables.ts";
+
+export function grpcMetricExporter(): OTLPMetricExporter {
+  return tryingAgain(new OTLPMetricExporter());
+}
+
+export function grpcTraceExporter(): OTLPTraceExporter {
+  return tryingAgain(new OTLPTraceExporter());
+}
+
+/** With the standard variables for its queue. */
+export function grpcLogProcessor(variables: Variables): LogRecordProcessor {
+  const setting = (name: string) => positive(variables, `OTEL_BLRP_${name}`);
+  const settings = {
+    maxQueueSize: setting("MAX_QUEUE_SIZE"),
+    scheduledDelayMillis: setting("SCHEDULE_DELAY"),
+    exportTimeoutMillis: setting("EXPORT_TIMEOUT"),
+    maxExportBatchSize: setting("MAX_EXPORT_BATCH_SIZE"),
+  };
+  return new BatchLogRecordProcessor({ exporter: tryingAgain(new OTLPLogExporter()), ...settings });
+}
+
+interface Exporter<Items> {
+  export(items: Items, done: (result: { code: number; error?: Error }) => void): void;
+}
+
+const MAX_TRIES = 3;
+/** A little more than gRPC waits before it connects anew; until then it refuses at once. */
+const TRY_AGAIN_MS = 1250;
+const SUCCESS = 0;
+const UNAVAILABLE = 14;
+
+/** Exported for its test. */
+export function tryingAgain<Items, Of extends Exporter<Items>>(exporter: Of): Of {
+  const exportOnce = exporter.export.bind(exporter);
+  exporter.export = (items, done) => {
+    let tries = 0;
+    const attempt = () =>
+      exportOnce(items, (result) => {
+        if (result.code === SUCCESS || ++tries === MAX_TRIES || !isUnavailable(result.error)) return done(result);
+        setTimeout(attempt, TRY_AGAIN_MS);
+      });
+    attempt();
+  };
+  return exporter;
+}
+
+function isUnavailable(error: Error | undefined): boolean {
+  return error !== undefined && "code" in error && error.code === UNAVAILABLE;
+}

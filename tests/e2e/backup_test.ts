@@ -1,0 +1,51 @@
+// docs/upgrade_and_backup.md: its commands back a database up and restore it, and afterwards everything is as the page says.
+
+import assert from "node:assert/strict";
+import { openRig } from "../support/rig.ts";
+
+const [BACKUP, RESTORE] = [
+  ...Deno.readTextFileSync(new URL("../../docs/upgrade_and_backup.md", import.meta.url)).matchAll(
+    /^```sh\n(.*?)^```$/gms,
+  ),
+].map(([, commands]) => commands!);
+
+Deno.test("a restored backup reads again what came after it, under the same ids", async () => {
+  await using rig = await openRig();
+  const file = await Deno.makeTempFile();
+  const run = async (commands: string) => {
+    const { success, stderr } = await new Deno.Command("sh", {
+      args: ["-e", "-c", commands],
+      env: {
+        ADMINISTRATOR_DSN: rig.dsn,
+        BACKUP: file,
+        PATH: `${Deno.env.get("PATH")}:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin`,
+      },
+    }).output();
+    assert.ok(success, new TextDecoder().decode(stderr));
+  };
+  try {
+    const before = await rig.start();
+    await rig.addIntent({ idempotency_key: "before" });
+    await rig.settled();
+    await run(BACKUP!); // while it runs
+    const later = await rig.addIntent({ idempotency_key: "after" });
+    await rig.settled();
+    await before.terminate();
+    const published = (await rig.clientEvents()).map(({ fields }) => fields["event_id"]);
+    await rig.redis.eval("for _, key in ipairs(redis.call('KEYS', 'route_leases:*')) do redis.call('DEL', key) end", 0);
+
+    await run(RESTORE!);
+    const after = await rig.start();
+    await after.waitForLog(({ level, message }) => level === "warn" && message.includes("PostgreSQL lost commits"));
+    await rig.settled();
+    const records = await rig.query<{ key: string; entry: string }>(
+      "SELECT idempotency_key AS key, stream_entry_id AS entry FROM notification.records ORDER BY accepted_at",
+    );
+    assert.deepEqual(records.map(({ key }) => key), ["before", "after"]);
+    assert.equal(records[1]?.entry, later);
+    const events = (await rig.clientEvents()).map(({ fields }) => fields["event_id"]);
+    assert.deepEqual(events, [...published, published[1]]);
+  } finally {
+    await Deno.remove(file);
+  }
+});
