@@ -4,7 +4,7 @@ import type { Fault } from "./fault.ts";
 import { HALF_OPEN_FAULTS } from "./faults/half_open.ts";
 import { INSTANCE_FAULTS } from "./faults/instances.ts";
 import { LATE_FAULTS } from "./faults/late.ts";
-import { STREAM_FAULTS } from "./faults/outbound.ts";
+import { STREAM_FAULTS } from "./faults/streams.ts";
 import { POSTGRES_FAULTS } from "./faults/postgres.ts";
 import { REDIS_FAULTS } from "./faults/redis.ts";
 import { RETENTION_FAULTS } from "./faults/retention.ts";

@@ -108,8 +108,8 @@ Deno.test("catalog show tells every type; its JSON is a catalog that validate ta
     await Deno.writeTextFile(file, '{"types": {"a": {"producers": [], "audiences": {}, "payload": {}}}}');
     const broken = await runProgram({}, ["catalog", "validate", file]);
     assert.equal(broken.code, 65);
-    assert.match(broken.stdout, /^  \/types\/a\/producers: /m);
-    assert.match(broken.stdout, /^  \/types\/a\/audiences: must name an audience/m);
+    assert.match(broken.stdout, /^ {2}\/types\/a\/producers: /m);
+    assert.match(broken.stdout, /^ {2}\/types\/a\/audiences: must name an audience/m);
     assert.equal((await runProgram({ NOTIFICATION_CATALOG_FILE: file }, ["catalog", "show"])).code, 78);
   } finally {
     await Deno.remove(file);

@@ -97,7 +97,10 @@ Deno.test("migrate shows, applies and takes back, the last only with --yes", asy
   assert.match((await runOn(rig, ["migrate", "up"])).stdout, /^Applied 00001_create_notification_schema.sql$/);
   assert.equal((await runOn(rig, ["migrate", "up"])).stdout, "Nothing to apply.");
   const { stdout } = await runOn(rig, ["migrate", "status"]);
-  assert.match(stdout, /^  VERSION  APPLIED +NAME\n  1 +(just now|\d+ s ago) +00001_create_notification_schema.sql$/);
+  assert.match(
+    stdout,
+    /^ {2}VERSION {2}APPLIED +NAME\n {2}1 +(just now|\d+ s ago) +00001_create_notification_schema.sql$/,
+  );
 
   assert.equal((await runOn(rig, ["migrate", "down"])).code, 64);
   assert.equal((await rig.query("SELECT FROM notification.records")).length, 0);
@@ -185,7 +188,7 @@ testOnOneRig("Operators' commands beside a running service", {
     }
     const { stdout } = await runOn(rig, ["inspect", "intent", entryId]);
     assertReadable(stdout);
-    assert.match(stdout, /  outcome +accepted\n  entry /);
+    assert.match(stdout, / {2}outcome +accepted\n {2}entry /);
     assert.match(stdout, /key +turn\/\\u001b\[31m12/);
     const unknown = await runOn(rig, ["inspect", "intent", "1-1"]);
     assert.equal(unknown.code, 1);
@@ -218,7 +221,7 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.deepEqual(await entries("--since", "2100-01-01T00:00:00Z"), []);
     const { stdout } = await runOn(rig, ["inspect", "malformed"]);
     assertReadable(stdout);
-    assert.match(stdout, /^  RECORDED +ENTRY +CODE +TYPE\n/);
+    assert.match(stdout, /^ {2}RECORDED +ENTRY +CODE +TYPE\n/);
     assert.equal((await runOn(rig, ["inspect", "malformed", "--type", "none"])).stdout, "  none");
   },
 

@@ -86,6 +86,35 @@ Deno.test("a PostgreSQL that is restarted under load loses and doubles nothing",
   assert.equal((await service.terminate()).code, 0);
 });
 
+Deno.test("a route is published when as many replicas as wanted have it, and is not sent again until then", async () => {
+  await using redis = await startRedis({ appendOnly: true });
+  await using rig = await openRig({
+    redisServer: redis,
+    env: { NOTIFICATION_REDIS_WAIT_REPLICAS: "1", NOTIFICATION_REDIS_OPERATION_TIMEOUT: "500ms" },
+  });
+  const service = await rig.start();
+  const entryId = await rig.addIntent();
+  await service.waitForLog((line) => line.level === "warn" && /replica/.test(JSON.stringify(line)));
+  const { routes, clientEvents, mailCommands } = await outcomeOf(rig, entryId);
+  assert.deepEqual(routes.map((route) => [route.status, route.attempt_count]), [["pending", 0], ["pending", 0]]);
+  assert.ok(clientEvents.length + mailCommands.length > 0);
+
+  await using replica = await startRedis({
+    args: [
+      "--replicaof",
+      redis.host,
+      String(redis.port),
+      "--masterauth",
+      redis.password,
+      "--repl-diskless-sync-delay",
+      "0",
+    ],
+  });
+  assert.notEqual(replica.port, redis.port);
+  await rig.settled();
+  await published(rig, [entryId]);
+});
+
 Deno.test("an intents stream that cannot be read pauses the intake, not the publishers", async () => {
   await using rig = await openRig({
     env: { ...QUICK, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1000", NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "200ms" },

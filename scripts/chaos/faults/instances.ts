@@ -73,7 +73,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
 async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Promise<boolean>) {
   const { fleet, chance, setting } = scene;
   let hits = 0;
-  for (let kills = chance.whole(4, 7); kills > 0; kills--) {
+  for (let kills = chance.whole(6, 12); kills > 0; kills--) {
     const victim = await freezeWhen(scene, isHit);
     if (victim === undefined) continue;
     hits++;

@@ -1,10 +1,10 @@
-// The key of the outbound push stream holds something else: the one fault that rightly uses up attempts. And two
-// consumers at once, by deleting the lease that keeps them apart.
+// A stream's key holds something else: where it is the outbound push stream's, the one fault that rightly uses up
+// attempts. And two consumers at once, by deleting the lease that keeps them apart.
 
 import type { Channel } from "../cast.ts";
 import { again, type Fault, pause, type Scene } from "../fault.ts";
 import type { Breach } from "../facts.ts";
-import { STREAMS } from "../setting.ts";
+import { type Setting, STREAMS } from "../setting.ts";
 
 const ASIDE = "chaos:aside";
 
@@ -16,23 +16,33 @@ export const STREAM_FAULTS: readonly Fault[] = [
     isAlwaysAlone: true,
     async inject(scene) {
       const { setting, chance } = scene;
-      const { redis } = setting;
       const fromMs = Date.now();
       const before = await deadLetters(scene);
       const breaches: Breach[] = [];
-      await redis.multi().rename(STREAMS.push, ASIDE).set(STREAMS.push, "no stream").exec();
+      await putAside(setting, STREAMS.push);
       await pause(chance.between(2, 3.5));
       // E-mail of a moment ago has long gone out; push has not.
       if (await liveSince(scene, "email", 1) > 0) {
         breaches.push({ kind: "wrong", text: "e-mail was held up with push" });
       }
-      await redis.multi().del(STREAMS.push).rename(ASIDE, STREAMS.push).exec();
+      await putBack(setting, STREAMS.push);
       const given = await deadLetters(scene) - before;
       if (given === 0) breaches.push({ kind: "wrong", text: "no push route became a dead letter" });
       return {
         ...{ times: 1, breaches, note: `${given} dead letters` },
         refusals: [{ channel: "push", fromMs, toMs: Date.now() + 1 }],
       };
+    },
+  },
+  {
+    name: "intents-wrong-type",
+    summary: "the intent stream's key is of the wrong type: intake waits, publishing goes on",
+    part: "redis",
+    async inject({ setting, chance }) {
+      await putAside(setting, STREAMS.intents);
+      await pause(chance.between(0.8, 2));
+      await putBack(setting, STREAMS.intents);
+      return { times: 1 };
     },
   },
   {
@@ -50,6 +60,14 @@ export const STREAM_FAULTS: readonly Fault[] = [
     },
   },
 ];
+
+async function putAside({ redis }: Setting, stream: string): Promise<void> {
+  await redis.multi().rename(stream, ASIDE).set(stream, "no stream").exec();
+}
+
+async function putBack({ redis }: Setting, stream: string): Promise<void> {
+  await redis.multi().del(stream).rename(ASIDE, stream).exec();
+}
 
 async function deadLetters({ setting }: Scene): Promise<number> {
   const [row] = await setting.query<{ number: number }>(
