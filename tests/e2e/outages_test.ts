@@ -87,7 +87,7 @@ Deno.test("a PostgreSQL that is restarted under load loses and doubles nothing",
 });
 
 Deno.test("a route is published when as many replicas as wanted have it, and is not sent again until then", async () => {
-  await using redis = await startRedis({ appendOnly: true });
+  await using redis = await startRedis({ appendOnly: true, args: ["--repl-diskless-sync-delay", "0"] });
   await using rig = await openRig({
     redisServer: redis,
     env: { NOTIFICATION_REDIS_WAIT_REPLICAS: "1", NOTIFICATION_REDIS_OPERATION_TIMEOUT: "500ms" },
@@ -100,15 +100,7 @@ Deno.test("a route is published when as many replicas as wanted have it, and is 
   assert.ok(clientEvents.length + mailCommands.length > 0);
 
   await using replica = await startRedis({
-    args: [
-      "--replicaof",
-      redis.host,
-      String(redis.port),
-      "--masterauth",
-      redis.password,
-      "--repl-diskless-sync-delay",
-      "0",
-    ],
+    args: ["--replicaof", redis.host, String(redis.port), "--masterauth", redis.password],
   });
   assert.notEqual(replica.port, redis.port);
   await rig.settled();
