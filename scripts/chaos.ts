@@ -71,7 +71,7 @@ async function chaos(options: Options): Promise<number> {
   const last = await playEnd(stage);
   tally.add(END, last);
   print(...roundLines(elapsed(), END, last), "");
-  print(...tally.lines([...FAULTS.map(({ name }) => name), MIXED, END]), "");
+  print(...tally.lines([...FAULTS.map(({ name }) => name), MIXED, END]), "", ...tally.countLines(), "");
   if (tally.breaches.length === 0) {
     await Deno.remove(logFolder, { recursive: true });
     print(`${paint("green", "✓")} Nothing lost, nothing twice, nothing given up wrongly.`);

@@ -31,7 +31,7 @@ export async function playEnd(stage: Stage): Promise<RoundResult> {
   }
   breaches.push(...fleet.breaches.splice(0));
   return {
-    times: 1,
+    times: {},
     intents: judged.intents,
     breaches,
     secondsToRecover: seconds,

@@ -1,6 +1,6 @@
 // In: the results of rounds. Out: lines for a person: progress, the table at the end, and what exactly was broken.
 
-import { paint, table } from "../demo/table.ts";
+import { paint, table, wrap } from "../demo/table.ts";
 import type { Producer } from "./producer.ts";
 import { type Breach, BREACHES } from "./facts.ts";
 import type { Round } from "./schedule.ts";
@@ -22,6 +22,16 @@ export class Tally {
     return [...this.#rows.values()].flat().flatMap(({ breaches }) => breaches);
   }
 
+  /** How often each fault was done, alone and with another one. */
+  countLines(): string[] {
+    const counts = new Map<string, number>();
+    for (const { times } of [...this.#rows.values()].flat()) {
+      for (const [name, number] of Object.entries(times)) counts.set(name, (counts.get(name) ?? 0) + number);
+    }
+    const text = [...counts].map(([name, number]) => `${name} ${number}`).sort().join(", ");
+    return wrap(`Times in all, alone and mixed: ${text}`, 2);
+  }
+
   /** One line a fault in the order given, and one for all. */
   lines(order: readonly string[]): string[] {
     const names = [...this.#rows.keys()].sort((one, other) => order.indexOf(one) - order.indexOf(other));
@@ -38,7 +48,7 @@ function row(name: string, results: readonly RoundResult[]) {
   const recovered = `${median(seconds).toFixed(2)}, at most ${slowest.toFixed(2)}`;
   return [
     name,
-    String(sum(results.map(({ times }) => times))),
+    String(sum(results.flatMap(({ times }) => Object.values(times)))),
     String(sum(results.map(({ intents }) => intents))),
     ...counts.map((count) => count > 0 ? ["red", String(count)] as const : String(count)),
     slowest > RECOVERY_SECONDS ? ["red", recovered] as const : recovered,
@@ -62,9 +72,10 @@ export function progressLine(
 }
 
 export function roundLines(seconds: number, played: string, result: RoundResult): string[] {
-  const { times, intents, breaches, secondsToRecover, notes } = result;
+  const { intents, breaches, secondsToRecover, notes } = result;
   const sign = breaches.length === 0 ? paint("green", "✓") : paint("red", "✗");
-  const facts = [`${times} times`, `${intents} intents`, `recovered in ${secondsToRecover.toFixed(2)} s`, ...notes];
+  const times = Object.values(result.times).filter((number) => number !== 1).map((number) => `${number} times`);
+  const facts = [...times, `${intents} intents`, `recovered in ${secondsToRecover.toFixed(2)} s`, ...notes];
   return [`${time(seconds)} ${sign} ${played}: ${facts.join("; ")}`, ...breachLines(breaches)];
 }
 

@@ -19,7 +19,8 @@ const FRESH_INTENTS = 10;
 const PATIENCE_SECONDS = 60;
 
 export interface RoundResult {
-  readonly times: number;
+  /** How often each of the round's faults was done. */
+  readonly times: Readonly<Record<string, number>>;
   readonly intents: number;
   readonly breaches: readonly Breach[];
   readonly secondsToRecover: number;
@@ -55,7 +56,7 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   }
   const judged = await judgeUpTo(untilMs, options, { faults, injections });
   return {
-    times: timesOf(injections),
+    times: Object.fromEntries(faults.map(({ name }, at) => [name, injections[at]!.times])),
     intents: judged.intents,
     breaches: [...breaches, ...judged.breaches, ...fleet.breaches.splice(0)],
     secondsToRecover: recovered.seconds,
@@ -109,9 +110,4 @@ export async function judgeUpTo(
   reader.remember(verdict);
   scene.setting.users.requestedIds.length = 0; // hours of them would fill the memory
   return { intents: evidence.sent.length, breaches: verdict.breaches };
-}
-
-/** Of two at once, the one that was done less often. */
-function timesOf(injections: readonly Injection[]): number {
-  return Math.min(...injections.map(({ times }) => times));
 }

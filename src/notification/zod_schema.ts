@@ -91,6 +91,9 @@ function typed(schema: Schema): Schema {
       ...Object.keys(schema.patternProperties ?? {}).map((pattern) => ({ type: "string", pattern })),
     ];
     result.propertyNames = { allOf: [schema.propertyNames ?? true, { anyOf: allowed }] };
+  } else if (schema.additionalProperties !== undefined) {
+    // zod takes what is converted to never, as `allOf: [false]` is, for false.
+    result.additionalProperties = { anyOf: [schema.additionalProperties] };
   }
   if (also.length > 0) result.allOf = [...(schema.allOf as unknown[] ?? []), ...also];
   return result;
