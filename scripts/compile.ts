@@ -90,7 +90,8 @@ async function lockOf(packages: PackageGraph): Promise<Lock> {
   };
 }
 
-async function materials(commit: string, packages: PackageGraph) {
+/** Exported for its test. */
+export async function materials(commit: string, packages: PackageGraph) {
   const { npm } = await readLock();
   return sbom({
     name: NAME,

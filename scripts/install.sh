@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the Notification Service on a machine with systemd 252 (Debian 12) or newer: executable, unit, and a commented
-# environment file. Safe to repeat: what an administrator may have changed is never overwritten. Starts nothing.
+# Installs the Notification Service on a machine with systemd 252 (Debian 12) or newer: executable, unit, the documents that
+# the unit names, and a commented environment file. Safe to repeat: what an administrator may have changed is never
+# overwritten. Starts nothing.
 #
 #   usage: sudo sh scripts/install.sh [<executable>]      default: dist/notification-service
 #
@@ -34,6 +35,13 @@ echo "installed $root/usr/local/bin/notification-service"
 mkdir -p "$root/etc/systemd/system"
 install -m 0644 "$here/systemd/notification-service.service" "$root/etc/systemd/system/notification-service.service"
 echo "installed $root/etc/systemd/system/notification-service.service"
+
+documents=$root/usr/local/share/doc/notification-service
+rm -rf "$documents"
+mkdir -p "$documents"
+cp -R "$here/../docs/." "$documents"
+chmod -R a+rX "$documents"
+echo "installed $documents"
 
 mkdir -p "$etc"
 chmod 0755 "$etc"

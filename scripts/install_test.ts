@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 
+const UNIT_FILE = "/etc/systemd/system/notification-service.service";
 const SCRIPT = new URL("./install.sh", import.meta.url).pathname;
 
 async function install(root: string, executable: string) {
@@ -24,7 +25,10 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
     assert.match(first.stdout, /Put the password of Redis into [^]*systemctl enable --now notification-service/);
     const mode = async (path: string) => ((await Deno.stat(`${root}${path}`)).mode ?? 0) & 0o777;
     assert.equal(await mode("/usr/local/bin/notification-service"), 0o755);
-    assert.equal(await mode("/etc/systemd/system/notification-service.service"), 0o644);
+    assert.equal(await mode(UNIT_FILE), 0o644);
+    // What the unit names as its documentation is there for everybody to read.
+    const [, documents] = /^Documentation=file:(.*)$/m.exec(await Deno.readTextFile(`${root}${UNIT_FILE}`))!;
+    assert.equal(await mode(`${documents}README.md`), 0o644);
     for (const secret of ["redis_password", "postgres_primary_dsn"]) {
       assert.equal(await mode(`/etc/notification-service/${secret}`), 0o600);
     }

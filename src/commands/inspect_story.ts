@@ -43,6 +43,10 @@ interface StoryRecord {
 
 interface MalformedIntent {
   readonly stream_entry_id: string;
+  /** What could be read of it. */
+  readonly notification_type: string | null;
+  readonly producer: string | null;
+  readonly idempotency_key: string | null;
   readonly failure_code: string;
   readonly failure_message: string;
   readonly recorded_at: Date;
@@ -189,6 +193,9 @@ export function storyLines(story: Story, nowMs: number): string[] {
       ["code", malformed.failure_code],
       ["reason", malformed.failure_message],
       ["recorded", relative(malformed.recorded_at, nowMs)],
+      ["type", malformed.notification_type ?? "-"],
+      ["producer", malformed.producer ?? "-"],
+      ["key", malformed.idempotency_key ?? "-"],
     );
   }
   if (record === null) return [...list(facts, { margin: 2 }), ...entryLines(story)];

@@ -86,7 +86,7 @@ async function run(args: Arguments): Promise<number> {
       steps,
     };
     if (args.flag("json")) printJson(result);
-    else print(lines(result, { config }));
+    else print(lines(result));
     return result.ok ? COMMAND_EXIT.ok : COMMAND_EXIT.failed;
   });
 }
@@ -159,15 +159,15 @@ function lines(
     readonly outbound_entry_id: string | null;
     readonly steps: readonly Step[];
   },
-  { config }: { config: Config },
 ): string[] {
-  const where: Readonly<Record<string, string>> = {
-    sent: `entry ${entry_id} in ${config.intents.stream}`,
-    accepted: `notification ${notification_id}`,
-    published: `entry ${outbound_entry_id} in ${config.publish.clientEventsStream}`,
+  // Nothing beside the ids, which are there to be copied: the longest just fits.
+  const ids: Readonly<Record<string, string | null>> = {
+    sent: entry_id,
+    accepted: notification_id,
+    published: outbound_entry_id,
   };
   return [
-    ...table(["AFTER", "STEP", ""], steps.map(({ step, at_ms }) => [`${at_ms} ms`, step, where[step] ?? ""])),
+    ...table(["AFTER", "STEP", "ID"], steps.map(({ step, at_ms }) => [`${at_ms} ms`, step, ids[step] ?? ""])),
     "",
     ...(ok
       ? [`${paint("green", "✓")} It arrived.`]

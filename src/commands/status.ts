@@ -4,15 +4,15 @@ import { readBacklog } from "../backlog.ts";
 import { BEFORE_ALL } from "../intake/entry_ids.ts";
 import { selectPlace } from "../intake/stream_offset.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
-import { postgresFailure } from "../postgres/failures.ts";
+import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
+import { RedisError } from "../redis/failures.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
 import { settingsOrFail } from "./settings.ts";
 import { type Stores, withStores } from "./stores.ts";
-import { type Cell, paint, table } from "./terminal.ts";
+import { type Cell, paint, table, wrap } from "./terminal.ts";
 import { duration } from "./time_words.ts";
-import { describePostgresError } from "../postgres/failures.ts";
-import { RedisError } from "../redis/failures.ts";
+import { watch } from "./watch.ts";
 
 /** The object that `--json` prints. */
 export interface Status {
@@ -31,7 +31,8 @@ Lag of the intent stream and its next unprocessed entry; depth and oldest age of
 each channel; routes by status; dead letters of the last hour; which instances
 run and which of them consumes.
 
---watch  refreshes the page in place every two seconds, until Ctrl-C
+--watch  refreshes the page in place every two seconds, until Ctrl-C; the exit
+         code is then 0
 --json   {"intent_stream": {"lag", "next_entry_id"},
           "channels": {"push": {"depth", "oldest_age_ms"}, "email": …},
           "routes": {"pending", "failed", "published", "dead_letter",
@@ -41,15 +42,13 @@ run and which of them consumes.
   run,
 };
 
-const REFRESH_MS = 2000;
-
 async function run(args: Arguments): Promise<number> {
   atMost(args, 0);
   if (args.flag("watch") && args.flag("json")) throw usageError("--json prints one object: it can't be watched");
   const { config } = settingsOrFail();
   return await withStores(config, "status", async (stores) => {
     const read = () => readStatus(stores, config.intents.stream);
-    if (args.flag("watch")) await watch(read);
+    if (args.flag("watch")) await watch(() => pageOrOutage(read));
     else if (args.flag("json")) printJson({ ...await read() });
     else print(page(await read()));
     return COMMAND_EXIT.ok;
@@ -143,36 +142,18 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
   ];
 }
 
-/** Until Ctrl-C. An outage is shown in the page's place, and watched through. */
-async function watch(read: () => Promise<Status>): Promise<void> {
-  const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
-  const inPlace = Deno.stdout.isTerminal();
-  while (!stop.signal.aborted) {
-    const lines = await pageOrOutage(read);
-    // Home, and each line's and the page's rest cleared: without a flash of an empty screen.
-    if (inPlace) console.log(`\x1b[H${lines.map((line) => `${line}\x1b[K`).join("\n")}\x1b[J`);
-    else print([...lines, ""]);
-    await new Promise<void>((resolve) => {
-      const end = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      const timer = setTimeout(end, REFRESH_MS);
-      stop.signal.addEventListener("abort", end, { once: true });
-    });
-  }
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);
-}
-
+/** An outage is shown in the page's place, and watched through. */
 async function pageOrOutage(read: () => Promise<Status>): Promise<string[]> {
   const time = paint("dim", new Date().toISOString());
   try {
     return [time, "", ...page(await read())];
   } catch (error) {
-    if (error instanceof RedisError) return [time, "", paint("red", `Redis: ${error.message}`)];
+    if (error instanceof RedisError) return [time, "", ...outage(`Redis: ${error.message}`)];
     if (postgresFailure(error) !== "away") throw error;
-    return [time, "", paint("red", `PostgreSQL: ${describePostgresError(error)}`)];
+    return [time, "", ...outage(`PostgreSQL: ${describePostgresError(error)}`)];
   }
+}
+
+function outage(text: string): string[] {
+  return wrap(text, 0).map((line) => paint("red", line));
 }

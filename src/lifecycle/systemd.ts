@@ -5,8 +5,9 @@
  * socket all of it does nothing.
  *
  * A datagram needs a socket of one's own to be sent from. Deno 2.9 binds one in the abstract namespace, by the
- * permission for the network alone; Deno 2.7 knows no abstract names, so that there it is a file in the runtime
- * directory, and an abstract NOTIFY_SOCKET can't be reached.
+ * permission for the network alone. Deno 2.7 refuses the NUL of an abstract name, to bind and to send: there it is a file
+ * in the runtime directory, and an abstract NOTIFY_SOCKET is out of reach. (Its other ways don't lead there: node:net
+ * connects streams only, FFI and systemd-notify would each take a permission that is as good as all of them.)
  */
 import type { Supervisor } from "../config/supervisor.ts";
 
@@ -120,10 +121,20 @@ export class Systemd {
       } catch (error) {
         reasons.push(reasonOf(error));
       }
+      // Who can't bind an abstract name can't send to one either, from wherever it is.
+      if (this.#target?.startsWith("\0")) return this.#abstractUnsupported(reasons.join());
     }
     const hint = runtimeDirectory === undefined ? " (a RUNTIME_DIRECTORY of its own would do)" : "";
     this.#problem(`no socket to notify from: ${reasons.join("; ")}${hint}`);
     return undefined;
+  }
+
+  #abstractUnsupported(reason: string): undefined {
+    const { deno } = Deno.version;
+    this.#problem(
+      `an abstract NOTIFY_SOCKET isn't supported by this build (Deno ${deno}): ${reason}; ` +
+        `give it a path, or compile with Deno 2.9 or newer`,
+    );
   }
 
   #problem(reason: string): void {

@@ -154,7 +154,7 @@ testOnOneRig("Operators' commands beside a running service", {
 
     const text = await runOn(rig, ["smoke", "--user-id", "user-1"]);
     assertReadable(text.stdout);
-    assert.match(text.stdout, /✓ It arrived\.$/);
+    assert.match(text.stdout, / accepted +[0-9a-f-]{36}\n[^]*✓ It arrived\.$/);
     const unknown = await jsonOf(rig, ["smoke", "--user-id", "nobody"], { code: 1 });
     assert.match(unknown.problem, /^recipient_not_found: /);
   },
@@ -204,7 +204,10 @@ testOnOneRig("Operators' commands beside a running service", {
     const { intent } = await jsonOf(rig, ["inspect", "intent", malformed]);
     assert.equal(intent.outcome, "malformed");
     assert.equal(intent.malformed.failure_code, "invalid_occurred_at");
-    assert.match((await runOn(rig, ["inspect", "intent", malformed])).stdout, /code +invalid_occurred_at/);
+    assert.match(
+      (await runOn(rig, ["inspect", "intent", malformed])).stdout,
+      /code +invalid_occurred_at[^]* producer +game-master\n/,
+    );
   },
 
   "inspect malformed filters, newest first, and finds those near an entry": async ({ rig }) => {

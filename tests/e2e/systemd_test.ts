@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { NotifySocket } from "../support/notify_socket.ts";
+import { runOn } from "../support/command.ts";
 import { openRig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -48,6 +49,24 @@ Deno.test("a start-up that fails never says that it is ready", async () => {
   assert.equal((await service.ended).code, 69);
   await eventually(() => socket.received.includes("STOPPING=1 STATUS=Stopping"));
   assert.ok(!socket.received.includes("READY=1"));
+});
+
+Deno.test("an abstract socket is notified by what Deno 2.9 runs; made with 2.7 the service says that it can't, and runs", async () => {
+  await using rig = await openRig();
+  await using socket = await NotifySocket.open(`@test-${crypto.randomUUID()}`);
+  const service = await rig.start({ NOTIFY_SOCKET: socket.place, RUNTIME_DIRECTORY });
+  const { deno } = JSON.parse((await runOn(rig, ["version", "--json"])).stdout);
+  const warnings = () => service.logs.filter(({ message }) => message === "the supervisor can't be notified");
+  if (/^2\.(7\.|8\.[0-2]$)/.test(deno)) {
+    const { level, reason } = await service.waitForLog(({ message }) => message === "the supervisor can't be notified");
+    assert.equal(level, "warn");
+    assert.ok(String(reason).startsWith(`an abstract NOTIFY_SOCKET isn't supported by this build (Deno ${deno}): `));
+  } else {
+    await eventually(() => socket.received.includes("READY=1"));
+  }
+  assert.equal((await service.terminate()).code, 0);
+  if (socket.received.length > 0) await eventually(() => socket.received.includes("STOPPING=1 STATUS=Stopping"));
+  assert.equal(warnings().length, socket.received.length > 0 ? 0 : 1);
 });
 
 async function place(): Promise<string> {

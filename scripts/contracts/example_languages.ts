@@ -1,0 +1,94 @@
+/**
+ * The language of an example in docs/producers.md → how its file is run on this machine.
+ *
+ * A language is at hand when its own program is. What an example needs besides (redis-py, redigo) is then seen to: as the
+ * machine has it, else from the language's index into a folder that is kept, else, as root, from Debian. Where none of
+ * that works it throws and says what to type: an example is never passed over in silence.
+ */
+import { resolve } from "node:path";
+import { installServers, ServersMissing } from "../servers/install.ts";
+
+const ROOT = resolve(import.meta.dirname!, "../..");
+
+export interface Language {
+  /** The name of an example's file. */
+  readonly file: string;
+  /** What has to succeed where the language is at hand. */
+  readonly probe: readonly [string, ...string[]];
+  /** The command line that runs the file at `path`. */
+  readonly command: (path: string) => Promise<readonly [string, ...string[]]>;
+}
+
+export const LANGUAGES: Readonly<Record<string, Language>> = {
+  sh: {
+    file: "example.sh",
+    probe: ["redis-cli", "--version"],
+    command: (path) => Promise.resolve(["sh", "-e", path]),
+  },
+  ts: {
+    file: "example.ts",
+    probe: [Deno.execPath(), "--version"],
+    command: (path) =>
+      Promise.resolve([Deno.execPath(), "run", "--allow-all", "--check", `--config=${ROOT}/deno.json`, path]),
+  },
+  python: { file: "example.py", probe: ["python3", "--version"], command: runPython },
+  go: { file: "main.go", probe: ["go", "version"], command: runGo },
+};
+
+export function isAtHand({ probe }: Language): boolean {
+  return succeeds(...probe);
+}
+
+async function runPython(path: string): Promise<readonly [string, ...string[]]> {
+  const environment = `${cacheFolder()}/python`;
+  const pythons = ["python3", "/usr/bin/python3", `${environment}/bin/python`];
+  const withRedis = () => pythons.find((python) => succeeds(python, "-c", "import redis"));
+  const pip = ["-m", "pip", "install", "--quiet", "--retries=1", "--timeout=10", "redis"];
+  const python = withRedis() ??
+    (succeeds("python3", "-m", "venv", environment) && succeeds(`${environment}/bin/python`, ...pip)
+      ? withRedis()
+      : undefined) ??
+    (await installed("python3-redis"), withRedis());
+  if (python === undefined) throw new Error("The Python example needs redis-py. Type: pip install redis");
+  return [python, path];
+}
+
+/** By modules where their proxy can be reached, else by the sources that Debian installs. */
+async function runGo(path: string): Promise<readonly [string, ...string[]]> {
+  const folder = resolve(path, "..");
+  if (succeeds("sh", "-c", 'cd "$0" && go mod init example && go mod tidy', folder)) {
+    return ["sh", "-c", 'cd "$0" && go run .', folder];
+  }
+  const sources = "/usr/share/gocode";
+  if (!exists(`${sources}/src/github.com/gomodule/redigo`)) await installed("golang-github-gomodule-redigo-dev");
+  return ["env", "GO111MODULE=off", `GOPATH=${sources}`, "go", "run", path];
+}
+
+async function installed(name: string): Promise<void> {
+  try {
+    await installServers([name]);
+  } catch (error) {
+    if (!(error instanceof ServersMissing)) throw error;
+    throw new Error(`An example needs what neither the language's index nor this machine has. Install ${name}`);
+  }
+}
+
+function cacheFolder(): string {
+  return `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/notification-service`;
+}
+
+function succeeds(program: string, ...args: string[]): boolean {
+  try {
+    return new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).outputSync().success;
+  } catch {
+    return false; // not on this machine
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}

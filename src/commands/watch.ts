@@ -1,0 +1,42 @@
+/**
+ * A page that is made anew every two seconds → the terminal, in place, until Ctrl-C or SIGTERM, which also ends a page
+ * that is being made. What doesn't fit the terminal's height is left out and counted. Where the output is no terminal the
+ * pages follow one another.
+ */
+import { systemClock } from "../clock.ts";
+import { print } from "./command.ts";
+
+const REFRESH_MS = 2000;
+
+export async function watch(makePage: () => Promise<readonly string[]>): Promise<void> {
+  const stop = new AbortController();
+  const stopped = new Promise<undefined>((resolve) => {
+    stop.signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+  const onSignal = () => stop.abort();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
+  while (!stop.signal.aborted) {
+    const lines = await Promise.race([makePage(), stopped]);
+    if (lines !== undefined) show(lines);
+    await systemClock.sleep(REFRESH_MS, stop.signal);
+  }
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);
+}
+
+function show(lines: readonly string[]): void {
+  if (!Deno.stdout.isTerminal()) return print([...lines, ""]);
+  // Home, and each line's and the page's rest cleared: without a flash of an empty screen.
+  console.log(`\x1b[H${fit(lines, rowsOfTerminal()).map((line) => `${line}\x1b[K`).join("\n")}\x1b[J`);
+}
+
+/** The last row stays free for the cursor: a page that fills it would scroll. */
+function fit(lines: readonly string[], rows: number): readonly string[] {
+  const most = Math.max(1, rows - 1);
+  if (lines.length <= most) return lines;
+  return [...lines.slice(0, most - 1), `  … ${lines.length - most + 1} lines more than fit here`];
+}
+
+function rowsOfTerminal(): number {
+  // 0 where the terminal doesn't know.
+  return Deno.consoleSize().rows || Infinity;
+}

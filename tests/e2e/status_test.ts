@@ -1,0 +1,145 @@
+// What `status` shows where it is hard: too many routes to count, and --watch on a real terminal (script(1) makes one), in
+// place, in colour or without, until Ctrl-C.
+
+import assert from "node:assert/strict";
+import { resolve } from "node:path";
+import denoJson from "../../deno.json" with { type: "json" };
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { assertReadable, jsonOf, runOn } from "../support/command.ts";
+import { openRig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+const ROOT = resolve(import.meta.dirname!, "../..");
+const HOME = "\x1b[H";
+// deno-lint-ignore no-control-regex -- what steers a terminal
+const STEERING = /\x1b\[[0-9;]*[A-Za-z]/g;
+
+Deno.test("status shows no counts where the routes are too many to count, and everything else", async () => {
+  await using rig = await openRig({ superuser: true });
+  await rig.start();
+  await rig.addIntent();
+  await rig.settled();
+  // A published route takes a second to look at; those that wait are looked at as before.
+  await rig.query(`
+    ALTER TABLE notification.routes RENAME TO counted_slowly;
+    CREATE FUNCTION notification.slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 1000000
+      AS 'BEGIN PERFORM pg_sleep(1); RETURN true; END';
+    CREATE VIEW notification.routes AS
+      SELECT * FROM notification.counted_slowly WHERE status IN ('pending', 'failed') OR notification.slow()`);
+  const changes = { NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "1s" };
+  const status = await jsonOf(rig, ["status"], { env: changes });
+  assert.equal(status.routes, null);
+  assert.deepEqual(status.channels.push, { depth: 0, oldest_age_ms: 0 });
+  assert.equal(status.instances.length, 1);
+
+  const { code, stdout } = await runOn(rig, ["status"], changes);
+  assert.equal(code, 0);
+  assertReadable(stdout);
+  assert.match(stdout, /DEAD IN THE LAST HOUR\n {2}0\n {2}too many routes to count them by status\n/);
+});
+
+Deno.test("status --watch refreshes a terminal in place, in colour, through an outage, and ends with 0 on Ctrl-C", async () => {
+  await using redisServer = await startRedis();
+  await using rig = await openRig({ redisServer });
+  await rig.start();
+  await using terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 30 });
+  await eventually(() => terminal.pages.length >= 3);
+  for (const page of terminal.pages.slice(0, 2)) {
+    // Each line's rest and the page's rest are cleared; nothing scrolls.
+    assert.ok(page.split("\r\n").slice(0, -2).every((line) => line.endsWith("\x1b[K")), JSON.stringify(page));
+    assert.ok(page.endsWith("\x1b[J\r\n"));
+    assert.ok(page.includes("\x1b[1mIntents\x1b[0m"));
+    assert.ok(page.includes("\x1b[32mconsumes\x1b[0m"));
+    assert.ok(linesOf(page).every((line) => line.length <= 80));
+  }
+  await redisServer.stop();
+  await eventually(() => linesOf(terminal.pages.at(-1) ?? "").some((line) => line.startsWith("Redis: ")));
+  assert.ok(linesOf(terminal.pages.at(-1)!).every((line) => line.length <= 80));
+  await redisServer.start();
+  await eventually(() => terminal.pages.at(-1)!.includes("Intents"));
+  assert.equal(await terminal.interrupt(), 0);
+});
+
+Deno.test("status --watch keeps to a low terminal's height, and to NO_COLOR", async () => {
+  await using rig = await openRig();
+  await rig.start();
+  await using terminal = await Terminal.open(["status", "--watch"], { env: { ...rig.env, NO_COLOR: "1" }, rows: 10 });
+  await eventually(() => terminal.pages.length >= 2);
+  const page = terminal.pages[0]!;
+  assert.equal(page.split("\r\n").length, 10);
+  assert.match(page, /\n {2}… \d+ lines more than fit here/);
+  assert.deepEqual(new Set(page.match(STEERING)), new Set(["\x1b[K", "\x1b[J"]));
+  assert.equal(await terminal.interrupt(), 0);
+});
+
+function linesOf(page: string): string[] {
+  return page.replace(STEERING, "").split("\r\n");
+}
+
+interface TerminalOptions {
+  readonly env: Readonly<Record<string, string>>;
+  readonly rows: number;
+}
+
+/** A command on a terminal of 80 columns, and what it printed. */
+class Terminal implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #keyboard: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #reading: Promise<void>;
+  #printed = "";
+
+  constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+    this.#keyboard = child.stdin.getWriter();
+    this.#reading = this.#read();
+  }
+
+  static async open(args: readonly string[], { env, rows }: TerminalOptions): Promise<Terminal> {
+    const executable = Deno.env.get("NOTIFICATION_SERVICE_BIN");
+    const program = executable ? resolve(ROOT, executable) : denoJson.tasks.start.command;
+    // A terminal of 0 rows and columns otherwise.
+    const command = `stty rows ${rows} cols 80 && exec ${program} ${args.join(" ")}`;
+    const { NO_COLOR: _, ...surroundings } = Deno.env.toObject();
+    const terminal = new Terminal(
+      new Deno.Command("script", {
+        args: ["--quiet", "--return", "--command", command, "/dev/null"],
+        cwd: ROOT,
+        clearEnv: true,
+        env: { ...surroundings, TERM: "xterm-256color", COLUMNS: "80", SHELL: "/bin/sh", ...env },
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "inherit",
+      }).spawn(),
+    );
+    await eventually(() => terminal.pages.length > 0, { message: () => `No page; printed: ${terminal.#printed}` });
+    return terminal;
+  }
+
+  /** What came after each move to the terminal's first cell; the last one may not be whole yet. */
+  get pages(): string[] {
+    return this.#printed.split(HOME).slice(1).filter((page) => page.endsWith("\x1b[J\r\n"));
+  }
+
+  /** Presses Ctrl-C and gives the exit code. */
+  async interrupt(): Promise<number> {
+    await this.#keyboard.write(new TextEncoder().encode("\x03"));
+    const { code } = await this.#child.status;
+    await this.#reading;
+    return code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended already.
+    }
+    await this.#child.status;
+    await this.#reading;
+    await this.#keyboard.abort();
+  }
+
+  async #read(): Promise<void> {
+    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) this.#printed += text;
+  }
+}
