@@ -2,7 +2,8 @@
  * THE MAP. What the service opens, which loops it runs, and how it ends.
  *
  * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and all is
- * closed the other way round. Redis and PostgreSQL are the only places where loops meet.
+ * closed the other way round. Redis and PostgreSQL are the only places where loops meet; what else they share saves them time
+ * and nothing more: a wake, and the records accepted last.
  */
 import type pg from "pg";
 import { readBacklog } from "./backlog.ts";
@@ -18,6 +19,7 @@ import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/star
 import type { Systemd } from "./lifecycle/systemd.ts";
 import { Wake } from "./lifecycle/wake.ts";
 import type { Catalog } from "./notification/catalog.ts";
+import { RecentRecords } from "./notification/recent_records.ts";
 import type { Channel } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
@@ -166,6 +168,7 @@ function loopsOf(
 ): Loop[] {
   const clock: Clock = systemClock;
   const wakes: Readonly<Record<Channel, Wake>> = { push: new Wake(), email: new Wake() };
+  const recentRecords = new RecentRecords();
   const { publish, retry, retention } = config;
 
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
@@ -178,6 +181,7 @@ function loopsOf(
       operationTimeoutMs: config.redis.operationTimeoutMs,
       ladder: retry,
       catalog,
+      recentRecords,
       postgres,
       redis: redis[channel],
       events,
@@ -205,7 +209,10 @@ function loopsOf(
       events,
       clock,
       abandon: shutdown.abandon,
-      onAccepted: () => Object.values(wakes).forEach((wake) => wake.ring()),
+      onAccepted: (records) => {
+        for (const record of records) recentRecords.add(record);
+        for (const wake of Object.values(wakes)) wake.ring();
+      },
     }),
     publisher("push", { stream: publish.clientEventsStream, maxLength: publish.clientEventsStreamMaxLen }),
     publisher("email", { stream: publish.mailCommandsStream, maxLength: 0 }),

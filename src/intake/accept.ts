@@ -25,6 +25,8 @@ export type AcceptanceResult =
   | {
     readonly kind: "done";
     readonly accepted: readonly Candidate[];
+    /** Unix milliseconds by PostgreSQL's clock. */
+    readonly acceptedAtMs: string;
     readonly duplicates: readonly Intent[];
     readonly malformed: readonly Malformed[];
   }
@@ -51,9 +53,9 @@ export async function acceptBatch(pool: pg.Pool, acceptance: Acceptance): Promis
 
 async function accept(client: pg.ClientBase, acceptance: Acceptance): Promise<AcceptanceResult> {
   const { stream, judgement } = acceptance;
-  const [moved, insertedIds] = await allAnswered([
+  const [moved, { insertedIds, acceptedAtMs }] = await allAnswered([
     movePlace(client, acceptance),
-    insertRecords(client, stream, judgement.candidates),
+    insertRecords(client, acceptance),
   ]);
   if (!moved) throw new RolledBack({ kind: "place_moved" });
 
@@ -66,12 +68,9 @@ async function accept(client: pg.ClientBase, acceptance: Acceptance): Promise<Ac
   const { duplicates, conflicts } = await tellApart(client, stream, rest, accepted);
 
   const rejected = [...judgement.rejected, ...conflicts];
-  const [, recordedIds] = await allAnswered([
-    insertRoutes(client, accepted, acceptance.maxAttempts),
-    insertMalformed(client, stream, rejected),
-  ]);
+  const recordedIds = await insertMalformed(client, stream, rejected);
   const malformed = rejected.filter(({ entry }) => recordedIds.has(entry.id));
-  return { kind: "done", accepted, duplicates, malformed };
+  return { kind: "done", accepted, acceptedAtMs, duplicates, malformed };
 }
 
 function notIn(accepted: readonly Candidate[], candidates: readonly Candidate[]): Intent[] {
@@ -112,71 +111,96 @@ function conflictMessage({ idempotencyKey, producer }: Intent): string {
 }
 
 /**
- * Inserts the candidates whose key is free; gives the ids of those inserted, or `all`.
+ * Inserts the candidates whose key is free, with their routes; gives the ids of those inserted, or `all`, and their time.
  * An entry that is recorded as malformed stays that, also when it is read again.
  */
 async function insertRecords(
   client: pg.ClientBase,
-  stream: string,
-  candidates: readonly Candidate[],
-): Promise<"all" | Set<string>> {
-  if (candidates.length === 0) return "all";
-  const intents = candidates.map(({ intent }) => intent);
-  const column = (valueOf: (intent: Intent) => string | number) => joinColumn(intents.map(valueOf));
-  const { rows } = await client.query<[number, string | null]>({
+  { stream, judgement: { candidates }, maxAttempts }: Acceptance,
+): Promise<{ insertedIds: "all" | Set<string>; acceptedAtMs: string }> {
+  if (candidates.length === 0) return { insertedIds: "all", acceptedAtMs: "" };
+  const { rows } = await client.query<[number, string | null, string]>({
     name: "insert_records",
     rowMode: "array",
-    text: `
-      WITH accepted AS (
-        INSERT INTO notification.records (
-          notification_id, notification_type, producer, audience_kind, recipient_user_ids, payload, idempotency_key,
-          request_fingerprint, stream, stream_entry_id, request_id, trace_id, traceparent, occurred_at, accepted_at)
-        SELECT notification_id, notification_type, producer, audience_kind, recipient_user_ids::jsonb, payload::json,
-          idempotency_key, decode(fingerprint, 'hex'), $2, entry_id, request_id, trace_id, traceparent,
-          to_timestamp(occurred_at_ms / 1000.0), now()
-        FROM unnest(
-          string_to_array($3, $1, '')::uuid[], string_to_array($4, $1, ''), string_to_array($5, $1, ''),
-          string_to_array($6, $1, ''), string_to_array($7, $1, ''), string_to_array($8, $1, ''),
-          string_to_array($9, $1, ''), string_to_array($10, $1, ''), string_to_array($11, $1, ''),
-          string_to_array($12, $1, ''), string_to_array($13, $1, ''), string_to_array($14, $1, ''),
-          string_to_array($15, $1, '')::bigint[]
-        ) AS intent (notification_id, notification_type, producer, audience_kind, recipient_user_ids, payload,
-          idempotency_key, fingerprint, entry_id, request_id, trace_id, traceparent, occurred_at_ms)
-        WHERE NOT EXISTS (
-          SELECT FROM notification.malformed_intents AS malformed
-          WHERE malformed.stream = $2 AND malformed.stream_entry_id = intent.entry_id)
-        ON CONFLICT DO NOTHING
-        RETURNING notification_id
-      )
-      SELECT count(*)::int, CASE WHEN count(*) < $16 THEN string_agg(notification_id::text, ',') END FROM accepted`,
+    text: INSERT_RECORDS,
     values: [
       SEPARATOR,
       stream,
-      column((intent) => intent.notificationId),
-      column((intent) => intent.type.name),
-      column((intent) => intent.producer),
-      column((intent) => intent.audienceKind),
-      column((intent) => JSON.stringify(intent.recipientUserIds)),
-      column((intent) => intent.payload),
-      column((intent) => intent.idempotencyKey),
-      column((intent) => intent.fingerprint),
-      column((intent) => intent.entry.id),
-      column((intent) => intent.requestId),
-      column((intent) => intent.traceId),
-      column((intent) => intent.traceparent),
-      column((intent) => intent.occurredAtMs),
       candidates.length,
+      maxAttempts.push,
+      maxAttempts.email,
+      ...recordColumns(candidates),
+      ...routeColumns(candidates),
     ],
   });
-  const [count, ids] = rows[0]!;
-  return count === candidates.length ? "all" : new Set(ids === null ? [] : ids.split(","));
+  const [count, ids, acceptedAtMs] = rows[0]!;
+  const insertedIds = count === candidates.length ? "all" : new Set(ids === null ? [] : ids.split(","));
+  return { insertedIds, acceptedAtMs };
 }
 
-async function insertRoutes(
-  client: pg.ClientBase,
-  accepted: readonly Candidate[],
-  maxAttempts: Readonly<Record<Channel, number>>,
-): Promise<void> {
+// `IS TRUE` keeps the look-up among the accepted ids from becoming a join of two sets whose sizes the planner doesn't know;
+// it is a hash table then.
+const INSERT_RECORDS = `
+  WITH accepted AS (
+    INSERT INTO notification.records (
+      notification_id, notification_type, producer, audience_kind, recipient_user_ids, payload, idempotency_key,
+      request_fingerprint, stream, stream_entry_id, request_id, trace_id, traceparent, occurred_at, accepted_at)
+    SELECT notification_id, notification_type, producer, audience_kind, recipient_user_ids::jsonb, payload::json,
+      idempotency_key, decode(fingerprint, 'hex'), $2, entry_id, request_id, trace_id, traceparent,
+      to_timestamp(occurred_at_ms / 1000.0), now()
+    FROM unnest(
+      string_to_array($6, $1, '')::uuid[], string_to_array($7, $1, ''), string_to_array($8, $1, ''),
+      string_to_array($9, $1, ''), string_to_array($10, $1, ''), string_to_array($11, $1, ''),
+      string_to_array($12, $1, ''), string_to_array($13, $1, ''), string_to_array($14, $1, ''),
+      string_to_array($15, $1, ''), string_to_array($16, $1, ''), string_to_array($17, $1, ''),
+      string_to_array($18, $1, '')::bigint[]
+    ) AS intent (notification_id, notification_type, producer, audience_kind, recipient_user_ids, payload,
+      idempotency_key, fingerprint, entry_id, request_id, trace_id, traceparent, occurred_at_ms)
+    WHERE NOT EXISTS (
+      SELECT FROM notification.malformed_intents AS malformed
+      WHERE malformed.stream = $2 AND malformed.stream_entry_id = intent.entry_id)
+    ON CONFLICT DO NOTHING
+    RETURNING notification_id
+  ), routed AS (
+    INSERT INTO notification.routes (
+      notification_id, route_id, channel, recipient, recipient_email, locale, status, attempt_count, max_attempts,
+      next_attempt_at, last_error_classification, created_at, updated_at)
+    SELECT notification_id, route_id, channel, recipient, recipient_email, locale,
+      CASE WHEN reason IS NULL THEN 'pending' ELSE 'skipped' END, 0,
+      CASE channel WHEN 'push' THEN $4::int ELSE $5::int END,
+      CASE WHEN reason IS NULL THEN now() END, reason, now(), now()
+    FROM unnest(
+      string_to_array($19, $1, '')::uuid[], string_to_array($20, $1, ''), string_to_array($21, $1, ''),
+      string_to_array($22, $1, ''), string_to_array($23, $1, ''), string_to_array($24, $1, ''),
+      string_to_array($25, $1, '')
+    ) AS route (notification_id, route_id, channel, recipient, recipient_email, locale, reason)
+    WHERE (notification_id IN (SELECT notification_id FROM accepted)) IS TRUE
+  )
+  SELECT count(*)::int, CASE WHEN count(*) < $3 THEN string_agg(notification_id::text, ',') END,
+    floor(extract(epoch FROM now()) * 1000)::text
+  FROM accepted`;
+
+function recordColumns(candidates: readonly Candidate[]): string[] {
+  const column = (valueOf: (intent: Intent) => string | number) =>
+    joinColumn(candidates.map(({ intent }) => valueOf(intent)));
+  return [
+    column((intent) => intent.notificationId),
+    column((intent) => intent.type.name),
+    column((intent) => intent.producer),
+    column((intent) => intent.audienceKind),
+    column((intent) => JSON.stringify(intent.recipientUserIds)),
+    column((intent) => intent.payload),
+    column((intent) => intent.idempotencyKey),
+    column((intent) => intent.fingerprint),
+    column((intent) => intent.entry.id),
+    column((intent) => intent.requestId),
+    column((intent) => intent.traceId),
+    column((intent) => intent.traceparent),
+    column((intent) => intent.occurredAtMs),
+  ];
+}
+
+function routeColumns(candidates: readonly Candidate[]): string[] {
   const columns: string[][] = [[], [], [], [], [], [], []];
   const [ids, routeIds, channels, recipients, emails, locales, reasons] = columns as [
     string[],
@@ -187,7 +211,7 @@ async function insertRoutes(
     string[],
     string[],
   ];
-  for (const { intent, routes } of accepted) {
+  for (const { intent, routes } of candidates) {
     for (const route of routes) {
       ids.push(intent.notificationId);
       routeIds.push(route.routeId);
@@ -198,24 +222,7 @@ async function insertRoutes(
       reasons.push(route.skipped ?? "");
     }
   }
-  if (ids.length === 0) return;
-  await client.query({
-    name: "insert_routes",
-    text: `
-      INSERT INTO notification.routes (
-        notification_id, route_id, channel, recipient, recipient_email, locale, status, attempt_count, max_attempts,
-        next_attempt_at, last_error_classification, created_at, updated_at)
-      SELECT notification_id, route_id, channel, recipient, recipient_email, locale,
-        CASE WHEN reason IS NULL THEN 'pending' ELSE 'skipped' END, 0,
-        CASE channel WHEN 'push' THEN $9::int ELSE $10::int END,
-        CASE WHEN reason IS NULL THEN now() END, reason, now(), now()
-      FROM unnest(
-        string_to_array($2, $1, '')::uuid[], string_to_array($3, $1, ''), string_to_array($4, $1, ''),
-        string_to_array($5, $1, ''), string_to_array($6, $1, ''), string_to_array($7, $1, ''),
-        string_to_array($8, $1, '')
-      ) AS route (notification_id, route_id, channel, recipient, recipient_email, locale, reason)`,
-    values: [SEPARATOR, ...columns.map(joinColumn), maxAttempts.push, maxAttempts.email],
-  });
+  return columns.map(joinColumn);
 }
 
 /** Fingerprints of the records that the intents' keys have, by {@link keyOf}. */

@@ -11,7 +11,8 @@ import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
-import type { Channel } from "../notification/route.ts";
+import { recordOf } from "../notification/recent_records.ts";
+import type { Channel, StoredRecord } from "../notification/route.ts";
 import type { StreamEntry } from "../notification/stream_entry.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
@@ -23,7 +24,7 @@ import { ConsumerLease } from "./consumer_lease.ts";
 import { ConsumerPlace } from "./consumer_place.ts";
 import { readExactEntry } from "./exact_entry.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
-import { MAX_BATCH_BYTES, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
+import { MAX_BATCH_BYTES, type ReadBatch, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
 import { Recipients } from "./recipients.ts";
 import type { Place } from "./stream_offset.ts";
 import { tellOutcomes } from "./tell.ts";
@@ -50,8 +51,8 @@ export interface ConsumerOptions {
   readonly clock: Clock;
   /** Aborts when waits are cut short. */
   readonly abandon: AbortSignal;
-  /** Called after each commit that made routes. */
-  readonly onAccepted: () => void;
+  /** Called after each commit that made records. */
+  readonly onAccepted: (records: readonly StoredRecord[]) => void;
 }
 
 export class IntentConsumer implements Loop {
@@ -65,6 +66,8 @@ export class IntentConsumer implements Loop {
   /** Fewer than a full batch while one has too many recipients, or takes PostgreSQL too long. */
   #maxEntries: number;
   #keepingLease: Promise<void> | undefined;
+  /** The batch behind the one in hand; of no use where the place turns out to be another. */
+  #ahead: { readonly from: string; readonly batch: Promise<ReadBatch> } | undefined;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
@@ -72,16 +75,19 @@ export class IntentConsumer implements Loop {
     this.#place = new ConsumerPlace(options);
     this.#recipients = new Recipients(options.userService);
     this.#maxEntries = options.batchSize;
-    options.redis.onReady(() => this.#place.forget());
+    options.redis.onReady(() => {
+      this.#place.forget();
+      this.#ahead = undefined;
+    });
   }
 
   async pass(stop: AbortSignal): Promise<"again" | "idle"> {
     this.#keepingLease ??= this.#lease.keep(stop);
     if (!await this.#mayConsume()) return "idle";
 
-    const { redis, stream, events } = this.#options;
+    const { stream, events } = this.#options;
     const place = await this.#place.current();
-    const { state, entries } = await readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
+    const { state, entries } = await this.#readFrom(place);
     const from = state === undefined ? place : await this.#place.heldAgainst(place, state);
     if (from === undefined) return "again";
     if (entries.length === 0) {
@@ -90,7 +96,9 @@ export class IntentConsumer implements Loop {
     }
 
     const startedAt = performance.now();
+    const isFull = entries.length === this.#maxEntries;
     const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(entries)), stream);
+    if (isFull && decoded.length === entries.length) this.#readAhead(placeBehind(decoded, from));
     try {
       if (await this.#process(decoded, from)) events.acceptDuration(performance.now() - startedAt);
     } catch (error) {
@@ -114,12 +122,34 @@ export class IntentConsumer implements Loop {
     await this.#lease.release().catch(() => {});
   }
 
+  async #readFrom({ entryId }: Place): Promise<ReadBatch> {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    const batch = ahead?.from === entryId ? await ahead.batch : undefined;
+    // Where there was nothing yet, there may be something now.
+    return batch !== undefined && batch.entries.length > 0 ? batch : await this.#read(entryId);
+  }
+
+  /** Behind a full batch there is likely another: it is read while PostgreSQL works. */
+  #readAhead({ entryId }: Place): void {
+    const batch = this.#read(entryId);
+    // Told when it is asked for.
+    batch.catch(() => {});
+    this.#ahead = { from: entryId, batch };
+  }
+
+  #read(place: string): Promise<ReadBatch> {
+    const { redis, stream } = this.#options;
+    return readBatch(redis, { stream, place, maxEntries: this.#maxEntries });
+  }
+
   async #mayConsume(): Promise<boolean> {
     const held = this.#lease.isHeld || await this.#lease.take();
     const role = held ? "consuming" : "standby";
     if (role !== this.#role) {
       this.#role = role;
       this.#place.forget();
+      this.#ahead = undefined;
       this.#recipients.release();
       this.#logger.info(role);
     }
@@ -212,7 +242,9 @@ export class IntentConsumer implements Loop {
     switch (result.kind) {
       case "done":
         this.#place.moved(to);
-        if (result.accepted.length > 0) onAccepted();
+        if (result.accepted.length > 0) {
+          onAccepted(result.accepted.map(({ intent }) => recordOf(intent, result.acceptedAtMs)));
+        }
         tellOutcomes(result, this.#options);
         return true;
       case "place_moved":

@@ -60,6 +60,8 @@ export interface StoredRecord {
   readonly traceId: string;
   readonly traceparent: string;
   readonly streamEntryId: string;
+  /** Whether this process accepted it: by the catalog that it still has, the payload can be encoded. */
+  readonly isFresh?: boolean;
 }
 
 /** A live route as a publisher claims it. */

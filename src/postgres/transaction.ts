@@ -13,22 +13,27 @@ export interface TransactionOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface FirstStatement<First> {
+  /** Sends a statement together with BEGIN: one that changes nothing by itself, should BEGIN fail. */
+  readonly first?: (client: pg.PoolClient) => Promise<First>;
+}
+
 /**
  * The work may send several statements without waiting for each other's answers; they are done in the order sent, and
- * after one that fails the rest fails too. BEGIN and COMMIT are waited for, because pg's pipeline mode gives each
+ * after one that fails the rest fails too. BEGIN and COMMIT are waited for, but for a `first` statement, because pg's pipeline mode gives each
  * statement its own end (Sync): behind a BEGIN that fails each statement would commit by itself (seen: 4 of 7 cancelled
  * BEGINs), and a COMMIT sent along commits without a statement that pg could not send.
  */
-export async function inTransaction<Result>(
+export async function inTransaction<Result, First = undefined>(
   pool: pg.Pool,
-  work: (client: pg.PoolClient) => Promise<Result>,
-  { signal }: TransactionOptions = {},
+  work: (client: pg.PoolClient, first: First) => Promise<Result>,
+  { signal, first }: TransactionOptions & FirstStatement<First> = {},
 ): Promise<Result> {
   return await withClient(pool, { signal }, async (client, keep) => {
     let result: Result;
     try {
-      await client.query("BEGIN");
-      result = await work(client);
+      const [, found] = await allAnswered([client.query("BEGIN"), first?.(client)]);
+      result = await work(client, found as First);
       await commit(client);
     } catch (error) {
       if (await isRolledBack(client, error)) keep();

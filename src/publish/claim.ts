@@ -1,12 +1,16 @@
 /**
- * Due routes of a channel, claimed by locking their rows until the transaction ends.
+ * Due routes of a channel, claimed by locking their rows until the transaction ends, and their records.
  *
  * What another publisher has claimed is skipped, what a dead one had claimed is free again at once. A claim is bounded
- * in routes and in the bytes of the entries they make; a record comes once, however many of its routes are claimed.
+ * in routes and in the bytes of the entries they make; a record is read once, however many of its routes are claimed, and
+ * not at all if this process accepted it a moment ago.
  */
 import type pg from "pg";
+import type { RecentRecords } from "../notification/recent_records.ts";
 import type { Channel, DueRoute, StoredRecord } from "../notification/route.ts";
-import { SEPARATOR, splitColumn } from "../postgres/columns.ts";
+import { joinColumn, SEPARATOR, splitColumn } from "../postgres/columns.ts";
+
+type Queryable = Pick<pg.ClientBase, "query">;
 
 /** Bytes of payload that one pass publishes, a route at a time; one route always fits. */
 export const MAX_PASS_BYTES = 4 * 1024 * 1024;
@@ -18,7 +22,7 @@ export interface Claim {
   readonly routes: readonly DueRoute[];
   /** Whether more routes may be due: the claim reached one of its bounds. */
   readonly isFull: boolean;
-  /** The highest `next_attempt_at` claimed, as PostgreSQL writes it; empty when nothing was. */
+  /** The highest `next_attempt_at` claimed, as PostgreSQL writes it; empty when nothing was, or not all that is due. */
   readonly upTo: string;
 }
 
@@ -31,85 +35,112 @@ export interface ClaimOptions {
   readonly except: readonly string[];
 }
 
-/** Columns of the reply: those of a route first, then those of a record. */
-const ROUTE_COLUMNS = 7;
-
-export async function claimDueRoutes(
-  client: Pick<pg.ClientBase, "query">,
-  { channel, limit, from, except }: ClaimOptions,
-): Promise<Claim> {
-  const { rows } = await client.query<[number, number, number, string | null, ...(string | null)[]]>({
-    name: "claim_due_routes",
-    rowMode: "array",
-    text: CLAIM,
-    values: [channel, from, limit, except, SEPARATOR, MAX_PASS_BYTES],
-  });
-  const [due, routeCount, recordCount, upTo, ...columns] = rows[0]!;
-  const split = (texts: (string | null)[], count: number) => texts.map((text) => splitColumn(text, count));
-  const records = recordsOf(split(columns.slice(ROUTE_COLUMNS), recordCount), recordCount);
-  return {
-    routes: routesOf(split(columns.slice(0, ROUTE_COLUMNS), routeCount), routeCount, records),
-    isFull: due === limit || routeCount < due,
-    upTo: upTo ?? "",
-  };
+/** Routes whose rows are locked, which are a claim once they have their records. */
+export interface LockedRoutes {
+  readonly due: readonly (Omit<DueRoute, "record"> & { readonly notificationId: string })[];
+  readonly upTo: string;
+  readonly limit: number;
 }
 
-// The record is looked up row by row: a join of two sets whose sizes the planner doesn't know would now and then become
-// one of every route with every record (seen: 25 ms in the place of 4). A record of several routes comes with the first of
-// them, so that its payload is unpacked once. A route whose record is gone comes too, or it would be claimed for ever.
-const CLAIM = `
-  WITH due AS MATERIALIZED (
-    SELECT notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts, next_attempt_at
-    FROM notification.routes
-    WHERE channel = $1 AND next_attempt_at >= $2::timestamptz AND next_attempt_at <= now()
-      AND (cardinality($4::text[]) = 0 OR notification_id || '/' || route_id <> ALL ($4))
-    ORDER BY next_attempt_at
-    LIMIT $3
-    FOR UPDATE SKIP LOCKED
-  ), ordered AS (
-    SELECT *, lag(notification_id) OVER (ORDER BY next_attempt_at, notification_id) IS DISTINCT FROM notification_id
-      AS is_first
-    FROM due
-  ), grouped AS (
-    SELECT *, count(*) FILTER (WHERE is_first) OVER (ORDER BY next_attempt_at, notification_id ROWS UNBOUNDED PRECEDING)
-      AS record_number
-    FROM ordered LEFT JOIN LATERAL (
-      SELECT notification_type, producer, audience_kind, payload::text AS payload, occurred_at, accepted_at, request_id,
-        trace_id, traceparent, stream_entry_id
-      FROM notification.records AS record
-      WHERE is_first AND record.notification_id = ordered.notification_id
-      OFFSET 0
-    ) AS record ON true
-  ), sized AS (
-    SELECT *, max(octet_length(payload)) OVER (PARTITION BY record_number) AS bytes FROM grouped
-  ), counted AS (
-    SELECT *, sum(bytes) OVER (ORDER BY record_number ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before FROM sized
-  ), claimed AS (
-    SELECT *, count(*) OVER () AS due, bytes IS NULL OR bytes_before IS NULL OR bytes_before < $6 AS taken FROM counted
-  )
-  SELECT coalesce(max(due), 0)::int, count(*)::int, (count(*) FILTER (WHERE is_first))::int,
-    max(next_attempt_at)::text,
-    string_agg(notification_id::text, $5),
-    string_agg(route_id, $5),
-    string_agg(recipient, $5),
-    string_agg(coalesce(recipient_email, ''), $5),
-    string_agg(coalesce(locale, ''), $5),
-    string_agg(attempt_count::text, $5),
-    string_agg(max_attempts::text, $5),
-    string_agg(notification_id::text, $5) FILTER (WHERE is_first),
-    string_agg(coalesce(notification_type, ''), $5) FILTER (WHERE is_first),
-    string_agg(coalesce(producer, ''), $5) FILTER (WHERE is_first),
-    string_agg(coalesce(audience_kind, ''), $5) FILTER (WHERE is_first),
-    string_agg(coalesce(payload, ''), $5) FILTER (WHERE is_first),
-    string_agg(coalesce((extract(epoch FROM occurred_at) * 1000)::bigint, 0)::text, $5) FILTER (WHERE is_first),
-    string_agg(coalesce(floor(extract(epoch FROM accepted_at) * 1000)::bigint, 0)::text, $5) FILTER (WHERE is_first),
-    string_agg(coalesce(request_id, ''), $5) FILTER (WHERE is_first),
-    string_agg(coalesce(trace_id, ''), $5) FILTER (WHERE is_first),
-    string_agg(coalesce(traceparent, ''), $5) FILTER (WHERE is_first),
-    string_agg(coalesce(stream_entry_id, '0-0'), $5) FILTER (WHERE is_first)
-  FROM claimed WHERE taken`;
+export async function claimDueRoutes(
+  client: Queryable,
+  { due, upTo, limit }: LockedRoutes,
+  recentRecords: RecentRecords,
+): Promise<Claim> {
+  const records = await recordsOf(client, due, recentRecords);
+  const routes: DueRoute[] = [];
+  let payloadCharacters = 0;
+  for (const { notificationId, ...route } of due) {
+    const record = records.get(notificationId);
+    if (record === undefined || payloadCharacters >= MAX_PASS_BYTES) break;
+    payloadCharacters += record.payload.length;
+    routes.push({ record, ...route });
+  }
+  const isCut = routes.length < due.length;
+  return { routes, isFull: isCut || due.length === limit, upTo: isCut ? "" : upTo };
+}
 
-function recordsOf(columns: string[][], count: number): Map<string, StoredRecord> {
+/** Changes nothing by itself: outside of a transaction the locks are gone at once. */
+export async function lockDueRoutes(
+  client: Queryable,
+  { channel, limit, from, except }: ClaimOptions,
+): Promise<LockedRoutes> {
+  const { rows } = await client.query<[number, string | null, ...(string | null)[]]>({
+    name: "claim_due_routes",
+    rowMode: "array",
+    text: `
+      WITH due AS MATERIALIZED (
+        SELECT notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts, next_attempt_at
+        FROM notification.routes
+        WHERE channel = $1 AND next_attempt_at >= $2::timestamptz AND next_attempt_at <= now()
+          AND (cardinality($4::text[]) = 0 OR notification_id || '/' || route_id <> ALL ($4))
+        ORDER BY next_attempt_at
+        LIMIT $3
+        FOR UPDATE SKIP LOCKED
+      )
+      SELECT count(*)::int, max(next_attempt_at)::text,
+        string_agg(notification_id::text, $5),
+        string_agg(route_id, $5),
+        string_agg(recipient, $5),
+        string_agg(coalesce(recipient_email, ''), $5),
+        string_agg(coalesce(locale, ''), $5),
+        string_agg(attempt_count::text, $5),
+        string_agg(max_attempts::text, $5)
+      FROM due`,
+    values: [channel, from, limit, except, SEPARATOR],
+  });
+  const [count, upTo, ...texts] = rows[0]!;
+  const [ids, routeIds, recipients, emails, locales, attempts, limits] = texts.map((text) =>
+    splitColumn(text, count)
+  ) as [string[], string[], string[], string[], string[], string[], string[]];
+  const due: LockedRoutes["due"][number][] = [];
+  for (let at = 0; at < count; at++) {
+    due.push({
+      notificationId: ids[at]!,
+      routeId: routeIds[at]!,
+      recipient: recipients[at]!,
+      recipientEmail: emails[at]!,
+      locale: locales[at]!,
+      attemptCount: Number(attempts[at]),
+      maxAttempts: Number(limits[at]),
+    });
+  }
+  return { due, upTo: upTo ?? "", limit };
+}
+
+/** The routes' records by id; when they are too large together, only those of the first routes. */
+async function recordsOf(
+  client: Queryable,
+  due: LockedRoutes["due"],
+  recentRecords: RecentRecords,
+): Promise<Map<string, StoredRecord>> {
+  const records = new Map<string, StoredRecord>();
+  const missing = new Map<string, number>();
+  for (const { notificationId } of due) {
+    const record = records.get(notificationId) ?? recentRecords.get(notificationId);
+    if (record !== undefined) records.set(notificationId, record);
+    else missing.set(notificationId, (missing.get(notificationId) ?? 0) + 1);
+  }
+  if (missing.size === 0) return records;
+  for (const record of await selectRecords(client, missing)) records.set(record.notificationId, record);
+  return records;
+}
+
+/**
+ * Reads records, in the order given, until the entries of their routes have {@link MAX_PASS_BYTES}. One that is gone comes
+ * without a type, or its routes would be claimed for ever.
+ *
+ * @param routeCounts how many routes of each are claimed, by id
+ */
+async function selectRecords(client: Queryable, routeCounts: ReadonlyMap<string, number>): Promise<StoredRecord[]> {
+  const { rows } = await client.query<[number, ...(string | null)[]]>({
+    name: "select_records",
+    rowMode: "array",
+    text: SELECT_RECORDS,
+    values: [SEPARATOR, joinColumn([...routeCounts.keys()]), joinColumn([...routeCounts.values()]), MAX_PASS_BYTES],
+  });
+  const [count, ...texts] = rows[0]!;
+  const columns = texts.map((text) => splitColumn(text, count));
   const [ids, types, producers, audiences, payloads, occurred, accepted, requestIds, traceIds, traceparents, entryIds] =
     columns as [
       string[],
@@ -124,9 +155,9 @@ function recordsOf(columns: string[][], count: number): Map<string, StoredRecord
       string[],
       string[],
     ];
-  const records = new Map<string, StoredRecord>();
+  const records: StoredRecord[] = [];
   for (let at = 0; at < count; at++) {
-    records.set(ids[at]!, {
+    records.push({
       notificationId: ids[at]!,
       notificationType: types[at]!,
       producer: producers[at]!,
@@ -143,34 +174,41 @@ function recordsOf(columns: string[][], count: number): Map<string, StoredRecord
   return records;
 }
 
-function routesOf(columns: string[][], count: number, records: ReadonlyMap<string, StoredRecord>): DueRoute[] {
-  const [ids, routeIds, recipients, emails, locales, attempts, limits] = columns as [
-    string[],
-    string[],
-    string[],
-    string[],
-    string[],
-    string[],
-    string[],
-  ];
-  const routes: DueRoute[] = [];
-  for (let at = 0; at < count; at++) {
-    routes.push({
-      record: records.get(ids[at]!)!,
-      routeId: routeIds[at]!,
-      recipient: recipients[at]!,
-      recipientEmail: emails[at]!,
-      locale: locales[at]!,
-      attemptCount: Number(attempts[at]),
-      maxAttempts: Number(limits[at]),
-    });
-  }
-  return routes;
-}
+// The record is looked up row by row: a join of two sets whose sizes the planner doesn't know would now and then become
+// one of every id with every record (seen: 25 ms in the place of 4).
+const SELECT_RECORDS = `
+  WITH found AS (
+    SELECT asked.notification_id, ordinal, coalesce(octet_length(payload), 0) * routes AS bytes, notification_type, producer,
+      audience_kind, payload, occurred_at, accepted_at, request_id, trace_id, traceparent, stream_entry_id
+    FROM unnest(string_to_array($2, $1)::uuid[], string_to_array($3, $1)::int8[])
+      WITH ORDINALITY AS asked (notification_id, routes, ordinal)
+    LEFT JOIN LATERAL (
+      SELECT notification_type, producer, audience_kind, payload::text AS payload, occurred_at, accepted_at, request_id,
+        trace_id, traceparent, stream_entry_id
+      FROM notification.records AS record
+      WHERE record.notification_id = asked.notification_id
+      OFFSET 0
+    ) AS record ON true
+  ), counted AS (
+    SELECT *, sum(bytes) OVER (ORDER BY ordinal ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before FROM found
+  )
+  SELECT count(*)::int,
+    string_agg(notification_id::text, $1),
+    string_agg(coalesce(notification_type, ''), $1),
+    string_agg(coalesce(producer, ''), $1),
+    string_agg(coalesce(audience_kind, ''), $1),
+    string_agg(coalesce(payload, ''), $1),
+    string_agg(coalesce((extract(epoch FROM occurred_at) * 1000)::bigint, 0)::text, $1),
+    string_agg(coalesce(floor(extract(epoch FROM accepted_at) * 1000)::bigint, 0)::text, $1),
+    string_agg(coalesce(request_id, ''), $1),
+    string_agg(coalesce(trace_id, ''), $1),
+    string_agg(coalesce(traceparent, ''), $1),
+    string_agg(coalesce(stream_entry_id, '0-0'), $1)
+  FROM counted WHERE bytes_before < $4`;
 
 /** Milliseconds until the next route of the channel becomes due that is not due yet; nothing when there is none. */
 export async function nextDueInMs(
-  client: Pick<pg.ClientBase, "query">,
+  client: Queryable,
   channel: Channel,
 ): Promise<number | undefined> {
   const { rows } = await client.query<[number | null]>({

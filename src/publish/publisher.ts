@@ -13,6 +13,7 @@ import type { Wake } from "../lifecycle/wake.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import { clientEvent } from "../notification/client_event.ts";
 import { mailCommand } from "../notification/mail_command.ts";
+import type { RecentRecords } from "../notification/recent_records.ts";
 import type { RetryLadder } from "../notification/retry_ladder.ts";
 import { type Channel, deliveryId, type DueRoute, type StoredRecord } from "../notification/route.ts";
 import { entryTimeMs } from "../notification/stream_entry.ts";
@@ -22,7 +23,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { type Events, routeFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
-import { type Claim, claimDueRoutes, FROM_THE_BEGINNING, MAX_PASS_BYTES, nextDueInMs } from "./claim.ts";
+import { type Claim, claimDueRoutes, FROM_THE_BEGINNING, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs } from "./claim.ts";
 import { type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
 import { recordSettlements } from "./record.ts";
 import { type Attempt, settle, type Settlement } from "./settle.ts";
@@ -31,6 +32,8 @@ import { type Attempt, settle, type Settlement } from "./settle.ts";
 const FULL_SCAN_MS = 1000;
 /** The same while a backlog leaves no short pass to follow with a full scan. */
 const FULL_SCAN_UNDER_BACKLOG_MS = 10_000;
+/** A claim's life is shorter by as much as Redis's time is old. */
+const MAX_TIME_AGE_MS = 2000;
 
 export interface PublisherOptions {
   readonly channel: Channel;
@@ -41,6 +44,7 @@ export interface PublisherOptions {
   readonly operationTimeoutMs: number;
   readonly ladder: RetryLadder;
   readonly catalog: Catalog;
+  readonly recentRecords: RecentRecords;
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly events: Events;
@@ -70,6 +74,8 @@ export class Publisher implements Loop {
   /** Routes that could not be recorded, by delivery id, with the time at which they are tried again. */
   readonly #setAside = new Map<string, number>();
   #shortening: Promise<void> = Promise.resolve();
+  /** Redis's time, as asked for at the end of the last pass; `at` by this process's clock. */
+  #asked: { readonly at: number; readonly time: Promise<number | undefined> } | undefined;
 
   constructor(options: PublisherOptions) {
     this.name = `${options.channel}_publisher`;
@@ -95,6 +101,7 @@ export class Publisher implements Loop {
     const { claim, settlements, outage } = round;
     this.#limit = Math.min(this.#options.batchSize, this.#limit * 2);
     this.#shortenLeases(settlements);
+    this.#askRedisTime();
     this.#tell(settlements);
     if (claim.routes.length > 0) events.publishDuration(channel, performance.now() - startedAt);
 
@@ -116,19 +123,18 @@ export class Publisher implements Loop {
 
   /** @param onClaimed told of the routes before anything is done with them */
   async #publish(onClaimed: (routes: readonly DueRoute[]) => void): Promise<Round> {
-    const { postgres, redis, channel, outbound, events, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
-    // Asked for before the claim, while the transaction begins: a publisher that is paused from here on for longer than the
-    // claim's life appends nothing.
-    const asked = redisTimeMs(redis);
-    asked.catch(() => {});
-    return await inTransaction(postgres, async (client) => {
-      const claimedAtMs = await asked;
-      const found = await claimDueRoutes(client, {
+    const { postgres, redis, channel, outbound, events, recentRecords } = this.#options;
+    const { leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
+    const claimedAtMs = await this.#redisTime();
+    const lock = (client: pg.ClientBase) =>
+      lockDueRoutes(client, {
         channel,
         limit: Math.min(this.#limit, Math.ceil(MAX_PASS_BYTES / this.#expectedPayloadBytes)),
         from: this.#scanFrom(),
         except: this.#exceptions(),
       });
+    return await inTransaction(postgres, async (client, locked) => {
+      const found = await claimDueRoutes(client, locked, recentRecords);
       const claim: Claim = { ...found, routes: events.routesBegan(channel, found.routes, outbound.stream) };
       onClaimed(claim.routes);
       if (claim.routes.length > 0) this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
@@ -155,7 +161,22 @@ export class Publisher implements Loop {
       ]);
       this.#idleMs = Math.min(FULL_SCAN_MS, nextInMs ?? FULL_SCAN_MS);
       return { claim, settlements, outage };
-    });
+    }, { first: lock });
+  }
+
+  /**
+   * Redis's time before anything is claimed: a publisher that is paused from there on for longer than the claim's life
+   * appends nothing. So that no pass waits for it, it is the time that was asked for at the end of the last one.
+   */
+  async #redisTime(): Promise<number> {
+    const asked = this.#asked;
+    this.#asked = undefined;
+    const known = asked !== undefined && performance.now() - asked.at < MAX_TIME_AGE_MS ? await asked.time : undefined;
+    return known ?? await redisTimeMs(this.#options.redis);
+  }
+
+  #askRedisTime(): void {
+    this.#asked = { at: performance.now(), time: redisTimeMs(this.#options.redis).catch(() => undefined) };
   }
 
   /**
@@ -190,7 +211,8 @@ export class Publisher implements Loop {
     return { deliveries, problems };
   }
 
-  #encodingProblem({ notificationType, payload }: StoredRecord): string | undefined {
+  #encodingProblem({ notificationType, payload, isFresh }: StoredRecord): string | undefined {
+    if (isFresh) return undefined;
     if (notificationType === "") return "the route's record is gone";
     const type = this.#options.catalog.get(notificationType);
     if (type === undefined) return `notification type ${notificationType} is not in the catalog any more`;

@@ -1,7 +1,15 @@
 /** The publisher's pass on real servers: every route is published once, whatever is refused, lost or repeated. */
 import assert from "node:assert/strict";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
-import { claimDueRoutes, FROM_THE_BEGINNING, MAX_PASS_BYTES } from "../../src/publish/claim.ts";
+import { RecentRecords } from "../../src/notification/recent_records.ts";
+import type { StoredRecord } from "../../src/notification/route.ts";
+import {
+  claimDueRoutes,
+  type ClaimOptions,
+  FROM_THE_BEGINNING,
+  lockDueRoutes,
+  MAX_PASS_BYTES,
+} from "../../src/publish/claim.ts";
 import type { Publisher } from "../../src/publish/publisher.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
 
@@ -263,18 +271,42 @@ Deno.test("a claim is bounded in bytes, brings each record once, and passes over
   await consumer.pass(stop.signal);
   stop.abort();
   await consumer.close();
-  const claim = await claimDueRoutes(stage.pool, { channel: "push", limit: 500, from: FROM_THE_BEGINNING, except: [] });
+  const options = { channel: "push", from: FROM_THE_BEGINNING } as const;
+  const claim = await claimed(stage, { ...options, limit: 500, except: [] });
   assert.equal(claim.routes.length, Math.ceil(MAX_PASS_BYTES / 200_044));
   assert.equal(claim.isFull, true);
   assert.equal(new Set(claim.routes.map(({ record }) => record)).size, 1);
   const id = `${claim.routes[0]!.record.notificationId}/${claim.routes[0]!.routeId}`;
-  const without = await claimDueRoutes(stage.pool, {
-    channel: "push",
-    limit: 1,
-    from: FROM_THE_BEGINNING,
-    except: [id],
-  });
+  const without = await claimed(stage, { ...options, limit: 1, except: [id] });
   assert.notEqual(without.routes[0]!.routeId, claim.routes[0]!.routeId);
+});
+
+async function claimed(stage: Stage, options: ClaimOptions, recentRecords = new RecentRecords()) {
+  return await claimDueRoutes(stage.pool, await lockDueRoutes(stage.pool, options), recentRecords);
+}
+
+Deno.test("a record that was accepted here is published as one that was read back", async () => {
+  await using stage = await openStage();
+  await stage.addIntent({ request_id: "r-1", trace_id: "t-1", idempotency_key: "kept" });
+  await stage.addIntent({
+    payload_json: '{"game_id":"ü","game_name":"x","turn_number":1.0e1}',
+    idempotency_key: "bare",
+  });
+  const recentRecords = new RecentRecords();
+  const onAccepted = (records: readonly StoredRecord[]) => records.forEach((record) => recentRecords.add(record));
+  const stop = new AbortController();
+  const consumer = await stage.consumer({ onAccepted });
+  await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+
+  const options = { channel: "email", from: FROM_THE_BEGINNING, limit: 500, except: [] } as const;
+  const read = await claimed(stage, options);
+  const kept = await claimed(stage, options, recentRecords);
+  assert.equal(kept.routes.length, 2);
+  for (const { record } of kept.routes) assert.equal(record, recentRecords.get(record.notificationId));
+  const asRead = kept.routes.map(({ record: { isFresh: _, ...record }, ...route }) => ({ ...route, record }));
+  assert.deepEqual(asRead, read.routes);
 });
 
 Deno.test("routes behind the place where the last claim ended are found within a second", async () => {

@@ -11,6 +11,7 @@ import { type Clock, systemClock } from "../../src/clock.ts";
 import { type ConsumerOptions, IntentConsumer } from "../../src/intake/intent_consumer.ts";
 import { Wake } from "../../src/lifecycle/wake.ts";
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
+import { RecentRecords } from "../../src/notification/recent_records.ts";
 import type { Channel } from "../../src/notification/route.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import { openPool, type PostgresPool } from "../../src/postgres/pool.ts";
@@ -114,6 +115,7 @@ export class Stage implements AsyncDisposable {
       operationTimeoutMs: 2000,
       ladder: { backoffMinMs: 1000, backoffMaxMs: 300_000 },
       catalog: embeddedCatalog(),
+      recentRecords: new RecentRecords(),
       postgres: this.pool,
       redis: await this.connection(),
       events: createEvents(),
