@@ -17,14 +17,16 @@ export function logLine(record: LogRecord, format: LogFormat): string {
   return format === "json" ? jsonLine(record) : textLine(record);
 }
 
+/** Put together from two objects: one of both would be made and thrown away with every line. */
 function jsonLine(record: LogRecord): string {
-  return JSON.stringify({
+  const head = JSON.stringify({
     time: isoTime(record.timestamp),
     level: LEVEL_NAMES[record.level],
     logger: record.category.at(-1) ?? "",
     message: record.message.join(""),
-    ...record.properties,
-  }) + "\n";
+  });
+  const properties = JSON.stringify(record.properties);
+  return properties === "{}" ? `${head}\n` : `${head.slice(0, -1)},${properties.slice(1)}\n`;
 }
 
 function textLine(record: LogRecord): string {
