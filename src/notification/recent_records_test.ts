@@ -18,27 +18,29 @@ function record(notificationId: string, payload = "{}"): StoredRecord {
   };
 }
 
-Deno.test("RecentRecords keeps the last records, also where one comes again", () => {
+Deno.test("RecentRecords has the last 2,500 records and no more than 5,000, the newest of an id", () => {
   const records = new RecentRecords();
-  for (let at = 0; at < 5_001; at++) records.add(record(`n${at}`));
-  assert.equal(records.get("n0"), undefined);
-  assert.equal(records.get("n1")?.notificationId, "n1");
-  records.add(record("n1", '{"again":true}'));
-  assert.equal(records.get("n1")?.payload, '{"again":true}');
-  records.add(record("new"));
-  assert.equal(records.get("n2"), undefined);
-  assert.equal(records.get("n1")?.payload, '{"again":true}');
+  for (let at = 0; at < 7_500; at++) {
+    records.add(record(`n${at}`));
+    for (const age of [0, Math.min(at, 2_499)]) {
+      assert.equal(records.get(`n${at - age}`)?.notificationId, `n${at - age}`);
+    }
+    assert.equal(records.get(`n${at - 5_000}`), undefined);
+  }
+  records.add(record("n7499", '{"again":true}'));
+  assert.equal(records.get("n7499")?.payload, '{"again":true}');
 });
 
-Deno.test("RecentRecords is bounded in payloads, so that one record may be too large to be kept", () => {
+Deno.test("RecentRecords is bounded in payloads as well", () => {
   const records = new RecentRecords();
-  const half = "x".repeat(2 * 1024 * 1024);
-  for (const id of ["a", "b", "c"]) records.add(record(id, half));
-  assert.equal(records.get("a"), undefined);
-  assert.equal(records.get("b")?.payload, half);
-  records.add(record("huge", half.repeat(3)));
-  assert.equal(records.get("huge"), undefined);
-  assert.equal(records.get("c"), undefined);
-  records.add(record("small"));
-  assert.equal(records.get("small")?.payload, "{}");
+  const payload = "x".repeat(64 * 1024);
+  for (let at = 0; at < 64; at++) records.add(record(`n${at}`, payload));
+  records.add(record("too large", `${payload}x`));
+  assert.equal(records.get("too large"), undefined);
+  assert.equal(records.get("n0")?.payload, payload);
+  assert.equal(records.get("n63")?.payload, payload);
+  records.add(record("n64", payload));
+  assert.equal(records.get("n31"), undefined);
+  assert.equal(records.get("n32")?.payload, payload);
+  assert.equal(records.get("n64")?.payload, payload);
 });
