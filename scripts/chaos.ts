@@ -1,5 +1,5 @@
-// In: a seed, a number of seconds, names of faults. Out: the Notification Service under faults drawn from the seed, while
-// a producer keeps feeding; then a table of what each fault did.
+// In: a seed, a number of seconds (or each fault once), names of faults. Out: the Notification Service under faults drawn
+// from the seed, while a producer keeps feeding; then a table of what each fault did.
 // Guaranteed: exit code 0 only when no entry and no route was lost, none published twice, none wrongly given up, and every
 // fault recovered from within 30 s; 1 when not, with what exactly; 64 for bad arguments, 69 without servers.
 
@@ -40,9 +40,11 @@ if (import.meta.main) {
 }
 
 async function chaos(options: Options): Promise<number> {
-  const { seed, seconds, rate } = options;
+  const { seed, seconds, rate, once } = options;
   const chance = new Chance(seed);
-  console.log(paint("bold", `Chaos: seed ${seed}, ${seconds} s, ${rate} intents a second`));
+  console.log(
+    paint("bold", `Chaos: seed ${seed}, ${once ? "every fault once" : `${seconds} s`}, ${rate} intents a second`),
+  );
   await using setting = await Setting.open();
   const logFolder = await Deno.makeTempDir({ prefix: "notification-chaos-" });
   await using fleet = new Fleet(setting, { logFolder });
@@ -58,8 +60,8 @@ async function chaos(options: Options): Promise<number> {
   let playing = "";
   const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
   let round = 0;
-  for (const next of schedule(wanted(options.only), chance.fork("schedule"))) {
-    if (elapsed() > seconds || (options.failFast && tally.breaches.length > 0)) break;
+  for (const next of schedule(wanted(options), chance.fork("schedule"))) {
+    if ((!once && elapsed() > seconds) || (options.failFast && tally.breaches.length > 0)) break;
     playing = describe(next);
     const wasWell = tally.breaches.length === 0;
     const result = await playRound(next, { ...stage, chance: chance.fork(`round ${++round}`) });
@@ -84,13 +86,13 @@ async function chaos(options: Options): Promise<number> {
 }
 
 /** Which faults have their turn, and whether some of them come two at once. */
-function wanted(only: readonly string[]): ScheduleOptions {
+function wanted({ only, once }: Options): ScheduleOptions {
   const named = FAULTS.filter(({ name }) => only.includes(name));
   const mixable = FAULTS.filter(({ isAlwaysAlone }) => !isAlwaysAlone);
-  if (only.length === 0) return { faults: FAULTS, partners: mixable };
-  if (!only.includes(MIXED)) return { faults: named, partners: [] };
+  if (only.length === 0) return { faults: FAULTS, partners: mixable, once };
+  if (!only.includes(MIXED)) return { faults: named, partners: [], once };
   const faults = named.length === 0 ? mixable : named;
-  return { faults, partners: mixable, onlyPairs: true };
+  return { faults, partners: mixable, onlyPairs: true, once };
 }
 
 function print(...lines: readonly string[]): void {

@@ -1,6 +1,7 @@
 // All faults there are, in the order in which `--list` shows them.
 
 import type { Fault } from "./fault.ts";
+import { ACCESS_FAULTS } from "./faults/access.ts";
 import { HALF_OPEN_FAULTS } from "./faults/half_open.ts";
 import { INSTANCE_FAULTS } from "./faults/instances.ts";
 import { LATE_FAULTS } from "./faults/late.ts";
@@ -14,6 +15,7 @@ export const FAULTS: readonly Fault[] = [
   ...INSTANCE_FAULTS,
   ...LATE_FAULTS,
   ...REDIS_FAULTS,
+  ...ACCESS_FAULTS,
   ...STREAM_FAULTS,
   ...POSTGRES_FAULTS,
   ...HALF_OPEN_FAULTS,

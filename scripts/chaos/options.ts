@@ -4,18 +4,21 @@ import { FAULTS, MIXED } from "./faults.ts";
 
 export interface Options {
   readonly seed: string;
+  /** No round begins after so many, unless `once` is set. */
   readonly seconds: number;
   /** Names of faults, MIXED among them if pairs are wanted. */
   readonly only: readonly string[];
   /** Intents a second. */
   readonly rate: number;
+  /** Ends when every fault has had its turn, however long that takes. */
+  readonly once: boolean;
   readonly list: boolean;
   /** Ends at the first breach, for looking into it. */
   readonly failFast: boolean;
 }
 
 export const USAGE =
-  `Usage: deno task chaos [--seed <text>] [--seconds <number>] [--only <fault>[,<fault>]…] [--rate <number>]
+  `Usage: deno task chaos [--seed <text>] [--seconds <number> | --once] [--only <fault>[,<fault>]…] [--rate <number>]
                        [--fail-fast] [--list]`;
 
 export function parseOptions(args: readonly string[]): Options | { readonly problem: string } {
@@ -24,6 +27,7 @@ export function parseOptions(args: readonly string[]): Options | { readonly prob
     seconds: 120,
     only: [],
     rate: 250,
+    once: false,
     list: false,
     failFast: false,
   };
@@ -47,6 +51,9 @@ export function parseOptions(args: readonly string[]): Options | { readonly prob
         options = { ...options, only: [...options.only, ...only] };
         break;
       }
+      case "--once":
+        options = { ...options, once: true };
+        break;
       case "--list":
         options = { ...options, list: true };
         break;
@@ -60,7 +67,7 @@ export function parseOptions(args: readonly string[]): Options | { readonly prob
   return options;
 }
 
-const FLAGS = ["--list", "--fail-fast"];
+const FLAGS = ["--once", "--list", "--fail-fast"];
 
 /** `--name value` and `--name=value`. */
 function* pairs(args: readonly string[]): Generator<{ name: string; value: string }> {

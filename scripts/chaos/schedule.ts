@@ -1,5 +1,5 @@
-// In: the faults that are wanted. Out: rounds without end: which fault, or which two at once, on how many instances with
-// which batch sizes.
+// In: the faults that are wanted. Out: rounds, without end or until each fault had its turn: which fault, or which two at
+// once, on how many instances with which batch sizes.
 // Guaranteed: the seed alone decides; every fault has its turn before any has another one, short ones first; the
 // instances change every few rounds only, unless a fault asks for others.
 
@@ -17,6 +17,8 @@ export interface ScheduleOptions {
   /** Those that the second of a pair is taken from when no other one fits; none for no pairs. */
   readonly partners: readonly Fault[];
   readonly onlyPairs?: boolean;
+  /** Ends when every fault has had its turn. */
+  readonly once?: boolean;
 }
 
 export interface Round {
@@ -29,7 +31,10 @@ export function* schedule(options: ScheduleOptions, chance: Chance): Generator<R
   let deck: Fault[] = [];
   let act: Pick<Round, "instances" | "profile"> = { instances: 1, profile: "default" };
   for (let round = 0;; round++) {
-    if (deck.length === 0) deck = shortFirst(chance.shuffled(options.faults));
+    if (deck.length === 0) {
+      if (options.once && round > 0) return;
+      deck = shortFirst(chance.shuffled(options.faults));
+    }
     if (round % ROUNDS_PER_ACT === 0) act = drawAct(chance);
     const first = deck.shift()!;
     const isPair = options.partners.length > 0 && !first.isAlwaysAlone &&

@@ -23,6 +23,12 @@ Deno.test("schedule() gives every fault its turn before any has another", () => 
   assert.equal(seen.size, FAULTS.length);
 });
 
+Deno.test("schedule() ends, if asked to, when every fault has had its turn", () => {
+  const seen = take({ ...ALL, once: true }, "7", 1000).flatMap(({ faults }) => faults.map(({ name }) => name));
+  assert.equal(new Set(seen).size, FAULTS.length);
+  assert.ok(seen.length < FAULTS.length + 5, "few have a second turn, as somebody's partner");
+});
+
 Deno.test("schedule() pairs what fits, and never what has to be alone", () => {
   const pairs = take(ALL, "7", 400).filter(({ faults }) => faults.length === 2);
   assert.ok(pairs.length > 60);
@@ -43,7 +49,7 @@ Deno.test("schedule() gives each fault as many instances as it needs", () => {
 
 Deno.test("parseOptions() takes what deno task chaos is given, and says what is wrong", () => {
   assert.deepEqual(parseOptions(["--seed", "7", "--seconds=30", "--only", `kill,${MIXED}`, "--rate", "10"]), {
-    ...{ seed: "7", seconds: 30, only: ["kill", MIXED], rate: 10, list: false, failFast: false },
+    ...{ seed: "7", seconds: 30, only: ["kill", MIXED], rate: 10, once: false, list: false, failFast: false },
   });
   const problemOf = (...args: string[]) => {
     const options = parseOptions(args);

@@ -5,7 +5,6 @@
 import { freePort } from "../servers/free_port.ts";
 
 const DEAD_LINK_MS = 30_000;
-const NOTHING = new Uint8Array(0);
 
 export class TcpProxy implements Disposable {
   readonly port: number;
@@ -14,6 +13,7 @@ export class TcpProxy implements Disposable {
   readonly #deadLinks: ReturnType<typeof setTimeout>[] = [];
   #listener: Deno.TcpListener | undefined;
   #gate: Gate = new Gate();
+  #awaited: { readonly text: string; readonly onHeld: () => void } | undefined;
 
   constructor(target: number) {
     this.#target = target;
@@ -51,9 +51,9 @@ export class TcpProxy implements Disposable {
     }, DEAD_LINK_MS));
   }
 
-  /** Whether it holds something back, on its way to the server, with this text in it. */
-  holds(text: string): boolean {
-    return [...this.#links].some((link) => link.heldForServer.includes(text));
+  /** Freezes when bytes with this text are on their way to the server, which are held back; resolves when it has. */
+  freezeAt(text: string): Promise<void> {
+    return new Promise((resolve) => this.#awaited = { text, onHeld: resolve });
   }
 
   /** Connections are refused, those that exist are closed. */
@@ -88,10 +88,17 @@ export class TcpProxy implements Disposable {
   }
 
   async #link(client: Deno.TcpConn): Promise<void> {
-    const link = new Link(client, this.#gate);
+    const link = new Link(client, { gate: this.#gate, onBytes: (bytes) => this.#look(bytes) });
     this.#links.add(link);
     await link.run(this.#target);
     this.#links.delete(link);
+  }
+
+  #look(bytes: Uint8Array): void {
+    if (this.#awaited === undefined || !new TextDecoder().decode(bytes).includes(this.#awaited.text)) return;
+    this.freeze();
+    this.#awaited.onHeld();
+    this.#awaited = undefined;
   }
 }
 
@@ -115,19 +122,17 @@ class Gate {
 
 class Link {
   readonly gate: Gate;
+  /** Called with what is for the server, before it is passed on. */
+  readonly #onBytes: (bytes: Uint8Array) => void;
   readonly #client: Deno.TcpConn;
   #server: Deno.TcpConn | undefined;
   readonly #closed = Promise.withResolvers<void>();
-  #held = NOTHING;
   #isClosed = false;
 
-  constructor(client: Deno.TcpConn, gate: Gate) {
+  constructor(client: Deno.TcpConn, { gate, onBytes }: { gate: Gate; onBytes: (bytes: Uint8Array) => void }) {
     this.#client = client;
     this.gate = gate;
-  }
-
-  get heldForServer(): string {
-    return this.gate.opening === undefined ? "" : new TextDecoder().decode(this.#held);
+    this.#onBytes = onBytes;
   }
 
   /** Returns when both directions have ended. */
@@ -159,9 +164,8 @@ class Link {
     const chunk = new Uint8Array(64 * 1024);
     for (;;) {
       const length = await from.read(chunk).catch(() => null);
-      if (from === this.#client) this.#held = chunk.subarray(0, length ?? 0);
+      if (from === this.#client) this.#onBytes(chunk.subarray(0, length ?? 0));
       await this.#passable();
-      this.#held = NOTHING;
       if (length === null) return await to.closeWrite();
       for (let sent = 0; sent < length;) sent += await to.write(chunk.subarray(sent, length));
     }

@@ -9,7 +9,7 @@ import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { OutageError } from "../lifecycle/outage.ts";
 
-export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+export const MAX_BATCH_BYTES = 2 * 1024 * 1024;
 export const LARGE_ENTRY_BYTES = 1024 * 1024;
 
 /** Fields as names and values in turn; absent for a large entry. Bytes that are not UTF-8 arrive as U+FFFD. */

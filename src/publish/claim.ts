@@ -13,7 +13,7 @@ import { joinColumn, SEPARATOR, splitColumn } from "../postgres/columns.ts";
 type Queryable = Pick<pg.ClientBase, "query">;
 
 /** Bytes of payload that one pass publishes, a route at a time; one route always fits. */
-export const MAX_PASS_BYTES = 4 * 1024 * 1024;
+export const MAX_PASS_BYTES = 2 * 1024 * 1024;
 
 /** Before every route that can be due. */
 export const FROM_THE_BEGINNING = "-infinity";

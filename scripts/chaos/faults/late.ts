@@ -1,10 +1,15 @@
-// What one instance has sent arrives long after it gave up waiting, and after another instance has done the work: a
+// What the consuming instance has sent arrives long after it gave up waiting, and after another instance has done the work: a
 // script call with entries to append, a COMMIT.
 
+import { eventually } from "../../../tests/support/wait.ts";
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
+import type { Instance } from "../fleet.ts";
+import { STREAMS } from "../setting.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
-const MOST_TRIES = 400;
+/** Who consumes publishes what it accepts. */
+const CONSUMES_WITHIN_MS = 20_000;
+const HOLDS_WITHIN_SECONDS = 10;
 
 export const LATE_FAULTS: readonly Fault[] = [
   {
@@ -53,18 +58,17 @@ interface Held {
 }
 
 /** Adds an instance with a way of its own, and blocks that way at the moment when the text is on it. */
-async function holdBack({ fleet, chance }: Scene, { port, seconds, text, env }: Held): Promise<Injection> {
+async function holdBack(scene: Scene, { port, seconds, text, env }: Held): Promise<Injection> {
+  const { fleet, chance } = scene;
   using proxy = new TcpProxy(port);
   const instance = await fleet.join("tiny", env(proxy));
   await instance.ready;
-  let isHeld = false;
-  for (let tries = 0; tries < MOST_TRIES && !isHeld; tries++) {
-    await pause(chance.between(0.005, 0.06));
-    proxy.freeze();
-    await pause(0.015);
-    isHeld = proxy.holds(text);
-    if (!isHeld) proxy.thaw({ lose: false });
-  }
+  await consumes(instance, scene);
+  await pause(chance.between(0, 0.3));
+  const isHeld = await Promise.race([
+    proxy.freezeAt(text).then(() => true),
+    pause(HOLDS_WITHIN_SECONDS).then(() => false),
+  ]);
   if (isHeld) await pause(seconds);
   proxy.thaw({ lose: false });
   await pause(0.2); // it arrives
@@ -73,4 +77,13 @@ async function holdBack({ fleet, chance }: Scene, { port, seconds, text, env }: 
     times: isHeld ? 1 : 0,
     note: `${isHeld ? "held back" : "nothing to hold back"} for ${seconds.toFixed(1)} s`,
   };
+}
+
+/** Takes the lease from the others until the instance has it. */
+async function consumes(instance: Instance, { fleet, setting }: Scene): Promise<void> {
+  await eventually(async () => {
+    if (await fleet.consuming() === instance) return true;
+    await setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`);
+    return false;
+  }, { timeoutMs: CONSUMES_WITHIN_MS, intervalMs: 200, message: `${instance.name} never consumed` });
 }

@@ -1,0 +1,32 @@
+// In: nothing. Out: what the figures were measured on, for whoever compares them.
+
+import { findBinaries } from "../servers/binaries.ts";
+
+export async function describeMachine(): Promise<Record<string, string>> {
+  const { redisServer, postgresBin } = await findBinaries();
+  return {
+    cpu: await cpuModel(),
+    cores: String(navigator.hardwareConcurrency),
+    memory: `${Math.round(Deno.systemMemoryInfo().total / 1e9)} GB`,
+    system: `${Deno.build.os} ${Deno.osRelease()}, ${Deno.build.arch}`,
+    load: `${Deno.loadavg()[0]!.toFixed(2)} before the run`,
+    deno: Deno.version.deno,
+    postgres: await firstLine(`${postgresBin}/postgres`),
+    redis: await firstLine(redisServer),
+    commit: await firstLine("git", ["describe", "--always", "--dirty"]),
+  };
+}
+
+async function cpuModel(): Promise<string> {
+  const text = await Deno.readTextFile("/proc/cpuinfo").catch(() => "");
+  return /^model name\s*: (.*)$/m.exec(text)?.[1] ?? "unknown";
+}
+
+async function firstLine(command: string, args = ["--version"]): Promise<string> {
+  try {
+    const { stdout } = await new Deno.Command(command, { args, stderr: "null" }).output();
+    return new TextDecoder().decode(stdout).split("\n")[0]!.trim();
+  } catch {
+    return "unknown"; // as where there is no git
+  }
+}

@@ -1,0 +1,47 @@
+// In: a session. Out: how much memory the service keeps resident: idle, at full load, with a long backlog.
+// Guaranteed: read from /proc, of a process of its own for each line; the most there ever was is the kernel's own figure.
+
+import { fill } from "./fill.ts";
+import type { MemoryUse } from "./results.ts";
+import { type Session, tell } from "./session.ts";
+import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
+import { sleep } from "./sleep.ts";
+import { stage, timeRun, wrongCounts } from "./timed_run.ts";
+
+const FULL = { idleMs: 5000, load: 60_000, backlog: 1_000_000, backlogMs: 12_000 };
+const QUICK = { idleMs: 2000, load: 10_000, backlog: 50_000, backlogMs: 2000 };
+
+export async function measureMemory(session: Session): Promise<MemoryUse[]> {
+  const { backlog } = session.isQuick ? QUICK : FULL;
+  const found: MemoryUse[] = [];
+  for (const subject of SERVICES.filter((subject) => missing(subject) === undefined)) {
+    session.progress(`${TITLES[subject]}: idle, then at full load`);
+    found.push(...await idleAndLoaded(session, subject));
+    session.progress(`${TITLES[subject]}: with ${backlog.toLocaleString("en")} intents waiting`);
+    found.push(await underBacklog(session, subject));
+  }
+  return found;
+}
+
+async function idleAndLoaded(session: Session, subject: ServiceSubject): Promise<MemoryUse[]> {
+  const { idleMs, load: count } = session.isQuick ? QUICK : FULL;
+  await using setting = await session.setting();
+  await stage(setting, { count });
+  await using process = await session.start(subject, setting);
+  await sleep(idleMs);
+  const idle = { subject, when: "idle", ...await process.memory() };
+  await timeRun(setting, { count, hasRoutes: true, processes: [process] });
+  const loaded = { subject, when: "at full load", ...await process.memory() };
+  tell(session, `memory of ${subject}`, await wrongCounts(setting, { count, hasRoutes: true }));
+  return [idle, loaded];
+}
+
+/** The service starts before a backlog and works on it for a while. */
+async function underBacklog(session: Session, subject: ServiceSubject): Promise<MemoryUse> {
+  const { backlog, backlogMs } = session.isQuick ? QUICK : FULL;
+  await using setting = await session.setting();
+  await fill(setting.redis, { count: backlog });
+  await using process = await session.start(subject, setting);
+  await sleep(backlogMs);
+  return { subject, when: `${backlog.toLocaleString("en")} intents waiting`, ...await process.memory() };
+}

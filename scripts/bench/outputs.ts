@@ -1,0 +1,44 @@
+// In: what a run found out. Out: files: results and charts under bench/, which git ignores; with `docs`, charts and tables
+// in the documentation as well.
+// Guaranteed: in docs/benchmarks.md nothing changes but what stands between the two markers.
+
+import { chartsOf } from "./charts.ts";
+import { forDocumentation, sectionsOf } from "./report.ts";
+import type { Results } from "./results.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+const [BEGIN, END] = ["<!-- results: made by deno task bench --docs -->", "<!-- /results -->"];
+
+/** Returns the files written, as paths from the project's folder. */
+export async function writeOutputs(results: Results, { docs }: { docs: boolean }): Promise<string[]> {
+  const files = new Map<string, string>();
+  files.set("bench/results.json", `${JSON.stringify(results, null, 2)}\n`);
+  for (const [name, svg] of chartsOf(results)) {
+    files.set(`bench/${name}`, svg);
+    if (docs) files.set(`docs/benchmarks/${name}`, svg);
+  }
+  if (docs) {
+    const page = await Deno.readTextFile(new URL("docs/benchmarks.md", ROOT));
+    files.set("docs/benchmarks.md", withResults(page, documentation(results)));
+  }
+  for (const folder of ["bench", ...(docs ? ["docs/benchmarks"] : [])]) {
+    await Deno.mkdir(new URL(folder, ROOT), { recursive: true });
+  }
+  for (const [path, text] of files) await Deno.writeTextFile(new URL(path, ROOT), text);
+  return [...files.keys()];
+}
+
+/** @throws when the page has not both markers, once each and in order */
+export function withResults(page: string, results: string): string {
+  const [before, rest, ...more] = page.split(BEGIN);
+  const [, after, ...yetMore] = rest?.split(END) ?? [];
+  if (before === undefined || after === undefined || more.length > 0 || yetMore.length > 0) {
+    throw new Error(`docs/benchmarks.md is to have the markers ${BEGIN} and ${END} once each`);
+  }
+  return `${before}${BEGIN}\n${results}\n${END}${after}`;
+}
+
+function documentation(results: Results): string {
+  const machine = Object.entries(results.machine).map(([name, value]) => `${name} ${value}`).join("; ");
+  return `Measured ${results.at.slice(0, 10)} on: ${machine}.\n\n${forDocumentation(sectionsOf(results))}`;
+}

@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { withResults } from "./outputs.ts";
+
+const BEGIN = "<!-- results: made by deno task bench --docs -->";
+
+Deno.test("withResults() replaces what is between the markers and nothing else", () => {
+  const page = `# A\n\n${BEGIN}\nold\n<!-- /results -->\n\nend\n`;
+  assert.equal(withResults(page, "new"), `# A\n\n${BEGIN}\nnew\n<!-- /results -->\n\nend\n`);
+});
+
+Deno.test("withResults() refuses a page without its markers", () => {
+  for (
+    const page of ["", BEGIN, "<!-- /results -->", `<!-- /results -->${BEGIN}`, `${BEGIN}${BEGIN}<!-- /results -->`]
+  ) {
+    assert.throws(() => withResults(page, "new"), /markers/);
+  }
+});

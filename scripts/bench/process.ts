@@ -1,0 +1,103 @@
+// In: a command and its environment. Out: that command as a process of its own, all it prints in a file.
+// Guaranteed: it sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when
+// this process ends, however it ends.
+
+import { Guard } from "../servers/guard.ts";
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** Megabytes (10⁶ bytes). */
+export interface Memory {
+  readonly residentMb: number;
+  /** The most it ever was. */
+  readonly peakMb: number;
+}
+
+const START_LIMIT_MS = 60_000;
+const STOP_LIMIT_MS = 10_000;
+const POLL_MS = 20;
+
+export async function startProcess(
+  command: readonly string[],
+  { env, output }: { env: Environment; output: string },
+): Promise<BenchProcess> {
+  const child = new Deno.Command("sh", {
+    args: ["-c", 'output=$1; shift; exec "$@" >"$output" 2>&1', "sh", output, ...command],
+    cwd: new URL("../../", import.meta.url),
+    clearEnv: true,
+    env: { ...surroundings(), ...env },
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+    detached: true, // Ctrl-C in a terminal is for the benchmark, which then ends this
+  }).spawn();
+  const guard = new Guard();
+  await guard.watch(child.pid, "KILL");
+  return new BenchProcess(child, guard, output);
+}
+
+export class BenchProcess implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #guard: Guard;
+  readonly #output: string;
+  #hasEnded = false;
+
+  constructor(child: Deno.ChildProcess, guard: Guard, output: string) {
+    this.#child = child;
+    this.#guard = guard;
+    this.#output = output;
+    void child.status.then(() => this.#hasEnded = true);
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute. */
+  async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + START_LIMIT_MS;
+    while (!await condition()) {
+      if (this.#hasEnded || performance.now() > deadline) {
+        throw new Error(`${this.#hasEnded ? "It ended" : "It took too long"} before ${what}:\n${await this.#end()}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** The first match in what it has printed so far. */
+  async printed(pattern: RegExp): Promise<RegExpExecArray | null> {
+    return pattern.exec(await Deno.readTextFile(this.#output).catch(() => ""));
+  }
+
+  async memory(): Promise<Memory> {
+    const status = await Deno.readTextFile(`/proc/${this.#child.pid}/status`);
+    const megabytes = (name: string) =>
+      Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024 / 1e6;
+    return { residentMb: megabytes("VmRSS"), peakMb: megabytes("VmHWM") };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#hasEnded) this.#child.kill("SIGTERM");
+    const limit = setTimeout(() => this.#hasEnded || this.#child.kill("SIGKILL"), STOP_LIMIT_MS);
+    await this.#child.status;
+    clearTimeout(limit);
+    await this.#guard.forget();
+    await this.#guard[Symbol.asyncDispose]();
+  }
+
+  async #end(): Promise<string> {
+    const text = await Deno.readTextFile(this.#output).catch(() => "(no output)");
+    return text.trimEnd().split("\n").slice(-10).join("\n");
+  }
+}
+
+/** What Deno itself needs to find its cache and the registry. */
+function surroundings(): Record<string, string> {
+  const names = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE", "SSL_CERT_FILE"];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = Deno.env.get(name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}

@@ -1,0 +1,62 @@
+// In: nothing. Out: what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for what
+// processes print, and ways to tell how it goes.
+// Guaranteed: all is gone when the session is disposed of; a problem told here makes the run fail.
+
+import { Guard } from "../servers/guard.ts";
+import type { Postgres } from "../servers/postgres.ts";
+import { type BenchProcess, type Environment, startProcess } from "./process.ts";
+import { openSetting, type Setting, startBenchPostgres } from "./setting.ts";
+import { startSubject, type Subject } from "./subjects.ts";
+
+export interface Session extends AsyncDisposable {
+  readonly isQuick: boolean;
+  readonly postgres: Postgres;
+  readonly problems: string[];
+  /** What is being done now, for whoever waits. */
+  progress(text: string): void;
+  setting(): Promise<Setting>;
+  start(subject: Subject, setting: Setting, env?: Environment): Promise<BenchProcess>;
+  /** Starts another program of this folder, which prints its URL. */
+  startStandIn(program: string): Promise<{ process: BenchProcess; url: string }>;
+}
+
+export async function openSession(
+  { isQuick, progress }: { isQuick: boolean; progress: (text: string) => void },
+): Promise<Session> {
+  progress("starting PostgreSQL and the stand-in User Service");
+  await using stack = new AsyncDisposableStack();
+  const outputs = await Deno.makeTempDir({ prefix: "notification-bench-" });
+  stack.use(new Guard(outputs)); // removes the folder, however this process ends
+  let processes = 0;
+  const output = (name: string) => `${outputs}/${++processes}-${name}.log`;
+
+  const startStandIn: Session["startStandIn"] = async (program) => {
+    const command = [Deno.execPath(), "run", "--allow-all", `scripts/bench/${program}.ts`];
+    const process = await startProcess(command, { env: {}, output: output(program) });
+    await process.until("it gave its URL", async () => await process.printed(URL_LINE) !== null);
+    return { process, url: (await process.printed(URL_LINE))![1]! };
+  };
+
+  const postgres = stack.use(await startBenchPostgres());
+  const users = await startStandIn("user_service");
+  stack.use(users.process);
+  const ownership = stack.move();
+  return {
+    isQuick,
+    postgres,
+    problems: [],
+    progress,
+    setting: () => openSetting(postgres),
+    start: (subject, setting, env = {}) =>
+      startSubject(subject, { setting, env, userServiceUrl: users.url, output: output(subject) }),
+    startStandIn,
+    [Symbol.asyncDispose]: () => ownership.disposeAsync(),
+  };
+}
+
+const URL_LINE = /^(http:\S+)\n/m;
+
+/** One timed run's counts, told where they are wrong. */
+export function tell(session: Session, what: string, wrong: readonly string[]): void {
+  for (const text of wrong) session.problems.push(`${what}: ${text}`);
+}

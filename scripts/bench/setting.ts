@@ -1,0 +1,45 @@
+// In: the PostgreSQL server of this run. Out: an empty database on it and a Redis server of its own, for one
+// measurement, with clients to look at both.
+// Guaranteed: PostgreSQL is durable (fsync, synchronous_commit), Redis keeps nothing on disk, and what an earlier
+// measurement left to be written is on disk before the next begins; all is gone when the setting is disposed of.
+
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { Redis } from "ioredis";
+import { closeRedis, openRedis } from "../../tests/support/redis_client.ts";
+import { dropDatabase, type Postgres, startPostgres } from "../servers/postgres.ts";
+import { type RedisServer, startRedis } from "../servers/redis.ts";
+
+/** Room for the log of the largest tables, so that filling them does not force checkpoints into what is measured. */
+const SETTINGS = { max_wal_size: "8GB" };
+
+export async function startBenchPostgres(): Promise<Postgres> {
+  return await startPostgres({ settings: SETTINGS });
+}
+
+export interface Setting extends AsyncDisposable {
+  readonly server: RedisServer;
+  readonly redis: Redis;
+  readonly dsn: string;
+  readonly pool: pg.Pool;
+}
+
+export async function openSetting(postgres: Postgres): Promise<Setting> {
+  const server = await startRedis();
+  const redis = await openRedis(server);
+  const dsn = await postgres.createDatabase();
+  const pool = new pg.Pool({ connectionString: dsn, max: 4 });
+  await pool.query("CHECKPOINT");
+  return {
+    server,
+    redis,
+    dsn,
+    pool,
+    async [Symbol.asyncDispose]() {
+      await pool.end();
+      await closeRedis(redis);
+      await server[Symbol.asyncDispose]();
+      await dropDatabase(postgres.dsn, dsn);
+    },
+  };
+}

@@ -1,0 +1,117 @@
+// In: a setting with the subject's servers. Out: what is measured, as a process of its own: the floor, the service from
+// source or as executable, the peers.
+// Guaranteed: it is returned when it has set itself up and waits for intents; the service runs on its default
+// configuration but for what `env` says.
+
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { freePort } from "../servers/free_port.ts";
+import { INTENTS } from "./fill.ts";
+import { type BenchProcess, type Environment, startProcess } from "./process.ts";
+import type { Setting } from "./setting.ts";
+
+export const PEERS = ["bullmq", "pg_boss", "graphile_worker"] as const;
+export const SERVICES = ["service", "executable"] as const;
+export const SUBJECTS = ["floor", ...SERVICES, ...PEERS] as const;
+export type Subject = typeof SUBJECTS[number];
+export type ServiceSubject = typeof SERVICES[number];
+
+export const TITLES: Readonly<Record<Subject, string>> = {
+  floor: "floor",
+  service: "service (source)",
+  executable: "service (executable)",
+  bullmq: "BullMQ",
+  pg_boss: "pg-boss",
+  graphile_worker: "graphile-worker",
+};
+
+const ROOT = resolve(import.meta.dirname!, "../..");
+const PEER_FOLDER = "scripts/bench/peers";
+/** For what a process does after it said that it is ready. */
+const SETTLE_MS = 300;
+
+export interface SubjectOptions {
+  readonly setting: Setting;
+  readonly userServiceUrl: string;
+  /** For the service alone. */
+  readonly env?: Environment;
+  /** File for all it prints. */
+  readonly output: string;
+}
+
+/** Why a subject can't be measured here, if it can't. */
+export function missing(subject: Subject): string | undefined {
+  return subject === "executable" && !existsSync(executable()) ? "not built" : undefined;
+}
+
+export function isService(subject: Subject): subject is ServiceSubject {
+  return subject === "service" || subject === "executable";
+}
+
+export async function startSubject(subject: Subject, options: SubjectOptions): Promise<BenchProcess> {
+  const process = isService(subject) ? await startService(subject, options) : await startBare(subject, options);
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  return process;
+}
+
+async function startService(
+  subject: ServiceSubject,
+  { setting, userServiceUrl, env, output }: SubjectOptions,
+): Promise<BenchProcess> {
+  const probe = `127.0.0.1:${freePort()}`;
+  const process = await startProcess(await serviceCommand(subject), {
+    output,
+    env: {
+      NOTIFICATION_REDIS_MASTER_ADDR: setting.server.addr,
+      NOTIFICATION_REDIS_PASSWORD: setting.server.password,
+      NOTIFICATION_POSTGRES_PRIMARY_DSN: setting.dsn,
+      NOTIFICATION_USER_SERVICE_BASE_URL: userServiceUrl,
+      NOTIFICATION_INTERNAL_HTTP_ADDR: probe,
+      ...env,
+    },
+  });
+  await process.until("it was ready", () => isReady(`http://${probe}/readyz`));
+  // The loops start behind the probe: one instance has the consumer's lease when they run.
+  const lease = `notification:consumer_lease:${INTENTS}`;
+  await process.until("anybody consumed", async () => await setting.redis.exists(lease) === 1);
+  return process;
+}
+
+async function startBare(subject: Exclude<Subject, ServiceSubject>, options: SubjectOptions): Promise<BenchProcess> {
+  const { setting, output } = options;
+  const program = subject === "floor"
+    ? ["scripts/bench/floor.ts"]
+    : ["--config", `${PEER_FOLDER}/deno.json`, `${PEER_FOLDER}/${subject}.ts`];
+  const process = await startProcess([Deno.execPath(), "run", "--allow-all", ...program], {
+    output,
+    env: {
+      BENCH_REDIS_ADDR: setting.server.addr,
+      BENCH_REDIS_PASSWORD: setting.server.password,
+      BENCH_POSTGRES_DSN: setting.dsn,
+    },
+  });
+  await process.until("it was ready", async () => await process.printed(/^ready$/m) !== null);
+  return process;
+}
+
+function executable(): string {
+  return resolve(ROOT, Deno.env.get("NOTIFICATION_SERVICE_BIN") || "dist/notification-service");
+}
+
+/** The flags have one place, the `start` task in deno.json. */
+async function serviceCommand(subject: ServiceSubject): Promise<string[]> {
+  if (subject === "executable") return [executable()];
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.json`));
+  const [, ...args] = (tasks.start.command as string).split(/\s+/);
+  return [Deno.execPath(), ...args];
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(url);
+    await response.body?.cancel();
+    return response.ok;
+  } catch {
+    return false; // it does not listen yet
+  }
+}

@@ -1,0 +1,81 @@
+// In: a subject that waits, and intents filled under another name. Out: the seconds from the moment at which these become
+// the intent stream until both outbound streams are complete and, where there are routes, all are published.
+// Guaranteed: no subject's start-up is in it, and all start from the same event; what came out is counted afterwards, every
+// difference is told.
+
+import { countOutbound, fill, type Filling, INTENTS, OUTBOUND } from "./fill.ts";
+import type { BenchProcess } from "./process.ts";
+import type { Setting } from "./setting.ts";
+import { sleep } from "./sleep.ts";
+
+const STAGED = "bench:staged";
+const POLL_MS = 20;
+const LIMIT_MS = 180_000;
+/** Time in which something published twice would show. */
+const AFTERWARDS_MS = 200;
+
+export async function stage(setting: Setting, filling: Omit<Filling, "stream">): Promise<void> {
+  await fill(setting.redis, { ...filling, stream: STAGED });
+}
+
+/** Renaming wakes whoever waits in XREAD: there is no reading before it, and nobody is told late. */
+export async function release({ redis }: Setting): Promise<void> {
+  await redis.rename(STAGED, INTENTS);
+}
+
+export async function timeRun(
+  setting: Setting,
+  { count, hasRoutes, processes }: {
+    count: number;
+    hasRoutes: boolean;
+    processes: readonly BenchProcess[];
+  },
+): Promise<number> {
+  const { redis, pool } = setting;
+  const begun = performance.now();
+  await release(setting);
+  for (;;) {
+    const lengths = await Promise.all(OUTBOUND.map((stream) => redis.xlen(stream)));
+    if (lengths.every((length) => length >= count)) break;
+    if (processes.some(({ hasEnded }) => hasEnded) || performance.now() - begun > LIMIT_MS) {
+      throw new Error(`Only ${lengths.join(" and ")} of ${count} came out`);
+    }
+    await sleep(POLL_MS);
+  }
+  while (hasRoutes && await hasLiveRoutes({ pool })) await sleep(1);
+  return (performance.now() - begun) / 1000;
+}
+
+/** What is not as it has to be after `count` intents of two routes each; empty when all is well. */
+export async function wrongCounts(
+  { redis, pool }: Setting,
+  { count, hasRoutes }: { count: number; hasRoutes: boolean },
+): Promise<string[]> {
+  await sleep(AFTERWARDS_MS);
+  const wrong: string[] = [];
+  const check = (what: string, actual: number, expected: number) => {
+    if (actual !== expected) wrong.push(`${what}: ${actual} instead of ${expected}`);
+  };
+  for (const stream of OUTBOUND) {
+    const { entries, intents } = await countOutbound(redis, stream);
+    check(`entries in ${stream}`, entries, count);
+    check(`intents in ${stream}`, intents, count);
+  }
+  if (!hasRoutes) return wrong;
+  const { rows } = await pool.query<{ records: number; routes: number; published: number }>(
+    `SELECT (SELECT count(*)::int FROM notification.records) AS records, count(*)::int AS routes,
+       (count(*) FILTER (WHERE status = 'published'))::int AS published
+     FROM notification.routes`,
+  );
+  check("records", rows[0]!.records, count);
+  check("routes", rows[0]!.routes, 2 * count);
+  check("routes published", rows[0]!.published, 2 * count);
+  return wrong;
+}
+
+export async function hasLiveRoutes({ pool }: Pick<Setting, "pool">): Promise<boolean> {
+  const { rowCount } = await pool.query(
+    "SELECT FROM notification.routes WHERE channel IN ('push', 'email') AND next_attempt_at IS NOT NULL LIMIT 1",
+  );
+  return rowCount !== 0;
+}

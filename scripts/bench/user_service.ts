@@ -1,0 +1,14 @@
+// In: nothing. Out: the stand-in User Service as a process of its own, which prints its base URL: `user-0` to `user-999`
+// with an address, `mute-0` to `mute-999` without.
+
+import { startUserService } from "../servers/user_service.ts";
+import { USERS } from "./fill.ts";
+
+const numbers = Array.from({ length: USERS }, (_, number) => number);
+const service = startUserService({
+  users: [
+    ...numbers.map((n) => [`user-${n}`, { email: `user-${n}@example.com`, preferred_language: "en" }] as const),
+    ...numbers.map((n) => [`mute-${n}`, { preferred_language: "en" }] as const),
+  ],
+});
+console.log(service.baseUrl);

@@ -1,0 +1,75 @@
+// In: `--rounds <number>` (default 200) and `--minutes <number>` (default 1). Out: a table of what this process held early
+// and late while the whole service was opened and closed in it that often, and while it went through outages that long.
+// Guaranteed: exit code 0 only when no figure grows; 1 when one does; 64 for bad arguments, 69 without servers.
+
+import "./leaks/listeners.ts"; // first: what is loaded after it is watched
+import { paint, table } from "./demo/table.ts";
+import { type Growth, growthOf } from "./leaks/growth.ts";
+import { playOutages } from "./leaks/outages.ts";
+import { playRounds } from "./leaks/rounds.ts";
+import type { Sample } from "./leaks/sample.ts";
+import { Scene } from "./leaks/scene.ts";
+import { ServersMissing } from "./servers/install.ts";
+
+const HEADER = ["figure", "second quarter", "last quarter", "at most"];
+
+if (import.meta.main) {
+  const options = parseOptions(Deno.args);
+  if (options === undefined) {
+    console.error("Usage: deno task check:leaks [--rounds <number>] [--minutes <number>]   (0 leaves a part out)");
+    Deno.exit(64);
+  }
+  try {
+    Deno.exit(await checkLeaks(options) ? 0 : 1);
+  } catch (error) {
+    if (!(error instanceof ServersMissing)) throw error;
+    console.error(error.message);
+    Deno.exit(error.exitCode);
+  }
+}
+
+interface Options {
+  readonly rounds: number;
+  readonly minutes: number;
+}
+
+function parseOptions(args: readonly string[]): Options | undefined {
+  const options = { rounds: 200, minutes: 1 };
+  for (let at = 0; at < args.length; at += 2) {
+    const value = Number(args[at + 1]);
+    if (!(value >= 0)) return undefined;
+    if (args[at] === "--rounds") options.rounds = value;
+    else if (args[at] === "--minutes") options.minutes = value;
+    else return undefined;
+  }
+  return options;
+}
+
+/** Whether nothing grows. */
+async function checkLeaks({ rounds, minutes }: Options): Promise<boolean> {
+  let isClean = true;
+  if (rounds > 0) isClean = await part(`${rounds} starts and stops`, (scene) => playRounds(scene, rounds)) && isClean;
+  if (minutes > 0) {
+    isClean = await part(`${minutes} minutes of outages`, (scene) => playOutages(scene, minutes)) && isClean;
+  }
+  return isClean;
+}
+
+async function part(name: string, play: (scene: Scene) => Promise<Sample[]>): Promise<boolean> {
+  await using scene = await Scene.open();
+  const begun = performance.now();
+  const samples = await play(scene);
+  const seconds = Math.round((performance.now() - begun) / 1000);
+  const growths = growthOf(samples);
+  const isClean = growths.every(({ isGrowing }) => !isGrowing);
+  console.log(`${name}: ${samples.length} samples in ${seconds} s`);
+  for (const line of table(HEADER, growths.map(row))) console.log(line);
+  console.log(isClean ? `${paint("green", "✓")} Nothing grows.\n` : `${paint("red", "✗")} Something grows.\n`);
+  return isClean;
+}
+
+function row({ figure, early, late, limit, isGrowing }: Growth) {
+  const isSize = figure === "heap" || figure === "resident";
+  const shown = (value: number) => isSize ? `${(value / 1e6).toFixed(1)} MB` : String(value);
+  return [figure, shown(early), isGrowing ? ["red", shown(late)] as const : shown(late), shown(limit)];
+}

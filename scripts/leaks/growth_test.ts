@@ -1,0 +1,39 @@
+// What is called a leak, and what is not.
+
+import assert from "node:assert/strict";
+import { growthOf } from "./growth.ts";
+import type { Sample } from "./sample.ts";
+
+const STEADY: Sample = {
+  heap: 20e6,
+  resident: 120e6,
+  sockets: 20,
+  "open files": 30,
+  "emitter listeners": 200,
+  "signal listeners": 10,
+};
+
+/** The figures that grow over a hundred samples, each made after two rounds. */
+function growing(sampleOf: (round: number) => Partial<Sample>): string[] {
+  const samples = Array.from({ length: 100 }, (_, round) => ({ ...STEADY, ...sampleOf(round) }));
+  return growthOf(samples).filter(({ isGrowing }) => isGrowing).map(({ figure }) => figure);
+}
+
+Deno.test("growthOf() calls nothing a leak that goes up and down, or that settles in the first quarter", () => {
+  assert.deepEqual(growing(() => ({})), []);
+  assert.deepEqual(growing((round) => ({ sockets: 10 + round % 20, heap: 20e6 + 3e6 * (round % 2) })), []);
+  assert.deepEqual(growing((round) => ({ heap: Math.min(20e6, 10e6 + round * 1e6) })), []);
+  assert.deepEqual(growing((round) => round === 99 ? { heap: 90e6, sockets: 500 } : {}), []);
+});
+
+Deno.test("growthOf() finds one socket, one listener or some memory a round", () => {
+  assert.deepEqual(growing((round) => ({ sockets: 20 + round, "open files": 30 + round })), ["sockets", "open files"]);
+  assert.deepEqual(growing((round) => ({ "signal listeners": 10 + round })), ["signal listeners"]);
+  assert.deepEqual(growing((sample) => ({ "emitter listeners": 200 + 2 * sample })), ["emitter listeners"]);
+  assert.deepEqual(growing((round) => ({ heap: 20e6 + 40e3 * round })), ["heap"]);
+  assert.deepEqual(growing((round) => ({ resident: 120e6 + 5e5 * round })), ["resident"]);
+});
+
+Deno.test("growthOf() doesn't judge by a handful of samples", () => {
+  assert.throws(() => growthOf(Array(11).fill(STEADY)), /too few/);
+});

@@ -1,0 +1,97 @@
+// In: a scene and a number of minutes. Out: samples of one running service, one after each outage that it recovered from;
+// each dependency goes, hangs, breaks connections or answers with errors in turn.
+
+import { eventually } from "../../tests/support/wait.ts";
+import { hang } from "../servers/user_service.ts";
+import { type Sample, takeSample } from "./sample.ts";
+import type { Scene } from "./scene.ts";
+
+type Outage = (scene: Scene) => Promise<unknown>;
+
+/** How long an outage lasts: longer than any operation may take. */
+const OUTAGE_MS = 1300;
+const FEED_MS = 100;
+/** More than the service keeps of recent records, which would look like a leak until they are so many. */
+const WARM_UP_INTENTS = 6000;
+const STEP = 500;
+
+const OUTAGES: Readonly<Record<string, Outage>> = {
+  async "Redis stopped"({ redisServer }) {
+    await redisServer.stop();
+    await pause();
+    await redisServer.start();
+  },
+  async "Redis hangs"({ redisServer }) {
+    await redisServer.kill("SIGSTOP");
+    await pause();
+    await redisServer.kill("SIGCONT");
+  },
+  async "Redis breaks connections"({ redis }) {
+    await redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+  },
+  async "PostgreSQL stopped"({ postgresServer }) {
+    await postgresServer.stop();
+    await pause();
+    await postgresServer.start();
+  },
+  async "PostgreSQL hangs"({ postgresServer }) {
+    await postgresServer.kill("SIGSTOP");
+    await pause();
+    await postgresServer.kill("SIGCONT");
+  },
+  async "PostgreSQL breaks connections"({ pool }) {
+    await pool.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'notification-service/%'",
+    );
+  },
+  async "User Service refuses"({ users }) {
+    await users.stop();
+    await pause();
+    users.start();
+  },
+  async "User Service hangs"({ users }) {
+    users.behaviour = hang;
+    await pause();
+    users.behaviour = undefined;
+  },
+  async "User Service answers 500"({ users }) {
+    users.behaviour = () => new Response("oh", { status: 500 });
+    await pause();
+    users.behaviour = undefined;
+  },
+};
+
+export async function playOutages(scene: Scene, minutes: number): Promise<Sample[]> {
+  const samples: Sample[] = [];
+  const running = scene.start();
+  for (let done = 0; done < WARM_UP_INTENTS; done += STEP) await scene.addIntents(STEP);
+  await scene.settled();
+  const end = performance.now() + minutes * 60_000;
+  while (performance.now() < end) {
+    for (const outage of Object.values(OUTAGES)) {
+      const isOver = new AbortController();
+      const fed = feed(scene, isOver.signal);
+      await outage(scene);
+      isOver.abort();
+      await fed;
+      await scene.settled();
+      samples.push(await takeSample());
+    }
+  }
+  await running.stop();
+  return samples;
+}
+
+/** Intents all the while; those that Redis doesn't take are none. */
+async function feed(scene: Scene, isOver: AbortSignal): Promise<void> {
+  while (!isOver.aborted) {
+    await scene.addIntents(1).catch(() => {}); // Redis is out
+    await new Promise((resolve) => setTimeout(resolve, FEED_MS));
+  }
+  // Through what was out: the connection to it follows in a moment.
+  await eventually(() => scene.addIntents(1).then(() => true));
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, OUTAGE_MS));
+}

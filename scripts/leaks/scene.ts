@@ -1,0 +1,134 @@
+// In: nothing. Out: the whole service inside this process, to be started and stopped at will, on servers of its own, and
+// intents for it.
+// Guaranteed: the servers go with the scene; what the harness itself needs is opened once and stays the same.
+
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { Redis } from "ioredis";
+import { readSettings, type Settings } from "../../src/commands/settings.ts";
+import { Shutdown } from "../../src/lifecycle/shutdown.ts";
+import { Systemd } from "../../src/lifecycle/systemd.ts";
+import { runService } from "../../src/service.ts";
+import { startTelemetry, type Telemetry } from "../../src/telemetry/open_telemetry.ts";
+import { validIntent } from "../../tests/support/intents.ts";
+import { closeRedis, openRedis } from "../../tests/support/redis_client.ts";
+import { eventually } from "../../tests/support/wait.ts";
+import { freePort } from "../servers/free_port.ts";
+import { type Postgres, startPostgres } from "../servers/postgres.ts";
+import { type RedisServer, startRedis } from "../servers/redis.ts";
+import { startUserService, type UserService } from "../servers/user_service.ts";
+
+const STREAM = "notification:intents";
+const SETTLE_LIMIT_MS = 30_000;
+
+export interface Running {
+  /** Resolves when the service has stopped. @throws unless it ends in good order */
+  stop(): Promise<void>;
+}
+
+export class Scene implements AsyncDisposable {
+  readonly redisServer: RedisServer;
+  readonly postgresServer: Postgres;
+  readonly users: UserService;
+  readonly redis: Redis;
+  readonly pool: pg.Pool;
+  readonly #settings: Extract<Settings, { kind: "ok" }>;
+  readonly #telemetry: Telemetry;
+
+  private constructor(
+    servers: Pick<Scene, "redisServer" | "postgresServer" | "users">,
+    { redis, dsn, telemetry }: { redis: Redis; dsn: string; telemetry: Telemetry },
+  ) {
+    this.redisServer = servers.redisServer;
+    this.postgresServer = servers.postgresServer;
+    this.users = servers.users;
+    this.redis = redis;
+    this.pool = new pg.Pool({ connectionString: dsn, max: 1, idleTimeoutMillis: 0, query_timeout: 5000 });
+    this.pool.on("error", () => {}); // PostgreSQL is stopped again and again
+    this.#settings = settingsOf({
+      NOTIFICATION_REDIS_MASTER_ADDR: this.redisServer.addr,
+      NOTIFICATION_REDIS_PASSWORD: this.redisServer.password,
+      NOTIFICATION_REDIS_OPERATION_TIMEOUT: "500ms",
+      NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn,
+      NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "1s",
+      NOTIFICATION_POSTGRES_MAX_OPEN_CONNS: "4",
+      NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "500ms",
+      NOTIFICATION_USER_SERVICE_BASE_URL: this.users.baseUrl,
+      NOTIFICATION_USER_SERVICE_TIMEOUT: "500ms",
+      NOTIFICATION_USER_SERVICE_CACHE_TTL: "0s",
+      NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}`,
+    });
+    this.#telemetry = telemetry;
+  }
+
+  static async open(): Promise<Scene> {
+    const [redisServer, postgresServer] = await Promise.all([startRedis({ appendOnly: true }), startPostgres()]);
+    const users = startUserService({ otherUsers: (id) => ({ email: `${id}@example.com` }) });
+    const redis = await openRedis(redisServer, { autoResendUnfulfilledCommands: false, commandTimeout: 5000 });
+    const resource = { serviceVersion: "0.0.0", instanceId: "leaks", environment: "" };
+    const telemetry = await startTelemetry({ get: () => undefined, set: () => {} }, resource);
+    const dsn = await postgresServer.createDatabase();
+    return new Scene({ redisServer, postgresServer, users }, { redis, dsn, telemetry });
+  }
+
+  start(): Running {
+    const { config, catalog } = this.#settings;
+    const exit = (code: number): never => {
+      throw new Error(`The service would have ended with exit code ${code}`);
+    };
+    const shutdown = new Shutdown({ boundMs: 10_000, exit });
+    const systemd = new Systemd({
+      supervisor: { notifySocket: undefined, watchdogMs: undefined, runtimeDirectory: undefined },
+      onProblem: () => {},
+    });
+    const ended = runService({
+      ...{ config, catalog, shutdown, systemd },
+      telemetry: this.#telemetry,
+      instanceId: crypto.randomUUID(),
+    });
+    return {
+      async stop() {
+        shutdown.begin("the round is over");
+        const code = await ended;
+        await systemd.close();
+        shutdown.finish();
+        if (code !== 0) throw new Error(`The service ended with exit code ${code}`);
+      },
+    };
+  }
+
+  /** As many intents, each for two users. Rejects while Redis is out. */
+  async addIntents(count: number): Promise<void> {
+    const added = Array.from({ length: count }, () => {
+      const fields = Object.entries(validIntent({ recipient_user_ids_json: '["user-1", "user-2"]' }));
+      return this.redis.xadd(STREAM, "*", ...fields.flat() as string[]);
+    });
+    const [failed] = (await Promise.allSettled(added)).filter(({ status }) => status === "rejected");
+    if (failed !== undefined) throw new Error("Redis took not every intent");
+  }
+
+  /** Returns when every entry has its outcome and every route is published. */
+  async settled(): Promise<void> {
+    await eventually(async () => {
+      const [last] = await this.redis.xrevrange(STREAM, "+", "-", "COUNT", 1);
+      const { rows: [found] } = await this.pool.query<{ place: string | null; live: boolean }>(
+        `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
+                EXISTS (SELECT FROM notification.routes WHERE next_attempt_at IS NOT NULL) AS live`,
+        [STREAM],
+      );
+      return found?.place === last?.[0] && found?.live === false;
+    }, { timeoutMs: SETTLE_LIMIT_MS, message: "The service did not deal with everything" });
+    this.users.requestedIds.length = 0; // the stand-in's own memory
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([closeRedis(this.redis), this.pool.end(), this.users[Symbol.asyncDispose]()]);
+    await Promise.all([this.redisServer[Symbol.asyncDispose](), this.postgresServer[Symbol.asyncDispose]()]);
+  }
+}
+
+function settingsOf(variables: Readonly<Record<string, string>>): Extract<Settings, { kind: "ok" }> {
+  const settings = readSettings({ variables, notUtf8: [], files: {} });
+  if (settings.kind === "refused") throw new Error(settings.problems.join("\n"));
+  return settings;
+}
