@@ -42,9 +42,9 @@ Deno.test("parseConfig() fills in the defaults", () => {
     },
     postgres: { dsn: "[redacted]", operationTimeoutMs: 5_000, maxOpenConns: 10 },
     userService: { baseUrl: "http://users.internal:8080", timeoutMs: 1_000, maxConcurrency: 32, cacheTtlMs: 5_000 },
-    intents: { stream: "notification:intents", batchSize: 500, readBlockTimeoutMs: 2_000 },
+    intents: { stream: "notification:intents", batchSize: 1_000, readBlockTimeoutMs: 2_000 },
     publish: {
-      batchSize: 500,
+      batchSize: 1_000,
       clientEventsStream: "gateway:client-events",
       clientEventsStreamMaxLen: 0,
       mailCommandsStream: "mail:delivery_commands",

@@ -84,7 +84,7 @@ export const variables = {
   INTENTS_STREAM: { form: streamName, default: "notification:intents", meaning: "Inbound stream" },
   INTENTS_BATCH_SIZE: {
     form: integer(1, largestBatch),
-    default: "500",
+    default: "1000",
     meaning: "Most entries read and accepted together",
   },
   INTENTS_READ_BLOCK_TIMEOUT: {
@@ -115,7 +115,7 @@ export const variables = {
     default: "mail:delivery_commands",
     meaning: "Outbound mail stream; never trimmed by this service",
   },
-  PUBLISH_BATCH_SIZE: { form: integer(1, largestBatch), default: "500", meaning: "Most routes published together" },
+  PUBLISH_BATCH_SIZE: { form: integer(1, largestBatch), default: "1000", meaning: "Most routes published together" },
   PUSH_RETRY_MAX_ATTEMPTS: {
     form: integer(1, mostAttempts),
     default: "3",

@@ -24,7 +24,7 @@ import { ConsumerLease } from "./consumer_lease.ts";
 import { ConsumerPlace } from "./consumer_place.ts";
 import { readExactEntry } from "./exact_entry.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
-import { MAX_BATCH_BYTES, type ReadBatch, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
+import { MAX_BATCH_BYTES, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
 import { Recipients } from "./recipients.ts";
 import type { Place } from "./stream_offset.ts";
 import { tellOutcomes } from "./tell.ts";
@@ -66,8 +66,6 @@ export class IntentConsumer implements Loop {
   /** Fewer than a full batch while one has too many recipients, or takes PostgreSQL too long. */
   #maxEntries: number;
   #keepingLease: Promise<void> | undefined;
-  /** The batch behind the one in hand; of no use where the place turns out to be another. */
-  #ahead: { readonly from: string; readonly batch: Promise<ReadBatch> } | undefined;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
@@ -75,19 +73,16 @@ export class IntentConsumer implements Loop {
     this.#place = new ConsumerPlace(options);
     this.#recipients = new Recipients(options.userService);
     this.#maxEntries = options.batchSize;
-    options.redis.onReady(() => {
-      this.#place.forget();
-      this.#ahead = undefined;
-    });
+    options.redis.onReady(() => this.#place.forget());
   }
 
   async pass(stop: AbortSignal): Promise<"again" | "idle"> {
     this.#keepingLease ??= this.#lease.keep(stop);
     if (!await this.#mayConsume()) return "idle";
 
-    const { stream, events } = this.#options;
+    const { redis, stream, events } = this.#options;
     const place = await this.#place.current();
-    const { state, entries } = await this.#readFrom(place);
+    const { state, entries } = await readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
     const from = state === undefined ? place : await this.#place.heldAgainst(place, state);
     if (from === undefined) return "again";
     if (entries.length === 0) {
@@ -96,9 +91,7 @@ export class IntentConsumer implements Loop {
     }
 
     const startedAt = performance.now();
-    const isFull = entries.length === this.#maxEntries;
     const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(entries)), stream);
-    if (isFull && decoded.length === entries.length) this.#readAhead(placeBehind(decoded, from));
     try {
       if (await this.#process(decoded, from)) events.acceptDuration(performance.now() - startedAt);
     } catch (error) {
@@ -122,34 +115,12 @@ export class IntentConsumer implements Loop {
     await this.#lease.release().catch(() => {});
   }
 
-  async #readFrom({ entryId }: Place): Promise<ReadBatch> {
-    const ahead = this.#ahead;
-    this.#ahead = undefined;
-    const batch = ahead?.from === entryId ? await ahead.batch : undefined;
-    // Where there was nothing yet, there may be something now.
-    return batch !== undefined && batch.entries.length > 0 ? batch : await this.#read(entryId);
-  }
-
-  /** Behind a full batch there is likely another: it is read while PostgreSQL works. */
-  #readAhead({ entryId }: Place): void {
-    const batch = this.#read(entryId);
-    // Told when it is asked for.
-    batch.catch(() => {});
-    this.#ahead = { from: entryId, batch };
-  }
-
-  #read(place: string): Promise<ReadBatch> {
-    const { redis, stream } = this.#options;
-    return readBatch(redis, { stream, place, maxEntries: this.#maxEntries });
-  }
-
   async #mayConsume(): Promise<boolean> {
     const held = this.#lease.isHeld || await this.#lease.take();
     const role = held ? "consuming" : "standby";
     if (role !== this.#role) {
       this.#role = role;
       this.#place.forget();
-      this.#ahead = undefined;
       this.#recipients.release();
       this.#logger.info(role);
     }

@@ -44,10 +44,11 @@ function malformedFields(item: Malformed): IntentFields {
   };
 }
 
+/** Those that are not known are undefined, and not in the log. */
 function correlation({ requestId, traceId, traceparent }: { requestId: string; traceId: string; traceparent: string }) {
   const trace = knownTraceId({ traceId, traceparent });
   return {
-    ...(requestId === "" ? {} : { request_id: requestId.slice(0, MAX_FIELD_CHARACTERS) }),
-    ...(trace === "" ? {} : { trace_id: trace.slice(0, MAX_FIELD_CHARACTERS) }),
+    request_id: requestId === "" ? undefined : requestId.slice(0, MAX_FIELD_CHARACTERS),
+    trace_id: trace === "" ? undefined : trace.slice(0, MAX_FIELD_CHARACTERS),
   };
 }

@@ -67,6 +67,8 @@ export interface StoredRecord {
 /** A live route as a publisher claims it. */
 export interface DueRoute {
   readonly record: StoredRecord;
+  /** Where PostgreSQL has its row (`ctid`), which stays while it is locked. */
+  readonly rowPlace: string;
   readonly routeId: string;
   readonly recipient: string;
   readonly recipientEmail: string;

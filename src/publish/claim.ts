@@ -70,7 +70,8 @@ export async function lockDueRoutes(
     rowMode: "array",
     text: `
       WITH due AS MATERIALIZED (
-        SELECT notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts, next_attempt_at
+        SELECT ctid AS place, notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts,
+          next_attempt_at
         FROM notification.routes
         WHERE channel = $1 AND next_attempt_at >= $2::timestamptz AND next_attempt_at <= now()
           AND (cardinality($4::text[]) = 0 OR notification_id || '/' || route_id <> ALL ($4))
@@ -85,18 +86,20 @@ export async function lockDueRoutes(
         string_agg(coalesce(recipient_email, ''), $5),
         string_agg(coalesce(locale, ''), $5),
         string_agg(attempt_count::text, $5),
-        string_agg(max_attempts::text, $5)
+        string_agg(max_attempts::text, $5),
+        string_agg(place::text, $5)
       FROM due`,
     values: [channel, from, limit, except, SEPARATOR],
   });
   const [count, upTo, ...texts] = rows[0]!;
-  const [ids, routeIds, recipients, emails, locales, attempts, limits] = texts.map((text) =>
+  const [ids, routeIds, recipients, emails, locales, attempts, limits, places] = texts.map((text) =>
     splitColumn(text, count)
-  ) as [string[], string[], string[], string[], string[], string[], string[]];
+  ) as [string[], string[], string[], string[], string[], string[], string[], string[]];
   const due: LockedRoutes["due"][number][] = [];
   for (let at = 0; at < count; at++) {
     due.push({
       notificationId: ids[at]!,
+      rowPlace: places[at]!,
       routeId: routeIds[at]!,
       recipient: recipients[at]!,
       recipientEmail: emails[at]!,

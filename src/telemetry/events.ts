@@ -9,7 +9,7 @@ import type { Attributes, Counter } from "@opentelemetry/api";
 import type { Channel, DueRoute } from "../notification/route.ts";
 import { createInstruments } from "./instruments.ts";
 import { IntentSpans } from "./intent_spans.ts";
-import { loggerOf } from "./logging.ts";
+import { loggerOf, logOften } from "./logging.ts";
 import { RouteSpans } from "./route_spans.ts";
 import type { Tracing } from "./spans.ts";
 import { knownTraceId } from "./trace_context.ts";
@@ -69,7 +69,7 @@ export function createEvents(tracing?: Tracing) {
         notification_type: intent.notification_type,
       }));
       for (const intent of batch) {
-        consumer.info("accepted", { ...intent, ...intentSpans.fieldsOf(intent) });
+        logOften(consumer, "accepted", intentSpans.isOn ? { ...intent, ...intentSpans.fieldsOf(intent) } : intent);
         intentSpans.end(intent, "accepted");
       }
     },

@@ -14,6 +14,10 @@ export class IntentSpans {
     this.#spans = new BatchSpans("intent.process", tracing);
   }
 
+  get isOn(): boolean {
+    return this.#spans.isOn;
+  }
+
   /** The items, each with its own span's `traceparent`: what becomes of it later follows that. */
   begin<Of extends Item>(items: Of[], stream: string): Of[] {
     if (!this.#spans.isOn) return items;

@@ -17,20 +17,29 @@ export function logLine(record: LogRecord, format: LogFormat): string {
   return format === "json" ? jsonLine(record) : textLine(record);
 }
 
-/** Put together from two objects: one of both would be made and thrown away with every line. */
 function jsonLine(record: LogRecord): string {
-  const head = JSON.stringify({
-    time: isoTime(record.timestamp),
-    level: LEVEL_NAMES[record.level],
-    logger: record.category.at(-1) ?? "",
-    message: record.message.join(""),
-  });
   const properties = JSON.stringify(record.properties);
-  return properties === "{}" ? `${head}\n` : `${head.slice(0, -1)},${properties.slice(1)}\n`;
+  const head = jsonHead(record);
+  return properties === "{}" ? `${head}}\n` : `${head},${properties.slice(1)}\n`;
+}
+
+let lastHead = { timestamp: NaN, level: "" as LogLevel | "", category: [] as readonly string[], message: "", text: "" };
+
+/** The object up to the record's properties. Hundreds of lines in a row have the same. */
+function jsonHead({ timestamp, level, category, message: parts }: LogRecord): string {
+  const message = parts.join("");
+  const isSame = lastHead.timestamp === timestamp && lastHead.level === level && lastHead.category === category &&
+    lastHead.message === message;
+  if (!isSame) {
+    const time = new Date(timestamp).toISOString();
+    const head = { time, level: LEVEL_NAMES[level], logger: category.at(-1) ?? "", message };
+    lastHead = { timestamp, level, category, message, text: JSON.stringify(head).slice(0, -1) };
+  }
+  return lastHead.text;
 }
 
 function textLine(record: LogRecord): string {
-  let line = `${isoTime(record.timestamp)} ${LEVEL_NAMES[record.level].toUpperCase().padEnd(5)} ` +
+  let line = `${new Date(record.timestamp).toISOString()} ${LEVEL_NAMES[record.level].toUpperCase().padEnd(5)} ` +
     `${record.category.at(-1) ?? ""}: ${oneLine(record.message.join(""))}`;
   for (const [name, value] of Object.entries(record.properties)) {
     if (value !== undefined) line += ` ${name}=${textValue(value)}`;
@@ -54,16 +63,4 @@ function oneLine(text: string): string {
 function quoted(text: string): string {
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return JSON.stringify(text).replace(/[\x7f-\x9f\u2028\u2029]/g, escaped);
-}
-
-let lastTimestamp = NaN;
-let lastIsoTime = "";
-
-/** Thousands of lines a second share a millisecond. */
-function isoTime(timestamp: number): string {
-  if (timestamp !== lastTimestamp) {
-    lastTimestamp = timestamp;
-    lastIsoTime = new Date(timestamp).toISOString();
-  }
-  return lastIsoTime;
 }

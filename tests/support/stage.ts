@@ -85,7 +85,7 @@ export class Stage implements AsyncDisposable {
     return new IntentConsumer({
       stream: INTENTS,
       instanceId: crypto.randomUUID(),
-      batchSize: 500,
+      batchSize: 1_000,
       readBlockTimeoutMs: 20,
       catalog: embeddedCatalog(),
       administratorEmails: new Map(),
@@ -109,7 +109,7 @@ export class Stage implements AsyncDisposable {
     return new Publisher({
       channel,
       outbound: { stream: STREAMS[channel], maxLength: 0 },
-      batchSize: 500,
+      batchSize: 1_000,
       leaseTtlMs: 3_600_000,
       waitReplicas: 0,
       operationTimeoutMs: 2000,
