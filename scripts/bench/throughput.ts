@@ -8,7 +8,7 @@ import { isService, missing, type Subject, SUBJECTS, TITLES } from "./subjects.t
 import { stage, timeRun, wrongCounts } from "./timed_run.ts";
 
 /** Peers get fewer, as they take longer for each. */
-const FULL = { rounds: 3, intents: 80_000, peerIntents: 40_000 };
+const FULL = { rounds: 3, intents: 160_000, peerIntents: 80_000 };
 const QUICK = { rounds: 1, intents: 15_000, peerIntents: 8_000 };
 
 export async function measureThroughput(session: Session): Promise<Throughput[]> {

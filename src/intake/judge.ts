@@ -8,7 +8,7 @@ import { type Intent, type Malformed, malformedIntent } from "../notification/in
 import type { NewRoute } from "../notification/route.ts";
 import { routesOf, type User } from "../notification/routing.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
-import { type RecipientProblem, usersOf } from "./recipients.ts";
+import { areFound, type RecipientProblem, usersOf } from "./recipients.ts";
 
 export type Decoded = Intent | Malformed;
 
@@ -43,7 +43,7 @@ export function keyOf(intent: { readonly producer: string; readonly idempotencyK
 
 /** The intents whose key has to be looked up before their recipients count. */
 export function intentsWithProblems(decoded: readonly Decoded[], answers: ReadonlyMap<string, UserAnswer>): Intent[] {
-  return decoded.filter((item): item is Intent => item.kind === "intent" && !Array.isArray(usersOf(item, answers)));
+  return decoded.filter((item): item is Intent => item.kind === "intent" && !areFound(item, answers));
 }
 
 export function judge(decoded: readonly Decoded[], known: Known): Judgement {

@@ -47,6 +47,10 @@ export type RecipientProblem = {
   readonly answer: Exclude<UserAnswer, { kind: "found" }>;
 };
 
+export function areFound(intent: Intent, answers: ReadonlyMap<string, UserAnswer>): boolean {
+  return intent.recipientUserIds.every((userId) => answers.get(userId)!.kind === "found");
+}
+
 /** The intent's users, or the first problem with one of them. */
 export function usersOf(intent: Intent, answers: ReadonlyMap<string, UserAnswer>): User[] | RecipientProblem {
   const users: User[] = [];

@@ -32,13 +32,18 @@ export function routesOf(addressees: Addressees): NewRoute[] {
 function userRoutes({ type, users }: Addressees): NewRoute[] {
   const routes: NewRoute[] = [];
   const channels = type.audiences.user ?? [];
-  for (const user of users) {
-    const recipient = `user:${user.userId}`;
+  for (const { userId, email, language } of users) {
+    const recipient = `user:${userId}`;
     for (const channel of channels) {
-      const route = { routeId: `${channel}:${recipient}`, channel, recipient, locale: user.language };
-      if (channel === "push") routes.push({ ...route, recipientEmail: "" });
-      else if (user.email !== "") routes.push({ ...route, recipientEmail: user.email });
-      else routes.push({ ...route, recipientEmail: "", skipped: "recipient_email_missing" });
+      const recipientEmail = channel === "push" ? "" : email;
+      const route: NewRoute = {
+        routeId: `${channel}:${recipient}`,
+        channel,
+        recipient,
+        recipientEmail,
+        locale: language,
+      };
+      routes.push(channel === "email" && email === "" ? { ...route, skipped: "recipient_email_missing" } : route);
     }
   }
   return routes;

@@ -44,6 +44,24 @@ export async function inTransaction<Result, First = undefined>(
   });
 }
 
+/** One statement that is a transaction of its own. */
+export async function atOnce<Result>(
+  pool: pg.Pool,
+  statement: (client: pg.PoolClient) => Promise<Result>,
+): Promise<Result> {
+  return await withClient(pool, {}, async (client, keep) => {
+    let result: Result;
+    try {
+      result = await statement(client);
+    } catch (error) {
+      if (leavesConnectionUsable(error)) keep();
+      throw error;
+    }
+    keep();
+    return result;
+  });
+}
+
 /**
  * Waits for statements that were sent without waiting for each other. Rejects, once all are answered, with the error of the
  * first that failed: those behind it fail too, and say only that the transaction is aborted.
@@ -111,6 +129,11 @@ async function commit(client: pg.PoolClient): Promise<void> {
   const { command } = await client.query("COMMIT");
   // A transaction in which a statement failed answers with ROLLBACK and no error.
   if (command !== "COMMIT") throw new Error("The transaction was rolled back: one of its statements had failed");
+}
+
+/** PostgreSQL answered, and neither says goodbye (57P01 and its kin) nor has become a standby (25006). */
+function leavesConnectionUsable(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code !== undefined && !/^57P|^25006$/.test(error.code);
 }
 
 async function isRolledBack(client: pg.PoolClient, error: unknown): Promise<boolean> {

@@ -198,21 +198,23 @@ export class Publisher implements Loop {
     return [...this.#setAside.keys()];
   }
 
-  /** One delivery for each route; one that can't be encoded only asks whether it was published before. */
+  /**
+   * One delivery for each route; one that can't be encoded only asks whether it was published before. A fresh record was
+   * checked when it was accepted.
+   */
   #encode(routes: readonly DueRoute[]): { deliveries: Delivery[]; problems: Map<StoredRecord, string | undefined> } {
     const encode = this.#options.channel === "push" ? clientEvent : mailCommand;
     const problems = new Map<StoredRecord, string | undefined>();
     const deliveries = routes.map((route): Delivery => {
       const { record } = route;
-      if (!problems.has(record)) problems.set(record, this.#encodingProblem(record));
+      if (!record.isFresh && !problems.has(record)) problems.set(record, this.#encodingProblem(record));
       const fields = problems.get(record) === undefined ? encode(route) : [];
       return { leaseKey: leaseKeyOf(record.notificationId, route.routeId), fields };
     });
     return { deliveries, problems };
   }
 
-  #encodingProblem({ notificationType, payload, isFresh }: StoredRecord): string | undefined {
-    if (isFresh) return undefined;
+  #encodingProblem({ notificationType, payload }: StoredRecord): string | undefined {
     if (notificationType === "") return "the route's record is gone";
     const type = this.#options.catalog.get(notificationType);
     if (type === undefined) return `notification type ${notificationType} is not in the catalog any more`;

@@ -69,7 +69,8 @@ export function createEvents(tracing?: Tracing) {
         notification_type: intent.notification_type,
       }));
       for (const intent of batch) {
-        logOften(consumer, "accepted", intentSpans.isOn ? { ...intent, ...intentSpans.fieldsOf(intent) } : intent);
+        const span = intentSpans.fieldsOf(intent);
+        logOften(consumer, "accepted", span.span_id === undefined ? intent : { ...intent, ...span });
         intentSpans.end(intent, "accepted");
       }
     },

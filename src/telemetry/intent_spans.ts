@@ -14,10 +14,6 @@ export class IntentSpans {
     this.#spans = new BatchSpans("intent.process", tracing);
   }
 
-  get isOn(): boolean {
-    return this.#spans.isOn;
-  }
-
   /** The items, each with its own span's `traceparent`: what becomes of it later follows that. */
   begin<Of extends Item>(items: Of[], stream: string): Of[] {
     if (!this.#spans.isOn) return items;
@@ -29,17 +25,15 @@ export class IntentSpans {
         key: id,
         idName: `intent.process ${stream} ${id}`,
         traceparent: item.traceparent,
-        options: {
-          kind: SpanKind.CONSUMER,
-          startTime,
-          attributes: {
-            "messaging.system": "redis",
-            "messaging.operation.type": "process",
-            "messaging.operation.name": "process",
-            "messaging.destination.name": stream,
-            "messaging.message.id": id,
-          },
-        },
+        kind: SpanKind.CONSUMER,
+        startTime,
+        attributes: () => ({
+          "messaging.system": "redis",
+          "messaging.operation.type": "process",
+          "messaging.operation.name": "process",
+          "messaging.destination.name": stream,
+          "messaging.message.id": id,
+        }),
       });
       return traceparent === item.traceparent ? item : { ...item, traceparent };
     });
@@ -50,7 +44,7 @@ export class IntentSpans {
   }
 
   end(intent: IntentFields, outcome: string, error?: { type: string; message: string }): void {
-    if (!this.#spans.isOn) return;
+    if (!this.#spans.has(intent.stream_entry_id)) return;
     const { notification_type, producer, audience_kind, notification_id, stream_entry_id, request_id } = intent;
     this.#spans.end(stream_entry_id, {
       "notification.outcome": outcome,

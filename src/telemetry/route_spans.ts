@@ -25,28 +25,27 @@ export class RouteSpans {
     const startTime = Date.now();
     return routes.map((route) => {
       const { record, attemptCount } = route;
+      if (!this.#spans.begins(record.traceparent)) return route;
       const id = deliveryId(route);
       const traceparent = this.#spans.begin({
         key: id,
         // The same again until the attempt is answered: whatever was appended, it is this span's.
         idName: `route.publish ${id} ${attemptCount}`,
         traceparent: record.traceparent,
-        options: {
-          kind: SpanKind.PRODUCER,
-          startTime,
-          attributes: {
-            "messaging.system": "redis",
-            "messaging.operation.type": "send",
-            "messaging.operation.name": "publish",
-            "messaging.destination.name": stream,
-            "notification.channel": this.#channel,
-            "notification.type": record.notificationType,
-            "notification.id": record.notificationId,
-            "notification.route_id": route.routeId,
-            "notification.attempt": attemptCount + 1,
-            ...(record.requestId === "" ? {} : { "messaging.message.conversation_id": record.requestId }),
-          },
-        },
+        kind: SpanKind.PRODUCER,
+        startTime,
+        attributes: () => ({
+          "messaging.system": "redis",
+          "messaging.operation.type": "send",
+          "messaging.operation.name": "publish",
+          "messaging.destination.name": stream,
+          "notification.channel": this.#channel,
+          "notification.type": record.notificationType,
+          "notification.id": record.notificationId,
+          "notification.route_id": route.routeId,
+          "notification.attempt": attemptCount + 1,
+          ...(record.requestId === "" ? {} : { "messaging.message.conversation_id": record.requestId }),
+        }),
       });
       return traceparent === record.traceparent ? route : { ...route, traceparent };
     });

@@ -5,16 +5,8 @@
  * A span that gets no outcome is never ended and so never exported: a batch that was given up comes again, and its spans
  * with it, under the same ids.
  */
-import {
-  ROOT_CONTEXT,
-  type Span,
-  SpanKind,
-  type SpanOptions,
-  SpanStatusCode,
-  trace,
-  TraceFlags,
-} from "@opentelemetry/api";
-import { formatTraceparent, parseTraceparent, type SpanIds } from "./trace_context.ts";
+import { type Attributes, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { formatTraceparent, isSampled, parseTraceparent, type SpanIds } from "./trace_context.ts";
 
 export interface Tracing {
   readonly isOn: boolean;
@@ -34,11 +26,15 @@ export interface SpanFields {
 export interface SpanToBegin {
   /** What the span is ended by. */
   readonly key: string;
-  /** From which its id is made. */
+  /** From which its id is made, in a trace that was begun elsewhere. */
   readonly idName: string;
   /** Of the parent; may be empty. */
   readonly traceparent: string;
-  readonly options: SpanOptions;
+  readonly kind: SpanKind;
+  /** Unix milliseconds. */
+  readonly startTime: number;
+  /** Asked for if the span is recorded. */
+  readonly attributes: () => Attributes;
 }
 
 const NO_FIELDS: SpanFields = {};
@@ -63,20 +59,30 @@ export class BatchSpans {
     this.#spans.clear();
   }
 
+  /** Whether a span is to be made under this parent: none in a trace that is not sampled, where that decides. */
+  begins(traceparent: string): boolean {
+    if (this.#tracing === undefined) return false;
+    return traceparent === "" || !this.#tracing.followsParent || isSampled(traceparent);
+  }
+
   /** The `traceparent` to go on with: the new span's where it is recorded, else the parent's as it is. */
-  begin({ key, idName, traceparent, options }: SpanToBegin): string {
-    if (this.#tracing === undefined) return traceparent;
+  begin({ key, idName, traceparent, kind, startTime, attributes }: SpanToBegin): string {
+    if (!this.begins(traceparent)) return traceparent;
     const parent = parseTraceparent(traceparent);
-    const isSampled = parent === undefined || (parent.traceFlags & TraceFlags.SAMPLED) !== 0;
-    if (!isSampled && this.#tracing.followsParent) return traceparent;
     const parentContext = parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
-    this.#tracing.spanIds.nameNext(idName);
-    const span = this.#tracer.startSpan(this.#name, options, parentContext);
+    // A trace that begins here has a random id, so that its first span needs no id that is the same again.
+    if (parent !== undefined) this.#tracing!.spanIds.nameNext(idName);
+    const span = this.#tracer.startSpan(this.#name, { kind, startTime }, parentContext);
     const ownTraceparent = formatTraceparent(span.spanContext());
     // Whoever comes next is told that the trace is not sampled, unless its producer has told already.
     if (!span.isRecording()) return traceparent === "" ? ownTraceparent : traceparent;
+    span.setAttributes(attributes());
     this.#spans.set(key, span);
     return ownTraceparent;
+  }
+
+  has(key: string): boolean {
+    return this.#spans.has(key);
   }
 
   fieldsOf(key: string): SpanFields {
@@ -85,7 +91,7 @@ export class BatchSpans {
   }
 
   /** @param error what went wrong, for an operator; `type` has few values */
-  end(key: string, attributes: SpanOptions["attributes"] = {}, error?: { type: string; message: string }): void {
+  end(key: string, attributes: Attributes = {}, error?: { type: string; message: string }): void {
     const span = this.#spans.get(key);
     if (span === undefined) return;
     this.#spans.delete(key);

@@ -4,7 +4,8 @@
  * The spans' ids come from here too. An id may be asked for by name, and is then the same in every process and at every
  * repetition: what is published again, because an answer was lost, is the same byte for byte.
  */
-import { createHash, randomBytes } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { createHash, randomFillSync } from "node:crypto";
 import { type SpanContext, TraceFlags } from "@opentelemetry/api";
 
 /** @param traceparent empty, or in the form that intake lets through: `<version>-<trace>-<span>-<flags>…` */
@@ -13,9 +14,14 @@ export function parseTraceparent(traceparent: string): SpanContext | undefined {
   return {
     traceId: traceparent.slice(3, 35),
     spanId: traceparent.slice(36, 52),
-    traceFlags: Number.parseInt(traceparent.slice(53, 55), 16) & TraceFlags.SAMPLED,
+    traceFlags: isSampled(traceparent) ? TraceFlags.SAMPLED : TraceFlags.NONE,
     isRemote: true,
   };
+}
+
+/** @param traceparent not empty */
+export function isSampled(traceparent: string): boolean {
+  return (Number.parseInt(traceparent.slice(53, 55), 16) & TraceFlags.SAMPLED) !== 0;
 }
 
 export function formatTraceparent({ traceId, spanId, traceFlags }: SpanContext): string {
@@ -45,6 +51,14 @@ export class SpanIds {
   readonly generateTraceId = (): string => randomHex(16);
 }
 
+const pool = Buffer.alloc(4096);
+let used = pool.length;
+
+/** From a pool, because each call for random bytes has its price. */
 function randomHex(bytes: number): string {
-  return randomBytes(bytes).toString("hex");
+  if (used + bytes > pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  return pool.toString("hex", used, used += bytes);
 }

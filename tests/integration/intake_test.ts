@@ -87,6 +87,34 @@ Deno.test("who read from an older place changes nothing and reads the place anew
   });
 });
 
+Deno.test("a small batch is accepted whole or by the longer way, whichever of its entries stands against it", async () => {
+  await using stage = await openStage();
+  const ids: string[] = [];
+  for (const idempotency_key of ["a", "b", "c"]) ids.push(await stage.addIntent({ idempotency_key }));
+  // Seen by the insertion alone: two were inserted by then, and are taken back.
+  await stage.query(
+    `INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields)
+     VALUES ($1, $2, 'invalid_payload', 'by another catalog', '[]')`,
+    [INTENTS, ids[1]],
+  );
+  await withConsumer(stage, async (_, pass) => {
+    await pass();
+    // Seen beforehand.
+    const again = await stage.addIntent({ idempotency_key: "a" });
+    await stage.addIntent({ idempotency_key: "d" });
+    await pass();
+    assert.equal(await stage.value("SELECT count(*) FROM notification.malformed_intents"), "1");
+    assert.equal(
+      await stage.value("SELECT count(*) FROM notification.records WHERE stream_entry_id = $1", [again]),
+      "0",
+    );
+  });
+  const keys = await stage.query("SELECT idempotency_key FROM notification.records ORDER BY 1");
+  assert.deepEqual(keys.map((row) => row.idempotency_key), ["a", "c", "d"]);
+  assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "6");
+  assert.equal((await place(stage))[0]!.entries_read, "5");
+});
+
 Deno.test("two consumers at once never give an entry two outcomes", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 200; at++) await stage.addIntent({ idempotency_key: `key-${at}` });
