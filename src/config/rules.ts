@@ -8,7 +8,10 @@ export function brokenRules(values: Partial<Values>): readonly string[] {
   return rules.map((rule) => rule(values)).filter((problem) => problem !== undefined);
 }
 
-/** How long after its start a claim may still append (contract, section 6): the waits within one must end before. */
+/**
+ * How long after its start a claim may still append (contract, section 6): a statement and two calls must end before. A claim
+ * that gets too old all the same, by a second statement or a wait for a connection, is tried again with fewer routes.
+ */
 const claimLifeMs = 10_000;
 
 type Rule = (values: Partial<Values>) => string | undefined;

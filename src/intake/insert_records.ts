@@ -7,6 +7,7 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Intent } from "../notification/intent.ts";
+import type { AcceptanceTime } from "../notification/recent_records.ts";
 import { joinColumn, SEPARATOR } from "../postgres/columns.ts";
 import type { Acceptance } from "./accept.ts";
 import type { Candidate } from "./judge.ts";
@@ -20,35 +21,35 @@ type Queryable = Pick<pg.ClientBase, "query">;
 export async function insertRecords(
   client: Queryable,
   acceptance: Acceptance,
-): Promise<{ insertedIds: "all" | Set<string>; acceptedAtMs: string }> {
+): Promise<{ insertedIds: "all" | Set<string>; time: AcceptanceTime }> {
   const { candidates } = acceptance.judgement;
-  if (candidates.length === 0) return { insertedIds: "all", acceptedAtMs: "" };
-  const { rows } = await client.query<[number, string | null, string]>({
+  if (candidates.length === 0) return { insertedIds: "all", time: { acceptedAtMs: "", acceptedAt: "" } };
+  const { rows } = await client.query<[number, string | null, string, string]>({
     name: "insert_records",
     rowMode: "array",
     text: INSERT_RECORDS,
     values: valuesOf(acceptance),
   });
-  const [count, ids, acceptedAtMs] = rows[0]!;
+  const [count, ids, acceptedAtMs, acceptedAt] = rows[0]!;
   const insertedIds = count === candidates.length ? "all" : new Set(ids === null ? [] : ids.split(","));
-  return { insertedIds, acceptedAtMs };
+  return { insertedIds, time: { acceptedAtMs, acceptedAt } };
 }
 
 /**
  * Moves the place and inserts all candidates, with their routes; gives their time. Changes nothing and gives nothing where
  * the place is another, a key has a record, or an entry is recorded as malformed.
  */
-export async function insertAllOrNone(client: Queryable, acceptance: Acceptance): Promise<string | undefined> {
+export async function insertAllOrNone(client: Queryable, acceptance: Acceptance): Promise<AcceptanceTime | undefined> {
   const { from, to, judgement: { candidates } } = acceptance;
   try {
-    const { rows } = await client.query<[number, null, string]>({
+    const { rows } = await client.query<[number, null, string, string]>({
       name: "insert_all_or_none",
       rowMode: "array",
       text: INSERT_ALL_OR_NONE,
       values: [...valuesOf(acceptance), to.entryId, to.entriesRead ?? 0, from.entryId],
     });
-    const [count, , acceptedAtMs] = rows[0]!;
-    return count === candidates.length ? acceptedAtMs : undefined;
+    const [count, , acceptedAtMs, acceptedAt] = rows[0]!;
+    return count === candidates.length ? { acceptedAtMs, acceptedAt } : undefined;
   } catch (error) {
     if (error instanceof pg.DatabaseError && error.code === DIVISION_BY_ZERO) return undefined;
     throw error;
@@ -106,7 +107,7 @@ const insertSql = ({ before, gate, check }: { before: string; gate: string; chec
     WHERE (notification_id IN (SELECT notification_id FROM accepted)) IS TRUE
   )
   SELECT count(*)::int, CASE WHEN count(*) < $3 THEN string_agg(notification_id::text, ',') END,
-    floor(extract(epoch FROM now()) * 1000)::text, ${check}
+    floor(extract(epoch FROM now()) * 1000)::text, date_part('epoch', now())::text, ${check}
   FROM accepted`;
 
 const INSERT_RECORDS = insertSql({ before: "", gate: "true", check: "NULL" });

@@ -214,7 +214,7 @@ export class IntentConsumer implements Loop {
       case "done":
         this.#place.moved(to);
         if (result.accepted.length > 0) {
-          onAccepted(result.accepted.map(({ intent }) => recordOf(intent, result.acceptedAtMs)));
+          onAccepted(result.accepted.map(({ intent }) => recordOf(intent, result.time)));
         }
         tellOutcomes(result, this.#options);
         return true;

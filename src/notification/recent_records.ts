@@ -1,8 +1,9 @@
 /**
  * Records that this process accepted a moment ago, for its publishers, which then need not read them back.
  *
- * A record never changes, so that what is here is what PostgreSQL has. Bounded in number and in bytes of payload: half of
- * them go at once, the older ones. Whatever is not here is read.
+ * A record never changes. Only one that was accepted again, after PostgreSQL was put back to an earlier point, is another:
+ * its routes have another time, which {@link RecentRecords.get} asks for. Bounded in number and in characters of payload:
+ * half of them go at once, the older ones. Whatever is not here is read.
  */
 import type { Intent } from "./intent.ts";
 import type { StoredRecord } from "./route.ts";
@@ -31,13 +32,23 @@ export class RecentRecords {
     this.#characters += record.payload.length;
   }
 
-  get(notificationId: string): StoredRecord | undefined {
-    return this.#newer.get(notificationId) ?? this.#older.get(notificationId);
+  /** @param createdAt of its route, as {@link AcceptanceTime.acceptedAt} */
+  get(notificationId: string, createdAt: string): StoredRecord | undefined {
+    const record = this.#newer.get(notificationId) ?? this.#older.get(notificationId);
+    return record?.acceptedHereAt === createdAt ? record : undefined;
   }
 }
 
+/** The accepting transaction's time, by PostgreSQL's clock. */
+export interface AcceptanceTime {
+  /** Unix milliseconds. */
+  readonly acceptedAtMs: string;
+  /** As exact as PostgreSQL has it: what its routes' `created_at` is compared with. */
+  readonly acceptedAt: string;
+}
+
 /** The record that an intent became, as it would be read back. */
-export function recordOf(intent: Intent, acceptedAtMs: string): StoredRecord {
+export function recordOf(intent: Intent, { acceptedAtMs, acceptedAt }: AcceptanceTime): StoredRecord {
   return {
     notificationId: intent.notificationId,
     notificationType: intent.type.name,
@@ -50,6 +61,6 @@ export function recordOf(intent: Intent, acceptedAtMs: string): StoredRecord {
     traceId: intent.traceId,
     traceparent: intent.traceparent,
     streamEntryId: intent.entry.id,
-    isFresh: true,
+    acceptedHereAt: acceptedAt,
   };
 }

@@ -60,8 +60,8 @@ export interface StoredRecord {
   readonly traceId: string;
   readonly traceparent: string;
   readonly streamEntryId: string;
-  /** Whether this process accepted it: by the catalog that it still has, the payload can be encoded. */
-  readonly isFresh?: boolean;
+  /** PostgreSQL's time of the acceptance, if this process did it: by the catalog that it has, the payload can be encoded. */
+  readonly acceptedHereAt?: string;
 }
 
 /** A live route as a publisher claims it. */

@@ -20,9 +20,10 @@ export interface FirstStatement<First> {
 
 /**
  * The work may send several statements without waiting for each other's answers; they are done in the order sent, and
- * after one that fails the rest fails too. BEGIN and COMMIT are waited for, but for a `first` statement, because pg's pipeline mode gives each
+ * after one that fails the rest fails too. BEGIN and COMMIT are waited for, because pg's pipeline mode gives each
  * statement its own end (Sync): behind a BEGIN that fails each statement would commit by itself (seen: 4 of 7 cancelled
- * BEGINs), and a COMMIT sent along commits without a statement that pg could not send.
+ * BEGINs), and a COMMIT sent along commits without a statement that pg could not send. Only a `first` statement goes out
+ * together with BEGIN; should BEGIN fail, the work is never called.
  */
 export async function inTransaction<Result, First = undefined>(
   pool: pg.Pool,

@@ -2,17 +2,17 @@
  * Due routes of a channel, claimed by locking their rows until the transaction ends, and their records.
  *
  * What another publisher has claimed is skipped, what a dead one had claimed is free again at once. A claim is bounded
- * in routes and in the bytes of the entries they make; a record is read once, however many of its routes are claimed, and
+ * in routes and in the size of the entries they make; a record is read once, however many of its routes are claimed, and
  * not at all if this process accepted it a moment ago.
  */
 import type pg from "pg";
-import type { RecentRecords } from "../notification/recent_records.ts";
+import type { AcceptanceTime, RecentRecords } from "../notification/recent_records.ts";
 import type { Channel, DueRoute, StoredRecord } from "../notification/route.ts";
 import { joinColumn, SEPARATOR, splitColumn } from "../postgres/columns.ts";
 
 type Queryable = Pick<pg.ClientBase, "query">;
 
-/** Bytes of payload that one pass publishes, a route at a time; one route always fits. */
+/** Of payload that one pass publishes, a route at a time: bytes where it is read, characters of what is kept. One route always fits. */
 export const MAX_PASS_BYTES = 2 * 1024 * 1024;
 
 /** Before every route that can be due. */
@@ -35,14 +35,21 @@ export interface ClaimOptions {
   readonly except: readonly string[];
 }
 
+interface LockedRoute extends Omit<DueRoute, "record"> {
+  readonly notificationId: string;
+  /** As {@link AcceptanceTime.acceptedAt}. */
+  readonly createdAt: string;
+}
+
 /** Routes whose rows are locked, which are a claim once they have their records. */
 export interface LockedRoutes {
-  readonly due: readonly (Omit<DueRoute, "record"> & { readonly notificationId: string })[];
+  readonly due: readonly LockedRoute[];
   readonly upTo: string;
   readonly limit: number;
 }
 
-export async function claimDueRoutes(
+/** The claim of locked routes: all of them, unless their payloads are too large together. */
+export async function withRecords(
   client: Queryable,
   { due, upTo, limit }: LockedRoutes,
   recentRecords: RecentRecords,
@@ -50,7 +57,7 @@ export async function claimDueRoutes(
   const records = await recordsOf(client, due, recentRecords);
   const routes: DueRoute[] = [];
   let payloadCharacters = 0;
-  for (const { notificationId, ...route } of due) {
+  for (const { notificationId, createdAt: _, ...route } of due) {
     const record = records.get(notificationId);
     if (record === undefined || payloadCharacters >= MAX_PASS_BYTES) break;
     payloadCharacters += record.payload.length;
@@ -66,12 +73,12 @@ export async function lockDueRoutes(
   { channel, limit, from, except }: ClaimOptions,
 ): Promise<LockedRoutes> {
   const { rows } = await client.query<[number, string | null, ...(string | null)[]]>({
-    name: "claim_due_routes",
+    name: "lock_due_routes",
     rowMode: "array",
     text: `
       WITH due AS MATERIALIZED (
         SELECT ctid AS place, notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts,
-          next_attempt_at
+          next_attempt_at, date_part('epoch', created_at) AS created_at
         FROM notification.routes
         WHERE channel = $1 AND next_attempt_at >= $2::timestamptz AND next_attempt_at <= now()
           AND (cardinality($4::text[]) = 0 OR notification_id || '/' || route_id <> ALL ($4))
@@ -87,18 +94,20 @@ export async function lockDueRoutes(
         string_agg(coalesce(locale, ''), $5),
         string_agg(attempt_count::text, $5),
         string_agg(max_attempts::text, $5),
-        string_agg(place::text, $5)
+        string_agg(place::text, $5),
+        string_agg(created_at::text, $5)
       FROM due`,
     values: [channel, from, limit, except, SEPARATOR],
   });
   const [count, upTo, ...texts] = rows[0]!;
-  const [ids, routeIds, recipients, emails, locales, attempts, limits, places] = texts.map((text) =>
+  const [ids, routeIds, recipients, emails, locales, attempts, limits, places, times] = texts.map((text) =>
     splitColumn(text, count)
-  ) as [string[], string[], string[], string[], string[], string[], string[], string[]];
-  const due: LockedRoutes["due"][number][] = [];
+  ) as [string[], string[], string[], string[], string[], string[], string[], string[], string[]];
+  const due: LockedRoute[] = [];
   for (let at = 0; at < count; at++) {
     due.push({
       notificationId: ids[at]!,
+      createdAt: times[at]!,
       rowPlace: places[at]!,
       routeId: routeIds[at]!,
       recipient: recipients[at]!,
@@ -114,13 +123,13 @@ export async function lockDueRoutes(
 /** The routes' records by id; when they are too large together, only those of the first routes. */
 async function recordsOf(
   client: Queryable,
-  due: LockedRoutes["due"],
+  due: readonly LockedRoute[],
   recentRecords: RecentRecords,
 ): Promise<Map<string, StoredRecord>> {
   const records = new Map<string, StoredRecord>();
   const missing = new Map<string, number>();
-  for (const { notificationId } of due) {
-    const record = records.get(notificationId) ?? recentRecords.get(notificationId);
+  for (const { notificationId, createdAt } of due) {
+    const record = records.get(notificationId) ?? recentRecords.get(notificationId, createdAt);
     if (record !== undefined) records.set(notificationId, record);
     else missing.set(notificationId, (missing.get(notificationId) ?? 0) + 1);
   }

@@ -23,7 +23,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { type Events, routeFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
-import { type Claim, claimDueRoutes, FROM_THE_BEGINNING, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs } from "./claim.ts";
+import { type Claim, FROM_THE_BEGINNING, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs, withRecords } from "./claim.ts";
 import { type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
 import { recordSettlements } from "./record.ts";
 import { type Attempt, settle, type Settlement } from "./settle.ts";
@@ -99,13 +99,17 @@ export class Publisher implements Loop {
       return "again";
     }
     const { claim, settlements, outage } = round;
-    this.#limit = Math.min(this.#options.batchSize, this.#limit * 2);
+    const unchanged = settlements.some(({ kind }) => kind === "unchanged");
+    if (unchanged && outage === undefined) {
+      this.#tellOfStaleClaim(claim);
+    } else {
+      this.#limit = Math.min(this.#options.batchSize, this.#limit * 2);
+      this.#askRedisTime();
+    }
     this.#shortenLeases(settlements);
-    this.#askRedisTime();
     this.#tell(settlements);
     if (claim.routes.length > 0) events.publishDuration(channel, performance.now() - startedAt);
 
-    const unchanged = settlements.some(({ kind }) => kind === "unchanged");
     this.#lastWasShort = !claim.isFull;
     if (unchanged) this.#from = FROM_THE_BEGINNING;
     else if (claim.upTo !== "") this.#from = claim.upTo;
@@ -134,7 +138,7 @@ export class Publisher implements Loop {
         except: this.#exceptions(),
       });
     return await inTransaction(postgres, async (client, locked) => {
-      const found = await claimDueRoutes(client, locked, recentRecords);
+      const found = await withRecords(client, locked, recentRecords);
       const claim: Claim = { ...found, routes: events.routesBegan(channel, found.routes, outbound.stream) };
       onClaimed(claim.routes);
       if (claim.routes.length > 0) this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
@@ -199,15 +203,17 @@ export class Publisher implements Loop {
   }
 
   /**
-   * One delivery for each route; one that can't be encoded only asks whether it was published before. A fresh record was
-   * checked when it was accepted.
+   * One delivery for each route; one that can't be encoded only asks whether it was published before. A record that
+   * this process accepted was checked then.
    */
   #encode(routes: readonly DueRoute[]): { deliveries: Delivery[]; problems: Map<StoredRecord, string | undefined> } {
     const encode = this.#options.channel === "push" ? clientEvent : mailCommand;
     const problems = new Map<StoredRecord, string | undefined>();
     const deliveries = routes.map((route): Delivery => {
       const { record } = route;
-      if (!record.isFresh && !problems.has(record)) problems.set(record, this.#encodingProblem(record));
+      if (record.acceptedHereAt === undefined && !problems.has(record)) {
+        problems.set(record, this.#encodingProblem(record));
+      }
       const fields = problems.get(record) === undefined ? encode(route) : [];
       return { leaseKey: leaseKeyOf(record.notificationId, route.routeId), fields };
     });
@@ -245,6 +251,14 @@ export class Publisher implements Loop {
       ...routeFields(route, channel),
       reason: describePostgresError(error),
       retry_in_ms: ladder.backoffMaxMs,
+    });
+  }
+
+  /** What claimed so many was so slow that their claim was too old for the script. */
+  #tellOfStaleClaim({ routes }: Claim): void {
+    this.#limit = Math.ceil(routes.length / 2);
+    loggerOf(this.name).warn("a claim was too old when it reached Redis: fewer routes at a time", {
+      routes: routes.length,
     });
   }
 

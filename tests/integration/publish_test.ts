@@ -4,13 +4,14 @@ import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
 import { RecentRecords } from "../../src/notification/recent_records.ts";
 import type { StoredRecord } from "../../src/notification/route.ts";
 import {
-  claimDueRoutes,
   type ClaimOptions,
   FROM_THE_BEGINNING,
   lockDueRoutes,
   MAX_PASS_BYTES,
+  withRecords,
 } from "../../src/publish/claim.ts";
 import type { Publisher } from "../../src/publish/publisher.ts";
+import { captureLog } from "../support/captured_log.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
 
 /** Accepts `count` intents for one user each. */
@@ -282,7 +283,7 @@ Deno.test("a claim is bounded in bytes, brings each record once, and passes over
 });
 
 async function claimed(stage: Stage, options: ClaimOptions, recentRecords = new RecentRecords()) {
-  return await claimDueRoutes(stage.pool, await lockDueRoutes(stage.pool, options), recentRecords);
+  return await withRecords(stage.pool, await lockDueRoutes(stage.pool, options), recentRecords);
 }
 
 Deno.test("a record that was accepted here is published as one that was read back", async () => {
@@ -304,9 +305,65 @@ Deno.test("a record that was accepted here is published as one that was read bac
   const read = await claimed(stage, options);
   const kept = await claimed(stage, options, recentRecords);
   assert.equal(kept.routes.length, 2);
-  for (const { record } of kept.routes) assert.equal(record, recentRecords.get(record.notificationId));
-  const asRead = kept.routes.map(({ record: { isFresh: _, ...record }, ...route }) => ({ ...route, record }));
+  assert.ok(kept.routes.every(({ record }) => record.acceptedHereAt !== undefined));
+  const asRead = kept.routes.map(({ record: { acceptedHereAt: _, ...record }, ...route }) => ({ ...route, record }));
   assert.deepEqual(asRead, read.routes);
+
+  // As after PostgreSQL was put back to an earlier point, and another instance accepted the entries again.
+  await stage.query("UPDATE notification.routes SET created_at = created_at + interval '1 microsecond'");
+  await stage.query("UPDATE notification.records SET payload = '{\"again\":true}'");
+  const again = await claimed(stage, options, recentRecords);
+  assert.deepEqual(again.routes.map(({ record }) => record.payload), ['{"again":true}', '{"again":true}']);
+});
+
+Deno.test("a claim of kept and unkept records is cut where their payloads get too large, and skips none", async () => {
+  await using stage = await openStage();
+  const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(60_000)}","turn_number":1}`;
+  for (let at = 0; at < 60; at++) await stage.addIntent({ payload_json: payloadOf(at) });
+  const recentRecords = new RecentRecords();
+  const stop = new AbortController();
+  let accepted = 0;
+  const consumer = await stage.consumer({
+    onAccepted: (records) => records.forEach((record) => accepted++ % 2 === 0 && recentRecords.add(record)),
+  });
+  while (accepted < 60) await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+
+  const options = { channel: "push", from: FROM_THE_BEGINNING, limit: 500, except: [] } as const;
+  const all = await stage.query<{ id: string }>(
+    "SELECT notification_id AS id FROM notification.routes WHERE channel = 'push' ORDER BY next_attempt_at, ctid",
+  );
+  const claim = await claimed(stage, options, recentRecords);
+  assert.deepEqual([claim.isFull, claim.upTo], [true, ""]);
+  assert.ok(claim.routes.length >= MAX_PASS_BYTES / 60_100 && claim.routes.length < 60, `${claim.routes.length}`);
+  const ids = claim.routes.map(({ record }) => record.notificationId);
+  assert.deepEqual(ids.toSorted(), all.slice(0, ids.length).map(({ id }) => id).toSorted());
+});
+
+Deno.test("a publisher whose claims are too old tells so, takes fewer, and goes on when they are not", async () => {
+  await using log = await captureLog();
+  await using stage = await openStage();
+  await accept(stage, 8);
+  const redis = await stage.connection();
+  // Redis's time as it was eleven seconds before.
+  let offsetMs = 11_000;
+  const call = redis.call.bind(redis);
+  redis.call = async (command, ...args) => {
+    const reply = await call(command, ...args);
+    return command === "TIME" ? [Number((reply as string[])[0]) - offsetMs / 1000, (reply as string[])[1]] : reply;
+  };
+  const publisher = await stage.publisher("push", { redis });
+  assert.equal(await publisher.pass(), "idle");
+  assert.equal(await publisher.pass(), "idle");
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "8", attempts: "0" }]);
+  offsetMs = 0;
+  for (let passes = 0; passes < 4; passes++) await publisher.pass();
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "8", attempts: "1" }]);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 8);
+  const told = (await log.lines()).filter(({ message }) => String(message).startsWith("a claim was too old"));
+  assert.deepEqual(told.map(({ routes }) => routes), [8, 4]);
+  await publisher.close();
 });
 
 Deno.test("routes behind the place where the last claim ended are found within a second", async () => {
