@@ -32,7 +32,7 @@ import { tellOutcomes } from "./tell.ts";
 /** Recipients in one batch, unless a single entry has more. */
 const MAX_BATCH_RECIPIENTS = 10_000;
 /** A dead consumer's lease lives five seconds; another instance takes over within six. */
-const STANDBY_POLL_MS = 500;
+const STANDBY_POLL_MS = 250;
 
 export interface ConsumerOptions {
   readonly stream: string;

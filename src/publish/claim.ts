@@ -6,7 +6,7 @@
  * not at all if this process accepted it a moment ago.
  */
 import type pg from "pg";
-import type { AcceptanceTime, RecentRecords } from "../notification/recent_records.ts";
+import type { RecentRecords } from "../notification/recent_records.ts";
 import type { Channel, DueRoute, StoredRecord } from "../notification/route.ts";
 import { joinColumn, SEPARATOR, splitColumn } from "../postgres/columns.ts";
 
@@ -37,7 +37,7 @@ export interface ClaimOptions {
 
 interface LockedRoute extends Omit<DueRoute, "record"> {
   readonly notificationId: string;
-  /** As {@link AcceptanceTime.acceptedAt}. */
+  /** As exact as PostgreSQL has it: which acceptance of the record it belongs to. */
   readonly createdAt: string;
 }
 
