@@ -19,13 +19,13 @@ Deno.test("status shows no counts where the routes are too many to count, and ev
   await rig.start();
   await rig.addIntent();
   await rig.settled();
-  // A published route takes a second to look at; those that wait are looked at as before.
+  // A published route takes a second to look at; those that wait are looked at and claimed (by ctid) as before.
   await rig.query(`
     ALTER TABLE notification.routes RENAME TO counted_slowly;
     CREATE FUNCTION notification.slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 1000000
       AS 'BEGIN PERFORM pg_sleep(1); RETURN true; END';
     CREATE VIEW notification.routes AS
-      SELECT * FROM notification.counted_slowly WHERE status IN ('pending', 'failed') OR notification.slow()`);
+      SELECT ctid, * FROM notification.counted_slowly WHERE status IN ('pending', 'failed') OR notification.slow()`);
   const changes = { NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "1s" };
   const status = await jsonOf(rig, ["status"], { env: changes });
   assert.equal(status.routes, null);
