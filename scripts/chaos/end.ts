@@ -3,6 +3,7 @@
 
 import { eventually } from "../../tests/support/wait.ts";
 import type { Breach } from "./facts.ts";
+import { pause } from "./fault.ts";
 import { judgePlace } from "./judge.ts";
 import { judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
 
@@ -14,6 +15,8 @@ const COPY_LIMIT_MS = 5000;
 export async function playEnd(stage: Stage): Promise<RoundResult> {
   const { scene: { fleet, producer }, reader, scene } = stage;
   await producer.stop();
+  // The mark up to which is judged is the millisecond before: that of the last entries has to be over.
+  await pause(0.01);
   const breaches: Breach[] = [];
   const { untilMs, seconds } = await recover(scene, breaches);
   await eventually(async () => judgePlace(await reader.place()).length === 0, { timeoutMs: COPY_LIMIT_MS })
