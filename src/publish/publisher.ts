@@ -63,7 +63,7 @@ interface Round {
 export class Publisher implements Loop {
   readonly name: `${Channel}_publisher`;
   readonly #options: PublisherOptions;
-  /** Fewer than a full batch while a route is looked for that PostgreSQL refuses to record. */
+  /** Fewer than a full batch while one route is looked for that PostgreSQL refuses to record, or while a batch takes too long. */
   #limit: number;
   /** So that a claim locks and reads no more than it takes: PostgreSQL has to unpack a payload to know its size. */
   #expectedPayloadBytes = 1;
