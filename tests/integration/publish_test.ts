@@ -13,6 +13,7 @@ import {
 import type { Publisher } from "../../src/publish/publisher.ts";
 import { captureLog } from "../support/captured_log.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
+import { eventually } from "../support/wait.ts";
 
 /** Accepts `count` intents for one user each. */
 async function accept(stage: Stage, count: number): Promise<void> {
@@ -108,7 +109,10 @@ Deno.test("a stream of the wrong type uses attempts up to the dead letter; the o
   );
   assert.equal(failed!.last_error_classification, "gateway_stream_publish_failed");
   assert.match(failed!.last_error_message!, /^WRONGTYPE/);
-  for (let at = 0; at < 40 && (await statuses(stage))[0]!.status !== "dead_letter"; at++) await push.pass();
+  await eventually(async () => {
+    await push.pass();
+    return (await statuses(stage)).every(({ status }) => status === "dead_letter");
+  });
   await email.pass();
   await finish(push, email);
   assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "2", attempts: "3" }]);
