@@ -3,7 +3,7 @@
  *
  * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and all is
  * closed the other way round. Redis and PostgreSQL are the only places where loops meet; what else they share saves them time
- * and nothing more: a wake, and the records accepted last.
+ * and nothing more: a wake, and the routes accepted last.
  */
 import type pg from "pg";
 import { readBacklog } from "./backlog.ts";
@@ -19,8 +19,8 @@ import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/star
 import type { Systemd } from "./lifecycle/systemd.ts";
 import { Wake } from "./lifecycle/wake.ts";
 import type { Catalog } from "./notification/catalog.ts";
-import { RecentRecords } from "./notification/recent_records.ts";
-import type { Channel } from "./notification/route.ts";
+import { FreshRoutes, freshRoutesOf } from "./notification/fresh_routes.ts";
+import { type Channel, CHANNELS } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
 import { checkServer, openPool, type PostgresPool } from "./postgres/pool.ts";
@@ -168,7 +168,7 @@ function loopsOf(
 ): Loop[] {
   const clock: Clock = systemClock;
   const wakes: Readonly<Record<Channel, Wake>> = { push: new Wake(), email: new Wake() };
-  const recentRecords = new RecentRecords();
+  const freshRoutes: Readonly<Record<Channel, FreshRoutes>> = { push: new FreshRoutes(), email: new FreshRoutes() };
   const { publish, retry, retention } = config;
 
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
@@ -181,7 +181,7 @@ function loopsOf(
       operationTimeoutMs: config.redis.operationTimeoutMs,
       ladder: retry,
       catalog,
-      recentRecords,
+      freshRoutes: freshRoutes[channel],
       postgres,
       redis: redis[channel],
       events,
@@ -209,9 +209,13 @@ function loopsOf(
       events,
       clock,
       abandon: shutdown.abandon,
-      onAccepted: (records) => {
-        for (const record of records) recentRecords.add(record);
-        for (const wake of Object.values(wakes)) wake.ring();
+      onAccepted: (accepted) => {
+        const routes = freshRoutesOf(accepted);
+        for (const channel of CHANNELS) {
+          if (routes[channel].length === 0) continue;
+          freshRoutes[channel].add({ readAtMs: accepted.readAtMs, routes: routes[channel] });
+          wakes[channel].ring();
+        }
       },
     }),
     publisher("push", { stream: publish.clientEventsStream, maxLength: publish.clientEventsStreamMaxLen }),
