@@ -3,7 +3,7 @@
  *
  * zod does the checking. What it would read in another way than JSON Schema means it is put right (`zod_schema.ts`), or
  * refused rather than passed over: a keyword that nobody knows, as much as a `$ref` that zod would follow elsewhere.
- * What is left: a `pattern` sees UTF-16 units, and a `format` that nobody knows is a remark.
+ * A `format` is a remark, as the draft has it. What is left: a `pattern` sees UTF-16 units.
  */
 import { z } from "zod";
 import {

@@ -35,6 +35,23 @@ Deno.test("payloadChecker() counts characters as code points", () => {
   assert.equal(problemOf("x".repeat(200_000), { type: "string", maxLength: 250_000 }), undefined);
 });
 
+Deno.test("payloadChecker() takes a format for a remark", () => {
+  const examples: [format: string, value: string][] = [
+    ["uri-reference", "/games/1"],
+    ["uuid", "00000000-0000-0000-0000-0000000000zz"],
+    ["email", "root@localhost"],
+    ["date-time", "yesterday"],
+    ["jwt", "x"],
+    ["nobody knows it", "x"],
+  ];
+  for (const [format, value] of examples) {
+    assert.equal(problemOf(value, { type: "string", format }), undefined, format);
+    assert.equal(problemOf(value, { format }), undefined, format);
+  }
+  assert.match(problemOf("", { type: "string", format: "email", minLength: 1 }) ?? "", /^a: Too small/);
+  assert.notEqual(problemOf(1, { type: "string", format: "email" }), undefined);
+});
+
 Deno.test("payloadChecker() says what is wrong where, and not more than anybody reads", () => {
   const names = ["a", "b", "c", "d", "e"];
   const checker = payloadChecker({ type: "object", required: names, properties: { a: { items: { type: "string" } } } });

@@ -39,7 +39,8 @@ function forZod(schema: unknown): unknown {
   return { ...(parts.length === 1 ? parts[0] : { allOf: parts }), ...($defs === undefined ? {} : { $defs }) };
 }
 
-const remarks = new Set(["$schema", "$id", "$comment", "title", "description", "examples", "deprecated"]);
+/** `format` among them: in draft 2020-12 it is an annotation, and what zod asserts of some is not what they mean. */
+const remarks = new Set(["$schema", "$id", "$comment", "title", "description", "examples", "deprecated", "format"]);
 
 /** A copy without remarks, its subschemas replaced. */
 function withSubschemas(schema: Schema, replace: (part: unknown) => unknown): Record<string, unknown> {
