@@ -8,6 +8,7 @@
 import { z } from "zod";
 import {
   ALL_TYPES,
+  isNoInteger,
   lengthMessage,
   type Schema,
   schemaKeywords,
@@ -182,7 +183,7 @@ function describe(found: readonly z.core.$ZodIssue[]): string {
 
 /** Where one alternative alone is of the value's type, what is wrong by that one. */
 function unfolded(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
-  if (issue.code !== "invalid_union") return [issue];
+  if (issue.code !== "invalid_union" || isNoInteger(issue)) return [issue];
   const near = issue.errors.filter((errors) =>
     errors.some(({ code, path }) => code !== "invalid_type" || path.length > 0)
   );
@@ -191,7 +192,7 @@ function unfolded(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
 }
 
 function messageOf(issue: z.core.$ZodIssue): string {
-  if (issue.code === "not_multiple_of" && issue.divisor === 1) return "must be an integer";
+  if (isNoInteger(issue)) return "must be an integer";
   if (isMissing(issue)) return "is missing";
   if (issue.code === "invalid_key") return "is not allowed here";
   return (issue.code === "invalid_format" ? lengthMessage(issue.pattern) : undefined) ?? issue.message;

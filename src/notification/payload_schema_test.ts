@@ -22,6 +22,15 @@ Deno.test("payloadChecker() takes an integer of any size, and nothing else for o
     for (const value of [1.5, -0.1, 1e-7]) assert.equal(problemOf(value, { type }), "a: must be an integer");
     for (const value of ["1", true, [1], {}]) assert.match(problemOf(value, { type }) ?? "", /^a: /);
   }
+  const nearLarge = [2 ** 51 + 0.5, 2 ** 52 - 0.5, -(2 ** 51) - 0.5, 123456789012.00002];
+  for (const value of nearLarge) {
+    for (const type of ["integer", ["integer", "null"]]) {
+      assert.equal(problemOf(value, { type }), "a: must be an integer", `${value}`);
+    }
+  }
+  assert.match(problemOf(0.5, { type: "integer", minimum: 1 }) ?? "", /^a: .*must be an integer/);
+  assert.match(problemOf(2 ** 53, { type: "integer", maximum: 1 }) ?? "", /^a: Too big: [^;]*$/);
+  assert.equal(problemOf({ b: 0.5 }, { properties: { b: { type: "integer" } } }), "a.b: must be an integer");
   assert.equal(problemOf(1.5, { type: ["integer", "number"] }), undefined);
   assert.equal(problemOf(1.5, { type: "integer", multipleOf: 0.5 }), "a: must be an integer");
 });
