@@ -26,18 +26,37 @@ export function payloadChecker(schema: Schema): PayloadChecker {
   const fault = keywordFault(schema, []) ?? conversionFault(schema, schema, []);
   if (fault !== undefined) return { kind: "broken", ...fault };
   const checker = zodSchema(schema, schema);
+  const problemOf = (payload: unknown): string | undefined => {
+    const result = checker.safeParse(payload);
+    if (result.success) return undefined;
+    const finite = withFiniteNumbers(payload);
+    return finite === undefined ? describe(result.error.issues) : problemOf(finite);
+  };
   return {
     kind: "ok",
     check(payload) {
       try {
-        const result = checker.safeParse(payload);
-        return result.success ? undefined : describe(result.error.issues);
+        return problemOf(payload);
       } catch (error) {
         // A schema that runs out of stack must not stop anybody.
         return `can't be checked: ${(error as Error).message}`;
       }
     },
   };
+}
+
+/**
+ * A copy with the largest double for what `JSON.parse` takes for infinite, as it does 1e400: JSON allows that, zod doesn't.
+ * Nothing if there is no such number.
+ */
+function withFiniteNumbers(payload: unknown): unknown {
+  let changed = false;
+  const text = JSON.stringify(payload, (_name, value) => {
+    if (value !== Infinity && value !== -Infinity) return value;
+    changed = true;
+    return Math.sign(value) * Number.MAX_VALUE;
+  });
+  return changed ? JSON.parse(text) : undefined;
 }
 
 interface Fault {

@@ -44,6 +44,18 @@ Deno.test("payloadChecker() counts characters as code points", () => {
   assert.equal(problemOf("x".repeat(200_000), { type: "string", maxLength: 250_000 }), undefined);
 });
 
+Deno.test("payloadChecker() takes a number that no double holds for the number it is", () => {
+  const [large, small] = JSON.parse("[1e400,-1e400]");
+  for (const type of ["number", "integer", ["number", "null"]]) {
+    for (const value of [large, small]) assert.equal(problemOf(value, { type }), undefined);
+  }
+  assert.equal(problemOf({ b: [large], c: 1 }, { properties: { b: { items: { type: "number" } } } }), undefined);
+  assert.equal(problemOf({ b: large }, { enum: [1], type: "object" }) === undefined, false);
+  assert.match(problemOf(large, { type: "number", maximum: 1e300 }) ?? "", /^a: Too big/);
+  assert.match(problemOf(small, { minimum: 0 }) ?? "", /^a: Too small/);
+  assert.notEqual(problemOf(large, { type: "string" }), undefined);
+});
+
 Deno.test("payloadChecker() takes a format for a remark", () => {
   const examples: [format: string, value: string][] = [
     ["uri-reference", "/games/1"],
