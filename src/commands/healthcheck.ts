@@ -33,6 +33,6 @@ async function run(args: Arguments): Promise<number> {
 
 /** Where a listener on all interfaces is reached from beside it. */
 function hostOf(hostname: string): string {
-  if (hostname === "::" || hostname === "0.0.0.0") return "127.0.0.1";
+  if (hostname === "" || hostname === "::" || hostname === "0.0.0.0") return "127.0.0.1";
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }

@@ -216,7 +216,9 @@ export class IntentConsumer implements Loop {
     const { covered, stall } = judgement;
     const progressed = covered > 0 && await this.#accept(decoded.slice(0, covered), { ...reading, judgement });
     if (stall !== undefined && (progressed || covered === 0)) {
-      throw new OutageError("user_service", stall.reason, { retryAfterMs: stall.retryAfterMs, progressed });
+      // The entries have been read, and no stall is one before its key has been looked for.
+      const answered = ["redis", "intent_stream", "postgres"] as const;
+      throw new OutageError("user_service", stall.reason, { retryAfterMs: stall.retryAfterMs, progressed, answered });
     }
     return progressed;
   }

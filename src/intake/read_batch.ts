@@ -121,6 +121,6 @@ export async function unreadableAsOutage<Reply>(read: () => Promise<Reply>): Pro
     return await read();
   } catch (error) {
     const unreadable = error instanceof RedisError && (error.code === "WRONGTYPE" || error.code === "NOPERM");
-    throw unreadable ? new OutageError("intent_stream", error.message, { cause: error }) : error;
+    throw unreadable ? new OutageError("intent_stream", error.message, { answered: ["redis"], cause: error }) : error;
   }
 }

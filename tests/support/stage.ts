@@ -170,6 +170,9 @@ export class TestClock implements Clock {
   now(): number {
     return this.ms;
   }
+  monotonic(): number {
+    return this.ms;
+  }
   random(): number {
     return 0.5;
   }
