@@ -16,6 +16,8 @@ function halfOpen(part: Proxied): Fault {
     name: `${part}-half-open`,
     summary: `connections to ${NAMES[part]} stay open, but nothing passes`,
     part,
+    // Another instance would do the work of a loop that hangs.
+    instances: [1, 1],
     async inject({ setting, chance }) {
       const proxy = setting.proxies[part];
       const seconds = chance.oneIn(8) ? chance.between(10, 12) : chance.between(1.3, 3.5);
