@@ -30,6 +30,8 @@ export interface Instance {
   /** Settles when it answers its probe; rejects when it ends before. */
   readonly ready: Promise<void>;
   isReady: boolean;
+  /** Infinite until then. */
+  readyAtMs: number;
   isFrozen: boolean;
   /** The harness has ended it, or is about to. */
   isExpectedToEnd: boolean;
@@ -66,7 +68,7 @@ export class Fleet implements AsyncDisposable {
   }
 
   get working(): Instance[] {
-    return this.instances.filter(({ isReady, isFrozen }) => isReady && !isFrozen);
+    return this.instances.filter(({ isReady, isFrozen, isExpectedToEnd }) => isReady && !isFrozen && !isExpectedToEnd);
   }
 
   /** Starts one more; returns at once. */
@@ -81,9 +83,10 @@ export class Fleet implements AsyncDisposable {
       OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${name}`,
     }, { keep: { most: 300, isWorthIt: (line) => this.#hear(name, line) } });
     const instance: Instance = {
-      ...{ name, profile, env, process, isReady: false, isFrozen: false, isExpectedToEnd: false },
+      ...{ name, profile, env, process, isReady: false, readyAtMs: Infinity, isFrozen: false, isExpectedToEnd: false },
       ready: process.ready().then(() => {
         instance.isReady = true;
+        instance.readyAtMs = Date.now();
       }),
     };
     instance.ready.catch(() => {}); // told by its end

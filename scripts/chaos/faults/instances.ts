@@ -5,7 +5,7 @@ import { again, type Fault, pause, type Scene } from "../fault.ts";
 import type { Instance } from "../fleet.ts";
 import type { Breach } from "../facts.ts";
 import { STREAMS } from "../setting.ts";
-import { isBetweenHandOffAndCommit, isHoldingClaim, isWorkLeft } from "./work_in_hand.ts";
+import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./work_in_hand.ts";
 
 /** Contract, section 6: another instance takes over within this time. */
 const TAKEOVER_SECONDS = 6;
@@ -17,7 +17,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     summary: "SIGKILL at random moments with work in hand",
     part: "instances",
     instances: [1, 2],
-    inject: (scene) => killAgainAndAgain(scene, async () => await isWorkLeft(scene.setting)),
+    inject: (scene) => killAgainAndAgain(scene, (instance) => hasWorkInHand(scene, instance)),
   },
   {
     name: "kill-between",
@@ -25,7 +25,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     part: "instances",
     instances: [1, 1],
     profile: "tiny",
-    inject: (scene) => killAgainAndAgain(scene, async () => await isBetweenHandOffAndCommit(scene.setting)),
+    inject: (scene) => killAgainAndAgain(scene, (instance) => isBetweenHandOffAndCommit(scene.setting, instance)),
   },
   {
     name: "kill-consumer",
@@ -43,13 +43,12 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     isLong: true,
     async inject(scene) {
       const { fleet, chance } = scene;
-      const holding = await freezeWhen(scene, (instance) => isHoldingClaim(scene.setting, instance.name));
-      const frozen = holding ?? await freezeWhen(scene, () => Promise.resolve(true));
+      const frozen = await freezeWhen(scene, (instance) => isBeforeHandOff(scene.setting, instance));
+      if (frozen === undefined) return { times: 0, note: "nobody was met with routes in hand" };
       const seconds = chance.between(10.3, 12.5);
       await pause(seconds);
-      if (frozen !== undefined) fleet.thaw(frozen);
-      const what = holding === undefined ? "with no claim in hand" : "with a claim in hand";
-      return { times: frozen === undefined ? 0 : 1, note: `${seconds.toFixed(1)} s ${what}` };
+      fleet.thaw(frozen);
+      return { times: 1, note: `${seconds.toFixed(1)} s with routes in hand` };
     },
   },
   {
@@ -69,7 +68,14 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Kills at random moments, a few times; those count for which `isHit` holds while the victim is frozen. */
+/** Whether the instance accepts, claims or records, or has handed off what it has not recorded. */
+async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
+  if (await isInTransaction(setting, instance)) return true;
+  // Whose a route is that has been handed off can be told of an only instance.
+  return fleet.instances.length === 1 && await isBetweenHandOffAndCommit(setting, instance);
+}
+
+/** Kills at random moments, a few times: instances that are ready, while `isHit` holds. */
 async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Promise<boolean>) {
   const { fleet, chance, setting } = scene;
   let hits = 0;
@@ -82,8 +88,12 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
     // As a rule nobody waits until the dead one's lease has run out: this is about what it had in hand.
     if (!chance.oneIn(5)) await setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`).catch(() => {});
     const successor = await fleet.join(profile);
-    // Sometimes the next one is killed while it starts.
-    if (!chance.oneIn(4)) await successor.ready.catch(() => {});
+    if (chance.oneIn(4)) {
+      // The next one while it starts, which doesn't count.
+      await pause(chance.between(0, 1));
+      await fleet.kill(successor);
+      await fleet.join(profile);
+    }
   }
   return { times: hits };
 }
@@ -95,12 +105,10 @@ async function freezeWhen(
 ): Promise<Instance | undefined> {
   for (let tries = 0; tries < MOST_TRIES; tries++) {
     await pause(chance.between(0.01, 0.2));
-    // Also one that is starting.
-    const awake = fleet.instances.filter(({ isFrozen, isExpectedToEnd }) => !isFrozen && !isExpectedToEnd);
-    if (awake.length === 0) continue;
-    const victim = chance.pick(awake);
+    if (fleet.working.length === 0) continue;
+    const victim = chance.pick(fleet.working);
     fleet.freeze(victim);
-    if (await isHit(victim).catch(() => true)) return victim; // nobody can be asked: a good moment too
+    if (await isHit(victim).catch(() => false)) return victim; // what nobody can be asked about doesn't count
     fleet.thaw(victim);
   }
   return undefined;
