@@ -63,9 +63,10 @@ export class TcpProxy implements Disposable {
     this.cut();
   }
 
-  /** Closes the connections there are; new ones are taken. */
-  cut(): void {
+  /** Closes the connections there are; new ones are taken. How many there were. */
+  cut(): number {
     for (const link of this.#links) link.close();
+    return this.#links.size;
   }
 
   accept(): void {
