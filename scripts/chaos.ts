@@ -72,7 +72,7 @@ async function chaos(options: Options): Promise<number> {
       tally.add(faults.length > 1 ? MIXED : faults[0]!.name, result);
       print(...roundLines(elapsed(), playing, result));
       if (wasWell && result.breaches.length > 0) print(...lastLogLines(await fleet.lastLines()));
-      faults = faults.filter(({ name }) => result.times[name] === 0);
+      faults = result.breaches.length > 0 ? [] : faults.filter(({ name }) => result.times[name] === 0);
     }
   };
   for (const next of schedule(wanted(options), chance.fork("schedule"))) {
