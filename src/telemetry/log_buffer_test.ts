@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { eventually } from "../../tests/support/wait.ts";
 import { LogBuffer, type LogOutput } from "./log_buffer.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -46,7 +47,7 @@ Deno.test("LogBuffer writes by itself after a moment, many lines at once", async
   const buffer = new LogBuffer(output, droppedLine);
   for (let n = 0; n < 1_000; n++) buffer.add(`line ${n}\n`, info);
   assert.equal(output.writes, 0);
-  await later(100);
+  await eventually(() => output.text !== "");
   assert.equal(output.text, Array.from({ length: 1_000 }, (_, n) => `line ${n}\n`).join(""));
   assert.equal(output.writes, 1);
 });
@@ -81,7 +82,7 @@ Deno.test("flush() waits for a blocked output no longer than its bound", async (
   const startedAt = performance.now();
   await buffer.flush(30);
   const took = performance.now() - startedAt;
-  assert.ok(took >= 25 && took < 1_000, `${took}`);
+  assert.ok(took >= 25 && took < 10_000, `${took}`);
   output.unblock();
   await buffer.flush(1_000);
   assert.equal(output.text, "line\n");

@@ -198,7 +198,7 @@ Deno.test("lookUp() ends at once when it is told to", async () => {
   await later(20);
   stop.abort();
   const answers = await looking;
-  assert.ok(performance.now() - startedAt < 2_000);
+  assert.ok(performance.now() - startedAt < 4_000); // its own time-out comes after five seconds
   assert.equal(answers.size, 100);
   assert.ok([...answers.values()].every(({ kind }) => kind === "unavailable"));
   released.resolve();

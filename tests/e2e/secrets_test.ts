@@ -13,12 +13,12 @@ import { eventually } from "../support/wait.ts";
 
 const REDIS_PASSWORD = "r3d1s-secret/ü@:%41";
 const POSTGRES_PASSWORD = "p0stgres secret/ü@:%42";
-const QUICK = { NOTIFICATION_STARTUP_TIMEOUT: "1s", NOTIFICATION_LOG_LEVEL: "debug" };
+const DEBUG = { NOTIFICATION_LOG_LEVEL: "debug" };
 
 Deno.test("secrets stay out of the output of a service that runs, suffers outages and stops", async () => {
   await using redis = await startRedis({ password: REDIS_PASSWORD, appendOnly: true });
   await using postgres = await startPostgres();
-  await using rig = await openRig({ redisServer: redis, postgresServer: postgres, env: QUICK });
+  await using rig = await openRig({ redisServer: redis, postgresServer: postgres, env: DEBUG });
   const dsn = await withPassword(rig.dsn, POSTGRES_PASSWORD);
   const service = await rig.start({ NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn });
   await rig.addIntent();
@@ -37,7 +37,7 @@ Deno.test("secrets stay out of the output of a service that runs, suffers outage
 });
 
 Deno.test("secrets stay out of the output of a start that fails", async () => {
-  await using rig = await openRig({ env: QUICK });
+  await using rig = await openRig({ env: DEBUG });
   const closed = `127.0.0.1:${freePort()}`;
   const url = new URL(rig.dsn);
   const dsn = (changes: Partial<URL>) =>

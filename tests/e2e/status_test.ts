@@ -19,14 +19,14 @@ Deno.test("status shows no counts where the routes are too many to count, and ev
   await rig.start();
   await rig.addIntent();
   await rig.settled();
-  // A published route takes a second to look at; those that wait are looked at and claimed (by ctid) as before.
+  // A published route takes too long to look at; those that wait are looked at and claimed (by ctid) as before.
   await rig.query(`
     ALTER TABLE notification.routes RENAME TO counted_slowly;
     CREATE FUNCTION notification.slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 1000000
-      AS 'BEGIN PERFORM pg_sleep(1); RETURN true; END';
+      AS 'BEGIN PERFORM pg_sleep(5); RETURN true; END';
     CREATE VIEW notification.routes AS
       SELECT ctid, * FROM notification.counted_slowly WHERE status IN ('pending', 'failed') OR notification.slow()`);
-  const changes = { NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "1s" };
+  const changes = { NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "3s" };
   const status = await jsonOf(rig, ["status"], { env: changes });
   assert.equal(status.routes, null);
   assert.deepEqual(status.channels.push, { depth: 0, oldest_age_ms: 0 });

@@ -86,7 +86,6 @@ Deno.test("entries trimmed behind a running service are counted, those that a st
   await add(rig, 4);
   await eventually(() => rig.users.requestedIds.length > asked);
   await rig.redis.xtrim(STREAM, "MAXLEN", 0);
-  rig.users.behaviour = undefined;
   await alarms(service, 5, 4);
 });
 

@@ -45,6 +45,7 @@ Deno.test("a failing look-up lets what is before it pass and holds what is behin
   await oneOutage(service);
 });
 
+// How long each wait is to the millisecond, run_loop_test.ts says; a machine may make any of them longer.
 Deno.test("each stall waits 100 ms at first and longer each time, and is told once", async () => {
   await using rig = await openRig();
   const times: number[] = [];
@@ -61,12 +62,12 @@ Deno.test("each stall waits 100 ms at first and longer each time, and is told on
     await rig.settled();
     return times.slice(1).map((time, index) => time - (times[index] ?? 0));
   };
-  const gaps = await stall(3);
-  assert.equal(gaps.length, 3);
-  assert.ok(gaps.every((gap) => gap >= 75) && (gaps[0] ?? 0) < 400, `${gaps}`);
-  assert.ok((gaps[2] ?? 0) > 2 * (gaps[0] ?? 0), `${gaps}`);
+  const gaps = await stall(4);
+  assert.equal(gaps.length, 4);
+  for (const [at, least] of [100, 200, 400, 800].entries()) assert.ok((gaps[at] ?? 0) >= least - 25, `${gaps}`);
+  // The next outage would begin with 1.6 s, did its waits go on where these ended.
   const anew = await stall(1);
-  assert.ok((anew[0] ?? Infinity) < Math.min(350, gaps[2] ?? 0), `${anew} after ${gaps}`);
+  assert.ok((anew[0] ?? Infinity) < 1_500, `${anew} after ${gaps}`);
   const told = () => aboutUserService(service).map((line) => line.level);
   await eventually(() => told().length >= 4, { message: () => `Levels of the lines: ${told()}` });
   assert.deepEqual(told(), ["warn", "info", "warn", "info"]);

@@ -58,7 +58,7 @@ const REFUSALS: Readonly<Record<string, readonly [Answer, string]>> = {
   "422 with an error": [() => Response.json({ error: "no", more: [1] }, { status: 422 }), "invalid_recipients"],
 };
 
-testOnOneRig("User Service", { env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "300ms" } }, {
+testOnOneRig("User Service", { env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "2s" } }, {
   "every kind of temporary failure is asked again until there is an answer": async ({ rig }) => {
     const kinds = Object.entries(TEMPORARY);
     const asked = new Map<string, number>();
@@ -143,7 +143,7 @@ Deno.test("a found user is reused for the cache's time, one not found is not", a
   assert.equal(await deliver("new"), "accepted");
   await eventually(async () => {
     await deliver("user-1");
-    return rig.users.requestedIds.filter((id) => id === "user-1").length === 2;
+    return rig.users.requestedIds.filter((id) => id === "user-1").length >= 2;
   }, { intervalMs: 50 });
   assert.ok(performance.now() - begun > 500);
 });

@@ -30,7 +30,7 @@ Deno.test("one intent of a large payload for thousands of users is published, al
   const startedAt = performance.now();
   assert.equal(await publisher.pass(), "again");
   // The payload is unpacked once, not once a route: that took minutes and gigabytes.
-  assert.ok(performance.now() - startedAt < 2500, `${performance.now() - startedAt} ms`);
+  assert.ok(performance.now() - startedAt < 20_000, `${performance.now() - startedAt} ms`);
   while (await publisher.pass() === "again");
   await publisher.close();
   assert.equal(
@@ -107,23 +107,23 @@ Deno.test("replicas' acknowledgements cover a script that Redis had to be told a
     timeoutMs: 10_000,
     message: "the replica never came up",
   });
-  const redis = await stage.connection();
+  const redis = await stage.connection(10_000);
   const deliveries: Delivery[] = [{ leaseKey: "route_leases:n:push", fields: ["a", "b"] }];
-  const options = async () => ({
+  const options = async (waitMs: number) => ({
     stream: "out",
     maxLength: 0,
     leaseTtlMs: 60_000,
     waitReplicas: 1,
-    waitMs: 200,
+    waitMs,
     claimedAtMs: await redisTimeMs(redis),
     claimLifeMs: CLAIM_LIFE_MS,
   });
-  assert.equal((await handOff(redis, deliveries, await options())).answers[0]!.kind, "published");
-  replica.kill("SIGSTOP");
+  assert.equal((await handOff(redis, deliveries, await options(5_000))).answers[0]!.kind, "published");
+  await replica.kill("SIGSTOP");
   await stage.redis.script("FLUSH");
   const second = [{ leaseKey: "route_leases:n:second", fields: ["a", "b"] }];
-  const { answers, outage } = await handOff(redis, second, await options());
-  replica.kill("SIGCONT");
+  const { answers, outage } = await handOff(redis, second, await options(200));
+  await replica.kill("SIGCONT");
   await closeRedis(client);
   assert.equal(answers[0]!.kind, "unanswered");
   assert.match(outage!.message, /0 of 1 replicas/);

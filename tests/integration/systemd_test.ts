@@ -117,10 +117,13 @@ Deno.test("a loop that is stuck stops the feeding of the watchdog, one in an out
 
     loops.push(start("email_publisher", () => new Promise(() => {})));
     await eventually(() => stuck.length > 0);
-    // What was sent before may still be on its way.
-    await systemClock.sleep(50);
+    // What was sent before may still be on its way, but comes before what is sent now.
+    systemd.status("stuck");
+    await eventually(() => socket.count("STATUS=stuck") === 1);
     const fed = socket.count("WATCHDOG=1");
     await systemClock.sleep(200);
+    systemd.status("still stuck");
+    await eventually(() => socket.count("STATUS=still stuck") === 1);
     assert.equal(socket.count("WATCHDOG=1"), fed);
     assert.deepEqual(stuck, ["email_publisher"]);
 

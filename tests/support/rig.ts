@@ -42,6 +42,7 @@ export async function openRig(
     env: {
       ...(isRestricted() && !superuser ? { NOTIFICATION_POSTGRES_PRIMARY_DSN: await restrictedRole(dsn) } : {}),
       NOTIFICATION_USER_SERVICE_CACHE_TTL: "0s", // a test changes a user and expects the change to be seen
+      NOTIFICATION_USER_SERVICE_TIMEOUT: "10s", // the stand-in lives in the test's own process, which may be busy
       ...env,
     },
     ...(postgresServer === undefined ? { afterwards: () => removeDatabase(dsn) } : {}),

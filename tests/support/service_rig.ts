@@ -121,8 +121,12 @@ export class Rig implements AsyncDisposable {
     return (await this.pool.query<Row>(sql, [...values])).rows;
   }
 
-  /** Returns when every entry of the intents stream has its outcome and every route is terminal. */
+  /**
+   * Returns when every entry of the intents stream has its outcome and every route is terminal, however much that is;
+   * throws when nothing has come nearer to it for `timeoutMs`.
+   */
   async settled({ timeoutMs = 15_000 } = {}): Promise<void> {
+    let left = "";
     await eventually(async () => {
       const [last] = await this.redis.xrevrange(this.intentsStream, "+", "-", "COUNT", 1);
       const [found] = await this.query<{ place: string | null; live: number }>(
@@ -130,8 +134,9 @@ export class Rig implements AsyncDisposable {
                 (SELECT count(*)::int FROM notification.routes WHERE status IN ('pending', 'failed')) AS live`,
         [this.intentsStream],
       );
+      left = `place ${found?.place}, ${found?.live} live routes`;
       return (last === undefined || found?.place === last[0]) && found?.live === 0;
-    }, { timeoutMs, message: () => `Intents or routes were left over\n${this.#outputs()}\n` });
+    }, { timeoutMs, progress: () => left, message: () => `${left} were left over\n${this.#outputs()}\n` });
   }
 
   get intentsStream(): string {

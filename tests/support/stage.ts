@@ -94,7 +94,7 @@ export class Stage implements AsyncDisposable {
       redis: await this.connection(),
       blockingRedis: await this.connection(2000, 20),
       userService: new UserService(
-        { baseUrl: this.users.baseUrl, timeoutMs: 1000, maxConcurrency: 32, cacheTtlMs: 0 },
+        { baseUrl: this.users.baseUrl, timeoutMs: 10_000, maxConcurrency: 32, cacheTtlMs: 0 },
         { clock: systemClock, observe: () => {} },
       ),
       events: createEvents(),

@@ -23,6 +23,14 @@ Deno.test("eventually() says what did not happen, and the last exception", async
   await assert.rejects(never, /^Error: Nothing came within 20 ms: no route$/);
 });
 
+Deno.test("eventually() is patient for as long as there is progress", async () => {
+  const begun = performance.now();
+  const steps = () => Math.min(5, Math.floor((performance.now() - begun) / 100));
+  const never = eventually(() => false, { timeoutMs: 250, progress: steps });
+  await assert.rejects(never, /^Error: The condition did not come true within 250 ms since things stood still$/);
+  assert.ok(performance.now() - begun >= 500);
+});
+
 Deno.test("freshKeySpace() and freshDatabase() give nobody the same twice", async () => {
   const spaces = await Promise.all([1, 2, 3].map(() => freshKeySpace()));
   assert.equal(new Set(spaces.map((space) => space.db)).size, 3);
@@ -81,8 +89,9 @@ sleep 60 & pid=$!; wait`;
 });
 
 Deno.test("startService() kills a service that hangs", async () => {
-  await withExecutable("#!/bin/sh\ntrap '' TERM INT\nexec sleep 60", async () => {
+  await withExecutable("#!/bin/sh\ntrap '' TERM INT\necho deaf\nexec sleep 60", async () => {
     const service = await startService({});
+    await eventually(() => service.stdout === "deaf");
     service.signal("SIGTERM");
     const { signal } = await service.kill();
     assert.equal(signal, "SIGKILL");

@@ -8,14 +8,17 @@ export interface WaitOptions {
   readonly intervalMs?: number;
   /** What did not happen, as a text or made when it is needed. */
   readonly message?: string | (() => string);
+  /** How far things are: the time begins anew whenever this has changed. It has to end by itself, or the wait never does. */
+  readonly progress?: () => unknown;
 }
 
 /** Returns the first value of `condition` that is truthy. */
 export async function eventually<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 10_000, intervalMs = 10, message = "The condition did not come true" }: WaitOptions = {},
+  { timeoutMs = 10_000, intervalMs = 10, message = "The condition did not come true", progress }: WaitOptions = {},
 ): Promise<NonNullable<T>> {
-  const deadline = performance.now() + timeoutMs;
+  let deadline = performance.now() + timeoutMs;
+  let reached: unknown;
   for (;;) {
     let cause: unknown;
     try {
@@ -24,10 +27,15 @@ export async function eventually<T>(
     } catch (error) {
       cause = error;
     }
+    if (progress !== undefined && progress() !== reached) {
+      reached = progress();
+      deadline = performance.now() + timeoutMs;
+    }
     if (performance.now() > deadline) {
       const text = typeof message === "string" ? message : message();
       const reason = cause instanceof Error ? `: ${cause.message}` : "";
-      throw new Error(`${text} within ${timeoutMs} ms${reason}`, { cause });
+      const since = progress === undefined ? "" : " since things stood still";
+      throw new Error(`${text} within ${timeoutMs} ms${since}${reason}`, { cause });
     }
     await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
