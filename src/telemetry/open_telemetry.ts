@@ -19,6 +19,8 @@ export interface Telemetry {
   readonly tracing: Tracing;
   /** Takes what is logged, if logs are exported. */
   readonly exportLog: ((record: LogRecord) => void) | undefined;
+  /** Takes the metrics as they are when the caller next waits, and sends them off; the caller waits for neither. */
+  exportMetrics(): void;
   /** Exports what is left; never rejects, and is over after `boundMs`. */
   shutdown(boundMs: number): Promise<void>;
 }
@@ -50,7 +52,7 @@ export async function startTelemetry(environment: Environment, resource: Resourc
   const spanIds = new SpanIds();
   const tracing = { ...tracingOf(environment, tracesAreExported), spanIds };
   if (!tracesAreExported && !exportsMetrics && !exportsLogs) {
-    return { gaugeAnswerMs: undefined, tracing, exportLog: undefined, shutdown: () => Promise.resolve() };
+    return notExported(tracing);
   }
 
   logDiagnostics(environment.get("OTEL_LOG_LEVEL"));
@@ -85,6 +87,7 @@ export async function startTelemetry(environment: Environment, resource: Resourc
     gaugeAnswerMs: exportsMetrics ? Math.min(MAX_ANSWER_MS, collectionTimeoutMs(environment) / 2) : undefined,
     tracing,
     exportLog: exportsLogs ? (record) => isOver || exportLog(record) : undefined,
+    exportMetrics,
     async shutdown(boundMs) {
       isOver = true;
       let timer: ReturnType<typeof setTimeout> | undefined;
@@ -94,6 +97,23 @@ export async function startTelemetry(environment: Environment, resource: Resourc
       clearTimeout(timer);
     },
   };
+}
+
+function notExported(tracing: Tracing): Telemetry {
+  return {
+    gaugeAnswerMs: undefined,
+    tracing,
+    exportLog: undefined,
+    exportMetrics: () => {},
+    shutdown: () => Promise.resolve(),
+  };
+}
+
+function exportMetrics(): void {
+  const provider: object = metrics.getMeterProvider();
+  const canFlush = (provider: object): provider is { forceFlush(): Promise<void> } => "forceFlush" in provider;
+  // That it fails is told by diagnostics.ts.
+  if (canFlush(provider)) provider.forceFlush().catch(() => {});
 }
 
 /** Signal by signal: `NodeSDK.shutdown` gives up on all as soon as one can't be exported. */

@@ -196,6 +196,39 @@ async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<vo
   ]);
 }
 
+Deno.test("the first export comes before anything is counted, so that what happens right after the start is an increase", async () => {
+  await using otlp = await OtlpReceiver.start();
+  // The SDK's own first export would come with the end.
+  const seldom = { OTEL_METRIC_EXPORT_INTERVAL: "3600000", OTEL_METRIC_EXPORT_TIMEOUT: "30000" };
+  await using rig = await openRig({ env: { ...otlp.env, ...seldom } });
+  await rig.addIntent();
+  const before = await rig.start();
+  await rig.settled();
+  await before.terminate();
+  otlp.metricExports.length = 0;
+  for (let entry = 0; entry < 3; entry++) await rig.addIntent();
+  await rig.redis.xtrim("notification:intents", "MAXLEN", 0);
+  await rig.addIntent({ payload_json: "{}" });
+  await rig.addIntent(ADMIN_INTENT);
+
+  const service = await rig.start();
+  await rig.settled();
+  await eventually(() => otlp.metricExports.length > 0);
+  const trimmed = () => otlp.point("notification.intent_stream.trimmed_unread")?.value;
+  const failed = () => otlp.point("notification.intents.malformed", { failure_code: "invalid_payload" })?.value;
+  const skipped = () =>
+    otlp.point("notification.route.skipped", { channel: "email", classification: "admin_emails_not_configured" })
+      ?.value;
+  const outages = () => otlp.point("notification.dependency.outages", { dependency: "redis" })?.value;
+  assert.deepEqual([trimmed(), failed(), skipped(), outages()], [0, 0, 0, 0]);
+  const points = otlp.metricExports.flat().flatMap(({ points }) => points);
+  assert.ok(points.length > 20);
+  assert.deepEqual(points.filter(({ value }) => value !== 0), []);
+  assert.equal(otlp.metricExports.length, 1);
+  await service.terminate();
+  assert.deepEqual([trimmed(), failed(), skipped(), outages()], [3, 1, 1, 0]);
+});
+
 Deno.test("the schedule's gauges tell the routes that wait, and how overdue they are", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({ env: { ...otlp.env, NOTIFICATION_ROUTE_BACKOFF_MIN: "5m" } });
