@@ -4,6 +4,7 @@
 import { readSupervisor } from "../config/supervisor.ts";
 import { EXIT, Shutdown } from "../lifecycle/shutdown.ts";
 import { Systemd } from "../lifecycle/systemd.ts";
+import { describeDefect } from "../lifecycle/run_loop.ts";
 import { runService } from "../service.ts";
 import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
 import { instanceIdOf, startTelemetry } from "../telemetry/open_telemetry.ts";
@@ -44,31 +45,37 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
     await logging.flush(LAST_FLUSH_MS);
     Deno.exit(code);
   };
+  const fail = (error: unknown): Promise<never> => {
+    logger.error("unexpected error", { reason: describeDefect(error) });
+    return exit(EXIT.unexpected);
+  };
   const unexpected = (event: ErrorEvent | PromiseRejectionEvent) => {
     event.preventDefault();
-    const error = event instanceof ErrorEvent ? event.error : event.reason;
-    logger.error("unexpected error", { reason: error instanceof Error ? error.stack ?? error.message : String(error) });
-    exit(EXIT.unexpected);
+    fail(event instanceof ErrorEvent ? event.error : event.reason);
   };
   globalThis.addEventListener("error", unexpected);
   globalThis.addEventListener("unhandledrejection", unexpected);
 
-  for (const warning of warnings) logger.warn("questionable configuration", { warning });
-  const shutdown = new Shutdown({ boundMs: config.process.shutdownTimeoutMs, exit });
-  const instanceId = instanceIdOf(env.get("OTEL_RESOURCE_ATTRIBUTES"));
-  logger.info("starting", { version: VERSION, instance_id: instanceId });
-  const telemetry = await startTelemetry(env, {
-    serviceVersion: VERSION,
-    instanceId,
-    environment: config.environment,
-  });
-  logging.forward(telemetry.exportLog);
-  const systemd = new Systemd({
-    supervisor: readSupervisor(),
-    onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
-  });
-  const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
-  await systemd.close();
-  shutdown.finish();
-  return await exit(exitCode);
+  try {
+    for (const warning of warnings) logger.warn("questionable configuration", { warning });
+    const shutdown = new Shutdown({ boundMs: config.process.shutdownTimeoutMs, exit });
+    const instanceId = instanceIdOf(env.get("OTEL_RESOURCE_ATTRIBUTES"));
+    logger.info("starting", { version: VERSION, instance_id: instanceId });
+    const telemetry = await startTelemetry(env, {
+      serviceVersion: VERSION,
+      instanceId,
+      environment: config.environment,
+    });
+    logging.forward(telemetry.exportLog);
+    const systemd = new Systemd({
+      supervisor: readSupervisor(),
+      onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
+    });
+    const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
+    await systemd.close();
+    shutdown.finish();
+    return await exit(exitCode);
+  } catch (error) {
+    return await fail(error);
+  }
 }

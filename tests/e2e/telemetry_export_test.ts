@@ -145,6 +145,28 @@ for (const protocol of ["http/protobuf", "grpc"] as const) {
   });
 }
 
+const UNUSABLE = [
+  ["http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://name:the-secret@[collector"],
+  ["grpc", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://name:the-secret@[collector"],
+  ["grpc", "OTEL_EXPORTER_OTLP_HEADERS", "the key=the-secret"],
+] as const;
+
+for (const [protocol, variable, value] of UNUSABLE) {
+  Deno.test(`${variable} that can't be used (${protocol}) is one warning, which does not show it, and the service works`, async () => {
+    await using otlp = await OtlpReceiver.start(protocol);
+    await using rig = await openRig({ env: { ...otlp.env, [variable]: value } });
+    const service = await rig.start();
+    await workOnce(rig);
+    await assertStopsInTime(service);
+    const about = ({ message, logger }: LogLine) =>
+      message === "questionable configuration" || logger === "open_telemetry";
+    const warnings = service.logs.filter(about);
+    assert.deepEqual(warnings.map(({ level, logger }) => [level, logger]), [["warn", "service"]]);
+    assert.ok(`${warnings[0]!["warning"]}`.includes(variable), service.output());
+    assert.ok(!service.output().includes("the-secret"), service.output());
+  });
+}
+
 Deno.test("a collector that takes everything and answers nothing does not hold up the shutdown", async () => {
   const end = new AbortController();
   const silent = Deno.serve(

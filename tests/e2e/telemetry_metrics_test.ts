@@ -286,3 +286,32 @@ Deno.test("the resource names the service, its version, its instance and where i
   );
   assert.ok(seen!.count > 0);
 });
+
+Deno.test("what the resource says of the service stands, whatever is wrong with the operator's attributes", async () => {
+  await using otlp = await OtlpReceiver.start();
+  const attributesWith = async (variables: Readonly<Record<string, string>>) => {
+    await using rig = await openRig({
+      env: { ...otlp.env, NOTIFICATION_ENVIRONMENT: "staging", NOTIFICATION_LOG_LEVEL: "info", ...variables },
+    });
+    const service = await rig.start();
+    const { instance_id } = await service.waitForLog(({ message }) => message === "starting");
+    await service.terminate();
+    const { resource } = otlp.metric("notification.dependency.unavailable")!;
+    assert.deepEqual(
+      [resource["service.version"], resource["deployment.environment.name"], resource["service.instance.id"]],
+      ["0.1.0", "staging", instance_id],
+    );
+    return resource;
+  };
+  const plain = await attributesWith({});
+  assert.equal(plain["service.name"], "notification-service");
+  assert.ok("host.name" in plain && "process.pid" in plain);
+  const faulty = await attributesWith({ OTEL_RESOURCE_ATTRIBUTES: "service.instance.id=i-1,team=games=chess" });
+  assert.deepEqual([faulty["service.instance.id"], faulty["team"]], ["i-1", undefined]);
+  await attributesWith({ OTEL_RESOURCE_ATTRIBUTES: "team=games," });
+  const host = await attributesWith({ OTEL_NODE_RESOURCE_DETECTORS: "host", OTEL_SERVICE_NAME: "another" });
+  assert.equal(host["service.name"], "another");
+  assert.ok("host.name" in host && !("process.pid" in host));
+  const all = await attributesWith({ OTEL_NODE_RESOURCE_DETECTORS: "all", OTEL_RESOURCE_ATTRIBUTES: "team=games" });
+  assert.deepEqual([all["team"], "process.pid" in all], ["games", true]);
+});
