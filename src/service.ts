@@ -93,7 +93,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
   shutdown.begin("a loop or the start-up failed");
   await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
   await Promise.all([postgres.close(shutdown.leftMs / 4), gauges?.close(shutdown.leftMs / 4)]);
-  await telemetry.shutdown(Math.max(0, shutdown.leftMs - 200));
+  // The other half is for whoever reads the log slowly.
+  await telemetry.shutdown(shutdown.leftMs / 2);
   logger.info("stopped", { exit_code: exitCode });
   return exitCode;
 }

@@ -27,8 +27,10 @@ Exit codes:
   run,
 };
 
-/** What a blocked output may cost the process on its way out. */
+/** For the last lines of a process that has no time left. */
 const LAST_FLUSH_MS = 250;
+/** What of the shutdown's bound is left for the process's own end. */
+const END_MS = 50;
 
 async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   atMost(args, 0);
@@ -41,13 +43,13 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   const { config, catalog, warnings } = settings;
   const logging = await setUpLogging(config.log);
   const logger = loggerOf("service");
-  const exit = async (code: number): Promise<never> => {
-    await logging.flush(LAST_FLUSH_MS);
+  const exit = async (code: number, flushMs = LAST_FLUSH_MS): Promise<never> => {
+    await logging.flush(flushMs);
     Deno.exit(code);
   };
   const fail = (error: unknown): Promise<never> => {
     logger.error("unexpected error", { reason: describeDefect(error) });
-    return exit(EXIT.unexpected);
+    return exit(EXIT.unexpected, config.process.shutdownTimeoutMs);
   };
   const unexpected = (event: ErrorEvent | PromiseRejectionEvent) => {
     event.preventDefault();
@@ -73,8 +75,8 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
     });
     const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
     await systemd.close();
-    shutdown.finish();
-    return await exit(exitCode);
+    // A second signal and the bound count until the very end.
+    return await exit(exitCode, Math.max(0, shutdown.leftMs - END_MS));
   } catch (error) {
     return await fail(error);
   }
