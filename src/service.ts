@@ -54,6 +54,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const { gaugeAnswerMs } = telemetry;
   const logger = loggerOf("service");
   const events = createEvents(telemetry.tracing);
+  const outages = new Outages(systemClock);
   const applicationName = `notification-service/${instanceId}`;
   const redis = openRedis(config);
   let postgres: PostgresPool;
@@ -69,6 +70,9 @@ export async function runService(options: ServiceOptions): Promise<number> {
   let exitCode: number = EXIT.ok;
   shutdown.stop.addEventListener("abort", () => systemd.stopping(), { once: true });
   try {
+    // Every counter as 0, taken long before a loop counts and while there is no gauge to wait for. The SDK's own first export is
+    // an interval away, and would show what happened by then as having been there all along.
+    telemetry.exportMetrics();
     await checkDependencies(options, { redis, postgres });
     if (gaugeAnswerMs !== undefined) {
       gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
@@ -80,6 +84,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
       shutdown,
       probe,
       heartbeats,
+      outages,
     });
   } catch (error) {
     exitCode = exitCodeFor(error);
@@ -88,7 +93,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
   shutdown.begin("a loop or the start-up failed");
   await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
   await Promise.all([postgres.close(shutdown.leftMs / 4), gauges?.close(shutdown.leftMs / 4)]);
-  await telemetry.shutdown(Math.max(0, shutdown.leftMs - 200));
+  // The other half is for whoever reads the log slowly.
+  await telemetry.shutdown(shutdown.leftMs / 2);
   logger.info("stopped", { exit_code: exitCode });
   return exitCode;
 }
@@ -234,12 +240,16 @@ function loopsOf(
 /** Resolves with the exit code when all loops have ended, which they do when the shutdown begins. */
 async function runLoops(
   loops: readonly Loop[],
-  { shutdown, probe, heartbeats }: { shutdown: Shutdown; probe: ProbeListener; heartbeats: Heartbeats },
+  { shutdown, probe, heartbeats, outages }: {
+    shutdown: Shutdown;
+    probe: ProbeListener;
+    heartbeats: Heartbeats;
+    outages: Outages;
+  },
 ): Promise<number> {
   const { abandon } = shutdown;
   // Whoever asks is told first that this instance goes; then the loops end.
   const stop = signalAfter(shutdown.stop, () => probe.close(shutdown.leftMs / 10));
-  const outages = new Outages(systemClock);
   let hasDefect = false;
   const end = (loop: Loop) => {
     hasDefect = true;
