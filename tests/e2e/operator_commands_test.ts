@@ -4,7 +4,11 @@
 import assert from "node:assert/strict";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";
 import { outcomeOf } from "../support/outcome.ts";
-import { openRig } from "../support/rig.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
+import { closeRedis, openRedis } from "../support/redis_client.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { Environment } from "../support/service_process.ts";
 import { testOnOneRig } from "../support/shared_rig.ts";
 import { eventually } from "../support/wait.ts";
 import { startService } from "../support/service_process.ts";
@@ -42,8 +46,9 @@ Deno.test("check says what run would do, before and after the migrations, and ch
     ["stream gateway:client-events", true, false],
     ["stream mail:delivery_commands", true, false],
     ["postgres", true, false],
-    ["migrations", true, false],
     ["ownership", true, false],
+    ["migrations", true, false],
+    ["tables", true, false],
     ["user service", true, false],
   ]);
   const [events, mail] = after.outbound_streams;
@@ -66,6 +71,8 @@ Deno.test("check ends as run would, and says what to do", async () => {
   assertReadable(noRedis.stdout);
   assert.match(noRedis.stdout, /✗ redis: .*ECONNREFUSED[^]*→ see that Redis runs at 127\.0\.0\.1:1/);
   assert.match(noRedis.stdout, /✓ postgres/);
+  const wrongPassword = await runOn(rig, ["check"], { NOTIFICATION_REDIS_PASSWORD: "wrong" });
+  assert.match(wrongPassword.stdout, /✗ redis: WRONGPASS[^]*→ let NOTIFICATION_REDIS_PASSWORD be/);
 
   const dsn = `postgres://nobody:secret@${UNREACHABLE}/none`;
   const noPostgres = await runOn(rig, ["check"], { NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn });
@@ -85,7 +92,108 @@ Deno.test("check ends as run would, and says what to do", async () => {
   await rig.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (99, true)");
   const newer = await runOn(rig, ["check"]);
   assert.equal(newer.code, 69);
-  assert.match(newer.stdout, /✗ migrations: the schema has version 99/);
+  assert.match(newer.stdout, /✗ migrations: The schema has version 99[^]*→ install/);
+});
+
+Deno.test("check ends as run would with a DSN that can't be used, and where tables are gone", async () => {
+  await using rig = await openRig({ superuser: true });
+  const certificate = `${rig.dsn}?sslrootcert=/missing`;
+  const unusable = await endsAsRun(rig, 78, { NOTIFICATION_POSTGRES_PRIMARY_DSN: certificate });
+  assert.match(unusable, /✗ postgres: The PostgreSQL DSN can't be used/);
+
+  await runOn(rig, ["migrate", "up"]);
+  await rig.query("ALTER TABLE notification.dead_letters RENAME TO gone");
+  assert.match(await endsAsRun(rig, 69), /✗ tables: There is no table notification\.dead_letters[^]*→ .*backup/);
+  await rig.query("ALTER TABLE notification.gone RENAME TO dead_letters");
+  await rig.query("DROP TABLE notification.goose_db_version");
+  assert.match(await endsAsRun(rig, 69), /✗ migrations: 1 of 1 pending, but there is notification\.dead_letters/);
+
+  await rig.query("DROP SCHEMA notification CASCADE");
+  await rig.query("CREATE SCHEMA notification");
+  const role = `"check ${crypto.randomUUID()}"`;
+  await rig.query(`CREATE ROLE ${role} LOGIN PASSWORD 'role-password'`);
+  try {
+    const dsn = Object.assign(new URL(rig.dsn), { username: role.slice(1, -1), password: "role-password" }).href;
+    const env = { NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn };
+    assert.match(flat(await endsAsRun(rig, 69, env)), /→ have an administrator run GRANT CREATE, USAGE ON SCHEMA/);
+    await rig.query("DROP SCHEMA notification");
+    const advice = `→ have an administrator run CREATE SCHEMA notification AUTHORIZATION ${role}`;
+    assert.ok(flat(await endsAsRun(rig, 69, env)).includes(advice));
+  } finally {
+    await rig.query(`DROP ROLE ${role}`);
+  }
+});
+
+Deno.test("check ends as run would where Redis lets a user do too little, and writes nothing", async () => {
+  const password = "check-rights";
+  const administrator = ["--user", OBSERVER, "on", `>${password}`, "~*", "&*", "+@all"];
+  await using redisServer = await startRedis({ password, args: isRestricted() ? [] : administrator });
+  await using rig = await openRig({ redisServer });
+  await runOn(rig, ["migrate", "up"]);
+  const observer = await openRedis(redisServer, { username: OBSERVER });
+  try {
+    for (const command of ["xadd", "set", "xdel", "del", "get", "time", "evalsha"]) {
+      await observer.call("ACL", "SETUSER", "default", `-${command}`);
+      assert.match(await endsAsRun(rig, 69), /✗ redis: [^]*→ see that the user default has/, command);
+      await observer.call("ACL", "SETUSER", "default", `+${command}`);
+    }
+    await observer.call("FLUSHALL");
+    assert.equal((await runOn(rig, ["check"])).code, 0);
+    assert.equal(await observer.call("DBSIZE"), 0);
+
+    // What only check asks for.
+    await observer.xadd("gateway:client-events", "1-1", "a", "b");
+    await observer.call("ACL", "SETUSER", "default", "-xinfo", "+xinfo|stream", "-xlen");
+    const little = await endsAsRun(rig, 0);
+    assert.match(little, /✓ redis: a master/);
+    assert.match(little, /✗ stream gateway:client-events: could not be looked at/);
+    await observer.call("ACL", "SETUSER", "default", "+xlen");
+    assert.match(await endsAsRun(rig, 0), /✗ readers of gateway:client-events: could not be looked at/);
+    await observer.call("ACL", "SETUSER", "default", "-type");
+    assert.match(await endsAsRun(rig, 0), /✗ stream mail:delivery_commands: could not be looked at/);
+  } finally {
+    await closeRedis(observer);
+  }
+});
+
+Deno.test("check and migrate end with 69 and fitting advice where a server is none for the service", async () => {
+  await using rig = await openRig({ superuser: true });
+  const database = new URL(rig.dsn).pathname.slice(1);
+  await rig.query(`ALTER DATABASE "${database}" SET default_transaction_read_only = on`);
+  assert.match(
+    flat(await endsAsRun(rig, 69)),
+    /✗ postgres: PostgreSQL takes no writes.*→ turn default_transaction_read/,
+  );
+  for (const action of ["up", "status"]) {
+    const { code, stderr } = await runOn(rig, ["migrate", action]);
+    assert.equal(code, 69, stderr);
+    assert.match(
+      stderr,
+      /^notification-service migrate: PostgreSQL takes no writes: default_transaction_read_only is on$/m,
+    );
+    assert.doesNotMatch(stderr, /^\s+at /m);
+  }
+
+  const ascii = `${database}_ascii`;
+  await rig.query("SET default_transaction_read_only = off");
+  await rig.query(`CREATE DATABASE "${ascii}" ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`);
+  try {
+    const env = { NOTIFICATION_POSTGRES_PRIMARY_DSN: Object.assign(new URL(rig.dsn), { pathname: `/${ascii}` }).href };
+    assert.match(flat(await endsAsRun(rig, 69, env)), /must be encoded in UTF8, it is in SQL_ASCII.*→ make a database/);
+    assert.equal((await runOn(rig, ["migrate", "up"], env)).code, 69);
+  } finally {
+    await rig.query(`DROP DATABASE "${ascii}"`);
+  }
+
+  await using evicting = await startRedis({ args: ["--maxmemory-policy", "allkeys-lru"] });
+  const env = {
+    NOTIFICATION_REDIS_MASTER_ADDR: evicting.addr,
+    NOTIFICATION_REDIS_PASSWORD: evicting.password,
+    NOTIFICATION_REDIS_DB: "0",
+  };
+  const { code, stdout } = await runOn(rig, ["check"], env);
+  assert.equal(code, 69);
+  assert.match(flat(stdout), /→ CONFIG SET maxmemory-policy noeviction/);
 });
 
 Deno.test("migrate shows, applies and takes back, the last only with --yes", async () => {
@@ -290,3 +398,19 @@ Deno.test("status tells what waits when nobody works on it", async () => {
   const smoke = await jsonOf(rig, ["smoke", "--user-id", "user-1", "--timeout", "50ms"], { code: 1 });
   assert.match(smoke.problem, /no instance has accepted it in time/);
 });
+
+/** What `check` prints, whose exit code is the one that it says and that `run` ends with; 0: it starts. */
+async function endsAsRun(rig: Rig, code: number, env: Environment = {}): Promise<string> {
+  const { code: ended, stdout } = await runOn(rig, ["check"], env);
+  assert.equal(ended, code, stdout);
+  assertReadable(stdout);
+  const service = await rig.spawn(env);
+  if (code === 0) await (await service.ready()).terminate();
+  else assert.equal(await service.exit(), code, service.output());
+  return stdout;
+}
+
+/** What is broken into lines for a terminal, in one. */
+function flat(text: string): string {
+  return text.replace(/\s+/g, " ");
+}
