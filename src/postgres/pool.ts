@@ -13,7 +13,7 @@ export interface PoolOptions {
   /** Bound of one statement on the server, and of one attempt to connect. This process waits a little longer. */
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
-  /** Its last 63 characters are what the server shows. */
+  /** The server shows 63 characters: `program/` at its beginning, then the end. */
   readonly applicationName: string;
   /** Told when a connection breaks that nobody was using; one in use tells its user. */
   readonly onIdleConnectionLost?: (reason: string) => void;
@@ -88,9 +88,15 @@ function graceMs(operationTimeoutMs: number): number {
   return Math.min(500, Math.max(100, operationTimeoutMs / 10));
 }
 
-/** What PostgreSQL takes: 63 bytes of printable ASCII. The end is kept, which is the instance's id. */
+/**
+ * What PostgreSQL takes: 63 bytes of printable ASCII. Of a longer name the program, up to a slash, and the end of the
+ * instance's id are kept.
+ */
 export function shownName(name: string): string {
-  return name.replace(/[^\x20-\x7e]/gu, "?").slice(-MAX_APPLICATION_NAME);
+  const shown = name.replace(/[^\x20-\x7e]/gu, "?");
+  if (shown.length <= MAX_APPLICATION_NAME) return shown;
+  const [program = ""] = /^[^/]{1,30}\//.exec(shown) ?? [];
+  return program + shown.slice(-(MAX_APPLICATION_NAME - program.length));
 }
 
 /** pg reads the DSN with each new connection only; here an unusable one is found at once. */
