@@ -27,7 +27,7 @@ export function readEnvironment(source: EnvironmentSource = Deno.env): Environme
     Object.entries(source.toObject()).filter(([name]) => name.startsWith(prefix)),
   );
   const files = Object.fromEntries(
-    fileVariables.filter((name) => variables[name]).map((name) => [name, readFile(variables[name] ?? "")]),
+    fileVariables.filter((name) => variables[name]).map((name) => [name, readTextFile(variables[name] ?? "")]),
   );
   return { variables, notUtf8: knownNames.filter((name) => isNotUtf8(source, name)), files };
 }
@@ -78,7 +78,8 @@ function isNotUtf8(source: EnvironmentSource, name: string): boolean {
 /** Bounds what a path such as /dev/zero can do. */
 const largestFile = 16 * 1024 * 1024;
 
-function readFile(path: string): FileContent {
+/** UTF-8 text of at most 16 MiB. Never throws. */
+export function readTextFile(path: string): FileContent {
   try {
     using file = Deno.openSync(path);
     if (file.statSync().isDirectory) return { kind: "unreadable", reason: "is a directory" };
