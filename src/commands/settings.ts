@@ -12,8 +12,7 @@ export type Settings =
   | { readonly kind: "ok"; readonly config: Config; readonly catalog: Catalog; readonly warnings: readonly string[] }
   | { readonly kind: "refused"; readonly problems: readonly string[]; readonly warnings: readonly string[] };
 
-export function readSettings(): Settings {
-  const environment = readEnvironment();
+export function readSettings(environment: Environment = readEnvironment()): Settings {
   const { catalog, problems: catalogProblems } = readCatalog(environment);
   const types = catalog === undefined ? undefined : administratorTypes(catalog);
   const parsed = parseConfig(withNames(environment, (types ?? []).map(administratorEmailsName)), {

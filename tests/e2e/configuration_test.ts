@@ -202,6 +202,20 @@ function sideBySide(cases: typeof REFUSED): (typeof REFUSED[number])[][] {
   return groups;
 }
 
+Deno.test(
+  "administrators' addresses that are not UTF-8 are refused",
+  { ignore: Deno.build.os === "windows" },
+  async () => {
+    // Deno itself can't hand such a variable on.
+    const name = "NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED";
+    const script = `${name}=$(printf 'ops\\377@example.com'); export ${name}; exec "$0" run --allow-all main.ts`;
+    const { code, stderr } = await new Deno.Command("sh", { args: ["-c", script, Deno.execPath()], env: COMPLETE })
+      .output();
+    assert.equal(code, 78);
+    assert.equal(new TextDecoder().decode(stderr), `${name} should be UTF-8 text\n`);
+  },
+);
+
 async function run(env: Environment): Promise<{ code: number; lines: string[] }> {
   await using service = await startService(env);
   const code = await service.exit();

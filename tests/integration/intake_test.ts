@@ -134,6 +134,38 @@ Deno.test("two consumers at once never give an entry two outcomes", async () => 
   assert.equal((await place(stage))[0]!.entries_read, "200");
 });
 
+Deno.test("two streams on one PostgreSQL share its keys, and have a place each", async () => {
+  await using stage = await openStage();
+  const OTHER = "notification:intents:other";
+  const outcomes: string[] = [];
+  const events = { ...createEvents() };
+  events.accepted = (batch) => outcomes.push(...batch.map(({ stream_entry_id }) => `accepted ${stream_entry_id}`));
+  events.duplicate = (batch) => outcomes.push(...batch.map(({ stream_entry_id }) => `duplicate ${stream_entry_id}`));
+  const id = await stage.addIntent({ idempotency_key: "shared" });
+  const [[, fields]] = await stage.redis.xrange(INTENTS, "-", "+") as [[string, string[]]];
+  // The same millisecond and sequence: nothing but the stream tells the entries apart.
+  await stage.redis.xadd(OTHER, id, ...fields);
+  const alone = await stage.redis.xadd(OTHER, "*", ...fields.map((value) => value === "shared" ? "alone" : value));
+  await withConsumer(stage, async (_first, passFirst) => {
+    await withConsumer(stage, async (_second, passSecond) => {
+      await passFirst();
+      await passSecond();
+    }, { events, stream: OTHER });
+  }, { events });
+  assert.deepEqual(outcomes, [`accepted ${id}`, `accepted ${alone}`, `duplicate ${id}`]);
+  assert.deepEqual(
+    await stage.query("SELECT stream, idempotency_key FROM notification.records ORDER BY idempotency_key"),
+    [{ stream: OTHER, idempotency_key: "alone" }, { stream: INTENTS, idempotency_key: "shared" }],
+  );
+  assert.deepEqual(
+    await stage.query("SELECT stream, entry_id, entries_read FROM notification.stream_offsets ORDER BY stream"),
+    [
+      { stream: INTENTS, entry_id: id, entries_read: "1" },
+      { stream: OTHER, entry_id: alone, entries_read: "2" },
+    ],
+  );
+});
+
 Deno.test("while the User Service fails temporarily the entries before are accepted and nothing else moves", async () => {
   await using stage = await openStage();
   const first = await stage.addIntent({ recipient_user_ids_json: '["u1"]', idempotency_key: "before" });

@@ -163,6 +163,23 @@ test("an empty database gets the contract's tables, once", async ({ pool }) => {
   });
 });
 
+test("every table has the contract's keys", async ({ pool }) => {
+  await migrate(pool, OPTIONS);
+  const { rows } = await pool.query<{ key: string }>(
+    `SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) AS key FROM pg_constraint
+     WHERE connamespace = 'notification'::regnamespace AND contype IN ('p', 'u')`,
+  );
+  assert.deepEqual(rows.map(({ key }) => key).sort(), [
+    "notification.dead_letters PRIMARY KEY (notification_id, route_id)",
+    "notification.goose_db_version PRIMARY KEY (id)",
+    "notification.malformed_intents PRIMARY KEY (stream, stream_entry_id)",
+    "notification.records PRIMARY KEY (notification_id)",
+    "notification.records UNIQUE (producer, idempotency_key)",
+    "notification.routes PRIMARY KEY (notification_id, route_id)",
+    "notification.stream_offsets PRIMARY KEY (stream)",
+  ]);
+});
+
 test("the version table is goose's own, with its row 0", async ({ pool }) => {
   await migrate(pool, OPTIONS);
   const { rows } = await pool.query("SELECT id, version_id, is_applied FROM notification.goose_db_version ORDER BY id");
