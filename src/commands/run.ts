@@ -75,7 +75,8 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
     });
     const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
     await systemd.close();
-    // A second signal and the bound count until the very end.
+    // A second signal and the bound count until the very end, also where the process was stopped when the bound's time came.
+    if (shutdown.leftMs === 0) return await exit(EXIT.shutdownFailed);
     return await exit(exitCode, Math.max(0, shutdown.leftMs - END_MS));
   } catch (error) {
     return await fail(error);

@@ -37,14 +37,17 @@ export function observeBacklog(
     for (const [channel, value] of Object.entries(values)) result.observe(observable, value, { channel });
   };
   const askOldestDue = once(sources.oldestDueMs);
+  let oldestDueNow: Promise<Readonly<Record<Channel, number>> | undefined> = Promise.resolve(undefined);
   const observeOldestDue = async (result: BatchObservableResult) => {
-    const values = await within(answerMs, askOldestDue());
+    oldestDueNow = within(answerMs, askOldestDue());
+    const values = await oldestDueNow;
     if (values !== undefined) byChannel(result, oldestDue, values);
   };
   const counted = new Sparingly(sources.liveRoutes, clock);
   const observeDepth = async (result: BatchObservableResult) => {
-    const values = await counted.latest(answerMs);
-    if (values !== undefined) byChannel(result, depth, values);
+    const [values, scheduleAnswers] = await Promise.all([counted.latest(answerMs), oldestDueNow]);
+    // A count may stand for long after it was taken, but not while nobody could count.
+    if (values !== undefined && scheduleAnswers !== undefined) byChannel(result, depth, values);
   };
   const askBacklog = once(sources.intentBacklog);
   const observeIntents = async (result: BatchObservableResult) => {

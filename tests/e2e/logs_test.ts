@@ -84,6 +84,41 @@ testOnOneRig("Logs", { env: { NOTIFICATION_LOG_LEVEL: "info" } }, {
   },
 });
 
+Deno.test("a failed attempt is a warning and a dead letter an error, with all that is known of the route", async () => {
+  await using rig = await openRig({
+    env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2", NOTIFICATION_ROUTE_BACKOFF_MIN: "10ms" },
+  });
+  await rig.redis.set("gateway:client-events", "in the way");
+  const service = await rig.start();
+  const entryId = await rig.addIntent({ request_id: "req-1", trace_id: "trace-1" });
+  await rig.settled();
+  const { record } = await outcomeOf(rig, entryId);
+  const known = {
+    logger: "push_publisher",
+    notification_type: "game.turn.ready",
+    producer: "game-master",
+    audience_kind: "user",
+    notification_id: record?.notification_id,
+    route_id: "push:user:user-1",
+    channel: "push",
+    stream_entry_id: entryId,
+    request_id: "req-1",
+    trace_id: "trace-1",
+    classification: "gateway_stream_publish_failed",
+  };
+  const fieldsOf = async (wanted: string) => {
+    const { time, reason, retry_in_ms, ...line } = await service.waitForLog(({ message }) => message === wanted);
+    assert.match(time, TIME);
+    assert.match(`${reason}`, /WRONGTYPE/);
+    return [line, typeof retry_in_ms];
+  };
+  assert.deepEqual(await fieldsOf("attempt failed"), [
+    { ...known, level: "warn", message: "attempt failed" },
+    "number",
+  ]);
+  assert.deepEqual(await fieldsOf("dead letter"), [{ ...known, level: "error", message: "dead letter" }, "undefined"]);
+});
+
 Deno.test("LOG_LEVEL leaves out what is below it", async () => {
   await using rig = await openRig();
   const run = async (level: string) => {

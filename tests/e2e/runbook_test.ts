@@ -2,13 +2,15 @@
 // incidents has happened; what the page says a command shows must be in its output.
 
 import assert from "node:assert/strict";
+import { resolve } from "node:path";
+import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 
 interface Block {
   readonly heading: string;
   readonly commands: string;
-  /** What its output holds, if the page says so. */
+  /** What its output holds, if the page says so: a text, or a pattern between slashes. */
   readonly shows: string | undefined;
 }
 
@@ -18,6 +20,10 @@ const ADMIN_INTENT = {
   recipient_user_ids_json: undefined,
   payload_json: '{"game_id":"g","game_name":"n","failure_reason":"r"}',
 };
+
+const PAYLOAD = '{"game_id":"g 1",\r\n\t"game_name":"It\'s \\"N\\" \\u00e9 ☃ $HOME `x` \\\\n",\n"turn_number":7}';
+/** Larger than one argument of a command can be. */
+const LARGE_PAYLOAD = `{"game_id":"g","game_name":"${"n".repeat(200_000)}","turn_number":7}`;
 
 Deno.test("every command of the runbook works, and shows what the page says", async (test) => {
   await using rig = await openRig({ env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" } });
@@ -31,11 +37,17 @@ Deno.test("every command of the runbook works, and shows what the page says", as
     for (const { heading, commands, shows } of blocks) {
       const step = async () => {
         await writeShims(shims, rig, service);
+        await writeConfiguration(shims, service.env);
         const output = await run(`${prelude!.commands}\n${commands}`, {
-          ...service.env,
+          etc: shims,
           PATH: `${shims}:${pathOfClients()}`,
-        });
-        assert.ok(output.includes(shows ?? ""), `The page says that it shows ${shows}; it printed:\n${output}`);
+          ...(isRestricted() ? { REDIS_ADMIN_USER: OBSERVER } : {}),
+        }, shims);
+        const pattern = /^\/(.*)\/(m?)$/.exec(shows ?? "");
+        const isShown = pattern === null
+          ? output.includes(shows ?? "")
+          : new RegExp(pattern[1]!, pattern[2]).test(output);
+        assert.ok(isShown, `The page says that it shows ${shows}; it printed:\n${output}`);
         if (!commands.includes("systemctl")) return;
         assert.equal((await service.ended).code, 0);
         service = await rig.start();
@@ -50,15 +62,21 @@ Deno.test("every command of the runbook works, and shows what the page says", as
     await test.step("the intent that was published again has reached everybody, the dead letter is as it was", async () => {
       await rig.query("UPDATE notification.routes SET next_attempt_at = now() WHERE status = 'failed'");
       await rig.settled();
-      const routes = await rig.query<{ key: string; statuses: string }>(
-        `SELECT idempotency_key AS key, string_agg(status, ' ' ORDER BY route_id) AS statuses
+      const records = await rig.query<{ notification_id: string; key: string; payload: string; statuses: string }>(
+        `SELECT notification_id, idempotency_key AS key, payload::text, string_agg(status, ' ' ORDER BY route_id) AS statuses
          FROM notification.records JOIN notification.routes USING (notification_id)
-         WHERE idempotency_key LIKE 'dead-letter%' GROUP BY idempotency_key ORDER BY idempotency_key`,
+         WHERE idempotency_key ~ '^(dead-letter|again-)' GROUP BY notification_id ORDER BY accepted_at, stream_entry_id`,
       );
-      assert.deepEqual(routes.map(({ key, statuses }) => [key, statuses]), [
-        ["dead-letter", "published dead_letter"],
-        ["dead-letter-again-1", "published published"],
-      ]);
+      const [first, second] = records;
+      assert.deepEqual(
+        records.map(({ key, payload, statuses }) => [key, payload, statuses]),
+        [
+          ["dead-letter", PAYLOAD, "published dead_letter"],
+          ["dead-letter-large", LARGE_PAYLOAD, "published dead_letter"],
+          [`again-${first?.notification_id}`, PAYLOAD, "published published"],
+          [`again-${second?.notification_id}`, LARGE_PAYLOAD, "published published"],
+        ],
+      );
     });
   } finally {
     await Deno.remove(shims, { recursive: true });
@@ -85,10 +103,9 @@ async function withIncidents(rig: Rig): Promise<ServiceProcess> {
   await service.waitForLog(({ message }) => message === "dependency is available again");
   await rig.redis.del("gateway:client-events");
   await rig.redis.set("gateway:client-events", "in the way");
-  await rig.addIntent({
-    idempotency_key: "dead-letter",
-    payload_json: '{"game_id":"g 1","game_name":"It\'s \\"N\\"","turn_number":7}',
-  });
+  await rig.addIntent({ idempotency_key: "dead-letter", payload_json: PAYLOAD });
+  await rig.settled();
+  await rig.addIntent({ idempotency_key: "dead-letter-large", payload_json: LARGE_PAYLOAD });
   await rig.settled();
   // A route that waits for its next attempt.
   await rig.query(
@@ -113,7 +130,9 @@ function blocksOf(page: string): Block[] {
 async function writeShims(folder: string, rig: Rig, service: ServiceProcess): Promise<void> {
   await Deno.writeTextFile(`${folder}/log`, rig.instances.map(({ stdout }) => `${stdout}\n`).join(""));
   const binary = Deno.env.get("NOTIFICATION_SERVICE_BIN");
-  const executable = binary === undefined || binary === "" ? `${Deno.execPath()} run -A main.ts` : binary;
+  const executable = binary === undefined || binary === ""
+    ? `${Deno.execPath()} run -A ${Deno.cwd()}/main.ts`
+    : resolve(binary);
   const scripts = {
     "notification-service": `exec ${executable} "$@"`,
     journalctl: `cat ${folder}/log`,
@@ -125,17 +144,33 @@ async function writeShims(folder: string, rig: Rig, service: ServiceProcess): Pr
   }
 }
 
+/** What an installation has below /etc. */
+async function writeConfiguration(folder: string, env: Readonly<Record<string, string>>): Promise<void> {
+  const files = {
+    NOTIFICATION_REDIS_PASSWORD: "redis_password",
+    NOTIFICATION_POSTGRES_PRIMARY_DSN: "postgres_primary_dsn",
+  };
+  const lines: string[] = [];
+  for (const [name, value] of Object.entries(env)) {
+    const file = Object.entries(files).find(([variable]) => variable === name)?.[1];
+    if (file === undefined) lines.push(`${name}='${value}'\n`);
+    else await Deno.writeTextFile(`${folder}/${file}`, `${value}\n`);
+  }
+  await Deno.writeTextFile(`${folder}/environment`, lines.join(""));
+}
+
 /** With Debian's own place for PostgreSQL's programs. */
 function pathOfClients(): string {
   return `${Deno.env.get("PATH")}:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin`;
 }
 
-async function run(script: string, env: Readonly<Record<string, string>>): Promise<string> {
+async function run(script: string, env: Readonly<Record<string, string>>, cwd: string): Promise<string> {
   const home = { HOME: Deno.env.get("HOME") ?? "/", DENO_TLS_CA_STORE: "mozilla,system" };
   const { success, stdout, stderr } = await new Deno.Command("bash", {
     args: ["-euo", "pipefail", "-c", script],
     env: { ...home, ...env },
     clearEnv: true,
+    cwd,
   }).output();
   const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   assert.ok(success, `${script}\n${output}${errors}`);

@@ -96,6 +96,29 @@ Deno.test("a second signal ends the process at once", async () => {
   assert.ok(durationMs < 10_000, `${durationMs} ms`); // the look-up is given up after twelve seconds
 });
 
+Deno.test("a shutdown that runs past its bound says so in a last line, and ends with exit code 1", async () => {
+  await using rig = await openRig({
+    env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "30s", NOTIFICATION_SHUTDOWN_TIMEOUT: "1500ms" },
+  });
+  const service = await rig.start();
+  rig.users.behaviour = () => hang();
+  await rig.addIntent();
+  await eventually(() => rig.users.inFlight.now > 0);
+  service.signal("SIGTERM");
+  await service.waitForLog((line) => line.message === "shutting down");
+  // Nothing of the service's own is that slow: a machine is that puts it aside meanwhile.
+  service.signal("SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  service.signal("SIGCONT");
+  assert.equal(await service.exit(), 1, service.output());
+  const line = service.logs.find((line) => line.level === "error");
+  assert.deepEqual([line?.logger, line?.message, line?.["bound_ms"]], [
+    "service",
+    "shutdown ran past its bound",
+    1500,
+  ]);
+});
+
 Deno.test("an error that nobody expects ends the process in an orderly way, with exit code 70", async () => {
   await using rig = await openRig();
   const service = await rig.start();

@@ -96,6 +96,31 @@ Deno.test("lines about attempts and dead letters carry the ids of their spans", 
   );
 });
 
+Deno.test("the line of a duplicate carries its own span's ids; without tracing, the trace that its producer named", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({ env: { NOTIFICATION_LOG_LEVEL: "debug" } });
+  const idsOf = async (service: ServiceProcess, changes: Readonly<Record<string, string>>) => {
+    const entryId = await rig.addIntent({ idempotency_key: "key", ...changes });
+    const line = await service.waitForLog((line) => line["stream_entry_id"] === entryId);
+    assert.deepEqual([line.level, line.message], ["debug", "duplicate"]);
+    return { entryId, ids: [line["trace_id"], line["span_id"]] };
+  };
+  const untraced = await rig.start();
+  await rig.addIntent({ idempotency_key: "key" });
+  await rig.settled();
+  assert.deepEqual((await idsOf(untraced, { trace_id: "its own", traceparent: TRACEPARENT })).ids, [
+    "its own",
+    undefined,
+  ]);
+  assert.deepEqual((await idsOf(untraced, { traceparent: TRACEPARENT })).ids, [TRACEPARENT.split("-")[1], undefined]);
+  await untraced.terminate();
+  const traced = await rig.start(otlp.env);
+  const { entryId, ids } = await idsOf(traced, { trace_id: "its own", traceparent: TRACEPARENT });
+  const [span] = await otlp.untilSpans(1, ({ attributes }) => attributes["messaging.message.id"] === entryId);
+  assert.deepEqual(ids, [span!.traceId, span!.spanId]);
+  assert.equal(span!.attributes["notification.outcome"], "duplicate");
+});
+
 Deno.test("nothing that is exported holds a secret", async () => {
   await using otlp = await OtlpReceiver.start("http/json");
   await using rig = await openRig({

@@ -256,6 +256,22 @@ Deno.test("the schedule's gauges tell the routes that wait, and how overdue they
   assert.ok(overdue >= 7_200_000 && overdue < 7_230_000, `${overdue}`);
 });
 
+Deno.test("a stream of another type is an outage of intent_stream for as long as it is there", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({ env: otlp.env });
+  await rig.redis.set("notification:intents", "in the way");
+  await rig.start();
+  const unavailable = () =>
+    otlp.metric("notification.dependency.unavailable")?.points.filter(({ value }) => value === 1)
+      .map(({ attributes }) => attributes["dependency"]).join();
+  await eventually(() => unavailable() === "intent_stream", { message: () => `Unavailable: ${unavailable()}` });
+  await rig.redis.del("notification:intents");
+  await eventually(() => unavailable() === "", { message: () => `Unavailable: ${unavailable()}` });
+  assert.equal(otlp.point("notification.dependency.outages", { dependency: "intent_stream" })?.value, 1);
+  await rig.addIntent();
+  await rig.settled();
+});
+
 Deno.test("the resource names the service, its version, its instance and where it runs", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({

@@ -1,0 +1,60 @@
+// Which gauges a collection holds when some of the questions are answered and others are not.
+
+import assert from "node:assert/strict";
+import { metrics } from "@opentelemetry/api";
+import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
+import type { Clock } from "../clock.ts";
+import { type GaugeSources, observeBacklog } from "./gauges.ts";
+
+class Reader extends MetricReader {
+  constructor() {
+    super({ aggregationTemporalitySelector: () => AggregationTemporality.DELTA });
+  }
+
+  /** The names of the gauges that have a value, less what they share. */
+  async names(): Promise<string[]> {
+    const { resourceMetrics } = await this.collect();
+    return resourceMetrics.scopeMetrics.flatMap((scope) =>
+      scope.metrics.filter(({ dataPoints }) => dataPoints.length > 0)
+        .map(({ descriptor }) => descriptor.name.replace("notification.", ""))
+    ).sort();
+  }
+
+  protected override onShutdown = () => Promise.resolve();
+  protected override onForceFlush = () => Promise.resolve();
+}
+
+const STREAM = ["intent_stream.lag", "intent_stream.oldest_unprocessed_age_ms"];
+const SCHEDULE = ["route_schedule.depth", "route_schedule.oldest_age_ms"];
+
+Deno.test("a count that stands in between is told only while the schedule can be asked", async () => {
+  let ms = 0;
+  const clock: Clock = { now: () => ms, random: () => 0.5, sleep: () => Promise.resolve() };
+  let isOut = false;
+  let counted = 0;
+  const sources: GaugeSources = {
+    oldestDueMs: () => isOut ? Promise.reject(new Error("out")) : Promise.resolve({ push: 1, email: 2 }),
+    liveRoutes: () => {
+      counted++;
+      ms += 5_000; // it is counted again in four minutes
+      return Promise.resolve({ push: 3, email: 4 });
+    },
+    intentBacklog: () => Promise.resolve({ lag: 5, oldestAgeMs: 6 }),
+  };
+  const reader = new Reader();
+  const provider = new MeterProvider({ readers: [reader] });
+  metrics.setGlobalMeterProvider(provider);
+  const stop = observeBacklog(sources, { answerMs: 1000, clock });
+  try {
+    assert.deepEqual(await reader.names(), [...STREAM, ...SCHEDULE]);
+    isOut = true;
+    assert.deepEqual(await reader.names(), STREAM);
+    isOut = false;
+    assert.deepEqual(await reader.names(), [...STREAM, ...SCHEDULE]);
+    assert.equal(counted, 1);
+  } finally {
+    stop();
+    await provider.shutdown();
+    metrics.disable();
+  }
+});
