@@ -13,7 +13,7 @@ const BOUND_SECONDS = { redis: 1, postgres: 2, users: 1 } as const;
 export const HALF_OPEN_FAULTS: readonly Fault[] = (["redis", "postgres", "users"] as const).flatMap((part) => [
   halfOpen(part),
   cut(part),
-]);
+]).concat(forgotten());
 
 function halfOpen(part: Proxied): Fault {
   return {
@@ -32,6 +32,33 @@ function halfOpen(part: Proxied): Fault {
       await pause(seconds);
       proxy.thaw({ lose });
       return { times: 1, note: `${seconds.toFixed(1)} s, then what was held back ${lose ? "was lost" : "arrived"}` };
+    },
+  };
+}
+
+/** Many idle connections are dead at once, and each look-up that meets one waits for its time-out. */
+function forgotten(): Fault {
+  return {
+    name: "users-forgotten",
+    summary: "idle connections to the User Service are forgotten on the way, and few look-ups are made",
+    part: "users",
+    outage: "user_service",
+    instances: [1, 1],
+    profile: "tiny",
+    isAlwaysAlone: true,
+    // A time-out, the first pause and new intents at that rate; not a time-out and a pause for each of them.
+    recoversWithin: () => 5,
+    async inject({ setting, mix, producer }) {
+      const { users } = setting.proxies;
+      mix.longLists.push(200); // as many connections as there may be
+      await pause(1.5);
+      producer.share = 0.02;
+      await pause(0.5);
+      const { size } = users;
+      users.freeze();
+      users.thaw({ lose: true });
+      await pause(1);
+      return { times: 1, note: `${size} connections` };
     },
   };
 }
