@@ -5,6 +5,7 @@
 
 import { paint } from "./demo/table.ts";
 import { Chance } from "./chaos/chance.ts";
+import type { Breach } from "./chaos/facts.ts";
 import { EvidenceReader } from "./chaos/evidence.ts";
 import { FAULTS, MIXED } from "./chaos/faults.ts";
 import { Fleet } from "./chaos/fleet.ts";
@@ -14,11 +15,13 @@ import { Producer } from "./chaos/producer.ts";
 import { breachLines, describe, lastLogLines, progressLine, roundLines, Tally } from "./chaos/report.ts";
 import { END, playEnd } from "./chaos/end.ts";
 import { playRound, type Stage } from "./chaos/round.ts";
-import { schedule, type ScheduleOptions } from "./chaos/schedule.ts";
+import { type Round, schedule, type ScheduleOptions } from "./chaos/schedule.ts";
 import { Setting } from "./chaos/setting.ts";
 import { ServersMissing } from "./servers/install.ts";
 
 const PROGRESS_MS = 5000;
+/** How often a fault is tried until the service feels it. */
+const MOST_TRIES = 3;
 
 if (import.meta.main) {
   const options = parseOptions(Deno.args);
@@ -59,18 +62,26 @@ async function chaos(options: Options): Promise<number> {
   const elapsed = () => (performance.now() - begun) / 1000;
   let playing = "";
   const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
-  let round = 0;
+  let rounds = 0;
+  // A fault that nobody felt is tried again: the moment decides.
+  const playUntilFelt = async (round: Round) => {
+    for (let tries = MOST_TRIES, { faults } = round; faults.length > 0 && tries > 0; tries--) {
+      playing = describe({ ...round, faults });
+      const wasWell = tally.breaches.length === 0;
+      const result = await playRound({ ...round, faults }, { ...stage, chance: chance.fork(`round ${++rounds}`) });
+      tally.add(faults.length > 1 ? MIXED : faults[0]!.name, result);
+      print(...roundLines(elapsed(), playing, result));
+      if (wasWell && result.breaches.length > 0) print(...lastLogLines(await fleet.lastLines()));
+      faults = result.breaches.length > 0 ? [] : faults.filter(({ name }) => result.times[name] === 0);
+    }
+  };
   for (const next of schedule(wanted(options), chance.fork("schedule"))) {
     if ((!once && elapsed() > seconds) || (options.failFast && tally.breaches.length > 0)) break;
-    playing = describe(next);
-    const wasWell = tally.breaches.length === 0;
-    const result = await playRound(next, { ...stage, chance: chance.fork(`round ${++round}`) });
-    tally.add(next.faults.length > 1 ? MIXED : next.faults[0]!.name, result);
-    print(...roundLines(elapsed(), playing, result));
-    if (wasWell && result.breaches.length > 0) print(...lastLogLines(await fleet.lastLines()));
+    await playUntilFelt(next);
   }
   clearInterval(progress);
-  const last = await playEnd(stage);
+  const end = await playEnd(stage);
+  const last = { ...end, breaches: [...end.breaches, ...tally.neverFelt.map(neverFelt)] };
   tally.add(END, last);
   print(...roundLines(elapsed(), END, last), "");
   print(...tally.lines([...FAULTS.map(({ name }) => name), MIXED, END]), "", ...tally.countLines(), "");
@@ -83,6 +94,10 @@ async function chaos(options: Options): Promise<number> {
   print(`${paint("red", "✗")} ${tally.breaches.length} breaches. Again: deno task chaos --seed ${seed} …`);
   print(`  Logs of all instances: ${logFolder}`);
   return 1;
+}
+
+function neverFelt(name: string): Breach {
+  return { kind: "wrong", text: `${name} was never felt: nothing is proven by it` };
 }
 
 /** Which faults have their turn, and whether some of them come two at once. */

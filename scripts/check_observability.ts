@@ -1,9 +1,11 @@
-// In: docs/observability. Out: what promtool says about the alert rules and their unit tests, and a line for everything in
-// the files that leads nowhere: a component that a pipeline of the collector names, a heading of the runbook that an alert
-// names, a panel's id that is there twice. Exit code 1 when there is one.
+// In: docs/observability. Out: what promtool says about the alert rules, their unit tests and the dashboard's queries, and a
+// line for everything in the files that leads nowhere (a component that a pipeline of the collector names, a heading of the
+// runbook that an alert names, a panel's id that is there twice) or that fails at the service's export interval. Exit code 1
+// when there is one.
 // Guaranteed: promtool is installed where that can be done (Debian or Ubuntu, as root), else exit code 69 and what to type.
 
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
+import { dashboardQueries } from "../tests/support/prometheus.ts";
 import { installServers, ServersMissing } from "./servers/install.ts";
 
 const FOLDER = new URL("../docs/observability/", import.meta.url);
@@ -25,10 +27,13 @@ export async function checkObservability(): Promise<string[]> {
   return [
     ...await promtool("check", "rules", "alerts.yaml"),
     ...await promtool("test", "rules", "alerts_test.yaml"),
+    ...await misspeltQueries(await read("dashboard.json")),
     ...untestedAlerts(await read("alerts.yaml"), await read("alerts_test.yaml")),
+    ...hastyAlerts(await read("alerts.yaml"), await read("collector.yaml")),
     ...missingHeadings(await read("alerts.yaml"), await read("../runbook.md")),
     ...danglingComponents(await read("collector.yaml")),
     ...repeatedPanels(await read("dashboard.json")),
+    ...shortRates(await read("dashboard.json")),
   ];
 }
 
@@ -64,8 +69,46 @@ async function findPromtool(): Promise<string> {
   return "promtool";
 }
 
+/** PromQL has no command of its own to check a query with: each becomes a rule, with a time for each of Grafana's variables. */
+async function misspeltQueries(dashboard: string): Promise<string[]> {
+  const queries = dashboardQueries(dashboard).filter(({ where }) => !where.startsWith("variable "));
+  const rules = queries.map(({ expr }, index) => ({
+    record: `dashboard:query_${index}`,
+    expr: expr.replaceAll(/\$__(rate_interval|range)\b/g, "5m"),
+  }));
+  const file = await Deno.makeTempFile({ prefix: "notification-dashboard-", suffix: ".yaml" });
+  try {
+    await Deno.writeTextFile(file, stringify({ groups: [{ name: "dashboard", rules }] }));
+    return await promtool("check", "rules", file);
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+interface Rule {
+  readonly alert: string;
+  readonly for?: string;
+  readonly annotations: { readonly runbook_url: string };
+}
+
 interface Rules {
-  readonly groups: readonly { rules: readonly { alert: string; annotations: { runbook_url: string } }[] }[];
+  readonly groups: readonly { rules: readonly Rule[] }[];
+}
+
+/** Alerts that the last word of an instance that has ended could set off, before the collector forgets it. */
+function hastyAlerts(rules: string, collector: string): string[] {
+  const { exporters } = parse(collector) as { exporters: { prometheus: { metric_expiration: string } } };
+  const expiration = exporters.prometheus.metric_expiration;
+  return (parse(rules) as Rules).groups.flatMap((group) => group.rules)
+    .filter((rule) => rule.for !== undefined && seconds(rule.for) <= seconds(expiration))
+    .map((rule) => `alerts.yaml: ${rule.alert} waits for ${rule.for}, but an ended instance stands for ${expiration}`);
+}
+
+function seconds(duration: string): number {
+  const units = { s: 1, m: 60 } as const;
+  const [, number, unit] = /^(\d+)([sm])$/.exec(duration) ?? [];
+  if (number === undefined) throw new Error(`${duration} is to be seconds or minutes`);
+  return Number(number) * units[unit as "s" | "m"];
 }
 
 function untestedAlerts(rules: string, tests: string): string[] {
@@ -111,4 +154,15 @@ function repeatedPanels(json: string): string[] {
   const { panels } = JSON.parse(json) as { panels: readonly { id: number; title: string }[] };
   return panels.filter(({ id }, index) => panels.findIndex((panel) => panel.id === id) !== index)
     .map(({ id, title }) => `dashboard.json: the panel "${title}" has the id ${id} of another`);
+}
+
+/** By Grafana's default of 15 s `$__rate_interval` is 1m, in which a series of the service's has one sample and no rate. */
+function shortRates(json: string): string[] {
+  const { panels } = JSON.parse(json) as {
+    panels: readonly { title: string; targets?: readonly { expr: string; interval?: string }[] }[];
+  };
+  return panels.flatMap(({ title, targets = [] }) =>
+    targets.filter(({ expr, interval }) => /\b(rate|increase)\(/.test(expr) && interval !== "1m")
+      .map(({ expr }) => `dashboard.json: "${title}" has no interval of 1m for ${expr}`)
+  );
 }

@@ -9,6 +9,8 @@ import { setTimeout as delay } from "node:timers/promises";
 export interface Clock {
   /** Unix time in milliseconds. */
   now(): number;
+  /** Milliseconds since a moment that is the same throughout the process: goes on evenly when the system's clock is set. */
+  monotonic(): number;
   /** A number in [0, 1). */
   random(): number;
   /** Resolves after `ms` milliseconds, or as soon as `signal` aborts. Never rejects, leaves no timer and no listener. */
@@ -17,6 +19,7 @@ export interface Clock {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   random: () => Math.random(),
   async sleep(ms, signal) {
     try {

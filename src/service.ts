@@ -3,7 +3,7 @@
  *
  * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and all is
  * closed the other way round. Redis and PostgreSQL are the only places where loops meet; what else they share saves them time
- * and nothing more: a wake, and the records accepted last.
+ * and nothing more: a wake, and the routes accepted last.
  */
 import type pg from "pg";
 import { readBacklog } from "./backlog.ts";
@@ -19,8 +19,8 @@ import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/star
 import type { Systemd } from "./lifecycle/systemd.ts";
 import { Wake } from "./lifecycle/wake.ts";
 import type { Catalog } from "./notification/catalog.ts";
-import { RecentRecords } from "./notification/recent_records.ts";
-import type { Channel } from "./notification/route.ts";
+import { FreshRoutes, freshRoutesOf } from "./notification/fresh_routes.ts";
+import { type Channel, CHANNELS } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
 import { checkServer, openPool, type PostgresPool } from "./postgres/pool.ts";
@@ -54,6 +54,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const { gaugeAnswerMs } = telemetry;
   const logger = loggerOf("service");
   const events = createEvents(telemetry.tracing);
+  const outages = new Outages(systemClock);
   const applicationName = `notification-service/${instanceId}`;
   const redis = openRedis(config);
   let postgres: PostgresPool;
@@ -69,6 +70,9 @@ export async function runService(options: ServiceOptions): Promise<number> {
   let exitCode: number = EXIT.ok;
   shutdown.stop.addEventListener("abort", () => systemd.stopping(), { once: true });
   try {
+    // Every counter as 0, taken long before a loop counts and while there is no gauge to wait for. The SDK's own first export is
+    // an interval away, and would show what happened by then as having been there all along.
+    telemetry.exportMetrics();
     await checkDependencies(options, { redis, postgres });
     if (gaugeAnswerMs !== undefined) {
       gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
@@ -80,6 +84,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
       shutdown,
       probe,
       heartbeats,
+      outages,
     });
   } catch (error) {
     exitCode = exitCodeFor(error);
@@ -88,7 +93,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
   shutdown.begin("a loop or the start-up failed");
   await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
   await Promise.all([postgres.close(shutdown.leftMs / 4), gauges?.close(shutdown.leftMs / 4)]);
-  await telemetry.shutdown(Math.max(0, shutdown.leftMs - 200));
+  // The other half is for whoever reads the log slowly.
+  await telemetry.shutdown(shutdown.leftMs / 2);
   logger.info("stopped", { exit_code: exitCode });
   return exitCode;
 }
@@ -168,7 +174,7 @@ function loopsOf(
 ): Loop[] {
   const clock: Clock = systemClock;
   const wakes: Readonly<Record<Channel, Wake>> = { push: new Wake(), email: new Wake() };
-  const recentRecords = new RecentRecords();
+  const freshRoutes: Readonly<Record<Channel, FreshRoutes>> = { push: new FreshRoutes(), email: new FreshRoutes() };
   const { publish, retry, retention } = config;
 
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
@@ -181,7 +187,7 @@ function loopsOf(
       operationTimeoutMs: config.redis.operationTimeoutMs,
       ladder: retry,
       catalog,
-      recentRecords,
+      freshRoutes: freshRoutes[channel],
       postgres,
       redis: redis[channel],
       events,
@@ -209,9 +215,13 @@ function loopsOf(
       events,
       clock,
       abandon: shutdown.abandon,
-      onAccepted: (records) => {
-        for (const record of records) recentRecords.add(record);
-        for (const wake of Object.values(wakes)) wake.ring();
+      onAccepted: (accepted) => {
+        const routes = freshRoutesOf(accepted);
+        for (const channel of CHANNELS) {
+          if (routes[channel].length === 0) continue;
+          freshRoutes[channel].add({ readAtMs: accepted.readAtMs, routes: routes[channel] });
+          wakes[channel].ring();
+        }
       },
     }),
     publisher("push", { stream: publish.clientEventsStream, maxLength: publish.clientEventsStreamMaxLen }),
@@ -230,12 +240,16 @@ function loopsOf(
 /** Resolves with the exit code when all loops have ended, which they do when the shutdown begins. */
 async function runLoops(
   loops: readonly Loop[],
-  { shutdown, probe, heartbeats }: { shutdown: Shutdown; probe: ProbeListener; heartbeats: Heartbeats },
+  { shutdown, probe, heartbeats, outages }: {
+    shutdown: Shutdown;
+    probe: ProbeListener;
+    heartbeats: Heartbeats;
+    outages: Outages;
+  },
 ): Promise<number> {
   const { abandon } = shutdown;
   // Whoever asks is told first that this instance goes; then the loops end.
   const stop = signalAfter(shutdown.stop, () => probe.close(shutdown.leftMs / 10));
-  const outages = new Outages(systemClock);
   let hasDefect = false;
   const end = (loop: Loop) => {
     hasDefect = true;

@@ -5,7 +5,7 @@ import { eventually } from "../../tests/support/wait.ts";
 import type { Breach } from "./facts.ts";
 import { pause } from "./fault.ts";
 import { judgePlace } from "./judge.ts";
-import { judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
+import { judgeLastAgain, judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
 
 export const END = "at the end";
 
@@ -25,6 +25,9 @@ export async function playEnd(stage: Stage): Promise<RoundResult> {
   await Promise.all(fleet.instances.map((instance) => fleet.leave(instance)));
   const judged = await judgeUpTo(untilMs, stage, { faults: [], injections: [] });
   breaches.push(...judged.breaches, ...judgePlace(await reader.place()));
+  breaches.push(...await judgeLastAgain(reader, false));
+  const orphans = await reader.orphans();
+  if (orphans > 0) breaches.push({ kind: "wrong", text: `${orphans} routes and dead letters without a record` });
   const { all, judged: judgedOutbound } = await reader.outboundEntries();
   if (all !== judgedOutbound) {
     breaches.push({

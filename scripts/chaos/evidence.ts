@@ -3,19 +3,19 @@
 // Guaranteed: reads past the proxies and by no code of the service; an outbound entry is handed out once, with the
 // stretch that its notification belongs to.
 
-import type { Evidence, OutboundFact, PlaceFact } from "./facts.ts";
+import type { Evidence, OutboundFact, PlaceFact, Tables } from "./facts.ts";
 import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
 const PAGE = 2000;
-
-type Tables = Pick<Evidence, "records" | "malformed" | "routes" | "deadLetters">;
 
 export class EvidenceReader {
   readonly #setting: Setting;
   readonly #keys = new Map<string, string>();
   readonly #deliveries = new Set<string>();
   #overMs = 0;
+  /** What the tables had of the last stretch. */
+  #last: (Tables & { readonly fromMs: number }) | undefined;
   #judged = 0;
   readonly #read = { intents: "-", push: "-", email: "-" };
   /** Outbound entries that were read but belong to a later stretch. */
@@ -32,7 +32,8 @@ export class EvidenceReader {
   ): Promise<Evidence> {
     const sent: SentEntry[] = [];
     for await (const [id, fields] of this.#entries("intents", String(untilMs))) sent.push(sentEntry(id, fields));
-    const tables = await this.#readTables(untilMs);
+    const tables = await this.#readTables(this.#overMs + 1, untilMs);
+    this.#last = { ...tables, fromMs: this.#overMs + 1 };
     const outbound = this.#later;
     for await (const [id, fields] of this.#entries("push", "+")) outbound.push(clientEvent(id, fields));
     for await (const [id, fields] of this.#entries("email", "+")) outbound.push(mailCommand(id, fields));
@@ -45,6 +46,23 @@ export class EvidenceReader {
       outbound: over,
       earlier: { keys: this.#keys, deliveries: this.#deliveries },
     };
+  }
+
+  /** What the tables had of the last stretch when it was judged, and what they have of it now. */
+  async lastAgain(): Promise<{ before: Tables; now: Tables } | undefined> {
+    if (this.#last === undefined) return undefined;
+    return { before: this.#last, now: await this.#readTables(this.#last.fromMs, this.#overMs) };
+  }
+
+  /** Routes and dead letters, of whatever time, whose record is gone. */
+  async orphans(): Promise<number> {
+    const [row] = await this.#setting.query<{ orphans: number }>(
+      `SELECT count(*)::int AS orphans
+         FROM (SELECT notification_id FROM notification.routes
+               UNION ALL SELECT notification_id FROM notification.dead_letters) AS row
+        WHERE NOT EXISTS (SELECT FROM notification.records WHERE records.notification_id = row.notification_id)`,
+    );
+    return row?.orphans ?? 0;
   }
 
   /** To be called with what the judge found, before the next stretch is read. */
@@ -90,8 +108,8 @@ export class EvidenceReader {
     }
   }
 
-  async #readTables(untilMs: number): Promise<Tables> {
-    const ids = [firstNotificationId(this.#overMs + 1), firstNotificationId(untilMs + 1)];
+  async #readTables(fromMs: number, untilMs: number): Promise<Tables> {
+    const ids = [firstNotificationId(fromMs), firstNotificationId(untilMs + 1)];
     const range = "notification_id >= $1 AND notification_id < $2";
     const [records, routes, deadLetters, malformed] = await Promise.all([
       this.#setting.query<Tables["records"][number]>(
@@ -116,7 +134,7 @@ export class EvidenceReader {
       this.#setting.query<Tables["malformed"][number]>(
         `SELECT stream_entry_id AS "entryId", failure_code AS code FROM notification.malformed_intents
           WHERE split_part(stream_entry_id, '-', 1)::bigint BETWEEN $1 AND $2`,
-        [this.#overMs + 1, untilMs],
+        [fromMs, untilMs],
       ),
     ]);
     return { records, routes, deadLetters, malformed };

@@ -61,15 +61,18 @@ export interface Earlier {
   readonly deliveries: ReadonlySet<string>;
 }
 
-export interface Evidence {
-  /** In the stream's order. */
-  readonly sent: readonly SentEntry[];
-  /** XADDs that Redis acknowledged: the producer's number and the entry id. */
-  readonly acknowledged: readonly (readonly [number: number, entryId: string])[];
+export interface Tables {
   readonly records: readonly RecordFact[];
   readonly malformed: readonly MalformedFact[];
   readonly routes: readonly RouteFact[];
   readonly deadLetters: readonly DeadLetterFact[];
+}
+
+export interface Evidence extends Tables {
+  /** In the stream's order. */
+  readonly sent: readonly SentEntry[];
+  /** XADDs that Redis acknowledged: the producer's number and the entry id. */
+  readonly acknowledged: readonly (readonly [number: number, entryId: string])[];
   readonly outbound: readonly OutboundFact[];
   readonly refusals: readonly RefusalWindow[];
   readonly earlier: Earlier;

@@ -7,6 +7,9 @@ import type { Breach, RefusalWindow } from "./facts.ts";
 import type { Producer } from "./producer.ts";
 import type { Setting } from "./setting.ts";
 
+/** By the names that the service's log has for them. */
+export type Dependency = "redis" | "postgres" | "user_service" | "intent_stream";
+
 export interface Scene {
   readonly setting: Setting;
   readonly fleet: Fleet;
@@ -14,6 +17,8 @@ export interface Scene {
   readonly mix: IntentMix;
   /** Of this injection alone. */
   readonly chance: Chance;
+  /** Nothing else goes wrong meanwhile: what the service does can be held to its bounds. */
+  readonly isAlone: boolean;
 }
 
 export interface Injection {
@@ -32,12 +37,16 @@ export interface Fault {
   readonly summary: string;
   /** What it lays hands on: two faults at once never have the same. */
   readonly part: "instances" | "redis" | "postgres" | "users";
+  /** What an instance has to say is out: where none says so, the fault was never felt and doesn't count. */
+  readonly outage?: Dependency;
   /** How many instances there have to be, at least and at most; else one or two. */
   readonly instances?: readonly [least: number, most: number];
   /** The batch sizes it needs; else chance decides. */
   readonly profile?: Profile;
   /** Variables that the instances get for this fault alone. */
   readonly env?: Readonly<Record<string, string>>;
+  /** How long recovery may take after so long an outage, where nothing else went wrong; else as long as any. */
+  readonly recoversWithin?: (outageSeconds: number) => number;
   /** It can't be told apart what went wrong if something else does too. */
   readonly isAlwaysAlone?: true;
   /** It takes a quarter of a minute: the others come first. */
@@ -55,7 +64,7 @@ export function pause(seconds: number): Promise<void> {
 export async function again(
   chance: Chance,
   { seconds, pauses: [least, most] }: { seconds: number; pauses: readonly [number, number] },
-  act: () => Promise<unknown>,
+  act: () => unknown,
 ): Promise<number> {
   const end = performance.now() + seconds * 1000;
   let times = 0;

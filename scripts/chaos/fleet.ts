@@ -9,6 +9,7 @@ import { type ServiceProcess, startService } from "../../tests/support/service_p
 import { freePort } from "../servers/free_port.ts";
 import type { Breach } from "./facts.ts";
 import { type Setting, STREAMS } from "./setting.ts";
+import { ToldOutages } from "./told_outages.ts";
 
 /** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
 export const PROFILES = {
@@ -30,6 +31,8 @@ export interface Instance {
   /** Settles when it answers its probe; rejects when it ends before. */
   readonly ready: Promise<void>;
   isReady: boolean;
+  /** Infinite until then. */
+  readyAtMs: number;
   isFrozen: boolean;
   /** The harness has ended it, or is about to. */
   isExpectedToEnd: boolean;
@@ -53,6 +56,10 @@ export class Fleet implements AsyncDisposable {
   readonly logFolder: string;
   /** What the instances did that no supervisor should see; emptied by whoever reports it. */
   breaches: Breach[] = [];
+  /** Something is out that a start needs. */
+  mayFailToStart = false;
+  /** How often instances said that something is out, by its name in the log. */
+  readonly outages = new Map<string, number>();
   readonly #setting: Setting;
   readonly #environment: Readonly<Record<string, string>>;
   readonly #writing = new Set<Promise<void>>();
@@ -66,24 +73,28 @@ export class Fleet implements AsyncDisposable {
   }
 
   get working(): Instance[] {
-    return this.instances.filter(({ isReady, isFrozen }) => isReady && !isFrozen);
+    return this.instances.filter(({ isReady, isFrozen, isExpectedToEnd }) => isReady && !isFrozen && !isExpectedToEnd);
   }
 
   /** Starts one more; returns at once. */
   async join(profile: Profile, env: Readonly<Record<string, string>> = {}): Promise<Instance> {
     const name = `chaos-${++this.#joined}`;
     await mkdir(this.logFolder, { recursive: true });
+    const told = new ToldOutages((dependency) => {
+      this.outages.set(dependency, (this.outages.get(dependency) ?? 0) + 1);
+    });
     const process = await startService({
       ...this.#environment,
       ...PROFILES[profile],
       ...env,
       NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}`,
       OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${name}`,
-    }, { keep: { most: 300, isWorthIt: (line) => this.#hear(name, line) } });
+    }, { keep: { most: 300, isWorthIt: (line) => this.#hear(line, { name, told }) } });
     const instance: Instance = {
-      ...{ name, profile, env, process, isReady: false, isFrozen: false, isExpectedToEnd: false },
+      ...{ name, profile, env, process, isReady: false, readyAtMs: Infinity, isFrozen: false, isExpectedToEnd: false },
       ready: process.ready().then(() => {
         instance.isReady = true;
+        instance.readyAtMs = Date.now();
       }),
     };
     instance.ready.catch(() => {}); // told by its end
@@ -165,14 +176,16 @@ export class Fleet implements AsyncDisposable {
     this.instances.splice(this.instances.indexOf(instance), 1);
     const { name, profile, env, process, isReady, isExpectedToEnd } = instance;
     if (isExpectedToEnd || this.#isClosed) return;
-    const isFailedStart = code === DEPENDENCY_EXIT && !isReady;
+    const isFailedStart = code === DEPENDENCY_EXIT && !isReady && this.mayFailToStart;
     if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-600)}`);
     await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS));
     if (!this.#isClosed) await this.join(profile, env);
   }
 
-  #hear(name: string, line: string): boolean {
+  #hear(line: string, { name, told }: { name: string; told: ToldOutages }): boolean {
     if (line.includes('"message":"accepted"')) return false;
+    const wrong = told.hear(line);
+    if (wrong !== undefined) this.#note(`${name} ${wrong}`);
     if (ALARMS.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);
     const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be gone
     this.#writing.add(written);

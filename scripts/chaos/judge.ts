@@ -2,9 +2,9 @@
 // that each entry gets exactly one outcome and each route is published once. Pure. What the service says of itself is no
 // evidence; what is to come out is worked out anew, from the entries in the stream's order.
 
-import type { Breach, DeadLetterFact, Evidence, MalformedFact, Note, PlaceFact, RecordFact } from "./facts.ts";
+import type { Breach, DeadLetterFact, Evidence, MalformedFact, Note, PlaceFact, RecordFact, Tables } from "./facts.ts";
 import { type Accepted, judgeDeliveries, judgeRoutes } from "./judge_routes.ts";
-import type { SentEntry } from "./sent_entry.ts";
+import { entryMs, notificationMs, type SentEntry } from "./sent_entry.ts";
 
 export interface Verdict {
   readonly breaches: readonly Breach[];
@@ -49,6 +49,13 @@ export function judge(evidence: Evidence): Verdict {
     for (const id of ids) explained.add(id);
     if (found.records.length === 0 && evidence.finishedMayBeGone) {
       judgeDeliveries({ entry, expected, outbound }, note);
+      if (found.malformed.length > 0) {
+        const isPublished = ids.some((id) => outbound.has(id));
+        note(
+          isPublished ? "twice" : "wrong",
+          `entry ${entry.entryId} is ${isPublished ? "published and " : ""}malformed`,
+        );
+      }
       continue;
     }
     judgeEntry(entry, { expected, found, note });
@@ -122,6 +129,29 @@ function judgeEntry(
     default:
       expected satisfies never;
   }
+}
+
+/**
+ * What was judged and is read again has to be the same: finished is finished. Rows may be gone when `mayBeGone` says so of
+ * the millisecond that their entry came in.
+ */
+export function judgeUnchanged(
+  { before, now }: { before: Tables; now: Tables },
+  mayBeGone: (entryMs: number) => boolean,
+): Breach[] {
+  const breaches: Breach[] = [];
+  for (const table of ["records", "routes", "deadLetters", "malformed"] as const) {
+    const left = new Map(before[table].map((row) => [JSON.stringify(row), row]));
+    for (const row of now[table]) {
+      const text = JSON.stringify(row);
+      if (!left.delete(text)) breaches.push({ kind: "wrong", text: `after it was judged, ${table} has ${text}` });
+    }
+    for (const [text, row] of left) {
+      const ms = "code" in row ? entryMs(row.entryId) : notificationMs(row.notificationId);
+      if (!mayBeGone(ms)) breaches.push({ kind: "lost", text: `after it was judged, ${table} has lost ${text}` });
+    }
+  }
+  return breaches;
 }
 
 export function judgePlace({ row, copy, lastEntryId, entriesAdded }: PlaceFact): Breach[] {

@@ -4,6 +4,12 @@ import type { ExpectedRoute } from "./cast.ts";
 import type { DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
 import type { SentEntry } from "./sent_entry.ts";
 
+/** Attempts a route has, and what the last one that a refusing stream costs is called (contract, sections 1 and 5). */
+const LADDERS = {
+  push: { attempts: 3, failure: "gateway_stream_publish_failed" },
+  email: { attempts: 7, failure: "mail_stream_publish_failed" },
+} as const;
+
 export interface Accepted {
   readonly kind: "accepted";
   readonly notificationId: string;
@@ -76,6 +82,7 @@ function judgeRoute(
     note: Note;
   },
 ): void {
+  const ladder = LADDERS[wanted.channel];
   const refused = refusals.some(({ channel, fromMs, toMs }) =>
     channel === wanted.channel && route.createdAtMs <= toMs && route.updatedAtMs >= fromMs
   );
@@ -92,10 +99,15 @@ function judgeRoute(
       } else if (!copies.some(({ entryId }) => entryId === route.publishedEntryId)) {
         note("wrong", `${name} names ${route.publishedEntryId}, but it is ${copies[0]!.entryId}`);
       }
-      if (route.attempts !== 1 && !refused) note("wrong", `${name} was published at attempt ${route.attempts}`);
+      if (route.attempts < 1 || route.attempts > (refused ? ladder.attempts : 1)) {
+        note("wrong", `${name} was published at attempt ${route.attempts}`);
+      }
       return;
     case "dead_letter":
       if (!refused) note("false dead letter", `${name}: ${route.classification}`);
+      else if (route.attempts !== ladder.attempts || route.classification !== ladder.failure) {
+        note("false dead letter", `${name}: ${route.classification} after ${route.attempts} attempts`);
+      }
       if (letters !== 1) note("wrong", `${name} has ${letters} rows in dead_letters`);
       return;
     case "pending":

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
-import { judge, judgePlace } from "./judge.ts";
+import { judge, judgePlace, judgeUnchanged } from "./judge.ts";
 import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 
 const FIRST_MS = 1_800_000_000_000;
@@ -136,7 +136,9 @@ Deno.test("judge() finds a wrongly skipped route", () => {
 
 Deno.test("judge() finds a false dead letter, and allows one where the stream refused entries", () => {
   const evidence = wellDone();
-  const routes = changeFirst(evidence.routes, { status: "dead_letter", attempts: 3, publishedEntryId: "" });
+  const classification = "gateway_stream_publish_failed";
+  const letter = { status: "dead_letter", attempts: 3, classification, publishedEntryId: "" };
+  const routes = changeFirst(evidence.routes, letter);
   const { notificationId, routeId } = routes[0]!;
   const given = {
     ...evidence,
@@ -147,6 +149,10 @@ Deno.test("judge() finds a false dead letter, and allows one where the stream re
   expectOne(given, { kind: "false dead letter", text: /push:user:user-1/ });
   const window = { channel: "push", fromMs: FIRST_MS, toMs: FIRST_MS + 1000 } as const;
   assert.deepEqual(judge({ ...given, refusals: [window] }).breaches, []);
+  const early = changeFirst(routes, { attempts: 2 });
+  expectOne({ ...given, refusals: [window], routes: early }, { kind: "false dead letter", text: /after 2 attempts/ });
+  const other = changeFirst(routes, { classification: "payload_encoding_failed" });
+  expectOne({ ...given, refusals: [window], routes: other }, { kind: "false dead letter", text: /payload_encoding/ });
   expectOne({ ...given, refusals: [{ ...window, channel: "email" }] }, { kind: "false dead letter", text: /push/ });
   expectOne({ ...given, refusals: [window], deadLetters: [] }, { kind: "wrong", text: /0 rows in dead_letters/ });
   expectOne({ ...evidence, deadLetters: given.deadLetters }, { kind: "wrong", text: /published with a dead letter/ });
@@ -158,6 +164,18 @@ Deno.test("judge() finds an attempt that an outage has cost", () => {
   expectOne({ ...evidence, routes }, { kind: "wrong", text: /at attempt 2/ });
 });
 
+Deno.test("judge() allows a refusing stream's routes as many attempts as there are", () => {
+  const evidence = {
+    ...wellDone(),
+    refusals: [{ channel: "push", fromMs: FIRST_MS, toMs: FIRST_MS + 1000 }] as const,
+  };
+  assert.deepEqual(judge({ ...evidence, routes: changeFirst(evidence.routes, { attempts: 3 }) }).breaches, []);
+  expectOne({ ...evidence, routes: changeFirst(evidence.routes, { attempts: 4 }) }, {
+    kind: "wrong",
+    text: /at attempt 4/,
+  });
+});
+
 Deno.test("judge() looks at deliveries alone where records may be gone", () => {
   const evidence = { ...wellDone(), records: [], routes: [], finishedMayBeGone: true };
   assert.deepEqual(judge(evidence).breaches, []);
@@ -166,6 +184,8 @@ Deno.test("judge() looks at deliveries alone where records may be gone", () => {
     kind: "twice",
     text: /was published 2 times/,
   });
+  const malformed = [...evidence.malformed, { entryId: id(1), code: "invalid_fields" }];
+  expectOne({ ...evidence, malformed }, { kind: "twice", text: /published and malformed/ });
 });
 
 Deno.test("judge() knows keys of earlier stretches", () => {
@@ -177,6 +197,24 @@ Deno.test("judge() knows keys of earlier stretches", () => {
   assert.deepEqual(judge(later).breaches, []);
   const forgotten = { ...later, earlier: { keys: new Map<string, string>(), deliveries: new Set<string>() } };
   expectOne(forgotten, { kind: "lost", text: /has no record/ });
+});
+
+Deno.test("judgeUnchanged() finds what became of a stretch after it was judged", () => {
+  const before = wellDone();
+  const isKept = () => false;
+  assert.deepEqual(judgeUnchanged({ before, now: wellDone() }, isKept), []);
+  const routes = changeFirst(before.routes, { publishedEntryId: "9-9" });
+  assert.deepEqual(judgeUnchanged({ before, now: { ...before, routes } }, isKept).map(({ kind }) => kind), [
+    "wrong",
+    "lost",
+  ]);
+  const deadLetters = [{ notificationId: before.records[0]!.notificationId, routeId: "push:user:user-1" }];
+  const [late] = judgeUnchanged({ before, now: { ...before, deadLetters } }, isKept);
+  assert.match(late!.text, /deadLetters has/);
+  const now = { ...before, malformed: before.malformed.slice(1), records: before.records.slice(1) };
+  assert.equal(judgeUnchanged({ before, now }, isKept).length, 2);
+  assert.deepEqual(judgeUnchanged({ before, now }, (ms) => ms <= FIRST_MS + 3), []);
+  assert.equal(judgeUnchanged({ before, now }, (ms) => ms < FIRST_MS + 3).length, 1);
 });
 
 Deno.test("judgePlace() wants row and copy at the last entry, with the right ordinal", () => {

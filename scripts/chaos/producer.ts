@@ -38,10 +38,15 @@ export class Producer {
     await this.#running;
   }
 
-  /** Resolves when Redis has acknowledged so many more; at once when nobody sends any more. */
-  async sent(count: number): Promise<void> {
+  /** Whether Redis acknowledges so many more within that time; yes when nobody sends any more. */
+  async sent(count: number, withinSeconds: number): Promise<boolean> {
     const until = this.total + count;
-    while (this.total < until && !this.#stopped) await new Promise((resolve) => setTimeout(resolve, 5));
+    const end = performance.now() + withinSeconds * 1000;
+    while (this.total < until && !this.#stopped) {
+      if (performance.now() > end) return false;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return true;
   }
 
   /** Takes out the acknowledged XADDs that `isOver` accepts. */

@@ -22,14 +22,23 @@ export class Tally {
     return [...this.#rows.values()].flat().flatMap(({ breaches }) => breaches);
   }
 
+  /** Faults that were never felt, however often they were tried. */
+  get neverFelt(): string[] {
+    return [...this.#counts()].filter(([, number]) => number === 0).map(([name]) => name);
+  }
+
   /** How often each fault was done, alone and with another one. */
   countLines(): string[] {
+    const text = [...this.#counts()].map(([name, number]) => `${name} ${number}`).sort().join(", ");
+    return wrap(`Times in all, alone and mixed: ${text}`, 2);
+  }
+
+  #counts(): Map<string, number> {
     const counts = new Map<string, number>();
     for (const { times } of [...this.#rows.values()].flat()) {
       for (const [name, number] of Object.entries(times)) counts.set(name, (counts.get(name) ?? 0) + number);
     }
-    const text = [...counts].map(([name, number]) => `${name} ${number}`).sort().join(", ");
-    return wrap(`Times in all, alone and mixed: ${text}`, 2);
+    return counts;
   }
 
   /** One line a fault in the order given, and one for all. */

@@ -6,10 +6,11 @@ import type { EvidenceReader } from "./evidence.ts";
 import type { Fault, Injection, Scene } from "./fault.ts";
 import type { Profile } from "./fleet.ts";
 import type { Breach } from "./facts.ts";
-import { judge } from "./judge.ts";
+import { judge, judgeUnchanged } from "./judge.ts";
 import { recovery, watermark } from "./recovery.ts";
 import type { Round } from "./schedule.ts";
 import { isUpTo } from "./sent_entry.ts";
+import { RETENTION_SECONDS } from "./setting.ts";
 
 /** No recovery within this time is a failure. */
 export const RECOVERY_SECONDS = 30;
@@ -19,7 +20,7 @@ const FRESH_INTENTS = 10;
 const PATIENCE_SECONDS = 60;
 
 export interface RoundResult {
-  /** How often each of the round's faults was done. */
+  /** How often each of the round's faults was done; 0 where the service never felt it. */
   readonly times: Readonly<Record<string, number>>;
   readonly intents: number;
   readonly breaches: readonly Breach[];
@@ -28,7 +29,7 @@ export interface RoundResult {
 }
 
 export interface Stage {
-  readonly scene: Omit<Scene, "chance">;
+  readonly scene: Omit<Scene, "chance" | "isAlone">;
   readonly reader: EvidenceReader;
 }
 
@@ -42,11 +43,22 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   const { fleet, mix } = scene;
   const { faults } = round;
   await prepare(round, options);
+  const told = new Map(fleet.outages);
+  fleet.mayFailToStart = faults.some(({ part }) => part === "redis" || part === "postgres");
+  const begun = performance.now();
+  const isAlone = faults.length === 1;
   const injections = await Promise.all(
-    faults.map((fault) => fault.inject({ ...scene, chance: chance.fork(fault.name) })),
+    faults.map((fault) => fault.inject({ ...scene, isAlone, chance: chance.fork(fault.name) })),
   );
+  const outSeconds = (performance.now() - begun) / 1000;
   const breaches = injections.flatMap(({ breaches = [] }) => breaches);
   const recovered = await recover(scene, breaches);
+  const most = isAlone ? faults[0]!.recoversWithin?.(outSeconds) ?? RECOVERY_SECONDS : RECOVERY_SECONDS;
+  if (recovered.seconds > most && recovered.seconds <= RECOVERY_SECONDS) {
+    const [took, wanted] = [recovered.seconds, most].map((seconds) => seconds.toFixed(1));
+    breaches.push({ kind: "wrong", text: `recovery took ${took} s, the back-off lets it take ${wanted} s` });
+  }
+  fleet.mayFailToStart = false;
   let { untilMs } = recovered;
   if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
     // What is sent until these instances are gone is kept no longer than the rest.
@@ -56,7 +68,10 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   }
   const judged = await judgeUpTo(untilMs, options, { faults, injections });
   return {
-    times: Object.fromEntries(faults.map(({ name }, at) => [name, injections[at]!.times])),
+    times: Object.fromEntries(faults.map(({ name, outage }, at) => {
+      const isFelt = outage === undefined || fleet.outages.get(outage) !== told.get(outage);
+      return [name, isFelt ? injections[at]!.times : 0];
+    })),
     intents: judged.intents,
     breaches: [...breaches, ...judged.breaches, ...fleet.breaches.splice(0)],
     secondsToRecover: recovered.seconds,
@@ -80,9 +95,12 @@ export async function recover(
   breaches: Breach[],
 ): Promise<{ untilMs: number; seconds: number }> {
   const begun = performance.now();
-  await producer.sent(FRESH_INTENTS);
+  const elapsed = () => (performance.now() - begun) / 1000;
+  if (!await producer.sent(FRESH_INTENTS, RECOVERY_SECONDS)) {
+    breaches.push({ kind: "lost", text: `Redis took no intent within ${RECOVERY_SECONDS} s` });
+  }
   const untilMs = await watermark(setting);
-  const { left } = await recovery(setting, untilMs, RECOVERY_SECONDS);
+  const { left } = await recovery(setting, untilMs, RECOVERY_SECONDS - elapsed());
   if (left !== undefined) {
     breaches.push({ kind: "lost", text: `no recovery within ${RECOVERY_SECONDS} s: ${left}` });
     await recovery(setting, untilMs, PATIENCE_SECONDS);
@@ -92,7 +110,11 @@ export async function recover(
   } catch (error) {
     breaches.push({ kind: "wrong", text: `${error instanceof Error ? error.message : error}` });
   }
-  return { untilMs, seconds: (performance.now() - begun) / 1000 };
+  const seconds = elapsed();
+  if (seconds > RECOVERY_SECONDS && left === undefined) {
+    breaches.push({ kind: "wrong", text: `recovery took ${seconds.toFixed(1)} s` });
+  }
+  return { untilMs, seconds };
 }
 
 /** Judges what was sent since the last time. */
@@ -101,13 +123,22 @@ export async function judgeUpTo(
   { scene, reader }: Stage,
   { faults, injections }: { faults: readonly Fault[]; injections: readonly Injection[] },
 ): Promise<{ intents: number; breaches: readonly Breach[] }> {
+  const finishedMayBeGone = faults.some((fault) => fault.finishedMayBeGone);
+  const changes = await judgeLastAgain(reader, finishedMayBeGone);
   const evidence = await reader.read(untilMs, {
     acknowledged: scene.producer.takeAcknowledged((entryId) => isUpTo(entryId, untilMs)),
     refusals: injections.flatMap(({ refusals = [] }) => refusals),
-    finishedMayBeGone: faults.some(({ finishedMayBeGone }) => finishedMayBeGone),
+    finishedMayBeGone,
   });
   const verdict = judge(evidence);
   reader.remember(verdict);
   scene.setting.users.requestedIds.length = 0; // hours of them would fill the memory
-  return { intents: evidence.sent.length, breaches: verdict.breaches };
+  return { intents: evidence.sent.length, breaches: [...changes, ...verdict.breaches] };
+}
+
+/** What became since of the stretch that was judged last: nothing but its end by retention. */
+export async function judgeLastAgain(reader: EvidenceReader, finishedMayBeGone: boolean): Promise<Breach[]> {
+  const last = await reader.lastAgain();
+  const keptSinceMs = Date.now() - RETENTION_SECONDS * 1000;
+  return last === undefined ? [] : judgeUnchanged(last, (entryMs) => finishedMayBeGone || entryMs <= keptSinceMs);
 }

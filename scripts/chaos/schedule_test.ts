@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { Chance } from "./chance.ts";
 import { FAULTS, MIXED } from "./faults.ts";
+import { withinBackoff } from "./faults/user_service.ts";
 import { parseOptions } from "./options.ts";
 import { fits, type Round, schedule, type ScheduleOptions } from "./schedule.ts";
 
@@ -45,6 +46,15 @@ Deno.test("schedule() gives each fault as many instances as it needs", () => {
       assert.ok(profile === undefined || profile === round.profile, describe(round));
     }
   }
+});
+
+Deno.test("a half-open connection has no second instance to stand in for a loop that hangs", () => {
+  for (const { name, instances } of FAULTS) if (name.endsWith("half-open")) assert.deepEqual(instances, [1, 1], name);
+});
+
+Deno.test("withinBackoff() allows twice the outage and no more than the longest pause, with time-out and margin", () => {
+  assert.equal(withinBackoff()(1.5), 3 + 1 + 3);
+  assert.equal(withinBackoff({ retryAfterSeconds: 1 })(12), 10 + 1 + 1 + 3);
 });
 
 Deno.test("parseOptions() takes what deno task chaos is given, and says what is wrong", () => {

@@ -4,7 +4,8 @@
 
 import { freePort } from "../servers/free_port.ts";
 
-const DEAD_LINK_MS = 30_000;
+/** Past every patience of the harness: who waits for ever on a dead connection has to be found out by then. */
+const DEAD_LINK_MS = 120_000;
 
 export class TcpProxy implements Disposable {
   readonly port: number;
@@ -45,7 +46,6 @@ export class TcpProxy implements Disposable {
     const gate = this.#gate;
     if (!lose) return gate.open();
     this.#gate = new Gate();
-    // Their other ends have given them up long before.
     this.#deadLinks.push(setTimeout(() => {
       for (const link of this.#links) if (link.gate === gate) link.close();
     }, DEAD_LINK_MS));
@@ -63,9 +63,10 @@ export class TcpProxy implements Disposable {
     this.cut();
   }
 
-  /** Closes the connections there are; new ones are taken. */
-  cut(): void {
+  /** Closes the connections there are; new ones are taken. How many there were. */
+  cut(): number {
     for (const link of this.#links) link.close();
+    return this.#links.size;
   }
 
   accept(): void {

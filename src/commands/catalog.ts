@@ -1,4 +1,5 @@
 /** `catalog`: which types exist, who may send them to whom, and whether a file would do as a catalog. */
+import { readTextFile } from "../config/env.ts";
 import { type Catalog, loadCatalog } from "../notification/catalog.ts";
 import {
   type Arguments,
@@ -28,16 +29,16 @@ validate {"valid", "types": [name], "problems": [text]}`,
   run,
 };
 
-async function run(args: Arguments): Promise<number> {
+function run(args: Arguments): Promise<number> {
   const action = choice(args.positionals[0], ["show", "validate"], "action");
   if (action === "show") {
     atMost(args, 1);
-    return show(args);
+    return Promise.resolve(show(args));
   }
   const file = args.positionals[1];
   if (file === undefined) throw usageError("which file?");
   atMost(args, 2);
-  return await validate(file, args);
+  return Promise.resolve(validate(file, args));
 }
 
 function show(args: Arguments): number {
@@ -73,14 +74,12 @@ function typeLines(type: Catalog extends ReadonlyMap<string, infer Type> ? Type 
   ];
 }
 
-async function validate(file: string, args: Arguments): Promise<number> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(file);
-  } catch (error) {
-    throw new CommandFailed(COMMAND_EXIT.invalidInput, `${file} can't be read: ${(error as Error).message}`);
+function validate(file: string, args: Arguments): number {
+  const content = readTextFile(file);
+  if (content.kind === "unreadable") {
+    throw new CommandFailed(COMMAND_EXIT.invalidInput, `the file ${file} ${content.reason}`);
   }
-  const loaded = loadCatalog(text);
+  const loaded = loadCatalog(content.text);
   const types = loaded.kind === "ok" ? [...loaded.catalog.keys()] : [];
   const problems = loaded.kind === "ok" ? [] : loaded.problems;
   if (args.flag("json")) printJson({ valid: loaded.kind === "ok", types, problems });

@@ -19,7 +19,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   inspect: { summary: "The story of an intent; malformed, dead letters, routes", load: () => import("./inspect.ts") },
   smoke: { summary: "Send a harmless test intent and follow it", load: () => import("./smoke.ts") },
   catalog: { summary: "Show the catalog, or validate one", load: () => import("./catalog.ts") },
-  "encode-intent": { summary: "JSON on standard input to XADD arguments", load: () => import("./encode_intent.ts") },
+  "encode-intent": {
+    summary: "JSON on standard input to an XADD for redis-cli",
+    load: () => import("./encode_intent.ts"),
+  },
   healthcheck: { summary: "Ask the probe of the instance beside it", load: () => import("./healthcheck.ts") },
   version: { summary: "Version, commit and runtime", load: () => import("./version.ts") },
 };

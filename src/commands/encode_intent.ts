@@ -1,4 +1,6 @@
-/** `encode-intent`: JSON on standard input → the arguments of the XADD that sends it, once the catalog allows it. */
+/** `encode-intent`: JSON on standard input → the XADD that sends it, for redis-cli, once the catalog allows it. */
+import { readEnvironment } from "../config/env.ts";
+import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import { checkedFields, IntentRefused } from "../producer/encode_intent.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print, printJson } from "./command.ts";
@@ -8,9 +10,13 @@ export const command: Command = {
   usage: "encode-intent [<options>] < intent.json",
   help: `
 Reads one intent as JSON, checks it by the rules of the service, and prints the
-arguments of the XADD that sends it, quoted for a shell and for xargs:
+XADD that sends it, as redis-cli reads it from its standard input, whatever the
+intent's size and characters:
 
-  notification-service encode-intent < intent.json | xargs redis-cli
+  notification-service encode-intent < intent.json | redis-cli
+
+redis-cli answers with the entry's id, or with the error, and ends with 0 in
+either case.
 
 The intent's members are the fields of the stream entry; in the place of
 recipient_user_ids_json and payload_json it may have recipient_user_ids (an
@@ -21,7 +27,8 @@ array) and payload (an object, whose numbers stay as they are written):
    "idempotency_key": "turn-g7-12", "occurred_at_ms": 1767225600000,
    "payload": {"game_id": "g7", "game_name": "Seven", "turn_number": 12}}
 
---stream <name>  the intent stream (notification:intents)
+--stream <name>  the intent stream (NOTIFICATION_INTENTS_STREAM, else
+                 notification:intents)
 --json           {"arguments": ["XADD", …]}
 
 An intent that would be malformed ends with exit code 65 and the reason.`,
@@ -55,13 +62,25 @@ async function run(args: Arguments): Promise<number> {
     const lines = problems.length > 0 ? problems : ["NOTIFICATION_CATALOG_FILE can't be read"];
     throw new CommandFailed(COMMAND_EXIT.configuration, lines.join("\n"));
   }
-  const text = await new Response(Deno.stdin.readable).text();
-  const fields = encodeText(text, catalog);
-  const stream = args.value("stream") ?? "notification:intents";
+  const { INTENTS_STREAM } = readValues(readEnvironment()).values;
+  const stream = args.value("stream") ?? INTENTS_STREAM;
+  if (stream === undefined) {
+    throw new CommandFailed(COMMAND_EXIT.configuration, "NOTIFICATION_INTENTS_STREAM is not the name of a stream");
+  }
+  const fields = encodeText(await readInput(), catalog);
   const words = ["XADD", stream, "*", ...fields];
   if (args.flag("json")) printJson({ arguments: words });
   else print([words.map(quoted).join(" ")]);
   return COMMAND_EXIT.ok;
+}
+
+async function readInput(): Promise<string> {
+  const bytes = await new Response(Deno.stdin.readable).bytes();
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw refused("not UTF-8 text");
+  }
 }
 
 /** @throws CommandFailed with what is wrong with the intent */
@@ -106,7 +125,12 @@ function refused(message: string): CommandFailed {
   return new CommandFailed(COMMAND_EXIT.invalidInput, message);
 }
 
-/** In single quotes where it is needed; what xargs reads as a shell does. */
+/** In double quotes where it is needed, with redis-cli's escapes: one line, whatever the word holds. */
 function quoted(word: string): string {
-  return /^[A-Za-z0-9_.:/=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  if (/^[A-Za-z0-9_.:/=@%+,*-]+$/.test(word)) return word;
+  // deno-lint-ignore no-control-regex -- these are what a line can't hold
+  const escaped = word.replace(/[\x00-\x1f\x7f"\\]/g, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  });
+  return `"${escaped}"`;
 }

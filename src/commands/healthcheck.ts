@@ -1,4 +1,5 @@
 /** `healthcheck`: asks the probe of the instance beside it, for containers that have no shell to ask with. */
+import { get } from "node:http";
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print } from "./command.ts";
@@ -23,16 +24,32 @@ async function run(args: Arguments): Promise<number> {
   }
   const url = `http://${hostOf(address.hostname)}:${address.port}/readyz`;
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: "manual" });
-    print([(await response.text()).slice(0, 200)]);
-    return response.ok ? COMMAND_EXIT.ok : COMMAND_EXIT.failed;
+    const { status, text } = await ask(url);
+    print([text.slice(0, 200)]);
+    return status === 200 ? COMMAND_EXIT.ok : COMMAND_EXIT.failed;
   } catch {
     throw new CommandFailed(COMMAND_EXIT.failed, `nobody answers at ${url}`);
   }
 }
 
+/** Not by fetch(), which would ask the proxy that HTTP_PROXY or ALL_PROXY names. */
+async function ask(url: string): Promise<{ status: number; text: string }> {
+  return await new Promise((resolve, reject) => {
+    const request = get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, async (response) => {
+      try {
+        let text = "";
+        for await (const chunk of response.setEncoding("utf8")) text += chunk;
+        resolve({ status: response.statusCode ?? 0, text });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    request.on("error", reject);
+  });
+}
+
 /** Where a listener on all interfaces is reached from beside it. */
 function hostOf(hostname: string): string {
-  if (hostname === "::" || hostname === "0.0.0.0") return "127.0.0.1";
+  if (hostname === "" || hostname === "::" || hostname === "0.0.0.0") return "127.0.0.1";
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }

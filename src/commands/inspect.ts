@@ -28,8 +28,31 @@ Filters, newest first:
 --limit <number>         how many at most (20); of routes for inspect intent
 --near <entry id>        malformed only: those around this entry
 
---json: {"intent": …}, {"malformed": […]}, {"dead_letters": […]} or
-{"routes": […]}, with the columns of the tables under their own names.`,
+--json, with the tables' columns under their own names; null: not there
+
+{"malformed": [{"stream", "stream_entry_id", "notification_type", "producer",
+"idempotency_key", "failure_code", "failure_message", "raw_fields",
+"recorded_at"}]}
+{"dead_letters": [{"notification_id", "route_id", "channel", "recipient",
+"attempt_count", "max_attempts", "failure_classification", "failure_message",
+"created_at", "notification_type", "producer"}]}
+{"routes": [{"notification_id", "route_id", "channel", "recipient",
+"recipient_email", "locale", "status", "attempt_count", "max_attempts",
+"next_attempt_at", "last_error_classification", "last_error_message",
+"published_entry_id", "created_at", "updated_at", "notification_type",
+"producer"}]}
+{"intent": {"outcome": "accepted", "malformed", "duplicate", "waiting" or
+"unknown",
+"entry": {"id", "fields"},
+"record": {"notification_id", "notification_type", "producer", "audience_kind",
+"idempotency_key", "stream", "stream_entry_id", "request_id", "trace_id",
+"payload", "occurred_at", "accepted_at"},
+"malformed": as above,
+"routes": [{"route_id", "channel", "status", "attempt_count", "max_attempts",
+"next_attempt_at", "last_error_classification", "last_error_message",
+"published_entry_id", "updated_at", "lease": {"value", "ttl_ms"},
+"outbound_entry": {"id", "fields"}}],
+"route_count": of how many those are}}`,
   options: {
     since: { type: "string" },
     type: { type: "string" },
@@ -97,12 +120,17 @@ function limitOf(text: string): number {
   return limit;
 }
 
+const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
+
 function sinceOf(text: string | undefined): Date | undefined {
   if (text === undefined) return undefined;
   const milliseconds = parseDuration(text);
-  const time = milliseconds === undefined ? Date.parse(text) : Date.now() - milliseconds;
+  // Date.parse() alone takes a 5 for a month and a time without a zone for this machine's.
+  const time = milliseconds !== undefined ? Date.now() - milliseconds : ISO_8601.test(text) ? Date.parse(text) : NaN;
   if (Number.isNaN(time) || !(time >= 0)) {
-    throw usageError(`--since ${JSON.stringify(text)} is neither a duration such as 90m nor a time in ISO 8601`);
+    throw usageError(
+      `--since ${JSON.stringify(text)} is neither a duration such as 90m nor a time such as 2026-01-31T12:00:00Z`,
+    );
   }
   return new Date(time);
 }

@@ -39,7 +39,8 @@ interface MalformedRow {
 
 export async function listMalformed(postgres: pg.Pool, { filters, stream, nowMs }: ListOptions): Promise<Listing> {
   const { since, type, producer, classification, limit, near } = filters;
-  // The ones around an entry: by the distance of the ids' milliseconds, which are larger than a bigint can be.
+  // The ones around an entry: by the distance of the ids' two numbers, which are larger than a bigint can be. The entry
+  // itself has none.
   const { rows } = await postgres.query<MalformedRow>(
     `SELECT * FROM (
        SELECT * FROM notification.malformed_intents
@@ -48,6 +49,8 @@ export async function listMalformed(postgres: pg.Pool, { filters, stream, nowMs 
          AND ($6::text IS NULL OR stream = $7)
        ORDER BY CASE WHEN $6::text IS NOT NULL
            THEN abs(split_part(stream_entry_id, '-', 1)::numeric - split_part($6, '-', 1)::numeric) END,
+         CASE WHEN $6::text IS NOT NULL
+           THEN abs(split_part(stream_entry_id, '-', 2)::numeric - split_part($6, '-', 2)::numeric) END,
          recorded_at DESC
        LIMIT $5
      ) AS found
@@ -57,15 +60,17 @@ export async function listMalformed(postgres: pg.Pool, { filters, stream, nowMs 
   );
   const lines = withDetails(
     table(
-      ["RECORDED", "ENTRY", "CODE", "TYPE"],
+      ["RECORDED", "CODE", "ENTRY"],
       rows.map((row): Cell[] => [
         relative(row.recorded_at, nowMs),
-        row.stream_entry_id,
         ["red", row.failure_code],
-        row.notification_type ?? "-",
+        row.stream_entry_id,
       ]),
     ),
-    rows.map((row) => `${row.producer ?? "-"}/${row.idempotency_key ?? "-"}: ${row.failure_message}`),
+    rows.map((row) => [
+      row.notification_type ?? "-",
+      `${row.producer ?? "-"}/${row.idempotency_key ?? "-"}: ${row.failure_message}`,
+    ]),
   );
   return { rows, lines };
 }
@@ -97,16 +102,15 @@ export async function listDeadLetters(postgres: pg.Pool, { filters, nowMs }: Lis
   );
   const lines = withDetails(
     table(
-      ["DIED", "CHANNEL", "ATTEMPTS", "TYPE", "RECIPIENT"],
+      ["DIED", "CHANNEL", "ATTEMPTS", "TYPE"],
       rows.map((row): Cell[] => [
         relative(row.created_at, nowMs),
         row.channel,
         `${row.attempt_count} of ${row.max_attempts}`,
         row.notification_type ?? "-",
-        row.recipient,
       ]),
     ),
-    rows.map((row) => `${row.notification_id} ${row.failure_classification}: ${row.failure_message}`),
+    rows.map((row) => [row.notification_id, row.route_id, `${row.failure_classification}: ${row.failure_message}`]),
   );
   return { rows, lines };
 }
@@ -145,20 +149,19 @@ export async function listRoutes(postgres: pg.Pool, { filters, nowMs }: ListOpti
   );
   const lines = withDetails(
     table(
-      ["ACCEPTED", "STATUS", "ATTEMPTS", "TYPE", "ROUTE"],
+      ["ACCEPTED", "STATUS", "ATTEMPTS", "TYPE"],
       rows.map((row): Cell[] => [
         relative(row.created_at, nowMs),
         styled(row.status),
         `${row.attempt_count} of ${row.max_attempts}`,
         row.notification_type,
-        row.route_id,
       ]),
     ),
     rows.map((row) => {
-      const next = row.next_attempt_at === null ? "" : `, next attempt ${relative(row.next_attempt_at, nowMs)}`;
-      const why = row.last_error_classification === null ? "" : `, ${row.last_error_classification}`;
+      const next = row.next_attempt_at === null ? [] : [`next attempt ${relative(row.next_attempt_at, nowMs)}`];
       const message = row.last_error_message === null ? "" : `: ${row.last_error_message}`;
-      return `${row.notification_id}${next}${why}${message}`;
+      const why = row.last_error_classification === null ? [] : [`${row.last_error_classification}${message}`];
+      return [row.notification_id, row.route_id, ...next, ...why];
     }),
   );
   return { rows, lines };
@@ -169,7 +172,8 @@ export function styled(status: string): Cell {
   return style === undefined ? status : [style, status];
 }
 
-/** A table's lines with a paragraph under each row. */
-function withDetails([header = "", ...rows]: readonly string[], details: readonly string[]): string[] {
-  return [header, ...rows.flatMap((row, at) => [row, ...wrap(details[at] ?? "", 6).map((line) => paint("dim", line))])];
+/** A table's lines with paragraphs under each row, where ids are whole, each at the beginning of a line. */
+function withDetails([header = "", ...rows]: readonly string[], details: readonly (readonly string[])[]): string[] {
+  const below = (at: number) => (details[at] ?? []).flatMap((detail) => wrap(detail, 6));
+  return [header, ...rows.flatMap((row, at) => [row, ...below(at).map((line) => paint("dim", line))])];
 }

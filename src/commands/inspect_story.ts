@@ -42,6 +42,7 @@ interface StoryRecord {
 }
 
 interface MalformedIntent {
+  readonly stream: string;
   readonly stream_entry_id: string;
   /** What could be read of it. */
   readonly notification_type: string | null;
@@ -49,6 +50,7 @@ interface MalformedIntent {
   readonly idempotency_key: string | null;
   readonly failure_code: string;
   readonly failure_message: string;
+  readonly raw_fields: unknown;
   readonly recorded_at: Date;
 }
 
@@ -76,17 +78,13 @@ export interface StoryOptions {
 }
 
 export async function readStory(stores: Stores, { key, config, limit }: StoryOptions): Promise<Story> {
-  const { postgres, redis } = stores;
   const { stream } = config.intents;
-  const record = await findRecord(postgres, key);
-  const entryId = record?.stream_entry_id ?? (isEntryId(key) ? key : undefined);
-  const malformed = record === undefined && entryId !== undefined
-    ? await findMalformed(postgres, stream, entryId)
-    : undefined;
-  const entry = entryId === undefined ? null : await findEntry(redis, record?.stream ?? stream, entryId);
+  const { record, malformed, entry } = isEntryId(key)
+    ? await findByEntry(stores, key, stream)
+    : await findByName(stores, key);
   const base = { entry, record: record ?? null, malformed: malformed ?? null };
   if (record !== undefined) {
-    const { rows } = await postgres.query<{ count: string }>(
+    const { rows } = await stores.postgres.query<{ count: string }>(
       "SELECT count(*) FROM notification.routes WHERE notification_id = $1",
       [record.notification_id],
     );
@@ -97,35 +95,82 @@ export async function readStory(stores: Stores, { key, config, limit }: StoryOpt
     ? "malformed"
     : entry === null
     ? "unknown"
-    : await isBehindPlace(postgres, stream, entry.id)
+    : await isBehindPlace(stores.postgres, stream, entry.id)
     ? "waiting"
     : "duplicate";
   return { outcome, ...base, routes: [], route_count: 0 };
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
-async function findRecord(postgres: pg.Pool, key: string): Promise<StoryRecord | undefined> {
-  const select = `SELECT notification_id, notification_type, producer, audience_kind, idempotency_key, stream,
-    stream_entry_id, request_id, trace_id, payload::text AS payload, occurred_at, accepted_at
-    FROM notification.records`;
-  const query = async (condition: string, values: unknown[]) =>
-    (await postgres.query<StoryRecord>(`${select} WHERE ${condition}`, values)).rows[0];
-  if (UUID.test(key)) return await query("notification_id = $1", [key]);
-  if (isEntryId(key)) {
-    // The primary key finds it, where a look for the entry id alone would read every record.
-    const [first, last] = idsOfMillisecond(BigInt(key.split("-")[0]!));
-    return await query("notification_id BETWEEN $1 AND $2 AND stream_entry_id = $3", [first, last, key]);
-  }
-  const slash = key.indexOf("/");
-  if (slash < 1) throw usageError(`${JSON.stringify(key)} is no entry id, no notification id and not producer/key`);
-  return await query("producer = $1 AND idempotency_key = $2", [key.slice(0, slash), key.slice(slash + 1)]);
+interface Found {
+  readonly record?: StoryRecord | undefined;
+  readonly malformed?: MalformedIntent | undefined;
+  readonly entry: Story["entry"];
 }
 
-async function findMalformed(postgres: pg.Pool, stream: string, id: string): Promise<MalformedIntent | undefined> {
+/** Streams may share the tables, and have the same ids: whatever is known of `stream`'s entry comes before the others'. */
+async function findByEntry({ postgres, redis }: Stores, id: string, stream: string): Promise<Found> {
+  const own = await findEntry(redis, stream, id);
+  // The primary key finds it, where a look for the entry id alone would read every record.
+  const [first, last] = idsOfMillisecond(BigInt(id.split("-")[0]!));
+  const among = [id, stream];
+  const findIn = async (streams: string): Promise<Found | undefined> => {
+    const inMillisecond = `${streams} AND stream_entry_id = $1 AND notification_id BETWEEN $3 AND $4`;
+    const record = await findRecord(postgres, inMillisecond, [...among, first, last]);
+    const malformed = record === undefined
+      ? await findMalformed(postgres, `${streams} AND stream_entry_id = $1`, among)
+      : undefined;
+    const found = record ?? malformed;
+    return found &&
+      { record, malformed, entry: found.stream === stream ? own : await findEntry(redis, found.stream, id) };
+  };
+  const found = await findIn("stream = $2");
+  if (found !== undefined) return found;
+  if (own !== null) return { entry: own };
+  return await findIn("stream IN (SELECT stream FROM notification.stream_offsets WHERE stream <> $2)") ??
+    { entry: null };
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** A notification id, or producer/key: of an intent that was malformed time and again the last one. */
+async function findByName({ postgres, redis }: Stores, key: string): Promise<Found> {
+  const slash = key.indexOf("/");
+  const isNotification = UUID.test(key);
+  if (!isNotification && slash < 1) {
+    throw usageError(`${JSON.stringify(key)} is no entry id, no notification id and not producer/key`);
+  }
+  const names = [key.slice(0, slash), key.slice(slash + 1)];
+  const byNames = "producer = $1 AND idempotency_key = $2";
+  const record = isNotification
+    ? await findRecord(postgres, "notification_id = $1", [key])
+    : await findRecord(postgres, byNames, names);
+  const malformed = record === undefined && !isNotification ? await findMalformed(postgres, byNames, names) : undefined;
+  const found = record ?? malformed;
+  return {
+    record,
+    malformed,
+    entry: found === undefined ? null : await findEntry(redis, found.stream, found.stream_entry_id),
+  };
+}
+
+async function findRecord(postgres: pg.Pool, condition: string, values: string[]): Promise<StoryRecord | undefined> {
+  const { rows } = await postgres.query<StoryRecord>(
+    `SELECT notification_id, notification_type, producer, audience_kind, idempotency_key, stream,
+       stream_entry_id, request_id, trace_id, payload::text AS payload, occurred_at, accepted_at
+     FROM notification.records WHERE ${condition} LIMIT 1`,
+    values,
+  );
+  return rows[0];
+}
+
+async function findMalformed(
+  postgres: pg.Pool,
+  condition: string,
+  values: string[],
+): Promise<MalformedIntent | undefined> {
   const { rows } = await postgres.query<MalformedIntent>(
-    `SELECT * FROM notification.malformed_intents WHERE stream = $1 AND stream_entry_id = $2`,
-    [stream, id],
+    `SELECT * FROM notification.malformed_intents WHERE ${condition} ORDER BY recorded_at DESC LIMIT 1`,
+    values,
   );
   return rows[0];
 }
@@ -228,19 +273,19 @@ function entryLines({ entry, malformed }: Story): string[] {
 
 function routeLines(routes: readonly StoryRoute[], nowMs: number): string[] {
   const [header = "", ...lines] = table(
-    ["STATUS", "ATTEMPTS", "CHANGED", "ROUTE"],
+    ["STATUS", "ATTEMPTS", "CHANNEL", "CHANGED"],
     routes.map((route) => [
       styled(route.status),
       `${route.attempt_count} of ${route.max_attempts}`,
+      route.channel,
       relative(route.updated_at, nowMs),
-      route.route_id,
     ]),
   );
   return [header, ...lines.flatMap((line, at) => [line, ...detailsOf(routes[at]!, nowMs)])];
 }
 
 function detailsOf(route: StoryRoute, nowMs: number): string[] {
-  const details: string[] = [];
+  const details = [route.route_id];
   if (route.published_entry_id !== null) {
     details.push(`entry ${route.published_entry_id}${route.outbound_entry === null ? " (gone from the stream)" : ""}`);
   }

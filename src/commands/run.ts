@@ -4,6 +4,7 @@
 import { readSupervisor } from "../config/supervisor.ts";
 import { EXIT, Shutdown } from "../lifecycle/shutdown.ts";
 import { Systemd } from "../lifecycle/systemd.ts";
+import { describeDefect } from "../lifecycle/run_loop.ts";
 import { runService } from "../service.ts";
 import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
 import { instanceIdOf, startTelemetry } from "../telemetry/open_telemetry.ts";
@@ -26,8 +27,10 @@ Exit codes:
   run,
 };
 
-/** What a blocked output may cost the process on its way out. */
+/** For the last lines of a process that has no time left. */
 const LAST_FLUSH_MS = 250;
+/** What of the shutdown's bound is left for the process's own end. */
+const END_MS = 50;
 
 async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   atMost(args, 0);
@@ -40,35 +43,41 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   const { config, catalog, warnings } = settings;
   const logging = await setUpLogging(config.log);
   const logger = loggerOf("service");
-  const exit = async (code: number): Promise<never> => {
-    await logging.flush(LAST_FLUSH_MS);
+  const exit = async (code: number, flushMs = LAST_FLUSH_MS): Promise<never> => {
+    await logging.flush(flushMs);
     Deno.exit(code);
+  };
+  const fail = (error: unknown): Promise<never> => {
+    logger.error("unexpected error", { reason: describeDefect(error) });
+    return exit(EXIT.unexpected, config.process.shutdownTimeoutMs);
   };
   const unexpected = (event: ErrorEvent | PromiseRejectionEvent) => {
     event.preventDefault();
-    const error = event instanceof ErrorEvent ? event.error : event.reason;
-    logger.error("unexpected error", { reason: error instanceof Error ? error.stack ?? error.message : String(error) });
-    exit(EXIT.unexpected);
+    fail(event instanceof ErrorEvent ? event.error : event.reason);
   };
   globalThis.addEventListener("error", unexpected);
   globalThis.addEventListener("unhandledrejection", unexpected);
 
-  for (const warning of warnings) logger.warn("questionable configuration", { warning });
-  const shutdown = new Shutdown({ boundMs: config.process.shutdownTimeoutMs, exit });
-  const instanceId = instanceIdOf(env.get("OTEL_RESOURCE_ATTRIBUTES"));
-  logger.info("starting", { version: VERSION, instance_id: instanceId });
-  const telemetry = await startTelemetry(env, {
-    serviceVersion: VERSION,
-    instanceId,
-    environment: config.environment,
-  });
-  logging.forward(telemetry.exportLog);
-  const systemd = new Systemd({
-    supervisor: readSupervisor(),
-    onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
-  });
-  const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
-  await systemd.close();
-  shutdown.finish();
-  return await exit(exitCode);
+  try {
+    for (const warning of warnings) logger.warn("questionable configuration", { warning });
+    const shutdown = new Shutdown({ boundMs: config.process.shutdownTimeoutMs, exit });
+    const instanceId = instanceIdOf(env.get("OTEL_RESOURCE_ATTRIBUTES"));
+    logger.info("starting", { version: VERSION, instance_id: instanceId });
+    const telemetry = await startTelemetry(env, {
+      serviceVersion: VERSION,
+      instanceId,
+      environment: config.environment,
+    });
+    logging.forward(telemetry.exportLog);
+    const systemd = new Systemd({
+      supervisor: readSupervisor(),
+      onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
+    });
+    const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
+    await systemd.close();
+    // A second signal and the bound count until the very end.
+    return await exit(exitCode, Math.max(0, shutdown.leftMs - END_MS));
+  } catch (error) {
+    return await fail(error);
+  }
 }

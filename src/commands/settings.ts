@@ -2,8 +2,9 @@
  * The process's environment → configuration and catalog, or every problem with them. Every command that needs them
  * reads them here, as `run` does.
  */
+import { administratorEmailsName } from "../config/administrator_emails.ts";
 import { type Config, parseConfig } from "../config/config.ts";
-import { catalogText, type Environment, readEnvironment } from "../config/env.ts";
+import { catalogText, type Environment, readEnvironment, withNames } from "../config/env.ts";
 import { administratorTypes, type Catalog, embeddedCatalog, loadCatalog } from "../notification/catalog.ts";
 import { COMMAND_EXIT, CommandFailed } from "./command.ts";
 
@@ -11,10 +12,12 @@ export type Settings =
   | { readonly kind: "ok"; readonly config: Config; readonly catalog: Catalog; readonly warnings: readonly string[] }
   | { readonly kind: "refused"; readonly problems: readonly string[]; readonly warnings: readonly string[] };
 
-export function readSettings(environment: Environment = readEnvironment()): Settings {
+export function readSettings(): Settings {
+  const environment = readEnvironment();
   const { catalog, problems: catalogProblems } = readCatalog(environment);
-  const parsed = parseConfig(environment, {
-    administratorTypes: catalog === undefined ? undefined : administratorTypes(catalog),
+  const types = catalog === undefined ? undefined : administratorTypes(catalog);
+  const parsed = parseConfig(withNames(environment, (types ?? []).map(administratorEmailsName)), {
+    administratorTypes: types,
   });
   if (parsed.kind === "refused" || catalog === undefined) {
     const problems = parsed.kind === "refused" ? parsed.problems : [];

@@ -5,6 +5,7 @@ import { BEFORE_ALL } from "../intake/entry_ids.ts";
 import { selectPlace } from "../intake/stream_offset.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
+import { shownName } from "../postgres/pool.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
@@ -105,9 +106,10 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
     [APPLICATION],
   );
   const consumer = await redis.call("GET", `notification:consumer_lease:${stream}`);
-  const ids = new Set(rows.map(({ name }) => name.slice(APPLICATION.length)));
-  if (typeof consumer === "string") ids.add(consumer);
-  return [...ids].sort().map((id) => ({ id, consuming: id === consumer }));
+  const names = new Map(rows.map(({ name }) => [name, name.slice(APPLICATION.length)]));
+  // The lease has the id whole, the session's name perhaps only its end.
+  if (typeof consumer === "string") names.set(shownName(APPLICATION + consumer), consumer);
+  return [...names.values()].sort().map((id) => ({ id, consuming: id === consumer }));
 }
 
 function page({ intent_stream, channels, routes, dead_letters_last_hour, instances }: Status): string[] {

@@ -21,19 +21,27 @@ export interface Layout {
   readonly width?: number;
 }
 
-/** The last column takes what room is left and is cut with `…` where that is not enough. */
+/**
+ * The last column takes what room is left. Where that is not enough for all, what is cut ends in `…`: the last column's
+ * cells and, should one of the others take more than half a line, that one's.
+ */
 export function table(
   header: readonly string[],
   rows: readonly (readonly Cell[])[],
   { width = WIDTH }: Layout = {},
 ): string[] {
   const lines = [header.map((name): Cell => ["dim", name]), ...rows];
-  const widths = header.map((_, column) => Math.max(...lines.map((line) => lengthOf(textOf(line[column] ?? "")))));
+  const natural = header.map((_, column) => Math.max(...lines.map((line) => lengthOf(textOf(line[column] ?? "")))));
+  const total = natural.reduce((sum, columns) => sum + columns + 2, 0);
+  const widths = natural.map((columns, column) => {
+    const isWide = columns > width / 2 && column < header.length - 1;
+    return isWide ? Math.max(width / 2, columns - Math.max(0, total - width)) : columns;
+  });
   return lines.map((line) => {
     let room = width - 2;
     const cells = line.map((cell, column) => {
       const isLast = column === header.length - 1;
-      const text = cut(textOf(cell), room);
+      const text = cut(textOf(cell), isLast ? room : Math.min(room, widths[column] ?? 0));
       room -= (widths[column] ?? 0) + 2;
       const painted = typeof cell === "string" ? text : paint(cell[0], text);
       return isLast ? painted : painted + " ".repeat(Math.max(0, (widths[column] ?? 0) - lengthOf(text)));
@@ -64,7 +72,8 @@ export function list(
 export function wrap(text: string, indent: number, { width = WIDTH }: Layout = {}): string[] {
   const lines: string[] = [];
   let line = "";
-  for (const word of printable(text).split(/\s+/).flatMap((word) => word.match(/.{1,60}/gu) ?? [])) {
+  const part = new RegExp(`.{1,${Math.max(1, width - indent)}}`, "gu");
+  for (const word of printable(text).split(/\s+/).flatMap((word) => word.match(part) ?? [])) {
     if (line !== "" && lengthOf(line) + 1 + lengthOf(word) > width - indent) {
       lines.push(line);
       line = word;

@@ -10,6 +10,7 @@ export interface HostPort {
 }
 
 export interface ListenAddress {
+  /** Empty: all interfaces. */
   readonly hostname: string;
   readonly port: number;
 }
@@ -21,13 +22,12 @@ export function parseHostPort(text: string): HostPort | undefined {
 }
 
 /**
- * `host:port` to listen on. Without a host it is all interfaces, as in Go: `::`, which takes IPv4 connections too.
- * Port 0 lets the system choose one.
+ * `host:port` to listen on. Without a host it is all interfaces, as in Go. Port 0 lets the system choose one.
  */
 export function parseListenAddress(text: string): ListenAddress | undefined {
   const parts = split(text);
   if (parts === undefined) return undefined;
-  if (parts.host === "" && !parts.bracketed) return { hostname: "::", port: parts.port };
+  if (parts.host === "" && !parts.bracketed) return { hostname: "", port: parts.port };
   return isHost(parts) ? { hostname: parts.host, port: parts.port } : undefined;
 }
 

@@ -53,7 +53,8 @@ Deno.test("parseHostPort() and parseListenAddress() agree on every address with 
 });
 
 Deno.test("parseListenAddress() takes an address without a host for all interfaces", () => {
-  assert.deepEqual(parseListenAddress(":8092"), { hostname: "::", port: 8092 });
+  assert.deepEqual(parseListenAddress(":8092"), { hostname: "", port: 8092 });
+  assert.deepEqual(parseListenAddress("[::]:8092"), { hostname: "::", port: 8092 });
   assert.deepEqual(parseListenAddress("127.0.0.1:8092"), { hostname: "127.0.0.1", port: 8092 });
   assert.deepEqual(parseListenAddress("[::1]:8092"), { hostname: "::1", port: 8092 });
   assert.deepEqual(parseListenAddress("0.0.0.0:0"), { hostname: "0.0.0.0", port: 0 });

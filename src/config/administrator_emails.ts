@@ -28,6 +28,9 @@ export function readAdministratorEmails(
   const addresses = new Map<string, readonly string[]>();
   const [problems, warnings]: [string[], string[]] = [[], []];
   const typesByName = Map.groupBy(types ?? [], administratorEmailsName);
+  for (const name of typesByName.keys()) {
+    if (environment.notUtf8.includes(name)) problems.push(`${name} should be UTF-8 text`);
+  }
   for (const [name, text] of Object.entries(environment.variables)) {
     if (!isAdministratorEmailsName(name)) continue;
     const itsTypes = typesByName.get(name) ?? [];

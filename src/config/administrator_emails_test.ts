@@ -64,6 +64,13 @@ Deno.test("readAdministratorEmails() still checks addresses when the catalog is 
   assert.ok(result.problems[0]?.startsWith(`${failed} should be comma-separated`));
 });
 
+Deno.test("readAdministratorEmails() refuses a variable that is not UTF-8, once for all types of its name", () => {
+  const twins = ["a.b_c", "a.b.c"];
+  const name = "NOTIFICATION_ADMIN_EMAILS_A_B_C";
+  const { addresses, problems } = readAdministratorEmails({ variables: {}, notUtf8: [name], files: {} }, twins);
+  assert.deepEqual([addresses.size, problems], [0, [`${name} should be UTF-8 text`]]);
+});
+
 Deno.test("readAdministratorEmails() gives one variable's addresses to both types of that name, with a warning", () => {
   const twins = ["a.b_c", "a.b.c"];
   const { addresses, problems, warnings } = read({ NOTIFICATION_ADMIN_EMAILS_A_B_C: "x@y.z" }, twins);

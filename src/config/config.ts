@@ -50,7 +50,7 @@ export interface Config {
   };
   readonly retention: { readonly recordMs: number; readonly malformedMs: number; readonly intervalMs: number };
   readonly process: { readonly startupTimeoutMs: number; readonly shutdownTimeoutMs: number };
-  /** Hostname `::` is all interfaces, IPv4 and IPv6. */
+  /** An empty hostname is all interfaces. */
   readonly probe: { readonly hostname: string; readonly port: number };
   /** Addresses by notification type; a type without addresses has no entry. */
   readonly administratorEmails: ReadonlyMap<string, readonly string[]>;

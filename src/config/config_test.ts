@@ -121,7 +121,7 @@ Deno.test("parseConfig() puts every variable in its place", () => {
     retry: { pushMaxAttempts: 18, emailMaxAttempts: 19, backoffMinMs: 20, backoffMaxMs: 21 },
     retention: { recordMs: 23, malformedMs: 24, intervalMs: 25 },
     process: { startupTimeoutMs: 6, shutdownTimeoutMs: 7 },
-    probe: { hostname: "::", port: 8 },
+    probe: { hostname: "", port: 8 },
     catalogFile: "/catalog.json",
     environment: "production",
     log: { level: "debug", format: "text" },

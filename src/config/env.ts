@@ -9,7 +9,7 @@ import { deprecatedVariables, fileForm, prefix, variableList } from "./variables
 export interface Environment {
   /** Every NOTIFICATION_* variable that is defined, by its full name. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Full names of variables that are defined with bytes which are not UTF-8. */
+  /** Full names of variables that are defined with bytes which are not UTF-8, among those asked about. */
   readonly notUtf8: readonly string[];
   /** What was found in the files, by the full name of the variable that names the file. */
   readonly files: Readonly<Record<string, FileContent>>;
@@ -27,9 +27,18 @@ export function readEnvironment(source: EnvironmentSource = Deno.env): Environme
     Object.entries(source.toObject()).filter(([name]) => name.startsWith(prefix)),
   );
   const files = Object.fromEntries(
-    fileVariables.filter((name) => variables[name]).map((name) => [name, readFile(variables[name] ?? "")]),
+    fileVariables.filter((name) => variables[name]).map((name) => [name, readTextFile(variables[name] ?? "")]),
   );
   return { variables, notUtf8: knownNames.filter((name) => isNotUtf8(source, name)), files };
+}
+
+/** The same, asked about more names: those that only the catalog tells. */
+export function withNames(
+  environment: Environment,
+  names: readonly string[],
+  source: EnvironmentSource = Deno.env,
+): Environment {
+  return { ...environment, notUtf8: [...environment.notUtf8, ...names.filter((name) => isNotUtf8(source, name))] };
 }
 
 export type CatalogText =
@@ -69,7 +78,8 @@ function isNotUtf8(source: EnvironmentSource, name: string): boolean {
 /** Bounds what a path such as /dev/zero can do. */
 const largestFile = 16 * 1024 * 1024;
 
-function readFile(path: string): FileContent {
+/** UTF-8 text of at most 16 MiB. Never throws. */
+export function readTextFile(path: string): FileContent {
   try {
     using file = Deno.openSync(path);
     if (file.statSync().isDirectory) return { kind: "unreadable", reason: "is a directory" };

@@ -1,7 +1,7 @@
 // readEnvironment() on injected variables and real files: it takes what is there, never throws and decides nothing.
 
 import assert from "node:assert/strict";
-import { catalogText, type EnvironmentSource, readEnvironment } from "./env.ts";
+import { catalogText, type EnvironmentSource, readEnvironment, withNames } from "./env.ts";
 
 const passwordFile = "NOTIFICATION_REDIS_PASSWORD_FILE";
 const dsnFile = "NOTIFICATION_POSTGRES_PRIMARY_DSN_FILE";
@@ -85,6 +85,13 @@ Deno.test(
 Deno.test("readEnvironment() names the variables whose bytes are not UTF-8", () => {
   const names = ["NOTIFICATION_REDIS_PASSWORD", passwordFile, "NOTIFICATION_REDIS_USERNAME"];
   assert.deepEqual(readEnvironment(source({}, names)).notUtf8, names);
+});
+
+Deno.test("withNames() asks about names that only the catalog tells", () => {
+  const broken = source({ [passwordFile]: "x" }, ["NOTIFICATION_ADMIN_EMAILS_A", dsnFile]);
+  const environment = readEnvironment(broken);
+  const names = ["NOTIFICATION_ADMIN_EMAILS_A", "NOTIFICATION_ADMIN_EMAILS_B"];
+  assert.deepEqual(withNames(environment, names, broken), { ...environment, notUtf8: [dsnFile, names[0]] });
 });
 
 Deno.test("readEnvironment() lets other errors of the environment through", () => {

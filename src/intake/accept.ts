@@ -6,7 +6,6 @@
  */
 import type pg from "pg";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
-import type { AcceptanceTime } from "../notification/recent_records.ts";
 import type { Channel } from "../notification/route.ts";
 import { joinColumn, SEPARATOR } from "../postgres/columns.ts";
 import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
@@ -27,7 +26,8 @@ export type AcceptanceResult =
   | {
     readonly kind: "done";
     readonly accepted: readonly Candidate[];
-    readonly time: AcceptanceTime;
+    /** By PostgreSQL's clock, Unix milliseconds. */
+    readonly acceptedAtMs: string;
     readonly duplicates: readonly Intent[];
     readonly malformed: readonly Malformed[];
   }
@@ -63,14 +63,14 @@ function isPlain({ judgement: { candidates, followers, rejected } }: Acceptance)
 
 /** One round trip in the place of three, as long as every key is free; nothing was changed where there is no result. */
 async function acceptPlainBatch(pool: pg.Pool, acceptance: Acceptance): Promise<AcceptanceResult | undefined> {
-  const time = await atOnce(pool, (client) => insertAllOrNone(client, acceptance));
-  if (time === undefined) return undefined;
-  return { kind: "done", accepted: acceptance.judgement.candidates, time, duplicates: [], malformed: [] };
+  const acceptedAtMs = await atOnce(pool, (client) => insertAllOrNone(client, acceptance));
+  if (acceptedAtMs === undefined) return undefined;
+  return { kind: "done", accepted: acceptance.judgement.candidates, acceptedAtMs, duplicates: [], malformed: [] };
 }
 
 async function accept(client: pg.ClientBase, acceptance: Acceptance): Promise<AcceptanceResult> {
   const { stream, judgement } = acceptance;
-  const [moved, { insertedIds, time }] = await allAnswered([
+  const [moved, { insertedIds, acceptedAtMs }] = await allAnswered([
     movePlace(client, acceptance),
     insertRecords(client, acceptance),
   ]);
@@ -87,7 +87,7 @@ async function accept(client: pg.ClientBase, acceptance: Acceptance): Promise<Ac
   const rejected = [...judgement.rejected, ...conflicts];
   const recordedIds = await insertMalformed(client, stream, rejected);
   const malformed = rejected.filter(({ entry }) => recordedIds.has(entry.id));
-  return { kind: "done", accepted, time, duplicates, malformed };
+  return { kind: "done", accepted, acceptedAtMs, duplicates, malformed };
 }
 
 function notIn(accepted: readonly Candidate[], candidates: readonly Candidate[]): Intent[] {

@@ -59,14 +59,21 @@ export async function readExactEntry(
   }
 }
 
-/** Pieces in order → fields; keeps known fields as far as they can be valid, others as far as they are recorded. */
+/**
+ * Pieces in order → fields. The first of each known field is kept as far as it can be valid, a second so that its being there
+ * is noticed; all else as far as it is recorded.
+ */
 class FieldCollector {
   readonly #fields: FieldValue[] = [];
   #room = MAX_KEPT_BYTES;
+  /** Fields so far with each known name. */
+  readonly #counts = new Map<string, number>();
   #omittedFields = 0;
   #omittedBytes = 0;
   /** The name whose value comes next. */
   #name: FieldValue | undefined;
+  /** 1 if it is the first field of its known name, 2 if the second, and so on; 0 if the name is not known. */
+  #occurrence = 0;
   #value: ValueCollector | undefined;
 
   add(piece: Buffer, ends: boolean): void {
@@ -77,6 +84,7 @@ class FieldCollector {
     this.#value = undefined;
     if (this.#name === undefined) {
       this.#name = value.result();
+      this.#occurrence = this.#countedAs(this.#name);
       return;
     }
     this.#take(this.#name, value);
@@ -88,10 +96,17 @@ class FieldCollector {
     return { id, fields: this.#fields, omitted: { fields: this.#omittedFields, bytes: this.#omittedBytes } };
   }
 
+  #countedAs(name: FieldValue): number {
+    if (typeof name !== "string" || !KNOWN_FIELDS.has(name)) return 0;
+    const count = (this.#counts.get(name) ?? 0) + 1;
+    this.#counts.set(name, count);
+    return count;
+  }
+
   #take(name: FieldValue, value: ValueCollector): void {
-    const isKnown = typeof name === "string" && KNOWN_FIELDS.has(name);
+    const isNeeded = this.#occurrence === 1 || this.#occurrence === 2;
     const nameBytes = typeof name === "string" ? Buffer.byteLength(name) : name.length;
-    if (!isKnown && this.#room <= 0) {
+    if (!isNeeded && this.#room <= 0) {
       this.#omittedFields++;
       this.#omittedBytes += nameBytes + value.length;
       return;
@@ -102,9 +117,9 @@ class FieldCollector {
   }
 
   #limit(): number {
-    if (this.#name === "recipient_user_ids_json") return MAX_RECIPIENTS_BYTES;
-    if (this.#name === undefined || typeof this.#name === "string" && KNOWN_FIELDS.has(this.#name)) {
-      return MAX_VALUE_BYTES;
+    if (this.#name === undefined) return MAX_VALUE_BYTES;
+    if (this.#occurrence === 1) {
+      return this.#name === "recipient_user_ids_json" ? MAX_RECIPIENTS_BYTES : MAX_VALUE_BYTES;
     }
     return Math.max(0, Math.min(MAX_VALUE_BYTES, this.#room));
   }

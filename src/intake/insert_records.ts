@@ -7,7 +7,6 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Intent } from "../notification/intent.ts";
-import type { AcceptanceTime } from "../notification/recent_records.ts";
 import { joinColumn, SEPARATOR } from "../postgres/columns.ts";
 import type { Acceptance } from "./accept.ts";
 import type { Candidate } from "./judge.ts";
@@ -15,41 +14,41 @@ import type { Candidate } from "./judge.ts";
 type Queryable = Pick<pg.ClientBase, "query">;
 
 /**
- * Inserts the candidates whose key is free, with their routes; gives the ids of those inserted, or `all`, and their time.
+ * Inserts the candidates whose key is free, with their routes; gives the ids of those inserted, or `all`, and when that was.
  * An entry that is recorded as malformed stays that, also when it is read again.
  */
 export async function insertRecords(
   client: Queryable,
   acceptance: Acceptance,
-): Promise<{ insertedIds: "all" | Set<string>; time: AcceptanceTime }> {
+): Promise<{ insertedIds: "all" | Set<string>; acceptedAtMs: string }> {
   const { candidates } = acceptance.judgement;
-  if (candidates.length === 0) return { insertedIds: "all", time: { acceptedAtMs: "", acceptedAt: "" } };
-  const { rows } = await client.query<[number, string | null, string, string]>({
+  if (candidates.length === 0) return { insertedIds: "all", acceptedAtMs: "" };
+  const { rows } = await client.query<[number, string | null, string]>({
     name: "insert_records",
     rowMode: "array",
     text: INSERT_RECORDS,
     values: valuesOf(acceptance),
   });
-  const [count, ids, acceptedAtMs, acceptedAt] = rows[0]!;
+  const [count, ids, acceptedAtMs] = rows[0]!;
   const insertedIds = count === candidates.length ? "all" : new Set(ids === null ? [] : ids.split(","));
-  return { insertedIds, time: { acceptedAtMs, acceptedAt } };
+  return { insertedIds, acceptedAtMs };
 }
 
 /**
- * Moves the place and inserts all candidates, with their routes; gives their time. Changes nothing and gives nothing where
+ * Moves the place and inserts all candidates, with their routes; gives when that was. Changes nothing and gives nothing where
  * the place is another, a key has a record, or an entry is recorded as malformed.
  */
-export async function insertAllOrNone(client: Queryable, acceptance: Acceptance): Promise<AcceptanceTime | undefined> {
+export async function insertAllOrNone(client: Queryable, acceptance: Acceptance): Promise<string | undefined> {
   const { from, to, judgement: { candidates } } = acceptance;
   try {
-    const { rows } = await client.query<[number, null, string, string]>({
+    const { rows } = await client.query<[number, null, string]>({
       name: "insert_all_or_none",
       rowMode: "array",
       text: INSERT_ALL_OR_NONE,
       values: [...valuesOf(acceptance), to.entryId, to.entriesRead ?? 0, from.entryId],
     });
-    const [count, , acceptedAtMs, acceptedAt] = rows[0]!;
-    return count === candidates.length ? { acceptedAtMs, acceptedAt } : undefined;
+    const [count, , acceptedAtMs] = rows[0]!;
+    return count === candidates.length ? acceptedAtMs : undefined;
   } catch (error) {
     if (error instanceof pg.DatabaseError && error.code === DIVISION_BY_ZERO) return undefined;
     throw error;
@@ -107,7 +106,7 @@ const insertSql = ({ before, gate, check }: { before: string; gate: string; chec
     WHERE (notification_id IN (SELECT notification_id FROM accepted)) IS TRUE
   )
   SELECT count(*)::int, CASE WHEN count(*) < $3 THEN string_agg(notification_id::text, ',') END,
-    floor(extract(epoch FROM now()) * 1000)::text, date_part('epoch', now())::text, ${check}
+    floor(extract(epoch FROM now()) * 1000)::text, ${check}
   FROM accepted`;
 
 const INSERT_RECORDS = insertSql({ before: "", gate: "true", check: "NULL" });

@@ -11,11 +11,12 @@ import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
-import { recordOf } from "../notification/recent_records.ts";
-import type { Channel, StoredRecord } from "../notification/route.ts";
+import type { Accepted } from "../notification/fresh_routes.ts";
+import type { Channel } from "../notification/route.ts";
 import type { StreamEntry } from "../notification/stream_entry.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
+import { RedisError } from "../redis/failures.ts";
 import type { Events } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import type { UserService } from "../user_service/client.ts";
@@ -24,7 +25,7 @@ import { ConsumerLease } from "./consumer_lease.ts";
 import { ConsumerPlace } from "./consumer_place.ts";
 import { readExactEntry } from "./exact_entry.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
-import { MAX_BATCH_BYTES, readBatch, type ReadEntry, waitForEntry } from "./read_batch.ts";
+import { MAX_BATCH_BYTES, type ReadBatch, readBatch, readWhenThere } from "./read_batch.ts";
 import { Recipients } from "./recipients.ts";
 import type { Place } from "./stream_offset.ts";
 import { tellOutcomes } from "./tell.ts";
@@ -52,7 +53,7 @@ export interface ConsumerOptions {
   /** Aborts when waits are cut short. */
   readonly abandon: AbortSignal;
   /** Called after each commit that made records. */
-  readonly onAccepted: (records: readonly StoredRecord[]) => void;
+  readonly onAccepted: (accepted: Accepted) => void;
 }
 
 export class IntentConsumer implements Loop {
@@ -66,6 +67,8 @@ export class IntentConsumer implements Loop {
   /** Fewer than a full batch while one has too many recipients, or takes PostgreSQL too long. */
   #maxEntries: number;
   #keepingLease: Promise<void> | undefined;
+  /** What was read before its turn, from the very place that it is to be read from. */
+  #ahead: { readonly place: Place; readonly batch: Promise<ReadBatch> } | undefined;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
@@ -80,9 +83,10 @@ export class IntentConsumer implements Loop {
     this.#keepingLease ??= this.#lease.keep(stop);
     if (!await this.#mayConsume()) return "idle";
 
-    const { redis, stream, events } = this.#options;
+    const { stream, events } = this.#options;
     const place = await this.#place.current();
-    const { state, entries } = await readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
+    const batch = await this.#read(place);
+    const { state, entries, readAtMs } = batch;
     const from = state === undefined ? place : await this.#place.heldAgainst(place, state);
     if (from === undefined) return "again";
     if (entries.length === 0) {
@@ -91,12 +95,14 @@ export class IntentConsumer implements Loop {
     }
 
     const startedAt = performance.now();
-    const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(entries)), stream);
+    const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(batch)), stream);
     try {
-      if (await this.#process(decoded, from)) events.acceptDuration(performance.now() - startedAt);
+      if (await this.#process(decoded, { from, readAtMs })) events.acceptDuration(performance.now() - startedAt);
     } catch (error) {
       // The same batch would take too long again.
       if (ranPastItsTime(error)) this.#maxEntries = Math.ceil(decoded.length / 2);
+      // What is known of the recipients outlives a stall of the User Service, and nothing else.
+      if (!(error instanceof OutageError && error.dependency === "user_service")) this.#recipients.release();
       throw error;
     }
     this.#recipients.release();
@@ -127,13 +133,42 @@ export class IntentConsumer implements Loop {
     return held;
   }
 
-  async #waitForEntry({ entryId }: Place, stop: AbortSignal): Promise<void> {
+  async #read(place: Place): Promise<ReadBatch> {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    const { redis, stream } = this.#options;
+    try {
+      if (ahead?.place === place) return await ahead.batch;
+      return await readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
+    } catch (error) {
+      // So many entries may take Redis longer than a command may.
+      if (error instanceof RedisError && error.code === "") this.#maxEntries = Math.ceil(this.#maxEntries / 2);
+      throw error;
+    }
+  }
+
+  /** Reads on while PostgreSQL accepts what was read before. */
+  #readAhead(place: Place): void {
+    const { redis, stream } = this.#options;
+    const batch = readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
+    // Whether it failed counts when its turn has come, which it may not.
+    batch.catch(() => {});
+    this.#ahead = { place, batch };
+  }
+
+  async #waitForEntry(place: Place, stop: AbortSignal): Promise<void> {
     const { blockingRedis, stream, readBlockTimeoutMs } = this.#options;
     if (stop.aborted) return;
     const cut = () => blockingRedis.close();
     stop.addEventListener("abort", cut);
     try {
-      await waitForEntry(blockingRedis, { stream, place: entryId, blockMs: readBlockTimeoutMs });
+      const batch = await readWhenThere(blockingRedis, {
+        stream,
+        place: place.entryId,
+        maxEntries: this.#maxEntries,
+        blockMs: readBlockTimeoutMs,
+      });
+      this.#ahead = { place, batch: Promise.resolve(batch) };
     } catch (error) {
       if (!stop.aborted) throw error;
     } finally {
@@ -142,13 +177,13 @@ export class IntentConsumer implements Loop {
   }
 
   /** An entry that is gone before its bytes could be fetched ends the batch: it counts as trimmed at the next read. */
-  async #decode(entries: readonly ReadEntry[]): Promise<Decoded[]> {
+  async #decode({ entries, isDoubtful }: ReadBatch): Promise<Decoded[]> {
     const { catalog, redis, stream } = this.#options;
     const decoded: Decoded[] = [];
     let exactBytes = 0;
     for (const { id, fields } of entries) {
       let entry: StreamEntry | undefined;
-      if (fields !== undefined && !fields.some((value) => value.includes("\ufffd"))) {
+      if (fields !== undefined && !(isDoubtful && fields.some((value) => value.includes("\ufffd")))) {
         entry = { id, fields };
       } else {
         entry = await readExactEntry(redis, { stream, id });
@@ -175,13 +210,15 @@ export class IntentConsumer implements Loop {
   }
 
   /** Gives the entries their outcomes, the first ones first; whether any got one. */
-  async #process(decoded: readonly Decoded[], from: Place): Promise<boolean> {
+  async #process(decoded: readonly Decoded[], reading: Reading): Promise<boolean> {
     if (decoded.length === 0) return false;
     const judgement = await this.#judge(decoded);
     const { covered, stall } = judgement;
-    const progressed = covered > 0 && await this.#accept(decoded.slice(0, covered), { from, judgement });
+    const progressed = covered > 0 && await this.#accept(decoded.slice(0, covered), { ...reading, judgement });
     if (stall !== undefined && (progressed || covered === 0)) {
-      throw new OutageError("user_service", stall.reason, { retryAfterMs: stall.retryAfterMs, progressed });
+      // The entries have been read, and no stall is one before its key has been looked for.
+      const answered = ["redis", "intent_stream", "postgres"] as const;
+      throw new OutageError("user_service", stall.reason, { retryAfterMs: stall.retryAfterMs, progressed, answered });
     }
     return progressed;
   }
@@ -198,23 +235,24 @@ export class IntentConsumer implements Loop {
   /** Whether the place moved past the entries; a batch that PostgreSQL refuses for its data is halved. */
   async #accept(
     decoded: readonly Decoded[],
-    { from, judgement }: { from: Place; judgement: Judgement },
+    { from, readAtMs, judgement }: Reading & { judgement: Judgement },
   ): Promise<boolean> {
-    const { postgres, stream, maxAttempts, onAccepted } = this.#options;
+    const { postgres, stream, batchSize, maxAttempts, onAccepted } = this.#options;
     const to = placeBehind(decoded, from);
+    if (decoded.length === batchSize) this.#readAhead(to);
     let result: AcceptanceResult;
     try {
       result = await acceptBatch(postgres, { stream, from, to, judgement, maxAttempts });
     } catch (error) {
       if (postgresFailure(error) !== "data") throw error;
-      if (decoded.length > 1) return await this.#processHalves(decoded, from);
-      return await this.#process([refused(decoded[0]!, error)], from);
+      if (decoded.length > 1) return await this.#processHalves(decoded, { from, readAtMs });
+      return await this.#process([refused(decoded[0]!, error)], { from, readAtMs });
     }
     switch (result.kind) {
       case "done":
         this.#place.moved(to);
         if (result.accepted.length > 0) {
-          onAccepted(result.accepted.map(({ intent }) => recordOf(intent, result.time)));
+          onAccepted({ readAtMs, acceptedAtMs: result.acceptedAtMs, maxAttempts, intents: result.accepted });
         }
         tellOutcomes(result, this.#options);
         return true;
@@ -223,18 +261,24 @@ export class IntentConsumer implements Loop {
         return false;
       case "try_again":
         // Judged anew: the record that made it a duplicate is gone, so that now its recipients count.
-        if (decoded.length > 1) return await this.#processHalves(decoded, from);
+        if (decoded.length > 1) return await this.#processHalves(decoded, { from, readAtMs });
         throw new OutageError("postgres", "a record was deleted while its key was looked at");
       default:
         return result satisfies never;
     }
   }
 
-  async #processHalves(decoded: readonly Decoded[], from: Place): Promise<boolean> {
+  async #processHalves(decoded: readonly Decoded[], reading: Reading): Promise<boolean> {
     const half = decoded.slice(0, Math.ceil(decoded.length / 2));
-    if (!await this.#process(half, from)) return false;
-    return await this.#process(decoded.slice(half.length), placeBehind(half, from));
+    if (!await this.#process(half, reading)) return false;
+    return await this.#process(decoded.slice(half.length), { ...reading, from: placeBehind(half, reading.from) });
   }
+}
+
+/** Where a batch was read from, and when by Redis's clock. */
+interface Reading {
+  readonly from: Place;
+  readonly readAtMs: number;
 }
 
 function placeBehind(decoded: readonly Decoded[], from: Place): Place {

@@ -68,11 +68,12 @@ export function judge(decoded: readonly Decoded[], known: Known): Judgement {
       continue;
     }
     const rejection = rejectionFor(item, users);
-    if ("kind" in rejection) {
+    if (rejection.kind === "malformed") {
       rejected.push(rejection);
       continue;
     }
-    return { candidates, followers, rejected, covered: index, stall: rejection };
+    const stall = { reason: rejection.reason, retryAfterMs: longestRetryAfterMs(known.answers) };
+    return { candidates, followers, rejected, covered: index, stall };
   }
   return { candidates, followers, rejected, covered: decoded.length, stall: undefined };
 }
@@ -89,15 +90,25 @@ function routesFor(
 function rejectionFor(
   intent: Intent,
   { userId, answer }: RecipientProblem,
-): Malformed | NonNullable<Judgement["stall"]> {
+): Malformed | Extract<UserAnswer, { kind: "unavailable" }> {
   switch (answer.kind) {
     case "not_found":
       return malformedIntent(intent, "recipient_not_found", `no user ${JSON.stringify(userId)} exists`);
     case "invalid":
       return malformedIntent(intent, "invalid_recipients", `user id ${JSON.stringify(userId)}: ${answer.message}`);
     case "unavailable":
-      return { reason: answer.reason, retryAfterMs: answer.retryAfterMs };
+      return answer;
     default:
       return answer satisfies never;
   }
+}
+
+/** Whichever look-up was asked to wait longest: the next pass makes all of those still missing again. */
+function longestRetryAfterMs(answers: ReadonlyMap<string, UserAnswer>): number | undefined {
+  let longest: number | undefined;
+  for (const answer of answers.values()) {
+    if (answer.kind !== "unavailable" || answer.retryAfterMs === undefined) continue;
+    longest = Math.max(longest ?? 0, answer.retryAfterMs);
+  }
+  return longest;
 }

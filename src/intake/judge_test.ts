@@ -129,6 +129,23 @@ Deno.test("judge() stops at the first intent that has to wait for the User Servi
   assert.deepEqual(judgement.stall, { reason: "it answered with status 503", retryAfterMs: 2_000 });
 });
 
+Deno.test("judge() heeds the longest Retry-After of the batch, whoever stalls it", () => {
+  const away = (retryAfterMs?: number): UserAnswer => ({
+    kind: "unavailable",
+    reason: "it can't be reached",
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+  const retryAfterMs = (...waits: (number | undefined)[]) => {
+    const known = new Map(waits.map((wait, at) => [`user-${at}`, away(wait)]));
+    const items = [...known.keys()].map((user) => ({ key: user, users: [user] }));
+    return judged(items, { answers: known }).stall?.retryAfterMs;
+  };
+  assert.equal(retryAfterMs(undefined, 1_000, 5_000, undefined, 2_000), 5_000);
+  assert.equal(retryAfterMs(3_000, undefined), 3_000);
+  assert.equal(retryAfterMs(0), 0);
+  assert.equal(retryAfterMs(undefined, undefined), undefined);
+});
+
 Deno.test("keyOf() is the same for the same producer and key alone", () => {
   const key = fc.record({ producer: fc.stringMatching(/^[a-z.-]{1,4}$/), idempotencyKey: fc.string({ minLength: 1 }) });
   fc.assert(fc.property(key, key, (one, other) => {

@@ -1,41 +1,57 @@
 /**
  * The recipients of a batch → what the User Service says about each, every distinct user asked for once.
  *
- * What is known of a user is held until the batch is through, so that a stall asks only for those still missing however long it
- * lasts and however many there are.
+ * What is known of a user is held until the entries that it was asked for are through, so that a stall asks only for those
+ * still missing however long it lasts and however many there are. Entries behind those ask anew, or the cache.
  */
 import type { Intent } from "../notification/intent.ts";
 import type { User } from "../notification/routing.ts";
 import type { UserService } from "../user_service/client.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
+import { compareEntryIds } from "./entry_ids.ts";
+
+interface Held {
+  readonly answer: UserAnswer;
+  /** The last entry that it was asked for. */
+  readonly entryId: string;
+}
 
 export class Recipients {
-  readonly #userService: UserService;
-  readonly #held = new Map<string, UserAnswer>();
+  readonly #userService: Pick<UserService, "lookUp">;
+  readonly #held = new Map<string, Held>();
 
-  constructor(userService: UserService) {
+  constructor(userService: Pick<UserService, "lookUp">) {
     this.#userService = userService;
   }
 
+  /** The intents come in the order of their entries, and none before the first of them is asked about again. */
   async find(intents: readonly Intent[], signal: AbortSignal): Promise<Map<string, UserAnswer>> {
     const answers = new Map<string, UserAnswer>();
-    const missing = new Set<string>();
-    for (const { recipientUserIds } of intents) {
+    if (intents.length === 0) return answers;
+    this.#dropBefore(intents[0]!.entry.id);
+    const missing = new Map<string, string>();
+    for (const { entry, recipientUserIds } of intents) {
       for (const id of recipientUserIds) {
         const held = this.#held.get(id);
-        if (held === undefined) missing.add(id);
-        else answers.set(id, held);
+        if (held === undefined) missing.set(id, entry.id);
+        else answers.set(id, held.answer);
       }
     }
     if (missing.size === 0) return answers;
-    for (const [id, answer] of await this.#userService.lookUp(missing, signal)) {
+    for (const [id, answer] of await this.#userService.lookUp(missing.keys(), signal)) {
       answers.set(id, answer);
-      if (answer.kind !== "unavailable") this.#held.set(id, answer);
+      if (answer.kind !== "unavailable") this.#held.set(id, { answer, entryId: missing.get(id)! });
     }
     return answers;
   }
 
-  /** To be called when the batch is through: the next one asks anew, or the cache. */
+  #dropBefore(entryId: string): void {
+    for (const [id, held] of this.#held) {
+      if (compareEntryIds(held.entryId, entryId) < 0) this.#held.delete(id);
+    }
+  }
+
+  /** To be called when the batch is through: nothing is waited for any more. */
   release(): void {
     this.#held.clear();
   }

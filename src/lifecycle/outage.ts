@@ -11,16 +11,24 @@ export class OutageError extends Error {
   readonly retryAfterMs: number | undefined;
   /** Whether something was done before: the back-off then begins anew. */
   readonly progressed: boolean;
+  /** Those without which the pass would not have come as far as this. */
+  readonly answered: readonly Dependency[];
 
   constructor(
     dependency: Dependency,
     reason: string,
-    options: { retryAfterMs?: number | undefined; progressed?: boolean; cause?: unknown } = {},
+    options: {
+      retryAfterMs?: number | undefined;
+      progressed?: boolean;
+      answered?: readonly Dependency[];
+      cause?: unknown;
+    } = {},
   ) {
     super(reason, { cause: options.cause });
     this.dependency = dependency;
     this.retryAfterMs = options.retryAfterMs;
     this.progressed = options.progressed ?? false;
+    this.answered = options.answered ?? [];
   }
 }
 

@@ -18,6 +18,7 @@ Deno.test("reportStatus() reports again and again, seldom where counting is slow
   const costs = [0, 1000, 0];
   const clock: Clock = {
     now: () => now,
+    monotonic: () => now,
     random: () => 0,
     sleep: (ms) => {
       sleeps.push(ms);

@@ -70,6 +70,7 @@ export async function runLoop(
         logger.warn("the batch in hand was abandoned", { dependency: outage.dependency, reason: outage.message });
         break;
       }
+      outages.over(loop.name, outage.answered);
       outages.began(outage.dependency, loop.name, outage.message);
       failures = outage.progressed || outage.dependency !== lastOut ? 1 : failures + 1;
       lastOut = outage.dependency;

@@ -25,6 +25,7 @@ class Rehearsal {
   readonly loop: Loop;
   readonly #clock: Clock = {
     now: () => 0,
+    monotonic: () => 0,
     random: () => 0,
     sleep: (ms, signal) => {
       assert.equal(signal, this.stop.signal);
@@ -67,8 +68,10 @@ class Rehearsal {
   }
 }
 
-const outage = (dependency: Dependency, options: { retryAfterMs?: number; progressed?: boolean } = {}) =>
-  new OutageError(dependency, "out", options);
+const outage = (
+  dependency: Dependency,
+  options: { retryAfterMs?: number; progressed?: boolean; answered?: Dependency[] } = {},
+) => new OutageError(dependency, "out", options);
 
 Deno.test("runLoop() makes pass after pass, and waits when there is nothing to do", async () => {
   await using log = await captureLog();
@@ -142,6 +145,21 @@ Deno.test("runLoop() tells of an outage once, and once that it is over", async (
     "warn dependency is unavailable",
     "info dependency is available again",
     "info stopped",
+  ]);
+});
+
+Deno.test("runLoop() tells that an outage is over when another proves it", async () => {
+  await using log = await captureLog();
+  const answered: Dependency[] = ["redis"];
+  await new Rehearsal([outage("redis"), outage("user_service", { answered }), outage("user_service"), "again"]).run();
+  const told = (await log.lines()).flatMap(({ message, dependency }) =>
+    dependency ? [`${dependency}: ${message}`] : []
+  );
+  assert.deepEqual(told, [
+    "redis: dependency is unavailable",
+    "redis: dependency is available again",
+    "user_service: dependency is unavailable",
+    "user_service: dependency is available again",
   ]);
 });
 

@@ -56,10 +56,45 @@ export function loadCatalog(text: string): LoadedCatalog {
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (error) {
-    return { kind: "broken", problems: [`is not JSON: ${(error as Error).message}`] };
+  } catch {
+    return { kind: "broken", problems: [`is not JSON: ${placeOfError(text)}`] };
   }
   return catalogOf(value);
+}
+
+/**
+ * Where JSON text is wrong, and nothing else of what V8 says: that may quote the file, which may be another than was meant,
+ * with a password in it.
+ */
+function placeOfError(text: string): string {
+  const message = jsonError(text);
+  const [, line, column] = /\(line (\d+) column (\d+)\)$/.exec(message) ?? [];
+  if (line !== undefined) return `line ${line}, column ${column}`;
+  if (!isUnexpectedToken(message)) return "it ends too early";
+  // V8 quotes what stands around an unexpected token in the place of saying where it is. The shortest beginning of the text
+  // that has the error ends with it.
+  let [without, having] = [0, text.length];
+  while (having - without > 1) {
+    const middle = Math.floor((without + having) / 2);
+    if (isUnexpectedToken(jsonError(text.slice(0, middle)))) having = middle;
+    else without = middle;
+  }
+  const lines = text.slice(0, having - 1).split(/\r\n?|\n/);
+  return `line ${lines.length}, column ${lines.at(-1)!.length + 1}`;
+}
+
+function isUnexpectedToken(message: string): boolean {
+  return message.endsWith("is not valid JSON");
+}
+
+/** V8's message; empty if it is JSON. */
+function jsonError(text: string): string {
+  try {
+    JSON.parse(text);
+    return "";
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 /** The catalog that is part of the executable. */
@@ -80,7 +115,7 @@ function catalogOf(value: unknown): LoadedCatalog {
     const problems = parsed.error.issues.map((issue) =>
       `${place(issue.path)}: ${issue.code === "invalid_key" ? issue.issues[0]!.message : issue.message}`
     );
-    return { kind: "broken", problems };
+    return broken(problems);
   }
   const problems: string[] = [];
   const catalog = new Map<string, CatalogType>();
@@ -99,7 +134,13 @@ function catalogOf(value: unknown): LoadedCatalog {
       payloadProblem: checker.check,
     });
   }
-  return problems.length > 0 ? { kind: "broken", problems } : { kind: "ok", catalog };
+  return problems.length > 0 ? broken(problems) : { kind: "ok", catalog };
+}
+
+/** Each problem on one line, though a name or pattern in the file may have a line end. */
+function broken(problems: readonly string[]): LoadedCatalog {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return { kind: "broken", problems: problems.map((problem) => problem.replaceAll(/[\p{Cc}\u2028\u2029]/gu, escaped)) };
 }
 
 /** A place in the file as JSON Pointer (RFC 6901), which an editor or `jq` can follow; `/` for the whole. */

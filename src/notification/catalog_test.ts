@@ -111,8 +111,15 @@ Deno.test("loadCatalog() takes an operator's catalog", () => {
 Deno.test("loadCatalog() names the place of what is broken", () => {
   const letters = "must consist of letters, digits and ._:-, beginning with a letter or digit";
   const examples: [text: string, problems: (string | RegExp)[]][] = [
-    ["", [/^is not JSON: /]],
-    ["{", [/^is not JSON: /]],
+    ["", ["is not JSON: it ends too early"]],
+    ["{", ["is not JSON: line 1, column 2"]],
+    ['{"types":\n  {"a" 1}}', ["is not JSON: line 2, column 8"]],
+    // V8 quotes these.
+    ["hunter2\n", ["is not JSON: line 1, column 1"]],
+    ['["hunter2",\r\n\n "\\n" , ]', ["is not JSON: line 3, column 9"]],
+    ["NaN", ["is not JSON: line 1, column 1"]],
+    ["[tru\ne]", ["is not JSON: line 1, column 5"]],
+    [`[${'"hunter2",'.repeat(20)}\thunter2]`, ["is not JSON: line 1, column 203"]],
     ["[]", [/^\/: .*expected object/]],
     ["null", [/^\/: .*expected object/]],
     ["{}", [/^\/types: /]],
@@ -122,6 +129,8 @@ Deno.test("loadCatalog() names the place of what is broken", () => {
   const broken: [types: unknown, problems: (string | RegExp)[]][] = [
     [{ "bad name": type }, [`/types/bad name: ${letters}`]],
     [{ _: type }, [`/types/_: ${letters}`]],
+    [{ "a\nb": type }, [`/types/a\\u000ab: ${letters}`]],
+    [{ a: { ...type, "c\r\u2028": 1 } }, ['/types/a: Unrecognized key: "c\\u000d\\u2028"']],
     [{ a: null }, [/^\/types\/a: /]],
     [{ a: { ...type, producers: [] } }, [/^\/types\/a\/producers: /]],
     [{ a: { ...type, producers: ["p", "p"] } }, ["/types/a/producers: names a producer twice"]],

@@ -139,12 +139,12 @@ function fieldsBreach(fields: Fields, repeated: FieldName | undefined): Breach |
   }
   for (const name in fields) {
     const value = fields[name as FieldName]!;
-    if (name === "traceparent") continue;
-    if (value instanceof Uint8Array) return invalid(`${name} is not UTF-8`);
-    if (typeof value !== "string") {
-      // A payload or recipient list that was cut is refused for its length where its turn comes.
-      if (name !== "payload_json" && name !== "recipient_user_ids_json") return invalid(`${name} is too long`);
-    } else if (value.includes("\0")) return invalid(`${name} contains a NUL character`);
+    const problem = textProblem(value);
+    if (problem === undefined || name === "traceparent") continue;
+    // What is too long is refused for its length where its turn comes, whatever else is wrong with it.
+    if (name === "payload_json" && isPayloadTooLong(value)) continue;
+    if (name === "recipient_user_ids_json" && isCut(value)) continue;
+    return invalid(`${name} ${problem}`);
   }
   for (const name of BOUNDED_FIELDS) {
     if (longerThan(fields[name] as string ?? "", MAX_TEXT_CHARACTERS)) {
@@ -152,6 +152,16 @@ function fieldsBreach(fields: Fields, repeated: FieldName | undefined): Breach |
     }
   }
   return undefined;
+}
+
+function textProblem(value: FieldValue): string | undefined {
+  if (value instanceof Uint8Array) return "is not UTF-8";
+  if (typeof value !== "string") return "is too long";
+  return value.includes("\0") ? "contains a NUL character" : undefined;
+}
+
+function isCut(value: FieldValue): boolean {
+  return typeof value !== "string" && !(value instanceof Uint8Array);
 }
 
 function decodeRecipients(value: FieldValue, audienceKind: AudienceKind): readonly string[] | Breach {
@@ -198,9 +208,7 @@ function decodePayload(
   payloadProblem: (payload: unknown) => string | undefined,
 ): { readonly text: string; readonly value: unknown } | Breach {
   const invalid = (message: string): Breach => ({ code: "invalid_payload", message: `payload_json ${message}` });
-  if (typeof value !== "string" || longerThanBytes(value, MAX_PAYLOAD_BYTES)) {
-    return invalid(`is longer than ${MAX_PAYLOAD_BYTES} bytes`);
-  }
+  if (typeof value !== "string" || isPayloadTooLong(value)) return invalid(`is longer than ${MAX_PAYLOAD_BYTES} bytes`);
   const json = parseJsonText(value);
   if (json.kind === "refused") return invalid(json.message);
   if (typeof json.value !== "object" || json.value === null || Array.isArray(json.value)) {
@@ -209,6 +217,10 @@ function decodePayload(
   const problem = payloadProblem(json.value);
   if (problem !== undefined) return invalid(`does not match the type's schema: ${problem}`);
   return { text: value, value: json.value };
+}
+
+function isPayloadTooLong(value: FieldValue): boolean {
+  return typeof value === "string" ? longerThanBytes(value, MAX_PAYLOAD_BYTES) : value.length > MAX_PAYLOAD_BYTES;
 }
 
 /** W3C Trace Context, level 2: version 00 exactly; a later version may go on after another dash. */

@@ -85,6 +85,8 @@ Deno.test("decode() refuses what breaks a rule, with the rule's code and a messa
         [{ [name]: cutValue("x") }, new RegExp(`^${name} is too long$`)],
       ]),
       [{ notification_type: cutValue("x") }, /^notification_type is too long$/],
+      [{ payload_json: new Uint8Array(MAX_PAYLOAD_BYTES).fill(0xff) }, /^payload_json is not UTF-8$/],
+      [{ payload_json: "\0".repeat(MAX_PAYLOAD_BYTES) }, /^payload_json contains a NUL character$/],
     ],
     unknown_notification_type: [
       [{ notification_type: "game.turn.Ready" }, /^notification_type "game.turn.Ready" is not in the catalog$/],
@@ -173,6 +175,8 @@ Deno.test("decode() refuses what breaks a rule, with the rule's code and a messa
       [{ payload_json: payloadOfBytes(MAX_PAYLOAD_BYTES + 1) }, /^payload_json is longer than 262144 bytes$/],
       [{ payload_json: payloadOfBytes(MAX_PAYLOAD_BYTES + 1, "☃") }, /^payload_json is longer than 262144 bytes$/],
       [{ payload_json: cutValue("{") }, /^payload_json is longer than 262144 bytes$/],
+      [{ payload_json: "\0".repeat(MAX_PAYLOAD_BYTES + 1) }, /^payload_json is longer than 262144 bytes$/],
+      [{ payload_json: new Uint8Array(MAX_PAYLOAD_BYTES + 1) }, /^payload_json is longer than 262144 bytes$/],
       [{ payload_json: '{"game_id":"g","game_name":"n"}' }, /^payload_json does not match .* turn_number: is missing$/],
       [{ payload_json: '{"game_id":"","game_name":"n","turn_number":1}' }, / game_id: Too small/],
       [{ payload_json: '{"game_id":"g","game_name":1,"turn_number":1}' }, / game_name: .*expected string/],

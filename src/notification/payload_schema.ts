@@ -3,11 +3,12 @@
  *
  * zod does the checking. What it would read in another way than JSON Schema means it is put right (`zod_schema.ts`), or
  * refused rather than passed over: a keyword that nobody knows, as much as a `$ref` that zod would follow elsewhere.
- * What is left: a `pattern` sees UTF-16 units, and a `format` that nobody knows is a remark.
+ * A `format` is a remark, as the draft has it. What is left: a `pattern` sees UTF-16 units.
  */
 import { z } from "zod";
 import {
   ALL_TYPES,
+  isNoInteger,
   lengthMessage,
   type Schema,
   schemaKeywords,
@@ -25,18 +26,37 @@ export function payloadChecker(schema: Schema): PayloadChecker {
   const fault = keywordFault(schema, []) ?? conversionFault(schema, schema, []);
   if (fault !== undefined) return { kind: "broken", ...fault };
   const checker = zodSchema(schema, schema);
+  const problemOf = (payload: unknown): string | undefined => {
+    const result = checker.safeParse(payload);
+    if (result.success) return undefined;
+    const finite = withFiniteNumbers(payload);
+    return finite === undefined ? describe(result.error.issues) : problemOf(finite);
+  };
   return {
     kind: "ok",
     check(payload) {
       try {
-        const result = checker.safeParse(payload);
-        return result.success ? undefined : describe(result.error.issues);
+        return problemOf(payload);
       } catch (error) {
         // A schema that runs out of stack must not stop anybody.
         return `can't be checked: ${(error as Error).message}`;
       }
     },
   };
+}
+
+/**
+ * A copy with the largest double for what `JSON.parse` takes for infinite, as it does 1e400: JSON allows that, zod doesn't.
+ * Nothing if there is no such number.
+ */
+function withFiniteNumbers(payload: unknown): unknown {
+  let changed = false;
+  const text = JSON.stringify(payload, (_name, value) => {
+    if (value !== Infinity && value !== -Infinity) return value;
+    changed = true;
+    return Math.sign(value) * Number.MAX_VALUE;
+  });
+  return changed ? JSON.parse(text) : undefined;
 }
 
 interface Fault {
@@ -182,7 +202,7 @@ function describe(found: readonly z.core.$ZodIssue[]): string {
 
 /** Where one alternative alone is of the value's type, what is wrong by that one. */
 function unfolded(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
-  if (issue.code !== "invalid_union") return [issue];
+  if (issue.code !== "invalid_union" || isNoInteger(issue)) return [issue];
   const near = issue.errors.filter((errors) =>
     errors.some(({ code, path }) => code !== "invalid_type" || path.length > 0)
   );
@@ -191,7 +211,7 @@ function unfolded(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
 }
 
 function messageOf(issue: z.core.$ZodIssue): string {
-  if (issue.code === "not_multiple_of" && issue.divisor === 1) return "must be an integer";
+  if (isNoInteger(issue)) return "must be an integer";
   if (isMissing(issue)) return "is missing";
   if (issue.code === "invalid_key") return "is not allowed here";
   return (issue.code === "invalid_format" ? lengthMessage(issue.pattern) : undefined) ?? issue.message;

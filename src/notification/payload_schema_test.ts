@@ -22,6 +22,15 @@ Deno.test("payloadChecker() takes an integer of any size, and nothing else for o
     for (const value of [1.5, -0.1, 1e-7]) assert.equal(problemOf(value, { type }), "a: must be an integer");
     for (const value of ["1", true, [1], {}]) assert.match(problemOf(value, { type }) ?? "", /^a: /);
   }
+  const nearLarge = [2 ** 51 + 0.5, 2 ** 52 - 0.5, -(2 ** 51) - 0.5, 123456789012.00002];
+  for (const value of nearLarge) {
+    for (const type of ["integer", ["integer", "null"]]) {
+      assert.equal(problemOf(value, { type }), "a: must be an integer", `${value}`);
+    }
+  }
+  assert.match(problemOf(0.5, { type: "integer", minimum: 1 }) ?? "", /^a: .*must be an integer/);
+  assert.match(problemOf(2 ** 53, { type: "integer", maximum: 1 }) ?? "", /^a: Too big: [^;]*$/);
+  assert.equal(problemOf({ b: 0.5 }, { properties: { b: { type: "integer" } } }), "a.b: must be an integer");
   assert.equal(problemOf(1.5, { type: ["integer", "number"] }), undefined);
   assert.equal(problemOf(1.5, { type: "integer", multipleOf: 0.5 }), "a: must be an integer");
 });
@@ -33,6 +42,35 @@ Deno.test("payloadChecker() counts characters as code points", () => {
   assert.equal(problemOf("😀😀😀", { type: "string", maxLength: 2 }), "a: must have at most 2 characters");
   assert.equal(problemOf("\n\u2028", { type: "string", maxLength: 2 }), undefined);
   assert.equal(problemOf("x".repeat(200_000), { type: "string", maxLength: 250_000 }), undefined);
+});
+
+Deno.test("payloadChecker() takes a number that no double holds for the number it is", () => {
+  const [large, small] = JSON.parse("[1e400,-1e400]");
+  for (const type of ["number", "integer", ["number", "null"]]) {
+    for (const value of [large, small]) assert.equal(problemOf(value, { type }), undefined);
+  }
+  assert.equal(problemOf({ b: [large], c: 1 }, { properties: { b: { items: { type: "number" } } } }), undefined);
+  assert.equal(problemOf({ b: large }, { enum: [1], type: "object" }) === undefined, false);
+  assert.match(problemOf(large, { type: "number", maximum: 1e300 }) ?? "", /^a: Too big/);
+  assert.match(problemOf(small, { minimum: 0 }) ?? "", /^a: Too small/);
+  assert.notEqual(problemOf(large, { type: "string" }), undefined);
+});
+
+Deno.test("payloadChecker() takes a format for a remark", () => {
+  const examples: [format: string, value: string][] = [
+    ["uri-reference", "/games/1"],
+    ["uuid", "00000000-0000-0000-0000-0000000000zz"],
+    ["email", "root@localhost"],
+    ["date-time", "yesterday"],
+    ["jwt", "x"],
+    ["nobody knows it", "x"],
+  ];
+  for (const [format, value] of examples) {
+    assert.equal(problemOf(value, { type: "string", format }), undefined, format);
+    assert.equal(problemOf(value, { format }), undefined, format);
+  }
+  assert.match(problemOf("", { type: "string", format: "email", minLength: 1 }) ?? "", /^a: Too small/);
+  assert.notEqual(problemOf(1, { type: "string", format: "email" }), undefined);
 });
 
 Deno.test("payloadChecker() says what is wrong where, and not more than anybody reads", () => {

@@ -60,15 +60,11 @@ export interface StoredRecord {
   readonly traceId: string;
   readonly traceparent: string;
   readonly streamEntryId: string;
-  /** PostgreSQL's time of the acceptance, if this process did it: by the catalog that it has, the payload can be encoded. */
-  readonly acceptedHereAt?: string;
 }
 
-/** A live route as a publisher claims it. */
+/** A live route as a publisher takes it. */
 export interface DueRoute {
   readonly record: StoredRecord;
-  /** Where PostgreSQL has its row (`ctid`), which stays while it is locked. */
-  readonly rowPlace: string;
   readonly routeId: string;
   readonly recipient: string;
   readonly recipientEmail: string;

@@ -41,7 +41,6 @@ type RouteChanges = Partial<Omit<DueRoute, "record">> & { readonly record?: Part
 
 export function dueRoute(changes: RouteChanges = {}): DueRoute {
   return {
-    rowPlace: "(0,1)",
     routeId: "push:user:user-1",
     recipient: "user:user-1",
     recipientEmail: "",

@@ -39,7 +39,8 @@ function forZod(schema: unknown): unknown {
   return { ...(parts.length === 1 ? parts[0] : { allOf: parts }), ...($defs === undefined ? {} : { $defs }) };
 }
 
-const remarks = new Set(["$schema", "$id", "$comment", "title", "description", "examples", "deprecated"]);
+/** `format` among them: in draft 2020-12 it is an annotation, and what zod asserts of some is not what they mean. */
+const remarks = new Set(["$schema", "$id", "$comment", "title", "description", "examples", "deprecated", "format"]);
 
 /** A copy without remarks, its subschemas replaced. */
 function withSubschemas(schema: Schema, replace: (part: unknown) => unknown): Record<string, unknown> {
@@ -69,10 +70,7 @@ function typed(schema: Schema): Schema {
   const result: Record<string, unknown> = { items: true, ...schema, type };
   const also: Schema[] = [];
 
-  if (asked.includes("integer") && !asked.includes("number")) {
-    if (schema.multipleOf === undefined) result.multipleOf = 1;
-    else also.push({ type, multipleOf: 1 });
-  }
+  if (asked.includes("integer") && !asked.includes("number")) also.push(INTEGERS);
   const { minLength = 0, maxLength } = schema as { minLength?: number; maxLength?: number };
   if (minLength > 1 || maxLength !== undefined) {
     delete result.minLength;
@@ -97,6 +95,25 @@ function typed(schema: Schema): Schema {
   }
   if (also.length > 0) result.allOf = [...(schema.allOf as unknown[] ?? []), ...also];
   return result;
+}
+
+/**
+ * Any number that is an integer, and whatever is no number. zod's own integer is exact and ends at 2⁵³, and every double
+ * beyond is one; its `multipleOf: 1` would let fractions pass that are small beside the number.
+ */
+const INTEGERS: Schema = {
+  anyOf: [
+    { type: "integer" },
+    { type: "number", minimum: 2 ** 53 },
+    { type: "number", maximum: -(2 ** 53) },
+    { type: ALL_TYPES.filter((type) => type !== "number") },
+  ],
+};
+
+/** Whether the issue is that a number is not one of {@link INTEGERS}. */
+export function isNoInteger(issue: z.core.$ZodIssue): boolean {
+  return issue.code === "invalid_union" &&
+    issue.errors.some(([first]) => first?.code === "invalid_type" && first.expected as string === "int");
 }
 
 /** One code point of a text that has no lone surrogates. */

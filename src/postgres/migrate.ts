@@ -52,6 +52,16 @@ export async function migrate(pool: pg.Pool, options: MigrateOptions): Promise<{
   });
 }
 
+/**
+ * What migrate() would apply, by name. Changes nothing and takes no lock.
+ * @throws SchemaError where migrate() would refuse the schema
+ */
+export async function findPending(client: Client): Promise<{ pending: string[]; known: number }> {
+  const known = await readMigrations();
+  const pending = pendingMigrations(known, await appliedVersions(client));
+  return { pending: pending.map(({ name }) => name), known: known.length };
+}
+
 /** Takes the newest migration back and gives its name; nothing when none is applied. @throws as migrate() */
 export async function migrateDown(pool: pg.Pool, options: MigrateOptions): Promise<{ rolledBack: string | undefined }> {
   const known = await readMigrations(options.folder);

@@ -13,7 +13,7 @@ export interface PoolOptions {
   /** Bound of one statement on the server, and of one attempt to connect. This process waits a little longer. */
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
-  /** Its last 63 characters are what the server shows. */
+  /** The server shows 63 characters: `program/` at its beginning, then the end. */
   readonly applicationName: string;
   /** Told when a connection breaks that nobody was using; one in use tells its user. */
   readonly onIdleConnectionLost?: (reason: string) => void;
@@ -88,9 +88,15 @@ function graceMs(operationTimeoutMs: number): number {
   return Math.min(500, Math.max(100, operationTimeoutMs / 10));
 }
 
-/** What PostgreSQL takes: 63 bytes of printable ASCII. The end is kept, which is the instance's id. */
+/**
+ * What PostgreSQL takes: 63 bytes of printable ASCII. Of a longer name the program, up to a slash, and the end of the
+ * instance's id are kept.
+ */
 export function shownName(name: string): string {
-  return name.replace(/[^\x20-\x7e]/gu, "?").slice(-MAX_APPLICATION_NAME);
+  const shown = name.replace(/[^\x20-\x7e]/gu, "?");
+  if (shown.length <= MAX_APPLICATION_NAME) return shown;
+  const [program = ""] = /^[^/]{1,30}\//.exec(shown) ?? [];
+  return program + shown.slice(-(MAX_APPLICATION_NAME - program.length));
 }
 
 /** pg reads the DSN with each new connection only; here an unusable one is found at once. */
@@ -147,13 +153,41 @@ async function setUpSession(
   );
 }
 
-/** @throws Error with a message for the operator when PostgreSQL can't be reached, is too old or takes no writes */
+/** PostgreSQL can't be reached, or is none that this service can work with. */
+export class UnsuitablePostgres extends Error {
+  override readonly name = "UnsuitablePostgres";
+  /** What to do about it. */
+  readonly advice: string;
+
+  constructor(message: string, { advice, ...options }: ErrorOptions & { readonly advice: string }) {
+    super(message, options);
+    this.advice = advice;
+  }
+}
+
+/** @throws UnsuitablePostgres when PostgreSQL can't be reached, is too old or takes no writes */
 export async function checkServer(pool: pg.Pool): Promise<{ version: string }> {
   const { version, number, isStandby, isReadOnly, encoding } = await askServer(pool);
-  if (number < 140_000) throw new Error(`PostgreSQL 14 or newer is needed, this is ${version}`);
-  if (isStandby) throw new Error("A PostgreSQL primary is needed, this server is a standby (in recovery)");
-  if (isReadOnly) throw new Error("PostgreSQL takes no writes: default_transaction_read_only is on");
-  if (encoding !== "UTF8") throw new Error(`The database must be encoded in UTF8, it is in ${encoding}`);
+  if (number < 140_000) {
+    throw new UnsuitablePostgres(`PostgreSQL 14 or newer is needed, this is ${version}`, {
+      advice: "install PostgreSQL 14 or newer",
+    });
+  }
+  if (isStandby) {
+    throw new UnsuitablePostgres("A PostgreSQL primary is needed, this server is a standby (in recovery)", {
+      advice: "let the DSN name the primary",
+    });
+  }
+  if (isReadOnly) {
+    throw new UnsuitablePostgres("PostgreSQL takes no writes: default_transaction_read_only is on", {
+      advice: "turn default_transaction_read_only off for the server, the database and the role",
+    });
+  }
+  if (encoding !== "UTF8") {
+    throw new UnsuitablePostgres(`The database must be encoded in UTF8, it is in ${encoding}`, {
+      advice: "make a database with ENCODING 'UTF8' TEMPLATE template0 and let the DSN name it",
+    });
+  }
   return { version };
 }
 
@@ -166,6 +200,17 @@ async function askServer(pool: pg.Pool) {
         current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS "isStandby", current_setting('default_transaction_read_only')::bool AS "isReadOnly"`);
     return rows[0]!;
   } catch (error) {
-    throw new Error(`PostgreSQL does not answer: ${describePostgresError(error)}`, { cause: error });
+    throw new UnsuitablePostgres(`PostgreSQL does not answer: ${describePostgresError(error)}`, {
+      cause: error,
+      advice: adviceFor(error),
+    });
   }
+}
+
+function adviceFor(error: unknown): string {
+  const sqlState = error instanceof pg.DatabaseError ? error.code ?? "" : "";
+  if (sqlState.startsWith("28")) return "see that the DSN's role and password are right and pg_hba.conf lets them in";
+  if (sqlState === "3D000") return "CREATE DATABASE … ENCODING 'UTF8', as an administrator, or name another in the DSN";
+  if (sqlState === "42501") return "GRANT CONNECT ON DATABASE … to the DSN's role, as an administrator";
+  return "see that PostgreSQL runs where the DSN points to";
 }

@@ -3,12 +3,13 @@
 import assert from "node:assert/strict";
 import { openPool, shownName } from "./pool.ts";
 
-Deno.test("shownName() keeps the end of a long name and replaces what PostgreSQL would", () => {
+Deno.test("shownName() keeps program and end of a long name, and replaces what PostgreSQL would", () => {
   const id = crypto.randomUUID();
   assert.equal(shownName(`notification-service/${id}`), `notification-service/${id}`);
   const long = shownName(`notification-service/${"north-".repeat(20)}${id}`);
   assert.equal(long.length, 63);
-  assert.ok(long.endsWith(id));
+  assert.ok(long.startsWith("notification-service/") && long.endsWith(`h-${id}`));
+  assert.equal(shownName("n".repeat(64) + "end"), "n".repeat(60) + "end");
   assert.equal(shownName("Köln/🚀/a\tb\n"), "K?ln/?/a?b?");
 });
 

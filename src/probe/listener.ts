@@ -18,10 +18,14 @@ const ANSWERS: Readonly<Record<string, string>> = {
   "/readyz": '{"status":"ready"}',
 };
 
-/** @throws when the address is taken or not this machine's */
+/**
+ * On all interfaces if the hostname is empty.
+ *
+ * @throws when the address is taken or not this machine's
+ */
 export function openProbe({ hostname, port }: { readonly hostname: string; readonly port: number }): ProbeListener {
   const logger = loggerOf("internal_http");
-  const server = Deno.serve({ hostname, port, onListen: () => {} }, answer);
+  const server = listen(hostname, port);
   const address = { hostname: server.addr.hostname, port: server.addr.port };
   logger.info("started", address);
   return {
@@ -34,6 +38,20 @@ export function openProbe({ hostname, port }: { readonly hostname: string; reado
       logger.info("stopped");
     },
   };
+}
+
+function listen(hostname: string, port: number): Deno.HttpServer<Deno.NetAddr> {
+  const listenOn = (hostname: string) => Deno.serve({ hostname, port, onListen: () => {} }, answer);
+  if (hostname !== "") return listenOn(hostname);
+  try {
+    // Takes IPv4 connections too.
+    return listenOn("::");
+  } catch (error) {
+    // A kernel that was started without IPv6 has no such sockets.
+    const isWithoutIpv6 = ["EAFNOSUPPORT", "EADDRNOTAVAIL"].includes((error as { code?: string }).code ?? "");
+    if (!isWithoutIpv6) throw error;
+    return listenOn("0.0.0.0");
+  }
 }
 
 function answer(request: Request): Response {

@@ -85,9 +85,35 @@ Deno.test("the probe says where it listens, and when it stops", async () => {
 
 Deno.test("openProbe() throws when the port is taken", () =>
   withProbe(({ port }) => {
-    assert.throws(() => openProbe({ hostname: "127.0.0.1", port }), Deno.errors.AddrInUse);
+    for (const hostname of ["127.0.0.1", ""]) {
+      assert.throws(() => openProbe({ hostname, port }), Deno.errors.AddrInUse, hostname);
+    }
     return Promise.resolve();
   }));
+
+Deno.test("openProbe() listens on all interfaces, and on those of IPv4 where the kernel has no IPv6", async () => {
+  await using _log = await captureLog();
+  const { serve } = Deno;
+  const asked: string[] = [];
+  const serveWithoutIpv6 = (options: Deno.ServeTcpOptions, handler: Deno.ServeHandler<Deno.NetAddr>) => {
+    asked.push(options.hostname!);
+    // What Deno throws there.
+    const error = new Error("Address family not supported by protocol (os error 97)");
+    if (options.hostname!.includes(":")) throw Object.assign(error, { code: "EAFNOSUPPORT" });
+    return serve(options, handler);
+  };
+  for (const replacement of [serve, serveWithoutIpv6]) {
+    Object.defineProperty(Deno, "serve", { value: replacement, configurable: true, enumerable: true, writable: true });
+    try {
+      const probe = openProbe({ hostname: "", port: 0 });
+      assert.equal((await answerTo(`http://127.0.0.1:${probe.port}/readyz`)).status, 200);
+      await probe.close(1_000);
+    } finally {
+      Object.defineProperty(Deno, "serve", { value: serve, configurable: true, enumerable: true, writable: true });
+    }
+  }
+  assert.deepEqual(asked, ["::", "0.0.0.0"]);
+});
 
 Deno.test("close() doesn't wait for a client that never finishes its request", async () => {
   await using _log = await captureLog();

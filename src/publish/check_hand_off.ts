@@ -4,7 +4,7 @@
  */
 import type { RedisConnection } from "../redis/connection.ts";
 import { isRedisAway, RedisError } from "../redis/failures.ts";
-import { handOff, leaseKeyOf, redisTimeMs } from "./hand_off.ts";
+import { CLAIM_LIFE_MS, handOff, leaseKeyOf, redisTimeMs } from "./hand_off.ts";
 
 const THROWAWAY_MS = 10_000;
 
@@ -20,6 +20,7 @@ export async function checkHandOff(redis: RedisConnection): Promise<void> {
       waitReplicas: 0,
       waitMs: 0,
       claimedAtMs: await redisTimeMs(redis),
+      claimLifeMs: CLAIM_LIFE_MS,
     });
     if (outage !== undefined) throw outage;
     const [answer] = answers;

@@ -1,12 +1,12 @@
 /**
  * Due routes of a channel, claimed by locking their rows until the transaction ends, and their records.
  *
- * What another publisher has claimed is skipped, what a dead one had claimed is free again at once. A claim is bounded
- * in routes and in the size of the entries they make; a record is read once, however many of its routes are claimed, and
- * not at all if this process accepted it a moment ago.
+ * What another publisher has claimed is skipped, what a dead one had claimed is free again at once; what was accepted less
+ * than {@link FRESH_MS} ago is its acceptor's. A claim is bounded in routes and in the size of the entries they make; a
+ * record is read once, however many of its routes are claimed.
  */
 import type pg from "pg";
-import type { RecentRecords } from "../notification/recent_records.ts";
+import { FRESH_MS } from "../notification/fresh_routes.ts";
 import type { Channel, DueRoute, StoredRecord } from "../notification/route.ts";
 import { joinColumn, SEPARATOR, splitColumn } from "../postgres/columns.ts";
 
@@ -22,7 +22,7 @@ export interface Claim {
   readonly routes: readonly DueRoute[];
   /** Whether more routes may be due: the claim reached one of its bounds. */
   readonly isFull: boolean;
-  /** The highest `next_attempt_at` claimed, as PostgreSQL writes it; empty when nothing was, or not all that is due. */
+  /** Up to which `next_attempt_at` all was claimed, as PostgreSQL writes it; empty when not all of it was. */
   readonly upTo: string;
 }
 
@@ -37,8 +37,6 @@ export interface ClaimOptions {
 
 interface LockedRoute extends Omit<DueRoute, "record"> {
   readonly notificationId: string;
-  /** As exact as PostgreSQL has it: which acceptance of the record it belongs to. */
-  readonly createdAt: string;
 }
 
 /** Routes whose rows are locked, which are a claim once they have their records. */
@@ -52,12 +50,11 @@ export interface LockedRoutes {
 export async function withRecords(
   client: Queryable,
   { due, upTo, limit }: LockedRoutes,
-  recentRecords: RecentRecords,
 ): Promise<Claim> {
-  const records = await recordsOf(client, due, recentRecords);
+  const records = await recordsOf(client, due);
   const routes: DueRoute[] = [];
   let payloadCharacters = 0;
-  for (const { notificationId, createdAt: _, ...route } of due) {
+  for (const { notificationId, ...route } of due) {
     const record = records.get(notificationId);
     if (record === undefined || payloadCharacters >= MAX_PASS_BYTES) break;
     payloadCharacters += record.payload.length;
@@ -72,43 +69,41 @@ export async function lockDueRoutes(
   client: Queryable,
   { channel, limit, from, except }: ClaimOptions,
 ): Promise<LockedRoutes> {
-  const { rows } = await client.query<[number, string | null, ...(string | null)[]]>({
+  const { rows } = await client.query<[number, string, ...(string | null)[]]>({
     name: "lock_due_routes",
     rowMode: "array",
     text: `
       WITH due AS MATERIALIZED (
-        SELECT ctid AS place, notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts,
-          next_attempt_at, date_part('epoch', created_at) AS created_at
+        SELECT notification_id, route_id, recipient, recipient_email, locale, attempt_count, max_attempts, next_attempt_at
         FROM notification.routes
         WHERE channel = $1 AND next_attempt_at >= $2::timestamptz AND next_attempt_at <= now()
+          AND (attempt_count > 0 OR next_attempt_at <= now() - interval '${FRESH_MS} milliseconds')
           AND (cardinality($4::text[]) = 0 OR notification_id || '/' || route_id <> ALL ($4))
         ORDER BY next_attempt_at
         LIMIT $3
         FOR UPDATE SKIP LOCKED
       )
-      SELECT count(*)::int, max(next_attempt_at)::text,
+      SELECT count(*)::int,
+        (CASE count(*) WHEN $3 THEN max(next_attempt_at)
+          ELSE now() - interval '${FRESH_MS} milliseconds' END)::text,
         string_agg(notification_id::text, $5),
         string_agg(route_id, $5),
         string_agg(recipient, $5),
         string_agg(coalesce(recipient_email, ''), $5),
         string_agg(coalesce(locale, ''), $5),
         string_agg(attempt_count::text, $5),
-        string_agg(max_attempts::text, $5),
-        string_agg(place::text, $5),
-        string_agg(created_at::text, $5)
+        string_agg(max_attempts::text, $5)
       FROM due`,
     values: [channel, from, limit, except, SEPARATOR],
   });
   const [count, upTo, ...texts] = rows[0]!;
-  const [ids, routeIds, recipients, emails, locales, attempts, limits, places, times] = texts.map((text) =>
+  const [ids, routeIds, recipients, emails, locales, attempts, limits] = texts.map((text) =>
     splitColumn(text, count)
-  ) as [string[], string[], string[], string[], string[], string[], string[], string[], string[]];
+  ) as [string[], string[], string[], string[], string[], string[], string[]];
   const due: LockedRoute[] = [];
   for (let at = 0; at < count; at++) {
     due.push({
       notificationId: ids[at]!,
-      createdAt: times[at]!,
-      rowPlace: places[at]!,
       routeId: routeIds[at]!,
       recipient: recipients[at]!,
       recipientEmail: emails[at]!,
@@ -117,25 +112,15 @@ export async function lockDueRoutes(
       maxAttempts: Number(limits[at]),
     });
   }
-  return { due, upTo: upTo ?? "", limit };
+  return { due, upTo, limit };
 }
 
 /** The routes' records by id; when they are too large together, only those of the first routes. */
-async function recordsOf(
-  client: Queryable,
-  due: readonly LockedRoute[],
-  recentRecords: RecentRecords,
-): Promise<Map<string, StoredRecord>> {
-  const records = new Map<string, StoredRecord>();
-  const missing = new Map<string, number>();
-  for (const { notificationId, createdAt } of due) {
-    const record = records.get(notificationId) ?? recentRecords.get(notificationId, createdAt);
-    if (record !== undefined) records.set(notificationId, record);
-    else missing.set(notificationId, (missing.get(notificationId) ?? 0) + 1);
-  }
-  if (missing.size === 0) return records;
-  for (const record of await selectRecords(client, missing)) records.set(record.notificationId, record);
-  return records;
+async function recordsOf(client: Queryable, due: readonly LockedRoute[]): Promise<Map<string, StoredRecord>> {
+  const counts = new Map<string, number>();
+  for (const { notificationId } of due) counts.set(notificationId, (counts.get(notificationId) ?? 0) + 1);
+  if (counts.size === 0) return new Map();
+  return new Map((await selectRecords(client, counts)).map((record) => [record.notificationId, record]));
 }
 
 /**

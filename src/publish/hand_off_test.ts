@@ -13,6 +13,7 @@ const options = {
   waitReplicas: 0,
   waitMs: 100,
   claimedAtMs: 0,
+  claimLifeMs: 10_000,
 };
 
 function unconnected(): RedisConnection {

@@ -1,9 +1,10 @@
 /**
  * The second loop, one for each channel: due routes go to the outbound stream, each once.
  *
- * A pass claims due routes, encodes them, hands them off, settles what became of each, and records it in the
- * transaction that holds the claim. Whatever dies in between, the routes are due again and their leases in Redis tell
- * which of them are published already.
+ * A pass takes routes, encodes them, hands them off, settles what became of each, and records it. Routes that this process
+ * accepted a moment ago are taken as they are; all others are claimed, by a transaction that holds their rows until the
+ * outcomes are in it. Whatever dies in between, the routes are due again and their leases in Redis tell which of them are
+ * published already.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -13,25 +14,29 @@ import type { Wake } from "../lifecycle/wake.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import { clientEvent } from "../notification/client_event.ts";
 import { mailCommand } from "../notification/mail_command.ts";
-import type { RecentRecords } from "../notification/recent_records.ts";
+import { FRESH_MS, type FreshRoutes } from "../notification/fresh_routes.ts";
 import type { RetryLadder } from "../notification/retry_ladder.ts";
 import { type Channel, deliveryId, type DueRoute, type StoredRecord } from "../notification/route.ts";
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
-import { allAnswered, inTransaction } from "../postgres/transaction.ts";
+import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { type Events, routeFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import { type Claim, FROM_THE_BEGINNING, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs, withRecords } from "./claim.ts";
-import { type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
+import { CLAIM_LIFE_MS, type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
 import { recordSettlements } from "./record.ts";
 import { type Attempt, settle, type Settlement } from "./settle.ts";
 
-/** Routes that another instance made, or that another publisher gave up, are found within this time. */
+/** How often claims are looked for while nothing is due by a retry. */
+const CLAIM_MS = 1000;
+/** A scan that begins at the first live route finds what another instance made or gave up; this often, if it is quick. */
 const FULL_SCAN_MS = 1000;
-/** The same while a backlog leaves no short pass to follow with a full scan. */
-const FULL_SCAN_UNDER_BACKLOG_MS = 10_000;
+/** The same while a backlog leaves no short pass to follow with a full scan, or while one takes long. */
+const MAX_FULL_SCAN_MS = 10_000;
+/** Of the time that full scans may take. */
+const FULL_SCAN_SHARE = 0.02;
 /** A claim's life is shorter by as much as Redis's time is old. */
 const MAX_TIME_AGE_MS = 2000;
 
@@ -44,7 +49,7 @@ export interface PublisherOptions {
   readonly operationTimeoutMs: number;
   readonly ladder: RetryLadder;
   readonly catalog: Catalog;
-  readonly recentRecords: RecentRecords;
+  readonly freshRoutes: FreshRoutes;
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly events: Events;
@@ -53,11 +58,13 @@ export interface PublisherOptions {
   readonly wake: Wake;
 }
 
-/** What one transaction did. */
-interface Round {
-  readonly claim: Claim;
+/** What became of the routes of one pass. */
+interface Outcome {
   readonly settlements: readonly Settlement[];
+  /** Why some are unchanged, if Redis is the reason. */
   readonly outage: RedisError | undefined;
+  /** Whether what is published is recorded as such: only then may its leases be cut. */
+  readonly isRecorded: boolean;
 }
 
 export class Publisher implements Loop {
@@ -69,8 +76,10 @@ export class Publisher implements Loop {
   #expectedPayloadBytes = 1;
   #from = FROM_THE_BEGINNING;
   #lastFullScanMs = -Infinity;
-  #lastWasShort = true;
-  #idleMs = 0;
+  #fullScanPauseMs = FULL_SCAN_MS;
+  /** When routes are claimed although there are fresh ones, in turn with these. */
+  #claimAtMs = -Infinity;
+  #lastWasClaim = false;
   /** Routes that could not be recorded, by delivery id, with the time at which they are tried again. */
   readonly #setAside = new Map<string, number>();
   #shortening: Promise<void> = Promise.resolve();
@@ -84,12 +93,59 @@ export class Publisher implements Loop {
   }
 
   async pass(): Promise<"again" | "idle"> {
-    const { channel, events } = this.#options;
+    const { freshRoutes } = this.#options;
+    const isClaim = freshRoutes.isEmpty || (this.#claimInMs() === 0 && !this.#lastWasClaim);
+    this.#lastWasClaim = isClaim;
+    if (isClaim) return await this.#claimPass();
+    await this.#freshPass();
+    return freshRoutes.isEmpty ? "idle" : "again";
+  }
+
+  async idle(stop: AbortSignal): Promise<void> {
+    await this.#options.wake.wait(this.#claimInMs(), stop);
+  }
+
+  async close(): Promise<void> {
+    await this.#shortening;
+  }
+
+  /** 0 when it is time; never more than {@link CLAIM_MS}, whatever the clock was set to. */
+  #claimInMs(): number {
+    const inMs = this.#claimAtMs - this.#options.clock.now();
+    return inMs > 0 && inMs <= CLAIM_MS ? inMs : 0;
+  }
+
+  /** Routes of this process's own acceptance: nobody else may have them yet, so that they need no claim. */
+  async #freshPass(): Promise<void> {
+    const { channel, freshRoutes, postgres, events, outbound, clock } = this.#options;
+    const fresh = freshRoutes.take({ limit: this.#limit, maxCharacters: MAX_PASS_BYTES });
+    if (fresh === undefined) return;
+    const startedAt = performance.now();
+    const routes = events.routesBegan(channel, fresh.routes, outbound.stream);
+    // Their payloads were checked when they were accepted.
+    const claim = { claimedAtMs: fresh.readAtMs, claimLifeMs: FRESH_MS };
+    const { settlements, outage } = await this.#handOff(routes, { ...claim, problems: new Map() });
+    let isRecorded: boolean;
+    try {
+      isRecorded = await atOnce(postgres, (client) => recordSettlements(client, settlements));
+    } catch (error) {
+      if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
+      // They are claimed in due time, where the one route at fault is found.
+      if (postgresFailure(error) !== "data") throw error;
+      return;
+    }
+    for (const settlement of settlements) {
+      if (settlement.kind === "failed") this.#claimAtMs = Math.min(this.#claimAtMs, clock.now() + settlement.retryInMs);
+    }
+    this.#conclude({ settlements, outage, isRecorded }, startedAt);
+  }
+
+  async #claimPass(): Promise<"again" | "idle"> {
     const startedAt = performance.now();
     let claimed: readonly DueRoute[] = [];
-    let round: Round;
+    let round: Outcome & { readonly claim: Claim };
     try {
-      round = await this.#publish((routes) => claimed = routes);
+      round = await this.#publishClaimed((routes) => claimed = routes);
     } catch (error) {
       this.#from = FROM_THE_BEGINNING;
       // A batch that takes longer than its time would do so again.
@@ -106,66 +162,83 @@ export class Publisher implements Loop {
       this.#limit = Math.min(this.#options.batchSize, this.#limit * 2);
       this.#askRedisTime();
     }
-    this.#shortenLeases(settlements);
-    this.#tell(settlements);
-    if (claim.routes.length > 0) events.publishDuration(channel, performance.now() - startedAt);
-
-    this.#lastWasShort = !claim.isFull;
     if (unchanged) this.#from = FROM_THE_BEGINNING;
     else if (claim.upTo !== "") this.#from = claim.upTo;
-    if (outage !== undefined) throw this.#outage(outage);
-    return claim.isFull && !unchanged ? "again" : "idle";
-  }
-
-  async idle(stop: AbortSignal): Promise<void> {
-    await this.#options.wake.wait(this.#idleMs, stop);
-  }
-
-  async close(): Promise<void> {
-    await this.#shortening;
+    this.#conclude(round, startedAt);
+    return (claim.isFull && !unchanged) || !this.#options.freshRoutes.isEmpty ? "again" : "idle";
   }
 
   /** @param onClaimed told of the routes before anything is done with them */
-  async #publish(onClaimed: (routes: readonly DueRoute[]) => void): Promise<Round> {
-    const { postgres, redis, channel, outbound, events, recentRecords } = this.#options;
-    const { leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
+  async #publishClaimed(
+    onClaimed: (routes: readonly DueRoute[]) => void,
+  ): Promise<Outcome & { readonly claim: Claim }> {
+    const { postgres, channel, outbound, events, clock } = this.#options;
     const claimedAtMs = await this.#redisTime();
-    const lock = (client: pg.ClientBase) =>
-      lockDueRoutes(client, {
+    const lock = async (client: pg.ClientBase) => {
+      const startedAt = performance.now();
+      const isFullScan = this.#beginScan();
+      const locked = await lockDueRoutes(client, {
         channel,
         limit: Math.min(this.#limit, Math.ceil(MAX_PASS_BYTES / this.#expectedPayloadBytes)),
-        from: this.#scanFrom(),
+        from: this.#from,
         except: this.#exceptions(),
       });
+      if (isFullScan) this.#paceFullScans(performance.now() - startedAt, locked.due.length === locked.limit);
+      return locked;
+    };
     return await inTransaction(postgres, async (client, locked) => {
-      const found = await withRecords(client, locked, recentRecords);
+      const found = await withRecords(client, locked);
       const claim: Claim = { ...found, routes: events.routesBegan(channel, found.routes, outbound.stream) };
       onClaimed(claim.routes);
       if (claim.routes.length > 0) this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
-      const { deliveries, problems } = this.#encode(claim.routes);
-      const { answers, outage } = await handOff(redis, deliveries, {
-        stream: outbound.stream,
-        maxLength: outbound.maxLength,
-        leaseTtlMs,
-        waitReplicas,
-        waitMs: Math.floor(operationTimeoutMs / 2),
+      const problems = this.#encodingProblems(claim.routes);
+      const { settlements, outage } = await this.#handOff(claim.routes, {
         claimedAtMs,
-      });
-      const settlements = claim.routes.map((route, index) => {
-        const answer = answers[index]!;
-        return this.#settle(
-          route,
-          answer.kind === "absent" ? { kind: "not_encodable", message: problems.get(route.record)! } : answer,
-        );
+        claimLifeMs: CLAIM_LIFE_MS,
+        problems,
       });
       // Sent in this order: a route that failed just now may be the next one due.
-      const [, nextInMs] = await allAnswered([
+      const [isRecorded, nextInMs] = await allAnswered([
         recordSettlements(client, settlements),
-        claim.isFull ? undefined : nextDueInMs(client, channel),
+        claim.isFull ? 0 : nextDueInMs(client, channel),
       ]);
-      this.#idleMs = Math.min(FULL_SCAN_MS, nextInMs ?? FULL_SCAN_MS);
-      return { claim, settlements, outage };
+      this.#claimAtMs = clock.now() + Math.min(CLAIM_MS, nextInMs ?? CLAIM_MS);
+      return { claim, settlements, outage, isRecorded };
     }, { first: lock });
+  }
+
+  async #handOff(
+    routes: readonly DueRoute[],
+    { problems, ...claim }: {
+      readonly claimedAtMs: number;
+      readonly claimLifeMs: number;
+      /** Why routes of a record can't be encoded. */
+      readonly problems: ReadonlyMap<StoredRecord, string | undefined>;
+    },
+  ): Promise<Pick<Outcome, "settlements" | "outage">> {
+    const { redis, outbound, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
+    const { answers, outage } = await handOff(redis, this.#encode(routes, problems), {
+      ...claim,
+      ...outbound,
+      leaseTtlMs,
+      waitReplicas,
+      waitMs: Math.floor(operationTimeoutMs / 2),
+    });
+    const settlements = routes.map((route, index) => {
+      const answer = answers[index]!;
+      if (answer.kind !== "absent") return this.#settle(route, answer);
+      return this.#settle(route, { kind: "not_encodable", message: problems.get(route.record)! });
+    });
+    return { settlements, outage };
+  }
+
+  /** What follows once the outcomes are committed; throws if Redis is out. */
+  #conclude({ settlements, outage, isRecorded }: Outcome, startedAt: number): void {
+    const { channel, events } = this.#options;
+    if (isRecorded) this.#shortenLeases(settlements);
+    this.#tell(settlements);
+    if (settlements.length > 0) events.publishDuration(channel, performance.now() - startedAt);
+    if (outage !== undefined) throw this.#outage(outage);
   }
 
   /**
@@ -184,15 +257,19 @@ export class Publisher implements Loop {
   }
 
   /**
-   * Routes become due in the order of time, so that a pass can begin where the last one ended, and need not pass over
+   * Routes become due in the order of time, so that a scan can begin where the last one ended, and need not pass over
    * index entries of finished routes that an old snapshot keeps. What appeared behind that is found by a full scan.
    */
-  #scanFrom(): string {
-    const now = this.#options.clock.now();
-    const pauseMs = this.#lastWasShort ? FULL_SCAN_MS : FULL_SCAN_UNDER_BACKLOG_MS;
-    if (now - this.#lastFullScanMs >= pauseMs) this.#from = FROM_THE_BEGINNING;
-    if (this.#from === FROM_THE_BEGINNING) this.#lastFullScanMs = now;
-    return this.#from;
+  #beginScan(): boolean {
+    const sinceMs = Math.abs(this.#options.clock.now() - this.#lastFullScanMs);
+    if (sinceMs >= this.#fullScanPauseMs) this.#from = FROM_THE_BEGINNING;
+    return this.#from === FROM_THE_BEGINNING;
+  }
+
+  #paceFullScans(durationMs: number, isBacklog: boolean): void {
+    this.#lastFullScanMs = this.#options.clock.now();
+    const pauseMs = isBacklog ? MAX_FULL_SCAN_MS : Math.max(FULL_SCAN_MS, durationMs / FULL_SCAN_SHARE);
+    this.#fullScanPauseMs = Math.min(MAX_FULL_SCAN_MS, pauseMs);
   }
 
   #exceptions(): string[] {
@@ -202,22 +279,21 @@ export class Publisher implements Loop {
     return [...this.#setAside.keys()];
   }
 
-  /**
-   * One delivery for each route; one that can't be encoded only asks whether it was published before. A record that
-   * this process accepted was checked then.
-   */
-  #encode(routes: readonly DueRoute[]): { deliveries: Delivery[]; problems: Map<StoredRecord, string | undefined> } {
+  /** One delivery for each route; one that can't be encoded only asks whether it was published before. */
+  #encode(
+    routes: readonly DueRoute[],
+    problems: ReadonlyMap<StoredRecord, string | undefined>,
+  ): Delivery[] {
     const encode = this.#options.channel === "push" ? clientEvent : mailCommand;
-    const problems = new Map<StoredRecord, string | undefined>();
-    const deliveries = routes.map((route): Delivery => {
-      const { record } = route;
-      if (record.acceptedHereAt === undefined && !problems.has(record)) {
-        problems.set(record, this.#encodingProblem(record));
-      }
-      const fields = problems.get(record) === undefined ? encode(route) : [];
-      return { leaseKey: leaseKeyOf(record.notificationId, route.routeId), fields };
-    });
-    return { deliveries, problems };
+    return routes.map((route) => ({
+      leaseKey: leaseKeyOf(route.record.notificationId, route.routeId),
+      fields: problems.get(route.record) === undefined ? encode(route) : [],
+    }));
+  }
+
+  #encodingProblems(routes: readonly DueRoute[]): Map<StoredRecord, string | undefined> {
+    const records = new Set(routes.map(({ record }) => record));
+    return new Map([...records].map((record) => [record, this.#encodingProblem(record)]));
   }
 
   #encodingProblem({ notificationType, payload }: StoredRecord): string | undefined {

@@ -7,6 +7,13 @@ import type { RedisConnection } from "./connection.ts";
 
 export class UnsuitableRedis extends Error {
   override readonly name = "UnsuitableRedis";
+  /** What to do about it. */
+  readonly advice: string;
+
+  constructor(message: string, { advice }: { readonly advice: string }) {
+    super(message);
+    this.advice = advice;
+  }
 }
 
 export async function checkRedis(redis: RedisConnection): Promise<string[]> {
@@ -14,14 +21,27 @@ export async function checkRedis(redis: RedisConnection): Promise<string[]> {
   const info = parseInfo(String(await redis.call("INFO")));
 
   const version = info.get("redis_version") ?? "";
-  if (Number(version.split(".")[0]) < 7) throw new UnsuitableRedis(`Redis 7.0 or newer is needed, this is ${version}`);
+  if (Number(version.split(".")[0]) < 7) {
+    throw new UnsuitableRedis(`Redis 7.0 or newer is needed, this is ${version}`, {
+      advice: "install Redis 7.0 or newer",
+    });
+  }
   const role = info.get("role");
-  if (role !== "master") throw new UnsuitableRedis(`A master is needed, this server's role is ${role}`);
-  if (info.get("cluster_enabled") === "1") throw new UnsuitableRedis("Redis Cluster is not supported");
+  if (role !== "master") {
+    throw new UnsuitableRedis(`A master is needed, this server's role is ${role}`, {
+      advice: "let NOTIFICATION_REDIS_MASTER_ADDR name the master",
+    });
+  }
+  if (info.get("cluster_enabled") === "1") {
+    throw new UnsuitableRedis("Redis Cluster is not supported", {
+      advice: "use a Redis that is not part of a cluster",
+    });
+  }
   const policy = info.get("maxmemory_policy");
   if (policy !== "noeviction") {
     throw new UnsuitableRedis(
       `maxmemory-policy must be noeviction, it is ${policy}: an evicted lease or stream would lose or repeat routes`,
+      { advice: "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf" },
     );
   }
   return info.get("aof_enabled") === "0" && !await hasSnapshots(redis)

@@ -2,7 +2,7 @@
  * Log lines → an output, many lines a write, without ever making a loop wait.
  *
  * The buffer is bounded: under a blocked output `info` lines are dropped first, then the others, and a line says how
- * many. `flush` on the way out is bounded by its caller.
+ * many. `flush` on the way out is bounded by its caller, and gives a blocked output up before that.
  */
 import { Buffer } from "node:buffer";
 
@@ -13,8 +13,11 @@ export interface LogOutput {
 const MAX_BYTES = 8 * 1024 * 1024;
 /** What `info` and `debug` leave for lines that matter more. */
 const RESERVED_BYTES = 1024 * 1024;
+/** No write is larger either: a pipe takes a write as a whole, and a slow reader is to be told from a blocked one. */
 const WRITE_AT_BYTES = 64 * 1024;
 const WRITE_AFTER_MS = 25;
+/** An output that takes nothing for so long is not waited for any more on the way out. */
+const BLOCKED_AFTER_MS = 250;
 
 export class LogBuffer {
   readonly #output: LogOutput;
@@ -27,6 +30,7 @@ export class LogBuffer {
   #dropped = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<void> | undefined;
+  #onTaken = () => {};
 
   /** @param droppedLine the line that tells how many lines were dropped */
   constructor(output: LogOutput, droppedLine: (dropped: number) => string) {
@@ -48,15 +52,22 @@ export class LogBuffer {
     else this.#timer ??= setTimeout(() => this.#write(), WRITE_AFTER_MS);
   }
 
-  /** Resolves when everything taken so far is written, or when `boundMs` have passed. */
+  /** Resolves when everything taken so far is written, when `boundMs` have passed, or when the output takes nothing. */
   async flush(boundMs: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, boundMs));
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const bound = setTimeout(resolve, boundMs);
+    let blocked = setTimeout(resolve, BLOCKED_AFTER_MS);
+    this.#onTaken = () => {
+      clearTimeout(blocked);
+      blocked = setTimeout(resolve, BLOCKED_AFTER_MS);
+    };
     const drained = async () => {
       while (this.#size > 0 || this.#dropped > 0 || this.#writing) await this.#write();
     };
-    await Promise.race([drained(), bound]);
-    clearTimeout(timer);
+    await Promise.race([drained(), over]);
+    this.#onTaken = () => {};
+    clearTimeout(bound);
+    clearTimeout(blocked);
   }
 
   #write(): Promise<void> {
@@ -74,7 +85,10 @@ export class LogBuffer {
       this.#inFlight = bytes.length;
       this.#size = 0;
       try {
-        for (let at = 0; at < bytes.length;) at += await this.#output.write(bytes.subarray(at));
+        for (let at = 0; at < bytes.length;) {
+          at += await this.#output.write(bytes.subarray(at, at + WRITE_AT_BYTES));
+          this.#onTaken();
+        }
       } catch {
         // Nobody reads the output any more, and there is no other place to say so.
       }

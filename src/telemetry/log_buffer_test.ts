@@ -88,6 +88,34 @@ Deno.test("flush() waits for a blocked output no longer than its bound", async (
   assert.equal(output.text, "line\n");
 });
 
+Deno.test("flush() goes on for as long as the output takes something, however slow it is", async () => {
+  const output = new Output();
+  const buffer = new LogBuffer({
+    write: async (bytes) => {
+      await later(40);
+      return await output.write(bytes);
+    },
+  }, droppedLine);
+  for (let n = 0; n < 640; n++) buffer.add("x".repeat(1_023) + "\n", info);
+  const startedAt = performance.now();
+  await buffer.flush(10_000);
+  assert.equal(output.text.length, 640 * 1_024);
+  assert.ok(performance.now() - startedAt > 350, "it took longer than a blocked output is waited for");
+});
+
+Deno.test("flush() gives up an output that takes nothing any more, long before its bound", async () => {
+  const output = new Output();
+  output.block();
+  const buffer = new LogBuffer(output, droppedLine);
+  buffer.add("line\n", info);
+  const startedAt = performance.now();
+  await buffer.flush(60_000);
+  const took = performance.now() - startedAt;
+  assert.ok(took >= 200 && took < 2_000, `${took}`);
+  output.unblock();
+  await buffer.flush(1_000);
+});
+
 Deno.test("LogBuffer loses nothing while the output is blocked for a little", async () => {
   const output = new Output();
   output.block();

@@ -16,7 +16,7 @@ export interface LogSettings {
 export interface Logging {
   /** From here on, and with what was logged so far, `take` gets every line that is written; nobody, if it is absent. */
   forward(take: ((record: LogRecord) => void) | undefined): void;
-  /** Resolves when what was logged so far is written, or when `boundMs` have passed. */
+  /** Resolves when what was logged so far is written, when `boundMs` have passed, or when the output is blocked. */
   flush(boundMs: number): Promise<void>;
 }
 

@@ -9,6 +9,7 @@ import { logs, metrics, ProxyTracerProvider, trace } from "@opentelemetry/api";
 import { logDiagnostics } from "./diagnostics.ts";
 import { logExporter } from "./log_export.ts";
 import { loggerOf } from "./logging.ts";
+import type { Resource } from "./resource.ts";
 import type { Tracing } from "./spans.ts";
 import { SpanIds } from "./trace_context.ts";
 import { isSet, protocolOf, type Variables } from "./variables.ts";
@@ -19,14 +20,10 @@ export interface Telemetry {
   readonly tracing: Tracing;
   /** Takes what is logged, if logs are exported. */
   readonly exportLog: ((record: LogRecord) => void) | undefined;
+  /** Takes the metrics as they are when the caller next waits, and sends them off; the caller waits for neither. */
+  exportMetrics(): void;
   /** Exports what is left; never rejects, and is over after `boundMs`. */
   shutdown(boundMs: number): Promise<void>;
-}
-
-export interface Resource {
-  readonly serviceVersion: string;
-  readonly instanceId: string;
-  readonly environment: string;
 }
 
 interface Environment extends Variables {
@@ -43,48 +40,53 @@ type Signal = "TRACES" | "METRICS" | "LOGS";
 
 /** @param environment the process's variables, which the SDK reads; what it should not see is taken out of them */
 export async function startTelemetry(environment: Environment, resource: Resource): Promise<Telemetry> {
+  takeOutUnusableEndpoints(environment);
   const isWanted = (signal: Signal) => exportsSignal(environment, signal);
   const tracesAreExported = isWanted("TRACES");
   const exportsMetrics = isWanted("METRICS");
   const exportsLogs = isWanted("LOGS");
   const spanIds = new SpanIds();
   const tracing = { ...tracingOf(environment, tracesAreExported), spanIds };
-  if (!tracesAreExported && !exportsMetrics && !exportsLogs) {
-    return { gaugeAnswerMs: undefined, tracing, exportLog: undefined, shutdown: () => Promise.resolve() };
-  }
+  if (!tracesAreExported && !exportsMetrics && !exportsLogs) return notExported(tracing);
 
   logDiagnostics(environment.get("OTEL_LOG_LEVEL"));
   // With it, the SDK would put its console logger in the place of ours.
   environment.set("OTEL_LOG_LEVEL", "");
   for (const signal of ["TRACES", "METRICS", "LOGS"]) environment.set(`OTEL_${signal}_EXPORTER`, "otlp");
-  if (!isSet(environment, "OTEL_SERVICE_NAME")) environment.set("OTEL_SERVICE_NAME", "notification-service");
-  environment.set(
-    "OTEL_RESOURCE_ATTRIBUTES",
-    resourceAttributes(environment.get("OTEL_RESOURCE_ATTRIBUTES"), resource),
-  );
 
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
+  const { resourceDetectors } = await import("./resource.ts");
   const { collectionTimeoutMs, openMetricReader } = await import("./metric_reader.ts");
   const { grpcLogProcessor, grpcTraceExporter } = await import("./grpc_exporters.ts");
   const isGrpc = (signal: Signal) => protocolOf(environment, signal) === "grpc";
-  const sdk = new NodeSDK({
-    instrumentations: [],
-    idGenerator: spanIds,
-    ...(!tracing.isOn ? { spanProcessors: [] } : isGrpc("TRACES") ? { traceExporter: grpcTraceExporter() } : {}),
-    metricReaders: exportsMetrics ? [openMetricReader(environment)] : [],
-    ...(!exportsLogs
-      ? { logRecordProcessors: [] }
-      : isGrpc("LOGS")
-      ? { logRecordProcessors: [grpcLogProcessor(environment)] }
-      : {}),
-  });
-  sdk.start();
+  try {
+    const sdk = new NodeSDK({
+      instrumentations: [],
+      resourceDetectors: resourceDetectors(environment, resource),
+      idGenerator: spanIds,
+      ...(!tracing.isOn ? { spanProcessors: [] } : isGrpc("TRACES") ? { traceExporter: grpcTraceExporter() } : {}),
+      metricReaders: exportsMetrics ? [openMetricReader(environment)] : [],
+      ...(!exportsLogs
+        ? { logRecordProcessors: [] }
+        : isGrpc("LOGS")
+        ? { logRecordProcessors: [grpcLogProcessor(environment)] }
+        : {}),
+    });
+    sdk.start();
+  } catch {
+    // A header that gRPC can't send, for one. The error's message shows it, and it may be a token.
+    warnOf(
+      "nothing is exported: OpenTelemetry can't work with its variables; look at OTEL_EXPORTER_OTLP_HEADERS first",
+    );
+    return notExported({ ...tracing, isOn: false });
+  }
   const exportLog = logExporter();
   let isOver = false;
   return {
     gaugeAnswerMs: exportsMetrics ? Math.min(MAX_ANSWER_MS, collectionTimeoutMs(environment) / 2) : undefined,
     tracing,
     exportLog: exportsLogs ? (record) => isOver || exportLog(record) : undefined,
+    exportMetrics,
     async shutdown(boundMs) {
       isOver = true;
       let timer: ReturnType<typeof setTimeout> | undefined;
@@ -94,6 +96,23 @@ export async function startTelemetry(environment: Environment, resource: Resourc
       clearTimeout(timer);
     },
   };
+}
+
+function notExported(tracing: Tracing): Telemetry {
+  return {
+    gaugeAnswerMs: undefined,
+    tracing,
+    exportLog: undefined,
+    exportMetrics: () => {},
+    shutdown: () => Promise.resolve(),
+  };
+}
+
+function exportMetrics(): void {
+  const provider: object = metrics.getMeterProvider();
+  const canFlush = (provider: object): provider is { forceFlush(): Promise<void> } => "forceFlush" in provider;
+  // That it fails is told by diagnostics.ts.
+  if (canFlush(provider)) provider.forceFlush().catch(() => {});
 }
 
 /** Signal by signal: `NodeSDK.shutdown` gives up on all as soon as one can't be exported. */
@@ -108,6 +127,21 @@ async function flushed(): Promise<void> {
   await Promise.allSettled(providers.filter(canShutDown).map((provider) => provider.shutdown()));
 }
 
+/**
+ * One warning each that names the variable and not its value, which may hold a password. The SDK would end the process over
+ * one of them, or send to a collector on this machine in the place of the one that was meant.
+ */
+function takeOutUnusableEndpoints(environment: Environment): void {
+  for (const signal of ["", "TRACES_", "METRICS_", "LOGS_"]) {
+    const variable = `OTEL_EXPORTER_OTLP_${signal}ENDPOINT`;
+    const endpoint = environment.get(variable)?.trim() ?? "";
+    // Over gRPC it may be without a scheme.
+    if (endpoint === "" || URL.canParse(/^\w+:\/\//.test(endpoint) ? endpoint : `https://${endpoint}`)) continue;
+    warnOf(`${variable} is ignored: it is to be a URL, such as http://collector:4318`);
+    environment.set(variable, "");
+  }
+}
+
 /** Logs go to standard output; their export is asked for by name. */
 function exportsSignal(environment: Environment, signal: Signal): boolean {
   if (environment.get("OTEL_SDK_DISABLED")?.trim().toLowerCase() === "true") return false;
@@ -117,12 +151,13 @@ function exportsSignal(environment: Environment, signal: Signal): boolean {
   const wanted = exporters.filter((name) => name !== "");
   const unknown = wanted.filter((name) => name !== "otlp" && name !== "none");
   if (unknown.length > 0) {
-    const variable = `OTEL_${signal}_EXPORTER`;
-    loggerOf("service").warn("questionable configuration", {
-      warning: `${variable} names ${unknown.join(", ")}: only otlp and none are known here`,
-    });
+    warnOf(`OTEL_${signal}_EXPORTER names ${unknown.join(", ")}: only otlp and none are known here`);
   }
   return hasEndpoint && (wanted.includes("otlp") || (wanted.length === 0 && signal !== "LOGS"));
+}
+
+function warnOf(warning: string): void {
+  loggerOf("service").warn("questionable configuration", { warning });
 }
 
 /** `always_off` is tracing switched off: nothing is begun, and a producer's context goes through as it came. */
@@ -132,22 +167,6 @@ function tracingOf(environment: Environment, isExported: boolean): Omit<Tracing,
     isOn: isExported && sampler !== "always_off",
     followsParent: sampler === "" || sampler.startsWith("parentbased_"),
   };
-}
-
-/** The last of a name wins: the operator's word, save that the instance has one id everywhere ({@link instanceIdOf}). */
-function resourceAttributes(given: string | undefined, resource: Resource): string {
-  const pair = (name: string, value: string) => `${name}=${encodeURIComponent(value)}`;
-  const pairs = [
-    pair("service.version", resource.serviceVersion),
-    // The SDK takes Deno for the Node.js that it behaves like.
-    pair("process.runtime.name", "deno"),
-    pair("process.runtime.version", Deno.version.deno),
-    pair("process.runtime.description", "Deno"),
-  ];
-  if (resource.environment !== "") pairs.push(pair("deployment.environment.name", resource.environment));
-  if ((given ?? "").trim() !== "") pairs.push(given!.trim());
-  pairs.push(pair("service.instance.id", resource.instanceId));
-  return pairs.join(",");
 }
 
 /** The last `service.instance.id` that the operator gave in `OTEL_RESOURCE_ATTRIBUTES`, else a random UUID. */

@@ -52,13 +52,14 @@ export class Outages {
     else this.#logger.warn("dependency is unavailable", properties);
   }
 
-  /** A loop has done a pass: whatever held it up is over for it. */
-  over(loop: string): void {
+  /** A loop has done a pass: whatever held it up is over for it; or it came as far as `answered` tells. */
+  over(loop: string, answered: readonly Dependency[] = DEPENDENCIES): void {
     if (this.#ongoing.size === 0) return;
-    for (const [dependency, { sinceMs, loops }] of this.#ongoing) {
-      if (!loops.delete(loop) || loops.size > 0) continue;
+    for (const dependency of answered) {
+      const ongoing = this.#ongoing.get(dependency);
+      if (ongoing === undefined || !ongoing.loops.delete(loop) || ongoing.loops.size > 0) continue;
       this.#ongoing.delete(dependency);
-      const outageMs = this.#clock.now() - sinceMs;
+      const outageMs = this.#clock.now() - ongoing.sinceMs;
       this.#logger.info("dependency is available again", { dependency, outage_ms: outageMs });
     }
   }

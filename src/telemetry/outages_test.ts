@@ -6,7 +6,12 @@ import type { Clock } from "../clock.ts";
 import { Outages } from "./outages.ts";
 
 const time = { now: 0 };
-const clock: Clock = { now: () => time.now, random: () => 0, sleep: () => Promise.resolve() };
+const clock: Clock = {
+  now: () => time.now,
+  monotonic: () => time.now,
+  random: () => 0,
+  sleep: () => Promise.resolve(),
+};
 
 Deno.test("Outages tells of an outage once, and once that it is over for everybody", async () => {
   await using log = await captureLog();
@@ -52,6 +57,20 @@ Deno.test("Outages keeps dependencies apart, and a loop past all that held it up
   outages.over("retention_cleaner");
   const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
   assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
+});
+
+Deno.test("Outages lets a loop get past those that have answered, though another holds it up", async () => {
+  await using log = await captureLog();
+  const outages = new Outages(clock);
+  outages.began("redis", "intent_consumer", "r");
+  outages.began("postgres", "intent_consumer", "p");
+  outages.began("postgres", "push_publisher", "p");
+  outages.over("intent_consumer", ["redis", "postgres"]);
+  outages.over("push_publisher", ["redis"]);
+  outages.began("user_service", "intent_consumer", "u");
+  outages.over("push_publisher");
+  const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
+  assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn user_service", "info postgres"]);
 });
 
 Deno.test("Outages calls an intent stream that can't be read an error", async () => {

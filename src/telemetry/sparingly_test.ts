@@ -7,6 +7,7 @@ import { Sparingly, within } from "./sparingly.ts";
 class TestClock implements Clock {
   ms = 0;
   now = () => this.ms;
+  monotonic = () => this.ms;
   random = () => 0.5;
   sleep = () => Promise.resolve();
 }

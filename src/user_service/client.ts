@@ -40,7 +40,7 @@ export class UserService {
   async lookUp(userIds: Iterable<string>, signal: AbortSignal): Promise<Map<string, UserAnswer>> {
     const answers = new Map<string, UserAnswer>();
     const missing: string[] = [];
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     for (const id of new Set(userIds)) {
       const cached = this.#cache.get(id);
       if (cached !== undefined && cached.untilMs > now) answers.set(id, { kind: "found", user: cached.user });
@@ -105,7 +105,7 @@ export class UserService {
     if (this.#settings.cacheTtlMs === 0) return;
     // Insertion order is age: the entries that run out first come first.
     this.#cache.delete(user.userId);
-    this.#cache.set(user.userId, { user, untilMs: this.#clock.now() + this.#settings.cacheTtlMs });
+    this.#cache.set(user.userId, { user, untilMs: this.#clock.monotonic() + this.#settings.cacheTtlMs });
     if (this.#cache.size > MAX_CACHED_USERS) this.#cache.delete(this.#cache.keys().next().value!);
   }
 }

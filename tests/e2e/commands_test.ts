@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import denoJson from "../../deno.json" with { type: "json" };
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import { assertReadable, runProgram } from "../support/command.ts";
+import { freshKeySpace } from "../support/environment.ts";
+import { closeRedis, openRedis } from "../support/redis_client.ts";
 
 const COMMANDS = [
   "run",
@@ -57,6 +59,9 @@ Deno.test("what is mistyped gets a suggestion, on standard error, and exit code 
     [["version", "now"], 'unexpected argument "now"'],
     [["status", "--watch", "--json"], "--json prints one object"],
     [["inspect", "routes", "--since", "yesterday"], '--since "yesterday" is neither'],
+    ...["5", "12", "90", "2026-01-31", "2026-01-31T12:00:00"].map((since) =>
+      [["inspect", "routes", "--since", since], `--since "${since}" is neither`] as const
+    ),
     [["inspect", "malformed", "--near", "7"], '--near "7" is not an entry id'],
     [["inspect", "routes", "--classification", "push_failed"], "did you mean"],
     [["smoke"], "--user-id is missing"],
@@ -111,6 +116,17 @@ Deno.test("catalog show tells every type; its JSON is a catalog that validate ta
     assert.match(broken.stdout, /^ {2}\/types\/a\/producers: /m);
     assert.match(broken.stdout, /^ {2}\/types\/a\/audiences: must name an audience/m);
     assert.equal((await runProgram({ NOTIFICATION_CATALOG_FILE: file }, ["catalog", "show"])).code, 78);
+
+    // What `run` can't read is no catalog either.
+    const shownAsFile = await runProgram({}, ["catalog", "show", "--json"]);
+    const notUtf8 = new TextEncoder().encode(shownAsFile.stdout.replace("A turn of a game", "A turn of a g@me"))
+      .map((byte) => byte === 0x40 ? 0xff : byte);
+    await Deno.writeFile(file, notUtf8);
+    const lossy = await runProgram({}, ["catalog", "validate", file]);
+    assert.equal(lossy.code, 65, lossy.stdout);
+    assert.match(lossy.stderr, /is not UTF-8 text/);
+    await Deno.writeTextFile(file, shownAsFile.stdout + " ".repeat(16 * 1024 * 1024));
+    assert.match((await runProgram({}, ["catalog", "validate", file])).stderr, /is larger than 16 MiB/);
   } finally {
     await Deno.remove(file);
   }
@@ -126,15 +142,39 @@ Deno.test("encode-intent gives the arguments of XADD, the payload digit for digi
     ...["recipient_user_ids_json", '["u1","u\'2"]', "idempotency_key", "turn 12"],
     ...["occurred_at_ms", "1767225600000", "payload_json", PAYLOAD.replace("\\u2603", "☃")],
   ]);
-  // The line for people is what xargs and a shell take apart into the same arguments.
-  const line = (await encode(text)).stdout;
-  for (const script of ['xargs printf "%s\\n"', "eval \"printf '%s\\n' $(cat)\""]) {
-    const shell = new Deno.Command("sh", { args: ["-c", script], stdin: "piped", stdout: "piped" }).spawn();
-    await ReadableStream.from([new TextEncoder().encode(line)]).pipeTo(shell.stdin);
-    const output = await new Response(shell.stdout).text();
-    await shell.status;
-    assert.deepEqual(output.trimEnd().split("\n").slice(1, 2), ["notification:intents"]);
-    assert.deepEqual(output.trimEnd().split("\n").slice(3), JSON.parse(stdout).arguments.slice(3));
+  const named = await encode(text, ["--json"], { NOTIFICATION_INTENTS_STREAM: "named" });
+  assert.deepEqual(JSON.parse(named.stdout).arguments.slice(0, 2), ["XADD", "named"]);
+});
+
+Deno.test("encode-intent prints what redis-cli takes apart into the same arguments, whatever they hold", async () => {
+  const { host, port, password, db } = await freshKeySpace();
+  const redis = await openRedis({ host, port, password, db });
+  try {
+    const note = `${"long ".repeat(40_000)} 'single' "double" \\ $HOME \`id\` 100% ☃ \u0007`;
+    const intents = [note, "short"].map((game_name, index) => ({
+      ...INTENT,
+      idempotency_key: `line\nfeed\t${index}`,
+      payload: { game_id: "g", game_name, turn_number: 1 },
+    }));
+    for (const intent of intents) {
+      const { stdout: line, stderr } = await encode(JSON.stringify(intent));
+      assert.doesNotMatch(line, /\n/, stderr);
+      const redisCli = new Deno.Command("redis-cli", {
+        args: ["-h", host, "-p", String(port), "-n", String(db)],
+        env: { REDISCLI_AUTH: password },
+        stdin: "piped",
+        stdout: "piped",
+      }).spawn();
+      await ReadableStream.from([new TextEncoder().encode(`${line}\n`)]).pipeTo(redisCli.stdin);
+      const id = (await new Response(redisCli.stdout).text()).trim();
+      await redisCli.status;
+      const [[, fields] = ["", []]] = await redis.xrange("notification:intents", id, id);
+      const wanted = JSON.parse((await encode(JSON.stringify(intent), ["--json"])).stdout).arguments;
+      assert.deepEqual(fields, wanted.slice(3));
+    }
+    assert.equal(await redis.xlen("notification:intents"), 2);
+  } finally {
+    await closeRedis(redis);
   }
 });
 
@@ -154,4 +194,9 @@ Deno.test("encode-intent refuses what would be malformed, with 65 and the reason
     assert.equal(stdout, "");
     assert.ok(stderr.includes(message), stderr);
   }
+  const latin1 = new TextEncoder().encode(JSON.stringify({ ...INTENT, payload: JSON.parse(PAYLOAD) }))
+    .map((byte) => byte === 0x27 ? 0xe9 : byte);
+  const { code, stderr } = await runProgram({}, ["encode-intent"], { stdin: latin1 });
+  assert.equal(code, 65);
+  assert.match(stderr, /not UTF-8 text/);
 });

@@ -4,7 +4,12 @@
 import assert from "node:assert/strict";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";
 import { outcomeOf } from "../support/outcome.ts";
-import { openRig } from "../support/rig.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
+import { closeRedis, openRedis } from "../support/redis_client.ts";
+import { type IntentFields, validIntent } from "../support/intents.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { Environment } from "../support/service_process.ts";
 import { testOnOneRig } from "../support/shared_rig.ts";
 import { eventually } from "../support/wait.ts";
 import { startService } from "../support/service_process.ts";
@@ -42,8 +47,9 @@ Deno.test("check says what run would do, before and after the migrations, and ch
     ["stream gateway:client-events", true, false],
     ["stream mail:delivery_commands", true, false],
     ["postgres", true, false],
-    ["migrations", true, false],
     ["ownership", true, false],
+    ["migrations", true, false],
+    ["tables", true, false],
     ["user service", true, false],
   ]);
   const [events, mail] = after.outbound_streams;
@@ -66,6 +72,8 @@ Deno.test("check ends as run would, and says what to do", async () => {
   assertReadable(noRedis.stdout);
   assert.match(noRedis.stdout, /✗ redis: .*ECONNREFUSED[^]*→ see that Redis runs at 127\.0\.0\.1:1/);
   assert.match(noRedis.stdout, /✓ postgres/);
+  const wrongPassword = await runOn(rig, ["check"], { NOTIFICATION_REDIS_PASSWORD: "wrong" });
+  assert.match(wrongPassword.stdout, /✗ redis: WRONGPASS[^]*→ let NOTIFICATION_REDIS_PASSWORD be/);
 
   const dsn = `postgres://nobody:secret@${UNREACHABLE}/none`;
   const noPostgres = await runOn(rig, ["check"], { NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn });
@@ -85,7 +93,108 @@ Deno.test("check ends as run would, and says what to do", async () => {
   await rig.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (99, true)");
   const newer = await runOn(rig, ["check"]);
   assert.equal(newer.code, 69);
-  assert.match(newer.stdout, /✗ migrations: the schema has version 99/);
+  assert.match(newer.stdout, /✗ migrations: The schema has version 99[^]*→ install/);
+});
+
+Deno.test("check ends as run would with a DSN that can't be used, and where tables are gone", async () => {
+  await using rig = await openRig({ superuser: true });
+  const certificate = `${rig.dsn}?sslrootcert=/missing`;
+  const unusable = await endsAsRun(rig, 78, { NOTIFICATION_POSTGRES_PRIMARY_DSN: certificate });
+  assert.match(unusable, /✗ postgres: The PostgreSQL DSN can't be used/);
+
+  await runOn(rig, ["migrate", "up"]);
+  await rig.query("ALTER TABLE notification.dead_letters RENAME TO gone");
+  assert.match(await endsAsRun(rig, 69), /✗ tables: There is no table notification\.dead_letters[^]*→ .*backup/);
+  await rig.query("ALTER TABLE notification.gone RENAME TO dead_letters");
+  await rig.query("DROP TABLE notification.goose_db_version");
+  assert.match(await endsAsRun(rig, 69), /✗ migrations: 1 of 1 pending, but there is notification\.dead_letters/);
+
+  await rig.query("DROP SCHEMA notification CASCADE");
+  await rig.query("CREATE SCHEMA notification");
+  const role = `"check ${crypto.randomUUID()}"`;
+  await rig.query(`CREATE ROLE ${role} LOGIN PASSWORD 'role-password'`);
+  try {
+    const dsn = Object.assign(new URL(rig.dsn), { username: role.slice(1, -1), password: "role-password" }).href;
+    const env = { NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn };
+    assert.match(flat(await endsAsRun(rig, 69, env)), /→ have an administrator run GRANT CREATE, USAGE ON SCHEMA/);
+    await rig.query("DROP SCHEMA notification");
+    const advice = `→ have an administrator run CREATE SCHEMA notification AUTHORIZATION ${role}`;
+    assert.ok(flat(await endsAsRun(rig, 69, env)).includes(advice));
+  } finally {
+    await rig.query(`DROP ROLE ${role}`);
+  }
+});
+
+Deno.test("check ends as run would where Redis lets a user do too little, and writes nothing", async () => {
+  const password = "check-rights";
+  const administrator = ["--user", OBSERVER, "on", `>${password}`, "~*", "&*", "+@all"];
+  await using redisServer = await startRedis({ password, args: isRestricted() ? [] : administrator });
+  await using rig = await openRig({ redisServer });
+  await runOn(rig, ["migrate", "up"]);
+  const observer = await openRedis(redisServer, { username: OBSERVER });
+  try {
+    for (const command of ["xadd", "set", "xdel", "del", "get", "time", "evalsha"]) {
+      await observer.call("ACL", "SETUSER", "default", `-${command}`);
+      assert.match(await endsAsRun(rig, 69), /✗ redis: [^]*→ see that the user default has/, command);
+      await observer.call("ACL", "SETUSER", "default", `+${command}`);
+    }
+    await observer.call("FLUSHALL");
+    assert.equal((await runOn(rig, ["check"])).code, 0);
+    assert.equal(await observer.call("DBSIZE"), 0);
+
+    // What only check asks for.
+    await observer.xadd("gateway:client-events", "1-1", "a", "b");
+    await observer.call("ACL", "SETUSER", "default", "-xinfo", "+xinfo|stream", "-xlen");
+    const little = await endsAsRun(rig, 0);
+    assert.match(little, /✓ redis: a master/);
+    assert.match(little, /✗ stream gateway:client-events: could not be looked at/);
+    await observer.call("ACL", "SETUSER", "default", "+xlen");
+    assert.match(await endsAsRun(rig, 0), /✗ readers of gateway:client-events: could not be looked at/);
+    await observer.call("ACL", "SETUSER", "default", "-type");
+    assert.match(await endsAsRun(rig, 0), /✗ stream mail:delivery_commands: could not be looked at/);
+  } finally {
+    await closeRedis(observer);
+  }
+});
+
+Deno.test("check and migrate end with 69 and fitting advice where a server is none for the service", async () => {
+  await using rig = await openRig({ superuser: true });
+  const database = new URL(rig.dsn).pathname.slice(1);
+  await rig.query(`ALTER DATABASE "${database}" SET default_transaction_read_only = on`);
+  assert.match(
+    flat(await endsAsRun(rig, 69)),
+    /✗ postgres: PostgreSQL takes no writes.*→ turn default_transaction_read/,
+  );
+  for (const action of ["up", "status"]) {
+    const { code, stderr } = await runOn(rig, ["migrate", action]);
+    assert.equal(code, 69, stderr);
+    assert.match(
+      stderr,
+      /^notification-service migrate: PostgreSQL takes no writes: default_transaction_read_only is on$/m,
+    );
+    assert.doesNotMatch(stderr, /^\s+at /m);
+  }
+
+  const ascii = `${database}_ascii`;
+  await rig.query("SET default_transaction_read_only = off");
+  await rig.query(`CREATE DATABASE "${ascii}" ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`);
+  try {
+    const env = { NOTIFICATION_POSTGRES_PRIMARY_DSN: Object.assign(new URL(rig.dsn), { pathname: `/${ascii}` }).href };
+    assert.match(flat(await endsAsRun(rig, 69, env)), /must be encoded in UTF8, it is in SQL_ASCII.*→ make a database/);
+    assert.equal((await runOn(rig, ["migrate", "up"], env)).code, 69);
+  } finally {
+    await rig.query(`DROP DATABASE "${ascii}"`);
+  }
+
+  await using evicting = await startRedis({ args: ["--maxmemory-policy", "allkeys-lru"] });
+  const env = {
+    NOTIFICATION_REDIS_MASTER_ADDR: evicting.addr,
+    NOTIFICATION_REDIS_PASSWORD: evicting.password,
+    NOTIFICATION_REDIS_DB: "0",
+  };
+  const { code, stdout } = await runOn(rig, ["check"], env);
+  assert.equal(code, 69);
+  assert.match(flat(stdout), /→ CONFIG SET maxmemory-policy noeviction/);
 });
 
 Deno.test("migrate shows, applies and takes back, the last only with --yes", async () => {
@@ -182,6 +291,30 @@ testOnOneRig("Operators' commands beside a running service", {
       assert.equal(route.outbound_entry.id, route.published_entry_id);
       assert.equal(route.lease.value, `published:${route.published_entry_id}`);
     }
+    assertShape(intent, {
+      outcome: "",
+      entry: { id: "", fields: {} },
+      record: {
+        ...{ notification_id: "", notification_type: "", producer: "", audience_kind: "", idempotency_key: "" },
+        ...{
+          stream: "",
+          stream_entry_id: "",
+          request_id: "",
+          trace_id: null,
+          payload: "",
+          occurred_at: "",
+          accepted_at: "",
+        },
+      },
+      malformed: null,
+      routes: Array(2).fill({
+        ...{ route_id: "", channel: "", status: "", attempt_count: 0, max_attempts: 0, next_attempt_at: null },
+        ...{ last_error_classification: null, last_error_message: null, published_entry_id: "", updated_at: "" },
+        lease: { value: "", ttl_ms: 0 },
+        outbound_entry: { id: "", fields: {} },
+      }),
+      route_count: 0,
+    });
     for (const key of [record!.notification_id, "game-master/turn/\x1b[31m12"]) {
       const found = (await jsonOf(rig, ["inspect", "intent", key])).intent;
       assert.equal(found.entry.id, entryId);
@@ -204,9 +337,51 @@ testOnOneRig("Operators' commands beside a running service", {
     const { intent } = await jsonOf(rig, ["inspect", "intent", malformed]);
     assert.equal(intent.outcome, "malformed");
     assert.equal(intent.malformed.failure_code, "invalid_occurred_at");
-    assert.match(
-      (await runOn(rig, ["inspect", "intent", malformed])).stdout,
-      /code +invalid_occurred_at[^]* producer +game-master\n/,
+    assertShape(intent, {
+      ...{ outcome: "", entry: { id: "", fields: {} }, record: null, routes: [], route_count: 0 },
+      malformed: MALFORMED_SHAPE,
+    });
+    const { stdout } = await runOn(rig, ["inspect", "intent", malformed]);
+    assert.match(stdout, /code +invalid_occurred_at[^]* producer +game-master\n/);
+    const { idempotency_key } = intent.malformed;
+    const byName = (await jsonOf(rig, ["inspect", "intent", `game-master/${idempotency_key}`])).intent;
+    assert.deepEqual(byName.malformed, intent.malformed);
+    assert.equal(byName.entry.id, malformed);
+  },
+
+  "inspect intent prefers the stream that is configured": async ({ rig }) => {
+    const other = { NOTIFICATION_INTENTS_STREAM: "in:other" };
+    await using consumer = await rig.spawn(other);
+    await consumer.ready();
+    const fields = (changes: IntentFields) =>
+      Object.entries(validIntent(changes)).flatMap(([name, value]) => [name, String(value)]);
+    const [id, onlyThere, waiting] = [1, 2, 3].map((ms) => `${Date.now() + ms}-7`) as [string, string, string];
+    // One after the other, so that no order of rows leads to the right one by chance.
+    const add = async (stream: string, entryId: string, changes: IntentFields) => {
+      await rig.redis.xadd(stream, entryId, ...fields({ idempotency_key: `${stream} ${entryId}`, ...changes }));
+      await eventually(async () =>
+        (await jsonOf(rig, ["status"], { env: { NOTIFICATION_INTENTS_STREAM: stream } }))
+          .intent_stream.lag === 0
+      );
+    };
+    await add("in:other", id, {});
+    await add(rig.intentsStream, id, {});
+    await add("in:other", onlyThere, { occurred_at_ms: "soon" });
+    await add(rig.intentsStream, waiting, { occurred_at_ms: "soon" });
+    await add("in:other", waiting, {});
+    const found = async (key: string, env: Environment = {}) =>
+      (await jsonOf(rig, ["inspect", "intent", key], { env })).intent;
+    for (const [stream, env] of [[rig.intentsStream, {}], ["in:other", other]] as const) {
+      const { record, entry } = await found(id, env);
+      assert.equal(record.stream, stream);
+      assert.equal(entry.fields.idempotency_key, `${stream} ${id}`);
+    }
+    assert.deepEqual(
+      await Promise.all([found(onlyThere), found(waiting), found(waiting, other)].map(async (story) => {
+        const { outcome, malformed, record } = await story;
+        return [outcome, malformed?.stream ?? record.stream];
+      })),
+      [["malformed", "in:other"], ["malformed", rig.intentsStream], ["accepted", "in:other"]],
     );
   },
 
@@ -220,11 +395,25 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.deepEqual(await entries("--classification", "producer_not_allowed", "--limit", "2"), [ids[3], ids[2]]);
     assert.deepEqual(await entries("--producer", "b", "--type", "game.turn.ready", "--since", "1h"), [ids[1]]);
     assert.deepEqual(await entries("--near", ids[0]!, "--producer", "a"), [ids[0]]);
-    assert.equal((await entries("--near", ids[3]!, "--limit", "1")).length, 1);
+    // Of entries within one millisecond, recorded the other way round and at once.
+    const near = ["5-1", "5-2", "5-9", "5-3", "4-7"];
+    await rig.query(
+      `INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields, recorded_at)
+       SELECT $1, id, 'invalid_fields', 'm', '[]', now() - place * interval '1 s'
+       FROM unnest($2::text[]) WITH ORDINALITY AS given (id, place)`,
+      [rig.intentsStream, near],
+    );
+    assert.deepEqual(await entries("--near", "5-9", "--limit", "1"), ["5-9"]);
+    assert.deepEqual(await entries("--near", "5-2", "--limit", "3"), ["5-1", "5-2", "5-3"]);
+    assert.deepEqual(await entries("--near", "4-0", "--limit", "1"), ["4-7"]);
+    await rig.query("DELETE FROM notification.malformed_intents WHERE stream_entry_id = ANY ($1)", [near]);
+    const [row] = (await jsonOf(rig, ["inspect", "malformed"])).malformed;
+    assertShape(row, MALFORMED_SHAPE);
     assert.deepEqual(await entries("--since", "2100-01-01T00:00:00Z"), []);
     const { stdout } = await runOn(rig, ["inspect", "malformed"]);
     assertReadable(stdout);
-    assert.match(stdout, /^ {2}RECORDED +ENTRY +CODE +TYPE\n/);
+    assert.match(stdout, /^ {2}RECORDED +CODE +ENTRY\n/);
+    assert.ok(stdout.includes(ids[3]!));
     assert.equal((await runOn(rig, ["inspect", "malformed", "--type", "none"])).stdout, "  none");
   },
 
@@ -254,7 +443,33 @@ testOnOneRig("Operators' commands beside a running service", {
     );
     assert.deepEqual((await jsonOf(rig, ["inspect", "routes", "--since", "2100-01-01T00:00:00Z"])).routes, []);
     assert.equal((await jsonOf(rig, ["status"])).dead_letters_last_hour, 1);
-    for (const list of ["routes", "dead-letters"]) assertReadable((await runOn(rig, ["inspect", list])).stdout);
+    assertShape(dead_letters[0], {
+      ...{ notification_id: "", route_id: "", channel: "", recipient: "", attempt_count: 0, max_attempts: 0 },
+      ...{ failure_classification: "", failure_message: "", created_at: "", notification_type: "", producer: "" },
+    });
+    assertShape(routes[0], {
+      ...{ notification_id: "", route_id: "", channel: "", recipient: "", recipient_email: "", locale: "", status: "" },
+      ...{ attempt_count: 0, max_attempts: 0, next_attempt_at: null, last_error_classification: "" },
+      ...{ last_error_message: "", published_entry_id: null, created_at: "", updated_at: "" },
+      ...{ notification_type: "", producer: "" },
+    });
+    // Long names: the ids stay whole, the lines keep to the terminal.
+    const recipient = `user-${"x".repeat(40)}`;
+    const type = `lobby.${"very-long-".repeat(20)}name`;
+    await rig.query("UPDATE notification.records SET notification_type = $1", [type]);
+    await rig.query(
+      `INSERT INTO notification.routes SELECT (jsonb_populate_record(route, jsonb_build_object('route_id', $1::text))).*
+       FROM notification.routes AS route WHERE notification_id = $2 AND channel = 'email'`,
+      [`email:user:${recipient}`, record?.notification_id],
+    );
+    for (const args of [["routes", "--limit", "3"], ["intent", entryId]]) {
+      const { stdout } = await runOn(rig, ["inspect", ...args]);
+      assertReadable(stdout);
+      assert.match(stdout, new RegExp(`^ {6}email:user:${recipient}$`, "m"));
+    }
+    const dead = await runOn(rig, ["inspect", "dead-letters"]);
+    assertReadable(dead.stdout);
+    assert.match(dead.stdout, /^ {6}email:user:user-1$/m);
     await rig.redis.del("mail:delivery_commands");
   },
 
@@ -264,6 +479,13 @@ testOnOneRig("Operators' commands beside a running service", {
       NOTIFICATION_INTERNAL_HTTP_ADDR: NOTIFICATION_INTERNAL_HTTP_ADDR!,
     });
     assert.deepEqual([ready.code, ready.stdout], [0, '{"status":"ready"}']);
+    // A proxy is for what is elsewhere.
+    const proxy = `http://${UNREACHABLE}`;
+    const proxied = await runOn(rig, ["healthcheck"], {
+      NOTIFICATION_INTERNAL_HTTP_ADDR: NOTIFICATION_INTERNAL_HTTP_ADDR!,
+      ...{ HTTP_PROXY: proxy, http_proxy: proxy, ALL_PROXY: proxy, all_proxy: proxy },
+    });
+    assert.deepEqual([proxied.code, proxied.stdout], [0, '{"status":"ready"}'], proxied.stderr);
     const nobody = await runOn(rig, ["healthcheck"], { NOTIFICATION_INTERNAL_HTTP_ADDR: UNREACHABLE });
     assert.equal(nobody.code, 1);
     assert.match(nobody.stderr, /nobody answers at http:\/\/127\.0\.0\.1:1\/readyz/);
@@ -278,6 +500,28 @@ testOnOneRig("Operators' commands beside a running service", {
   },
 });
 
+Deno.test("status shows every instance, whatever its id's length", async () => {
+  await using rig = await openRig();
+  const [first, second] = ["north", "south"].map((name) => `${name}-${"of-the-river-".repeat(5)}${name}`) as [
+    string,
+    string,
+  ];
+  const withId = (id: string) => ({ OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${id}` });
+  const consumer = await rig.start(withId(first));
+  await consumer.waitForLog((line) => line.message === "consuming");
+  await rig.start(withId(second));
+  const { instances } = await jsonOf(rig, ["status"]);
+  // What PostgreSQL shows of a name ends with the id's last 42 characters; the lease has the consumer's whole.
+  assert.deepEqual(
+    instances,
+    [
+      { id: second.slice(-42), consuming: false },
+      { id: first, consuming: true },
+    ].sort((left, right) => left.id < right.id ? -1 : 1),
+  );
+  assertReadable((await runOn(rig, ["status"])).stdout);
+});
+
 Deno.test("status tells what waits when nobody works on it", async () => {
   await using rig = await openRig();
   await runOn(rig, ["migrate", "up"]);
@@ -290,3 +534,40 @@ Deno.test("status tells what waits when nobody works on it", async () => {
   const smoke = await jsonOf(rig, ["smoke", "--user-id", "user-1", "--timeout", "50ms"], { code: 1 });
   assert.match(smoke.problem, /no instance has accepted it in time/);
 });
+
+/** What `check` prints, whose exit code is the one that it says and that `run` ends with; 0: it starts. */
+async function endsAsRun(rig: Rig, code: number, env: Environment = {}): Promise<string> {
+  const { code: ended, stdout } = await runOn(rig, ["check"], env);
+  assert.equal(ended, code, stdout);
+  assertReadable(stdout);
+  const service = await rig.spawn(env);
+  if (code === 0) await (await service.ready()).terminate();
+  else assert.equal(await service.exit(), code, service.output());
+  return stdout;
+}
+
+const MALFORMED_SHAPE = {
+  ...{ stream: "", stream_entry_id: "", notification_type: "", producer: "", idempotency_key: "" },
+  ...{ failure_code: "", failure_message: "", raw_fields: [], recorded_at: "" },
+};
+
+/** The same members, of the same kinds; what is in an empty object or array doesn't matter. */
+function assertShape(value: unknown, shape: unknown): void {
+  const shapeOf = (value: unknown, like: unknown): unknown => {
+    if (value === null || typeof value !== "object") return value === null ? null : typeof value;
+    if (Array.isArray(value)) {
+      const likes = Array.isArray(like) && like.length > 0 ? like : undefined;
+      return likes === undefined ? [] : value.map((each, at) => shapeOf(each, likes[at]));
+    }
+    const likes = typeof like === "object" && like !== null ? Object.entries(like) : [];
+    if (likes.length === 0) return {};
+    const kinds = new Map(likes);
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shapeOf(each, kinds.get(name))]));
+  };
+  assert.deepEqual(shapeOf(value, shape), shapeOf(shape, shape));
+}
+
+/** What is broken into lines for a terminal, in one. */
+function flat(text: string): string {
+  return text.replace(/\s+/g, " ");
+}

@@ -13,6 +13,9 @@ import { eventually } from "../support/wait.ts";
 
 const QUICK = { NOTIFICATION_ROUTE_BACKOFF_MIN: "50ms", NOTIFICATION_ROUTE_BACKOFF_MAX: "100ms" };
 
+/** Lines of an outage, however long it is and however often it is run into. */
+const A_HANDFUL = 5;
+
 /** A Redis that refuses every write: how it comes to that, and how it ends. */
 const REFUSING = [
   { name: "is full", out: ["CONFIG", "SET", "maxmemory", "1"], back: ["CONFIG", "SET", "maxmemory", "0"] },
@@ -110,6 +113,18 @@ Deno.test("a route is published when as many replicas as wanted have it, and is 
   assert.notEqual(replica.port, redis.port);
   await rig.settled();
   await published(rig, [entryId]);
+
+  const before = service.logs.length;
+  await replica.kill("SIGKILL");
+  const later = await rig.addIntent();
+  await eventually(() =>
+    service.logs.slice(before).some((line) => line.level === "warn" && /replica/.test(JSON.stringify(line)))
+  );
+  const { routes: waiting } = await outcomeOf(rig, later);
+  assert.deepEqual(waiting.map((route) => [route.status, route.attempt_count]), [["pending", 0], ["pending", 0]]);
+  await replica.start();
+  await rig.settled();
+  await published(rig, [entryId, later]);
 });
 
 Deno.test("an intents stream that cannot be read pauses the intake, not the publishers", async () => {
@@ -148,9 +163,13 @@ async function published(rig: Rig, entryIds: readonly string[]): Promise<void> {
   assert.deepEqual([commands.length, new Set(commands).size], [entryIds.length, entryIds.length]);
 }
 
-/** The outage was told once, and its end. */
+/** The outage was told once, and its end with its length, and little else was said meanwhile. */
 async function recovered(service: ServiceProcess, told: LogLine): Promise<void> {
   const about = (line: LogLine) => line["dependency"] === told["dependency"];
-  await service.waitForLog((line) => about(line) && line.level === "info");
+  const over = await service.waitForLog((line) => about(line) && line.level === "info");
   assert.deepEqual(service.logs.filter(about).map((line) => line.level), ["warn", "info"]);
+  assert.ok(Number(over["outage_ms"]) > 0, JSON.stringify(over));
+  const meanwhile = service.logs.slice(service.logs.indexOf(told), service.logs.indexOf(over))
+    .filter((line) => line.level === "warn" || line.level === "error");
+  assert.ok(meanwhile.length <= A_HANDFUL, JSON.stringify(meanwhile));
 }

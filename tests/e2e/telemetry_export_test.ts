@@ -6,6 +6,8 @@ import { OtlpReceiver, type Protocol } from "../support/otlp_receiver.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { LogLine, ServiceProcess } from "../support/service_process.ts";
 import { freePort } from "../../scripts/servers/free_port.ts";
+import { hang } from "../../scripts/servers/user_service.ts";
+import { eventually } from "../support/wait.ts";
 
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const PROTOCOLS: readonly Protocol[] = ["http/protobuf", "http/json", "grpc"];
@@ -145,6 +147,28 @@ for (const protocol of ["http/protobuf", "grpc"] as const) {
   });
 }
 
+const UNUSABLE = [
+  ["http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://name:the-secret@[collector"],
+  ["grpc", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://name:the-secret@[collector"],
+  ["grpc", "OTEL_EXPORTER_OTLP_HEADERS", "the key=the-secret"],
+] as const;
+
+for (const [protocol, variable, value] of UNUSABLE) {
+  Deno.test(`${variable} that can't be used (${protocol}) is one warning, which does not show it, and the service works`, async () => {
+    await using otlp = await OtlpReceiver.start(protocol);
+    await using rig = await openRig({ env: { ...otlp.env, [variable]: value } });
+    const service = await rig.start();
+    await workOnce(rig);
+    await assertStopsInTime(service);
+    const about = ({ message, logger }: LogLine) =>
+      message === "questionable configuration" || logger === "open_telemetry";
+    const warnings = service.logs.filter(about);
+    assert.deepEqual(warnings.map(({ level, logger }) => [level, logger]), [["warn", "service"]]);
+    assert.ok(`${warnings[0]!["warning"]}`.includes(variable), service.output());
+    assert.ok(!service.output().includes("the-secret"), service.output());
+  });
+}
+
 Deno.test("a collector that takes everything and answers nothing does not hold up the shutdown", async () => {
   const end = new AbortController();
   const silent = Deno.serve(
@@ -168,6 +192,52 @@ Deno.test("a collector that takes everything and answers nothing does not hold u
     await silent.finished;
   }
 });
+
+Deno.test("a batch in hand, a collector that answers nothing and an output that nobody reads leave the bound as it is", async () => {
+  const end = new AbortController();
+  const silent = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, signal: end.signal, onListen: () => {} },
+    () => new Promise(() => {}),
+  );
+  try {
+    await using otlp = await OtlpReceiver.start();
+    await using rig = await openRig({
+      env: {
+        ...otlp.env,
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${silent.addr.port}`,
+        NOTIFICATION_USER_SERVICE_TIMEOUT: "30s",
+        NOTIFICATION_SHUTDOWN_TIMEOUT: "2s",
+      },
+    });
+    const reading = Promise.withResolvers<void>();
+    const service = await (await rig.spawn({}, { readFrom: reading.promise })).ready();
+    // More lines than a pipe takes.
+    await Promise.all(Array.from({ length: 300 }, () => rig.addIntent({ request_id: "r".repeat(256) })));
+    await rig.settled();
+    rig.users.behaviour = () => hang();
+    await rig.addIntent();
+    await eventually(() => rig.users.inFlight.now > 0);
+    const begun = performance.now();
+    service.signal("SIGTERM");
+    await eventually(() => !isRunning(service.pid), { message: "The service did not end" });
+    const durationMs = performance.now() - begun;
+    reading.resolve();
+    assert.equal(await service.exit(), 0);
+    assert.ok(durationMs > 1_200 && durationMs < 2_000, `${durationMs}`);
+  } finally {
+    end.abort();
+    await silent.finished;
+  }
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    Deno.kill(pid, "SIGCONT");
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 async function assertStopsInTime(service: ServiceProcess, boundMs = 5_000): Promise<void> {
   const { code, durationMs } = await service.terminate();

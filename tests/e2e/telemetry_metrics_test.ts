@@ -196,6 +196,39 @@ async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<vo
   ]);
 }
 
+Deno.test("the first export comes before anything is counted, so that what happens right after the start is an increase", async () => {
+  await using otlp = await OtlpReceiver.start();
+  // The SDK's own first export would come with the end.
+  const seldom = { OTEL_METRIC_EXPORT_INTERVAL: "3600000", OTEL_METRIC_EXPORT_TIMEOUT: "30000" };
+  await using rig = await openRig({ env: { ...otlp.env, ...seldom } });
+  await rig.addIntent();
+  const before = await rig.start();
+  await rig.settled();
+  await before.terminate();
+  otlp.metricExports.length = 0;
+  for (let entry = 0; entry < 3; entry++) await rig.addIntent();
+  await rig.redis.xtrim("notification:intents", "MAXLEN", 0);
+  await rig.addIntent({ payload_json: "{}" });
+  await rig.addIntent(ADMIN_INTENT);
+
+  const service = await rig.start();
+  await rig.settled();
+  await eventually(() => otlp.metricExports.length > 0);
+  const trimmed = () => otlp.point("notification.intent_stream.trimmed_unread")?.value;
+  const failed = () => otlp.point("notification.intents.malformed", { failure_code: "invalid_payload" })?.value;
+  const skipped = () =>
+    otlp.point("notification.route.skipped", { channel: "email", classification: "admin_emails_not_configured" })
+      ?.value;
+  const outages = () => otlp.point("notification.dependency.outages", { dependency: "redis" })?.value;
+  assert.deepEqual([trimmed(), failed(), skipped(), outages()], [0, 0, 0, 0]);
+  const points = otlp.metricExports.flat().flatMap(({ points }) => points);
+  assert.ok(points.length > 20);
+  assert.deepEqual(points.filter(({ value }) => value !== 0), []);
+  assert.equal(otlp.metricExports.length, 1);
+  await service.terminate();
+  assert.deepEqual([trimmed(), failed(), skipped(), outages()], [3, 1, 1, 0]);
+});
+
 Deno.test("the schedule's gauges tell the routes that wait, and how overdue they are", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({ env: { ...otlp.env, NOTIFICATION_ROUTE_BACKOFF_MIN: "5m" } });
@@ -252,4 +285,33 @@ Deno.test("the resource names the service, its version, its instance and where i
     "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'notification-service/instance-7'",
   );
   assert.ok(seen!.count > 0);
+});
+
+Deno.test("what the resource says of the service stands, whatever is wrong with the operator's attributes", async () => {
+  await using otlp = await OtlpReceiver.start();
+  const attributesWith = async (variables: Readonly<Record<string, string>>) => {
+    await using rig = await openRig({
+      env: { ...otlp.env, NOTIFICATION_ENVIRONMENT: "staging", NOTIFICATION_LOG_LEVEL: "info", ...variables },
+    });
+    const service = await rig.start();
+    const { instance_id } = await service.waitForLog(({ message }) => message === "starting");
+    await service.terminate();
+    const { resource } = otlp.metric("notification.dependency.unavailable")!;
+    assert.deepEqual(
+      [resource["service.version"], resource["deployment.environment.name"], resource["service.instance.id"]],
+      ["0.1.0", "staging", instance_id],
+    );
+    return resource;
+  };
+  const plain = await attributesWith({});
+  assert.equal(plain["service.name"], "notification-service");
+  assert.ok("host.name" in plain && "process.pid" in plain);
+  const faulty = await attributesWith({ OTEL_RESOURCE_ATTRIBUTES: "service.instance.id=i-1,team=games=chess" });
+  assert.deepEqual([faulty["service.instance.id"], faulty["team"]], ["i-1", undefined]);
+  await attributesWith({ OTEL_RESOURCE_ATTRIBUTES: "team=games," });
+  const host = await attributesWith({ OTEL_NODE_RESOURCE_DETECTORS: "host", OTEL_SERVICE_NAME: "another" });
+  assert.equal(host["service.name"], "another");
+  assert.ok("host.name" in host && !("process.pid" in host));
+  const all = await attributesWith({ OTEL_NODE_RESOURCE_DETECTORS: "all", OTEL_RESOURCE_ATTRIBUTES: "team=games" });
+  assert.deepEqual([all["team"], "process.pid" in all], ["games", true]);
 });

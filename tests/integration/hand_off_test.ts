@@ -16,6 +16,7 @@ async function options(redis: RedisConnection, changes: Partial<HandOffOptions> 
     waitReplicas: 0,
     waitMs: 100,
     claimedAtMs: await redisTimeMs(redis),
+    claimLifeMs: CLAIM_LIFE_MS,
     ...changes,
   };
 }

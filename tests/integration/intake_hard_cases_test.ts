@@ -1,7 +1,12 @@
 /** Intake where something is in its way: backlogs of large entries, keys of somebody else's, rights taken away. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
+import { readExactEntry } from "../../src/intake/exact_entry.ts";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
+import { embeddedCatalog } from "../../src/notification/catalog.ts";
+import { decode } from "../../src/notification/decode.ts";
+import { MAX_KEPT_BYTES, MAX_VALUE_BYTES } from "../../src/notification/raw_fields.ts";
+import type { FieldValue } from "../../src/notification/stream_entry.ts";
 import { createEvents } from "../../src/telemetry/events.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
@@ -36,6 +41,39 @@ Deno.test("a backlog of large entries behind small ones is read in steps that Re
   const brought = await megabytes("used_memory_peak") - stored;
   assert.ok(brought < 20, `${brought} MiB`); // eight entries of two
   assert.equal(await records(stage), "200");
+});
+
+Deno.test("a known field that a large entry repeats is kept once, and noticed", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const bytesOf = (value: FieldValue) =>
+    typeof value === "object" && "head" in value ? value.head.length : value.length;
+  for (const [field, count] of [["payload_json", 48], ["recipient_user_ids_json", 48], ["note", 6]] as const) {
+    const id = await stage.redis.eval(
+      `local fields = {'producer', 'p'}
+      for i = 1, tonumber(ARGV[2]) do
+        fields[#fields + 1] = ARGV[1]
+        fields[#fields + 1] = string.rep('x', 900 * 1024)
+      end
+      for i = 1, 2 do
+        fields[#fields + 1] = 'producer'
+        fields[#fields + 1] = 'q'
+      end
+      return redis.call('XADD', KEYS[1], '*', unpack(fields))`,
+      1,
+      INTENTS,
+      field,
+      count,
+    ) as string;
+    const entry = await readExactEntry(redis, { stream: INTENTS, id });
+    const kept = entry!.fields.reduce((sum, value) => sum + bytesOf(value), 0);
+    assert.ok(kept <= MAX_KEPT_BYTES + 2 * MAX_VALUE_BYTES, `${field}: ${kept} bytes`);
+    const decoded = decode(entry!, embeddedCatalog());
+    assert.deepEqual(
+      decoded.kind === "malformed" && [decoded.code, decoded.message],
+      ["invalid_fields", `${field === "note" ? "producer" : field} is there more than once`],
+    );
+  }
 });
 
 Deno.test("a batch that takes PostgreSQL too long is tried again at half its size", async () => {

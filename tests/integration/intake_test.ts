@@ -143,7 +143,11 @@ Deno.test("while the User Service fails temporarily the entries before are accep
   await withConsumer(stage, async (_, pass) => {
     await assert.rejects(pass(), (error) => error instanceof OutageError && error.progressed);
     assert.deepEqual(await place(stage), [{ entry_id: first, entries_read: "1" }]);
-    await assert.rejects(pass(), (error) => error instanceof OutageError && !error.progressed);
+    await assert.rejects(pass(), (error) => {
+      assert.ok(error instanceof OutageError && !error.progressed);
+      assert.deepEqual(error.answered, ["redis", "intent_stream", "postgres"]);
+      return true;
+    });
     stage.users.requestedIds.length = 0;
     stage.users.behaviour = undefined;
     await pass();

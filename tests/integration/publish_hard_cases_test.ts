@@ -1,7 +1,7 @@
 /** Publishing where something is in its way: many recipients of large payloads, lost replicas, standing backlogs. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
-import { type Delivery, handOff, redisTimeMs } from "../../src/publish/hand_off.ts";
+import { CLAIM_LIFE_MS, type Delivery, handOff, redisTimeMs } from "../../src/publish/hand_off.ts";
 import { checkHandOff } from "../../src/publish/check_hand_off.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
@@ -12,6 +12,7 @@ async function accept(stage: Stage, passes = 1): Promise<void> {
   for (let at = 0; at < passes; at++) await consumer.pass(stop.signal);
   stop.abort();
   await consumer.close();
+  await stage.makeClaimable();
 }
 
 Deno.test("one intent of a large payload for thousands of users is published, also in large batches", async () => {
@@ -115,6 +116,7 @@ Deno.test("replicas' acknowledgements cover a script that Redis had to be told a
     waitReplicas: 1,
     waitMs,
     claimedAtMs: await redisTimeMs(redis),
+    claimLifeMs: CLAIM_LIFE_MS,
   });
   assert.equal((await handOff(redis, deliveries, await options(5_000))).answers[0]!.kind, "published");
   await replica.kill("SIGSTOP");

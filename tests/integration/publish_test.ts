@@ -1,8 +1,7 @@
 /** The publisher's pass on real servers: every route is published once, whatever is refused, lost or repeated. */
 import assert from "node:assert/strict";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
-import { RecentRecords } from "../../src/notification/recent_records.ts";
-import type { StoredRecord } from "../../src/notification/route.ts";
+import { type Accepted, FRESH_MS, FreshRoutes, freshRoutesOf } from "../../src/notification/fresh_routes.ts";
 import {
   type ClaimOptions,
   FROM_THE_BEGINNING,
@@ -23,6 +22,7 @@ async function accept(stage: Stage, count: number): Promise<void> {
   await consumer.pass(stop.signal);
   stop.abort();
   await consumer.close();
+  await stage.makeClaimable();
 }
 
 function statuses(stage: Stage, channel = "push"): Promise<{ status: string; count: string; attempts: string }[]> {
@@ -281,6 +281,7 @@ Deno.test("a claim is bounded in bytes, brings each record once, and passes over
   await consumer.pass(stop.signal);
   stop.abort();
   await consumer.close();
+  await stage.makeClaimable();
   const options = { channel: "push", from: FROM_THE_BEGINNING } as const;
   const claim = await claimed(stage, { ...options, limit: 500, except: [] });
   assert.equal(claim.routes.length, Math.ceil(MAX_PASS_BYTES / 200_044));
@@ -291,59 +292,186 @@ Deno.test("a claim is bounded in bytes, brings each record once, and passes over
   assert.notEqual(without.routes[0]!.routeId, claim.routes[0]!.routeId);
 });
 
-async function claimed(stage: Stage, options: ClaimOptions, recentRecords = new RecentRecords()) {
-  return await withRecords(stage.pool, await lockDueRoutes(stage.pool, options), recentRecords);
+async function claimed(stage: Stage, options: ClaimOptions) {
+  return await withRecords(stage.pool, await lockDueRoutes(stage.pool, options));
 }
 
-Deno.test("a record that was accepted here is published as one that was read back", async () => {
+/** Accepts what is in the stream, and gives what the consumer told of it. */
+async function acceptedHere(stage: Stage): Promise<Accepted> {
+  const told: Accepted[] = [];
+  const stop = new AbortController();
+  const consumer = await stage.consumer({ onAccepted: (accepted) => told.push(accepted) });
+  await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+  assert.equal(told.length, 1);
+  return told[0]!;
+}
+
+/** What a publisher of the process that accepted them would take, as if they had been read just now or `ageMs` ago. */
+async function freshOf(
+  stage: Stage,
+  accepted: Accepted,
+  { channel = "push", ageMs = 0 }: { channel?: "push" | "email"; ageMs?: number } = {},
+): Promise<FreshRoutes> {
+  const fresh = new FreshRoutes();
+  const [seconds, microseconds] = await stage.redis.time();
+  const readAtMs = Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - ageMs;
+  fresh.add({ readAtMs, routes: freshRoutesOf(accepted)[channel] });
+  return fresh;
+}
+
+Deno.test("a route that was accepted here is the same as one that is claimed", async () => {
   await using stage = await openStage();
   await stage.addIntent({ request_id: "r-1", trace_id: "t-1", idempotency_key: "kept" });
   await stage.addIntent({
     payload_json: '{"game_id":"ü","game_name":"x","turn_number":1.0e1}',
     idempotency_key: "bare",
   });
-  const recentRecords = new RecentRecords();
-  const onAccepted = (records: readonly StoredRecord[]) => records.forEach((record) => recentRecords.add(record));
-  const stop = new AbortController();
-  const consumer = await stage.consumer({ onAccepted });
-  await consumer.pass(stop.signal);
-  stop.abort();
-  await consumer.close();
-
-  const options = { channel: "email", from: FROM_THE_BEGINNING, limit: 500, except: [] } as const;
-  const read = await claimed(stage, options);
-  const kept = await claimed(stage, options, recentRecords);
-  assert.equal(kept.routes.length, 2);
-  assert.ok(kept.routes.every(({ record }) => record.acceptedHereAt !== undefined));
-  const asRead = kept.routes.map(({ record: { acceptedHereAt: _, ...record }, ...route }) => ({ ...route, record }));
-  assert.deepEqual(asRead, read.routes);
-
-  // As after PostgreSQL was put back to an earlier point, and another instance accepted the entries again.
-  await stage.query("UPDATE notification.routes SET created_at = created_at + interval '1 microsecond'");
-  await stage.query("UPDATE notification.records SET payload = '{\"again\":true}'");
-  const again = await claimed(stage, options, recentRecords);
-  assert.deepEqual(again.routes.map(({ record }) => record.payload), ['{"again":true}', '{"again":true}']);
+  const accepted = await acceptedHere(stage);
+  await stage.makeClaimable();
+  for (const channel of ["push", "email"] as const) {
+    const { routes } = await claimed(stage, { channel, from: FROM_THE_BEGINNING, limit: 500, except: [] });
+    assert.equal(routes.length, 2);
+    assert.deepEqual(freshRoutesOf(accepted)[channel], routes);
+  }
 });
 
-Deno.test("a claim of kept and unkept records is cut where their payloads get too large, and skips none", async () => {
+Deno.test("for two seconds nobody claims what was accepted; what failed before is claimed when it is due", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 3; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  await acceptedHere(stage);
+  const age = (routeId: string, change: string) =>
+    stage.query(`UPDATE notification.routes SET ${change} WHERE route_id = $1`, [routeId]);
+  await stage.query("UPDATE notification.routes SET next_attempt_at = now()");
+  await age("push:user:u1", "attempt_count = 1, status = 'failed'");
+  await age("push:user:u2", `next_attempt_at = now() - interval '${FRESH_MS + 1} milliseconds'`);
+  const { routes, isFull } = await claimed(stage, {
+    channel: "push",
+    from: FROM_THE_BEGINNING,
+    limit: 500,
+    except: [],
+  });
+  assert.deepEqual(routes.map(({ routeId }) => routeId), ["push:user:u2", "push:user:u1"]);
+  assert.equal(isFull, false);
+});
+
+Deno.test("a publisher takes what its process accepted without a claim, in full batches, and records it", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
+  const publisher = await stage.publisher("push", { freshRoutes, batchSize: 10 });
+  // The first pass looks for routes to claim: these are nobody's yet.
+  assert.equal(await publisher.pass(), "again");
+  assert.equal(await stage.redis.xlen(STREAMS.push), 0);
+  assert.equal(await publisher.pass(), "again");
+  assert.equal(await publisher.pass(), "again");
+  assert.equal(await publisher.pass(), "idle");
+  await finish(publisher);
+  assert.equal(new Set(await stage.delivered("push")).size, 25);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 25);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "25", attempts: "1" }]);
+  for (const key of await stage.redis.keys("route_leases:*")) {
+    const ttl = await stage.redis.pttl(key);
+    assert.ok(ttl > 0 && ttl <= 10_000, `${ttl}`);
+  }
+});
+
+Deno.test("what is not fresh any more is not appended, but left to be claimed", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 3; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = await acceptedHere(stage);
+  // As if the process had been paused after the commit: Redis's clock says so, this process's does not.
+  const freshRoutes = await freshOf(stage, accepted, { ageMs: FRESH_MS + 1 });
+  const publisher = await stage.publisher("push", { freshRoutes });
+  while (await publisher.pass() === "again");
+  assert.ok(freshRoutes.isEmpty);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 0);
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "3", attempts: "0" }]);
+  await stage.makeClaimable();
+  const other = await stage.publisher("push");
+  await other.pass();
+  await finish(publisher, other);
+  assert.equal((await stage.delivered("push")).length, 3);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "3", attempts: "1" }]);
+});
+
+Deno.test("fresh routes whose outcomes are lost are claimed later, and not appended again", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 5; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
+  await stage.query(`
+    CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
+  await stage.query(`
+    CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
+  const publisher = await stage.publisher("push", { freshRoutes });
+  await publisher.pass();
+  await assert.rejects(publisher.pass());
+  const before = await stage.delivered("push");
+  assert.equal(before.length, 5);
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "5", attempts: "0" }]);
+  await stage.query("DROP TRIGGER fail ON notification.routes");
+  await stage.makeClaimable();
+  const other = await stage.publisher("push");
+  await other.pass();
+  await finish(publisher, other);
+  assert.deepEqual(await stage.delivered("push"), before);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "5", attempts: "1" }]);
+});
+
+Deno.test("of two publishers that have one route at once, one appends it, and an attempt counts once", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  const accepted = await acceptedHere(stage);
+  await stage.makeClaimable();
+  const other = await stage.publisher("push");
+  // The other one has claimed it, as it may once the two seconds are over; the acceptor does not know.
+  await stage.redis.set(STREAMS.push, "no stream");
+  await other.pass();
+  assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
+  const acceptor = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
+  while (await acceptor.pass() === "again");
+  assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
+  await stage.redis.del(STREAMS.push);
+  const late = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
+  while (await late.pass() === "again");
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "2" }]);
+  await finish(acceptor, other, late);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 1);
+});
+
+Deno.test("leases of routes that PostgreSQL does not know are not cut", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
+  // As after PostgreSQL was put back to an earlier point: the entry is read again, and its route found published.
+  await stage.query("TRUNCATE notification.records, notification.routes");
+  const publisher = await stage.publisher("push", { freshRoutes });
+  while (await publisher.pass() === "again");
+  await finish(publisher);
+  const [key] = await stage.redis.keys("route_leases:*");
+  assert.ok(await stage.redis.pttl(key!) > 10_000);
+});
+
+Deno.test("a claim is cut where its payloads get too large, and skips none", async () => {
   await using stage = await openStage();
   const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(60_000)}","turn_number":1}`;
   for (let at = 0; at < 60; at++) await stage.addIntent({ payload_json: payloadOf(at) });
-  const recentRecords = new RecentRecords();
   const stop = new AbortController();
   let accepted = 0;
-  const consumer = await stage.consumer({
-    onAccepted: (records) => records.forEach((record) => accepted++ % 2 === 0 && recentRecords.add(record)),
-  });
+  const consumer = await stage.consumer({ onAccepted: ({ intents }) => accepted += intents.length });
   while (accepted < 60) await consumer.pass(stop.signal);
   stop.abort();
   await consumer.close();
+  await stage.makeClaimable();
 
   const options = { channel: "push", from: FROM_THE_BEGINNING, limit: 500, except: [] } as const;
   const all = await stage.query<{ id: string }>(
     "SELECT notification_id AS id FROM notification.routes WHERE channel = 'push' ORDER BY next_attempt_at, ctid",
   );
-  const claim = await claimed(stage, options, recentRecords);
+  const claim = await claimed(stage, options);
   assert.deepEqual([claim.isFull, claim.upTo], [true, ""]);
   assert.ok(claim.routes.length >= MAX_PASS_BYTES / 60_100 && claim.routes.length < 60, `${claim.routes.length}`);
   const ids = claim.routes.map(({ record }) => record.notificationId);
@@ -375,7 +503,7 @@ Deno.test("a publisher whose claims are too old tells so, takes fewer, and goes 
   await publisher.close();
 });
 
-Deno.test("routes behind the place where the last claim ended are found within a second", async () => {
+Deno.test("routes behind the place where the last claim ended are found by a full scan", async () => {
   await using stage = await openStage();
   await accept(stage, 4);
   const clock = new TestClock();
@@ -386,7 +514,7 @@ Deno.test("routes behind the place where the last claim ended are found within a
     UPDATE notification.routes SET status = 'pending', next_attempt_at = now() - interval '1 hour'
     WHERE route_id = 'email:user:u1'`);
   await stage.query("UPDATE notification.routes SET channel = 'push' WHERE route_id = 'email:user:u1'");
-  clock.ms += 1001;
+  clock.ms += 10_000;
   await publisher.pass();
   await finish(publisher);
   assert.equal((await stage.delivered("push")).length, 5);

@@ -25,6 +25,9 @@ const WORDS = new Set([
   "increase",
   "count",
   "absent",
+  "last_over_time",
+  "unless",
+  "or",
   "histogram_quantile",
   "label_values",
 ]);

@@ -3,6 +3,7 @@
 // Guaranteed: it sees no variable but those given and what Deno needs to run; all it prints is kept; it ends when it is
 // disposed of or when this process ends, however it ends.
 
+import { Buffer } from "node:buffer";
 import { resolve } from "node:path";
 import { Guard } from "../../scripts/servers/guard.ts";
 import { eventually } from "./wait.ts";
@@ -28,7 +29,7 @@ export interface Exit {
 export interface ServiceOptions {
   /** A command and its flags, e.g. `["smoke", "--yes"]`; none runs the service. */
   readonly args?: readonly string[];
-  readonly stdin?: string;
+  readonly stdin?: string | Uint8Array;
   /** For runs of many hours: keeps the last so many lines, of those that are worth it. Default: all of them. */
   readonly keep?: KeptLines;
   /** Standard output is left unread until this resolves. */
@@ -59,7 +60,7 @@ export async function startService(env: Environment, options: ServiceOptions = {
   const guard = new Guard();
   await guard.watch(child.pid, "KILL");
   if (options.stdin !== undefined) {
-    await ReadableStream.from([new TextEncoder().encode(options.stdin)]).pipeTo(child.stdin);
+    await ReadableStream.from([Uint8Array.from(Buffer.from(options.stdin))]).pipeTo(child.stdin);
   }
   return new ServiceProcess(child, guard, { ...options, env });
 }

@@ -11,7 +11,7 @@ import { type Clock, systemClock } from "../../src/clock.ts";
 import { type ConsumerOptions, IntentConsumer } from "../../src/intake/intent_consumer.ts";
 import { Wake } from "../../src/lifecycle/wake.ts";
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
-import { RecentRecords } from "../../src/notification/recent_records.ts";
+import { FreshRoutes } from "../../src/notification/fresh_routes.ts";
 import type { Channel } from "../../src/notification/route.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import { openPool, type PostgresPool } from "../../src/postgres/pool.ts";
@@ -115,7 +115,7 @@ export class Stage implements AsyncDisposable {
       operationTimeoutMs: 2000,
       ladder: { backoffMinMs: 1000, backoffMaxMs: 300_000 },
       catalog: embeddedCatalog(),
-      recentRecords: new RecentRecords(),
+      freshRoutes: new FreshRoutes(),
       postgres: this.pool,
       redis: await this.connection(),
       events: createEvents(),
@@ -129,6 +129,13 @@ export class Stage implements AsyncDisposable {
   async addIntent(changes: IntentFields = {}, id = "*"): Promise<string> {
     const fields = Object.entries(validIntent(changes)).filter(([, value]) => value !== undefined);
     return await this.redis.xadd(INTENTS, id, ...fields.flat() as string[]) as string;
+  }
+
+  /** Makes the routes that were just accepted old enough for anybody to claim. */
+  async makeClaimable(): Promise<void> {
+    await this.query(`
+      UPDATE notification.routes SET next_attempt_at = next_attempt_at - interval '1 minute'
+      WHERE next_attempt_at IS NOT NULL`);
   }
 
   async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<Row[]> {
@@ -161,6 +168,9 @@ export class Stage implements AsyncDisposable {
 export class TestClock implements Clock {
   ms = Date.now();
   now(): number {
+    return this.ms;
+  }
+  monotonic(): number {
     return this.ms;
   }
   random(): number {

@@ -2,7 +2,7 @@
 
 import { type Fault, pause } from "../fault.ts";
 import type { Channel } from "../cast.ts";
-import { STREAMS } from "../setting.ts";
+import { type Setting, STREAMS } from "../setting.ts";
 
 interface Loss {
   readonly what: string;
@@ -28,22 +28,33 @@ export const ACCESS_FAULTS: readonly Fault[] = [
     name: "redis-access",
     summary: "keys or commands are taken away from the Redis user, and given back",
     part: "redis",
-    isAlwaysAlone: true,
     async inject({ setting, chance }) {
       const losses = chance.shuffled(LOSSES).slice(0, 2);
       const refusals: { channel: Channel; fromMs: number; toMs: number }[] = [];
+      let times = 0;
       for (const { rules, refuses = [] } of losses) {
         const fromMs = Date.now();
+        await setting.redis.call("ACL", "LOG", "RESET");
         await setting.redis.call("ACL", "SETUSER", "default", ...rules);
         await pause(chance.between(0.6, 1.2));
         await setting.redis.call("ACL", "SETUSER", "default", "allkeys", "+@all");
+        if (await isDenied(setting)) times++;
         await pause(chance.between(0, 0.3));
         for (const channel of refuses) refusals.push({ channel, fromMs, toMs: Date.now() });
       }
-      return { times: losses.length, refusals, note: losses.map(({ what }) => what).join(", then ") };
+      return { times, refusals, note: losses.map(({ what }) => what).join(", then ") };
     },
   },
 ];
+
+/** Whether somebody else than the producer, who adds to the intent stream, has been refused something. */
+async function isDenied({ redis }: Setting): Promise<boolean> {
+  const entries = await redis.call("ACL", "LOG") as unknown[][];
+  return entries.some((entry) => {
+    const of = (name: string) => String(entry[entry.indexOf(name) + 1]);
+    return of("context") !== "toplevel" || of("object") !== "xadd";
+  });
+}
 
 function keys(...patterns: readonly string[]): string[] {
   return patterns.map((pattern) => `~${pattern}`);

@@ -1,10 +1,14 @@
 // Connections that nobody has closed and on which nothing comes any more, and connections that break at any moment.
 
 import { again, type Fault, pause } from "../fault.ts";
+import { withinBackoff } from "./user_service.ts";
 
 type Proxied = "redis" | "postgres" | "users";
 
 const NAMES = { redis: "Redis", postgres: "PostgreSQL", users: "the User Service" } as const;
+
+/** How long the service waits for one answer. */
+const BOUND_SECONDS = { redis: 1, postgres: 2, users: 1 } as const;
 
 export const HALF_OPEN_FAULTS: readonly Fault[] = (["redis", "postgres", "users"] as const).flatMap((part) => [
   halfOpen(part),
@@ -16,9 +20,13 @@ function halfOpen(part: Proxied): Fault {
     name: `${part}-half-open`,
     summary: `connections to ${NAMES[part]} stay open, but nothing passes`,
     part,
+    outage: part === "users" ? "user_service" : part,
+    ...(part === "users" ? { recoversWithin: withinBackoff() } : {}),
+    // Another instance would do the work of a loop that hangs.
+    instances: [1, 1],
     async inject({ setting, chance }) {
       const proxy = setting.proxies[part];
-      const seconds = chance.oneIn(8) ? chance.between(10, 12) : chance.between(1.3, 3.5);
+      const seconds = chance.oneIn(8) ? chance.between(10, 12) : chance.between(0.3, 2.5) + BOUND_SECONDS[part];
       const lose = chance.oneIn(2);
       proxy.freeze();
       await pause(seconds);
@@ -34,11 +42,10 @@ function cut(part: Proxied): Fault {
     summary: `connections to ${NAMES[part]} break again and again, answers on their way are lost`,
     part,
     async inject({ setting, chance }) {
-      const times = await again(
-        chance,
-        { seconds: chance.between(1.2, 2), pauses: [0.02, 0.25] },
-        () => Promise.resolve(setting.proxies[part].cut()),
-      );
+      let times = 0;
+      await again(chance, { seconds: chance.between(1.2, 2), pauses: [0.02, 0.25] }, () => {
+        if (setting.proxies[part].cut() > 0) times++;
+      });
       return { times };
     },
   };

@@ -1,15 +1,16 @@
 // Instances of the service are killed, frozen, started and stopped, at moments that hurt.
 
 import { eventually } from "../../../tests/support/wait.ts";
-import { again, type Fault, pause, type Scene } from "../fault.ts";
+import { again, type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import type { Instance } from "../fleet.ts";
 import type { Breach } from "../facts.ts";
-import { STREAMS } from "../setting.ts";
-import { isBetweenHandOffAndCommit, isHoldingClaim, isWorkLeft } from "./work_in_hand.ts";
+import { type Setting, STREAMS } from "../setting.ts";
+import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./work_in_hand.ts";
 
 /** Contract, section 6: another instance takes over within this time. */
 const TAKEOVER_SECONDS = 6;
 const MOST_TRIES = 60;
+const MOST_INSTANCES = 4;
 
 export const INSTANCE_FAULTS: readonly Fault[] = [
   {
@@ -17,7 +18,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     summary: "SIGKILL at random moments with work in hand",
     part: "instances",
     instances: [1, 2],
-    inject: (scene) => killAgainAndAgain(scene, async () => await isWorkLeft(scene.setting)),
+    inject: (scene) => killAgainAndAgain(scene, (instance) => hasWorkInHand(scene, instance)),
   },
   {
     name: "kill-between",
@@ -25,14 +26,13 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     part: "instances",
     instances: [1, 1],
     profile: "tiny",
-    inject: (scene) => killAgainAndAgain(scene, async () => await isBetweenHandOffAndCommit(scene.setting)),
+    inject: (scene) => killAgainAndAgain(scene, (instance) => isBetweenHandOffAndCommit(scene.setting, instance)),
   },
   {
     name: "kill-consumer",
     summary: "the consuming instance is killed: another takes over within 6 s",
     part: "instances",
     instances: [2, 2],
-    isAlwaysAlone: true,
     inject: killConsumer,
   },
   {
@@ -43,33 +43,51 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     isLong: true,
     async inject(scene) {
       const { fleet, chance } = scene;
-      const holding = await freezeWhen(scene, (instance) => isHoldingClaim(scene.setting, instance.name));
-      const frozen = holding ?? await freezeWhen(scene, () => Promise.resolve(true));
+      const frozen = await freezeWhen(scene, (instance) => isBeforeHandOff(scene.setting, instance));
+      if (frozen === undefined) return { times: 0, note: "nobody was met with routes in hand" };
       const seconds = chance.between(10.3, 12.5);
       await pause(seconds);
-      if (frozen !== undefined) fleet.thaw(frozen);
-      const what = holding === undefined ? "with no claim in hand" : "with a claim in hand";
-      return { times: frozen === undefined ? 0 : 1, note: `${seconds.toFixed(1)} s ${what}` };
+      fleet.thaw(frozen);
+      return { times: 1, note: `${seconds.toFixed(1)} s with routes in hand` };
     },
   },
   {
     name: "come-and-go",
     summary: "up to four instances join and leave",
     part: "instances",
-    instances: [1, 2],
+    instances: [MOST_INSTANCES, MOST_INSTANCES],
     async inject({ fleet, chance }) {
       const { profile } = fleet.instances[0]!;
-      const times = await again(chance, { seconds: chance.between(3, 5), pauses: [0.1, 1] }, async () => {
-        const leaving = chance.pick([...fleet.working, undefined]);
-        if (fleet.instances.length < 4 && (chance.oneIn(2) || fleet.working.length < 2)) await fleet.join(profile);
-        else if (leaving !== undefined && fleet.working.length > 1) await fleet.leave(leaving);
+      let times = 0;
+      let most = 0;
+      await again(chance, { seconds: chance.between(4, 6), pauses: [0.1, 1] }, async () => {
+        const { working } = fleet;
+        most = Math.max(most, working.length);
+        if (fleet.instances.length < MOST_INSTANCES && (chance.oneIn(2) || working.length < 2)) {
+          await fleet.join(profile);
+        } else if (working.length > 1) {
+          await fleet.leave(chance.pick(working));
+        } else {
+          return;
+        }
+        times++;
       });
-      return { times };
+      const breaches: Breach[] = most < MOST_INSTANCES
+        ? [{ kind: "wrong", text: `no more than ${most} instances worked at once` }]
+        : [];
+      return { times, breaches, note: `at most ${most} worked at once` };
     },
   },
 ];
 
-/** Kills at random moments, a few times; those count for which `isHit` holds while the victim is frozen. */
+/** Whether the instance accepts, claims or records, or has handed off what it has not recorded. */
+async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
+  if (await isInTransaction(setting, instance)) return true;
+  // Whose a route is that has been handed off can be told of an only instance.
+  return fleet.instances.length === 1 && await isBetweenHandOffAndCommit(setting, instance);
+}
+
+/** Kills at random moments, a few times: instances that are ready, while `isHit` holds. */
 async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Promise<boolean>) {
   const { fleet, chance, setting } = scene;
   let hits = 0;
@@ -82,8 +100,12 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
     // As a rule nobody waits until the dead one's lease has run out: this is about what it had in hand.
     if (!chance.oneIn(5)) await setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`).catch(() => {});
     const successor = await fleet.join(profile);
-    // Sometimes the next one is killed while it starts.
-    if (!chance.oneIn(4)) await successor.ready.catch(() => {});
+    if (chance.oneIn(4)) {
+      // The next one while it starts, which doesn't count.
+      await pause(chance.between(0, 1));
+      await fleet.kill(successor);
+      await fleet.join(profile);
+    }
   }
   return { times: hits };
 }
@@ -95,41 +117,49 @@ async function freezeWhen(
 ): Promise<Instance | undefined> {
   for (let tries = 0; tries < MOST_TRIES; tries++) {
     await pause(chance.between(0.01, 0.2));
-    // Also one that is starting.
-    const awake = fleet.instances.filter(({ isFrozen, isExpectedToEnd }) => !isFrozen && !isExpectedToEnd);
-    if (awake.length === 0) continue;
-    const victim = chance.pick(awake);
+    if (fleet.working.length === 0) continue;
+    const victim = chance.pick(fleet.working);
     fleet.freeze(victim);
-    if (await isHit(victim).catch(() => true)) return victim; // nobody can be asked: a good moment too
+    if (await isHit(victim).catch(() => false)) return victim; // what nobody can be asked about doesn't count
     fleet.thaw(victim);
   }
   return undefined;
 }
 
-async function killConsumer(scene: Scene) {
-  const { fleet, chance } = scene;
-  const breaches: Breach[] = [];
+async function killConsumer(scene: Scene): Promise<Injection> {
+  const { fleet, chance, setting, isAlone } = scene;
   await pause(chance.between(0, 1));
-  const victim = await eventually(() => fleet.consuming(), { message: "Nobody consumes" });
+  const victim = await eventually(() => fleet.consuming(), { message: "Nobody consumes" }).catch(() => undefined);
+  if (victim === undefined) return { times: 0, note: "nobody consumed" };
   const start = performance.now();
   await fleet.kill(victim);
-  await pause(0.05); // what it had sent may still be committed
-  const from = await place(scene);
-  await eventually(async () => await place(scene) !== from, {
-    ...{ timeoutMs: 30_000, intervalMs: 5 },
-    message: "Nobody took over",
-  });
-  const seconds = (performance.now() - start) / 1000;
-  const note = `the place moved again after ${seconds.toFixed(2)} s`;
-  if (seconds > TAKEOVER_SECONDS) breaches.push({ kind: "wrong", text: note });
-  await fleet.join(victim.profile);
-  return { times: 1, breaches, note };
-
-  async function place({ setting }: Scene): Promise<string> {
-    const [row] = await setting.query<{ entry_id: string }>(
-      "SELECT entry_id FROM notification.stream_offsets WHERE stream = $1",
-      [STREAMS.intents],
-    );
-    return row?.entry_id ?? "";
+  if (!isAlone) {
+    await fleet.join(victim.profile);
+    return { times: 1 };
   }
+  // What it had sent may still be committed.
+  await eventually(async () => !await isConnected(victim, scene));
+  const from = await place(setting);
+  const moved = await eventually(async () => await place(setting) !== from, { timeoutMs: 30_000, intervalMs: 5 })
+    .catch(() => false);
+  const seconds = (performance.now() - start) / 1000;
+  await fleet.join(victim.profile);
+  const note = moved ? `the place moved again after ${seconds.toFixed(2)} s` : "nobody took over";
+  return { times: 1, breaches: seconds > TAKEOVER_SECONDS ? [{ kind: "wrong", text: note }] : [], note };
+}
+
+async function isConnected({ name }: Instance, { setting }: Scene): Promise<boolean> {
+  const [row] = await setting.query<{ found: boolean }>(
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'notification-service/' || $1) AS found",
+    [name],
+  );
+  return row?.found ?? true;
+}
+
+async function place(setting: Setting): Promise<string> {
+  const [row] = await setting.query<{ entry_id: string }>(
+    "SELECT entry_id FROM notification.stream_offsets WHERE stream = $1",
+    [STREAMS.intents],
+  );
+  return row?.entry_id ?? "";
 }

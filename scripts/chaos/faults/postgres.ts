@@ -32,6 +32,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     name: "postgres-connections",
     summary: "all connections are taken by others",
     part: "postgres",
+    outage: "postgres",
     async inject(scene) {
       const taken: pg.Client[] = [];
       const own = await scene.setting.pool.connect(); // while there still are some
@@ -53,6 +54,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     name: "postgres-lock",
     summary: "a lock on routes is held for longer than a statement may take",
     part: "postgres",
+    outage: "postgres",
     async inject({ setting, chance }) {
       const seconds = chance.between(2.3, 4);
       const client = await setting.pool.connect();
@@ -74,6 +76,7 @@ function restart(mode: "fast" | "immediate", summary: string): Fault {
     name: `postgres-${mode}`,
     summary: `PostgreSQL is stopped (${mode}: ${summary}) and started`,
     part: "postgres",
+    outage: "postgres",
     async inject({ setting, chance }) {
       const { postgresServer, proxies: { postgres } } = setting;
       const seconds = chance.between(0, 2);

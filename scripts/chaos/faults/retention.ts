@@ -1,6 +1,13 @@
 // Records go as soon as they are finished, while they are still worked on.
 
+import { eventually } from "../../../tests/support/wait.ts";
+import type { Breach } from "../facts.ts";
 import { type Fault, pause } from "../fault.ts";
+import type { Setting } from "../setting.ts";
+
+/** Hundreds of milliseconds more than retention and interval need. */
+const OVERDUE_SECONDS = 1;
+const CLEANED_WITHIN_MS = 10_000;
 
 export const RETENTION_FAULTS: readonly Fault[] = [
   {
@@ -20,7 +27,26 @@ export const RETENTION_FAULTS: readonly Fault[] = [
         await pause(chance.between(0.3, 1.5));
         setting.proxies.redis.thaw({ lose: false });
       }
-      return { times: 1 };
+      const cleaned = await eventually(async () => await countOverdue(setting) === 0, { timeoutMs: CLEANED_WITHIN_MS })
+        .catch(() => false);
+      const breaches: Breach[] = cleaned ? [] : [{
+        kind: "wrong",
+        text: `${await countOverdue(setting)} finished records are kept after their time`,
+      }];
+      return { times: 1, breaches };
     },
   },
 ];
+
+/** Records that were accepted and finished long enough ago to be gone. */
+async function countOverdue(setting: Setting): Promise<number> {
+  const [row] = await setting.query<{ overdue: number }>(
+    `SELECT count(*)::int AS overdue FROM notification.records
+      WHERE accepted_at < now() - $1 * interval '1 second'
+        AND NOT EXISTS (SELECT FROM notification.routes
+                         WHERE routes.notification_id = records.notification_id
+                           AND (next_attempt_at IS NOT NULL OR updated_at >= now() - $1 * interval '1 second'))`,
+    [OVERDUE_SECONDS],
+  );
+  return row?.overdue ?? 0;
+}

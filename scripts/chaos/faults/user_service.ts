@@ -6,6 +6,10 @@ import { userOf } from "../cast.ts";
 import { type Fault, pause } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
 
+const MOST_BACKOFF_SECONDS = 10;
+/** Of one look-up. */
+const TIMEOUT_SECONDS = 1;
+const MARGIN_SECONDS = 3;
 const HTML = { "content-type": "text/html" };
 
 export const USER_SERVICE_FAULTS: readonly Fault[] = [
@@ -13,6 +17,8 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     name: "users-refusing",
     summary: "the User Service refuses connections",
     part: "users",
+    outage: "user_service",
+    recoversWithin: withinBackoff(),
     async inject({ setting, chance }) {
       await setting.users.stop();
       setting.proxies.users.refuse();
@@ -23,9 +29,12 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     },
   },
   answering("500", "answers with status 500", () => new Response("oh", { status: 500 })),
-  answering("429", "answers with status 429 and Retry-After", () => {
-    return Response.json({ error: { code: "too_many" } }, { status: 429, headers: { "retry-after": "1" } });
-  }),
+  {
+    ...answering("429", "answers with status 429 and Retry-After", () => {
+      return Response.json({ error: { code: "too_many" } }, { status: 429, headers: { "retry-after": "1" } });
+    }),
+    recoversWithin: withinBackoff({ retryAfterSeconds: 1 }),
+  },
   answering("garbage", "answers with garbage, or about somebody else", (id) => {
     return id.length % 2 === 0
       ? new Response('{"user": {"user_id": ')
@@ -46,6 +55,8 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     name: "users-hanging",
     summary: "the User Service takes requests and never answers",
     part: "users",
+    outage: "user_service",
+    recoversWithin: withinBackoff(),
     async inject({ setting, chance }) {
       const over = Promise.withResolvers<void>();
       const late = () => new Response("too late", { status: 503 });
@@ -61,7 +72,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     summary: "one look-up in a hundred fails while lists of thousands are looked up",
     part: "users",
     async inject({ setting, mix, chance }) {
-      mix.longLists.push(chance.whole(2000, 5000), chance.whole(500, 2000));
+      mix.longLists.push(5000, chance.whole(500, 2000));
       let failed = 0;
       setting.users.behaviour = () => {
         if (!chance.oneIn(100)) return undefined;
@@ -73,7 +84,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
       const { seconds, left } = await recovery(setting, await watermark(setting), 30);
       setting.users.behaviour = undefined;
       return {
-        times: 1,
+        times: failed > 0 ? 1 : 0,
         note: `${failed} look-ups failed, through after ${seconds.toFixed(1)} s`,
         breaches: left === undefined ? [] : [{ kind: "lost", text: `stuck while one look-up in 100 fails: ${left}` }],
       };
@@ -81,11 +92,22 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
   },
 ];
 
+/**
+ * The pause between two attempts doubles up to ten seconds (contract, section 3): it is about as long as the outage was, and
+ * is followed by what piled up.
+ */
+export function withinBackoff({ retryAfterSeconds = 0 } = {}): (outageSeconds: number) => number {
+  return (outageSeconds) =>
+    Math.min(MOST_BACKOFF_SECONDS, 2 * outageSeconds) + TIMEOUT_SECONDS + retryAfterSeconds + MARGIN_SECONDS;
+}
+
 function answering(name: string, summary: string, behaviour: Behaviour): Fault {
   return {
     name: `users-${name}`,
     summary: `the User Service ${summary}`,
     part: "users",
+    outage: "user_service",
+    recoversWithin: withinBackoff(),
     async inject({ setting, chance }) {
       setting.users.behaviour = behaviour;
       await pause(chance.between(0.8, 2));

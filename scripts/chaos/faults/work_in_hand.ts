@@ -1,40 +1,51 @@
-// In: the setting, while an instance is frozen. Out: what the instance has in hand at this moment, as PostgreSQL and
-// Redis show it.
+// In: the setting, while an instance is frozen. Out: what this one instance has in hand at this moment, as PostgreSQL and
+// Redis show it. Whether a claim is a row lock or not makes no difference.
 
-import type { Setting } from "../setting.ts";
+import type { Instance } from "../fleet.ts";
+import { type Setting, STREAMS } from "../setting.ts";
 
 const MOST_ROUTES = 2000;
 
-/** Whether routes are accepted and not finished. */
-export async function isWorkLeft(setting: Setting): Promise<boolean> {
+/**
+ * Whether a transaction of the instance has locked or written something and is not over: a batch that is being accepted,
+ * routes that are claimed, or outcomes that are being recorded.
+ */
+export async function isInTransaction(setting: Setting, { name }: Instance): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
-    "SELECT EXISTS (SELECT FROM notification.routes WHERE next_attempt_at IS NOT NULL) AS found",
+    `SELECT EXISTS (SELECT FROM pg_stat_activity
+      WHERE application_name = 'notification-service/' || $1 AND backend_xid IS NOT NULL) AS found`,
+    [name],
   );
   return row?.found ?? false;
 }
 
 /**
- * Whether the instance has claimed routes that it has not handed off: PostgreSQL has answered the claim, and Redis has
- * heard nothing.
+ * Whether a route is in its outbound stream that PostgreSQL doesn't know to be published, and that was accepted since the
+ * instance is ready: what an earlier one left behind doesn't count. To be asked of an instance that works alone.
  */
-export async function isHoldingClaim(setting: Setting, instance: string): Promise<boolean> {
-  const [row] = await setting.query<{ found: boolean }>(
-    `SELECT EXISTS (SELECT FROM pg_stat_activity
-      WHERE application_name = 'notification-service/' || $1 AND state = 'idle in transaction'
-        AND query LIKE '%notification.routes%FOR UPDATE SKIP LOCKED%') AS found`,
-    [instance],
-  );
-  return (row?.found ?? false) && await isWorkLeft(setting) && !await isBetweenHandOffAndCommit(setting);
+export async function isBetweenHandOffAndCommit(setting: Setting, { readyAtMs }: Instance): Promise<boolean> {
+  return (await liveRoutes(setting, readyAtMs)).handedOff > 0;
 }
 
-/** Whether a route is in its outbound stream that PostgreSQL doesn't know to be published. */
-export async function isBetweenHandOffAndCommit(setting: Setting): Promise<boolean> {
+/**
+ * Whether the instance has routes in hand that it has not handed off: it consumes, what it accepted in the last second is
+ * not in the outbound stream, and neither is anything else that it did not record.
+ */
+export async function isBeforeHandOff(setting: Setting, { name }: Instance): Promise<boolean> {
+  if (await setting.redis.get(`notification:consumer_lease:${STREAMS.intents}`) !== name) return false;
+  const { handedOff, waiting } = await liveRoutes(setting, Date.now() - 1000);
+  return waiting > 0 && handedOff === 0;
+}
+
+/** Routes accepted since then that PostgreSQL doesn't know to be finished: in the outbound stream, or not. */
+async function liveRoutes(setting: Setting, sinceMs: number): Promise<{ handedOff: number; waiting: number }> {
   const routes = await setting.query<{ key: string }>(
-    `SELECT 'route_leases:' || notification_id || ':' || route_id AS key
-       FROM notification.routes WHERE next_attempt_at IS NOT NULL LIMIT $1`,
-    [MOST_ROUTES],
+    `SELECT 'route_leases:' || notification_id || ':' || route_id AS key FROM notification.routes
+      WHERE next_attempt_at IS NOT NULL AND created_at >= to_timestamp($1::float8 / 1000) LIMIT $2`,
+    [sinceMs, MOST_ROUTES],
   );
-  if (routes.length === 0) return false;
+  if (routes.length === 0) return { handedOff: 0, waiting: 0 };
   const leases = await setting.redis.mget(routes.map(({ key }) => key));
-  return leases.some((lease) => lease?.startsWith("published:"));
+  const handedOff = leases.filter((lease) => lease?.startsWith("published:")).length;
+  return { handedOff, waiting: routes.length - handedOff };
 }

@@ -1,0 +1,30 @@
+// In: the lines of one instance's log. Out: what it says is out, and what is wrong with how it says it: an outage is told
+// once when it begins and once, with its length, when it is over.
+
+const BEGINS = '"message":"dependency is unavailable"';
+const ENDS = '"message":"dependency is available again"';
+
+export class ToldOutages {
+  readonly #now = new Set<string>();
+  /** Called with each dependency that is told to be out. */
+  readonly #onOutage: (dependency: string) => void;
+
+  constructor(onOutage: (dependency: string) => void) {
+    this.#onOutage = onOutage;
+  }
+
+  /** Returns what is wrong with the line, if anything. */
+  hear(line: string): string | undefined {
+    if (line.includes(BEGINS)) {
+      const dependency = String(JSON.parse(line).dependency);
+      this.#onOutage(dependency);
+      if (this.#now.has(dependency)) return `told twice that ${dependency} is out`;
+      this.#now.add(dependency);
+    } else if (line.includes(ENDS)) {
+      const { dependency, outage_ms: outageMs } = JSON.parse(line);
+      if (!this.#now.delete(dependency)) return `told that ${dependency} is back, which was not out`;
+      if (!(outageMs >= 0)) return `told that ${dependency} is back after ${outageMs} ms`;
+    }
+    return undefined;
+  }
+}
