@@ -12,6 +12,7 @@ import { RedisError, refusesAllWrites, replyCode } from "../redis/failures.ts";
 export const CLAIM_LIFE_MS = 10_000;
 
 const MAX_ROUTES_A_CALL = 100;
+const MAX_LEASES_A_CALL = 500;
 const MAX_BYTES_A_CALL = 1024 * 1024;
 
 /** What became of one route's entry. */
@@ -139,10 +140,12 @@ export async function handOff(
 
 /** To be called once PostgreSQL has committed the outcomes: the leases then live on for a claim's life. */
 export async function shortenLeases(redis: RedisConnection, leaseKeys: readonly string[]): Promise<void> {
-  for (let at = 0; at < leaseKeys.length; at += MAX_ROUTES_A_CALL) {
-    const some = leaseKeys.slice(at, at + MAX_ROUTES_A_CALL);
-    await redis.run(SHORTEN_LEASES, [], [CLAIM_LIFE_MS, JSON.stringify(some)]);
+  const calls: Promise<unknown>[] = [];
+  for (let at = 0; at < leaseKeys.length; at += MAX_LEASES_A_CALL) {
+    const some = leaseKeys.slice(at, at + MAX_LEASES_A_CALL);
+    calls.push(redis.run(SHORTEN_LEASES, [], [CLAIM_LIFE_MS, JSON.stringify(some)]));
   }
+  await Promise.all(calls);
 }
 
 function callsOf(deliveries: readonly Delivery[]): Delivery[][] {

@@ -120,8 +120,9 @@ export function createEvents(tracing?: Tracing) {
     /** @param latenciesMs from stream entry to publication, one a route */
     published(channel: Channel, latenciesMs: readonly number[]): void {
       if (latenciesMs.length === 0) return;
-      metrics.published.add(latenciesMs.length, { channel });
-      for (const milliseconds of latenciesMs) metrics.latency.record(milliseconds / 1000, { channel });
+      const attributes = { channel };
+      metrics.published.add(latenciesMs.length, attributes);
+      for (const milliseconds of latenciesMs) metrics.latency.record(milliseconds / 1000, attributes);
     },
 
     /** One route of those that {@link published} counts. */
