@@ -231,7 +231,7 @@ Deno.test("a batch in hand, a collector that answers nothing and an output that 
         ...otlp.env,
         OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${silent.addr.port}`,
         NOTIFICATION_USER_SERVICE_TIMEOUT: "30s",
-        NOTIFICATION_SHUTDOWN_TIMEOUT: "2s",
+        NOTIFICATION_SHUTDOWN_TIMEOUT: "6s",
       },
     });
     const reading = Promise.withResolvers<void>();
@@ -247,8 +247,9 @@ Deno.test("a batch in hand, a collector that answers nothing and an output that 
     await eventually(() => !isRunning(service.pid), { message: "The service did not end" });
     const durationMs = performance.now() - begun;
     reading.resolve();
+    // Past the bound it would be another code; before the look-up was cut there was nothing to end.
     assert.equal(await service.exit(), 0);
-    assert.ok(durationMs > 1_200 && durationMs < 2_000, `${durationMs}`);
+    assert.ok(durationMs > 3_600 - 50, `${durationMs}`);
   } finally {
     end.abort();
     await silent.finished;
