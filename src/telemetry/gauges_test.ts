@@ -29,7 +29,7 @@ const SCHEDULE = ["route_schedule.depth", "route_schedule.oldest_age_ms"];
 
 Deno.test("a count that stands in between is told only while the schedule can be asked", async () => {
   let ms = 0;
-  const clock: Clock = { now: () => ms, random: () => 0.5, sleep: () => Promise.resolve() };
+  const clock: Clock = { now: () => ms, monotonic: () => ms, random: () => 0.5, sleep: () => Promise.resolve() };
   let isOut = false;
   let counted = 0;
   const sources: GaugeSources = {
