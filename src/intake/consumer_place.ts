@@ -52,7 +52,8 @@ export class ConsumerPlace {
     const { entriesRead, trimmedUnread } = standing;
     const from: Place = { entryId: place.entryId, entriesRead };
     if (trimmedUnread === 0) return from;
-    if (!await this.#commit(place, from)) return undefined;
+    // Of two consumers that find the same, one tells it.
+    if (!await this.#commit(place, from, { isOrdinalCompared: true })) return undefined;
     this.#options.events.trimmedUnread(trimmedUnread, this.#options.stream);
     return from;
   }
@@ -99,9 +100,9 @@ export class ConsumerPlace {
     await replaceCopy(redis, stream, beginning).catch(() => {});
   }
 
-  async #commit(from: Place, to: Place): Promise<boolean> {
+  async #commit(from: Place, to: Place, options: { isOrdinalCompared?: boolean } = {}): Promise<boolean> {
     const { postgres, stream } = this.#options;
-    const isMoved = await movePlace(postgres, { stream, from, to });
+    const isMoved = await movePlace(postgres, { stream, from, to, ...options });
     this.#place = isMoved ? to : undefined;
     return isMoved;
   }

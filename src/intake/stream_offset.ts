@@ -53,10 +53,17 @@ export async function selectPlace(postgres: Queryable, stream: string): Promise<
 /**
  * Sets the place if it still is `from`, or if there is no row; `false` if another consumer has moved it.
  * To be called in the transaction that gives the entries in between their outcomes.
+ *
+ * @param options.isOrdinalCompared whether the ordinal, too, must be the one that was read: where nothing but that is set
  */
 export async function movePlace(
   client: Queryable,
-  { stream, from, to }: { stream: string; from: Place; to: Place },
+  { stream, from, to, isOrdinalCompared = false }: {
+    stream: string;
+    from: Place;
+    to: Place;
+    isOrdinalCompared?: boolean;
+  },
 ): Promise<boolean> {
   const { rowCount } = await client.query({
     name: "move_place",
@@ -65,8 +72,14 @@ export async function movePlace(
       VALUES ($1, $2, $3, now())
       ON CONFLICT (stream) DO UPDATE
       SET entry_id = excluded.entry_id, entries_read = excluded.entries_read, updated_at = excluded.updated_at
-      WHERE place.entry_id = $4`,
-    values: [stream, to.entryId, to.entriesRead ?? 0, from.entryId],
+      WHERE place.entry_id = $4 AND ($5::bigint IS NULL OR place.entries_read = $5)`,
+    values: [
+      stream,
+      to.entryId,
+      to.entriesRead ?? 0,
+      from.entryId,
+      isOrdinalCompared ? from.entriesRead ?? 0 : null,
+    ],
   });
   return rowCount === 1;
 }

@@ -79,7 +79,7 @@ export class Publisher implements Loop {
   #fullScanPauseMs = FULL_SCAN_MS;
   /** When routes are claimed although there are fresh ones, in turn with these. */
   #claimAtMs = -Infinity;
-  #lastWasClaim = false;
+  #lastWasFresh = false;
   /** Routes that could not be recorded, by delivery id, with the time at which they are tried again. */
   readonly #setAside = new Map<string, number>();
   #shortening: Promise<void> = Promise.resolve();
@@ -94,8 +94,8 @@ export class Publisher implements Loop {
 
   async pass(): Promise<"again" | "idle"> {
     const { freshRoutes } = this.#options;
-    const isClaim = freshRoutes.isEmpty || (this.#claimInMs() === 0 && !this.#lastWasClaim);
-    this.#lastWasClaim = isClaim;
+    const isClaim = freshRoutes.isEmpty || (this.#claimInMs() === 0 && this.#lastWasFresh);
+    this.#lastWasFresh = !isClaim;
     if (isClaim) return await this.#claimPass();
     await this.#freshPass();
     return freshRoutes.isEmpty ? "idle" : "again";

@@ -242,6 +242,28 @@ Deno.test("entries trimmed unread are counted once, also after a restart; trimmi
   assert.equal((await place(stage))[0]!.entries_read, "20");
 });
 
+Deno.test("of two consumers that find the same entries trimmed, one tells it", async () => {
+  await using stage = await openStage();
+  const trimmed: number[] = [];
+  const counting = { events: { ...createEvents() } };
+  counting.events.trimmedUnread = (entries) => trimmed.push(entries);
+  await stage.addIntent();
+  const stop = new AbortController();
+  const consumers = [await stage.consumer(counting), await stage.consumer(counting)];
+  for (const consumer of consumers) {
+    // As over maxmemory, where each goes on without the lease.
+    await stage.redis.del(`notification:consumer_lease:${INTENTS}`);
+    await consumer.pass(stop.signal);
+    await consumer.pass(stop.signal);
+  }
+  for (let at = 0; at < 5; at++) await stage.addIntent();
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 0);
+  for (const consumer of [...consumers, ...consumers]) await consumer.pass(stop.signal);
+  stop.abort();
+  for (const consumer of consumers) await consumer.close();
+  assert.deepEqual(trimmed, [5]);
+});
+
 Deno.test("entries trimmed unread are noticed also when none is left", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];

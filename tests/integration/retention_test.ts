@@ -1,15 +1,17 @@
 /** Retention on a real PostgreSQL: what is past its time goes, a record with a live route stays however old. */
 import assert from "node:assert/strict";
 import { RetentionCleaner } from "../../src/retention/cleaner.ts";
+import { outageOf } from "../../src/lifecycle/outage.ts";
 import { createEvents } from "../../src/telemetry/events.ts";
 import { openStage, type Stage, TestClock } from "../support/stage.ts";
+import { eventually } from "../support/wait.ts";
 
-function cleaner(stage: Stage): RetentionCleaner {
+function cleaner(stage: Stage, postgres = stage.pool): RetentionCleaner {
   return new RetentionCleaner({
     recordRetentionMs: 3_600_000,
     malformedRetentionMs: 7_200_000,
     intervalMs: 1000,
-    postgres: stage.pool,
+    postgres,
     events: createEvents(),
     clock: new TestClock(),
   });
@@ -90,4 +92,26 @@ Deno.test("a record of many routes is a batch of its own", async () => {
   assert.equal(await count(stage, "records"), "2");
   while (await loop.pass() === "again");
   assert.equal(await count(stage, "routes"), "0");
+});
+
+Deno.test("a batch that takes PostgreSQL too long is tried again at half its size", async () => {
+  await using stage = await openStage();
+  await addRecords(stage, [1, 60], "2 hours", "published");
+  await stage.query(`
+    CREATE FUNCTION notification.slow() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(0.05); RETURN OLD; END $$`);
+  await stage.query(`
+    CREATE TRIGGER slow BEFORE DELETE ON notification.records FOR EACH ROW EXECUTE FUNCTION notification.slow()`);
+  const pool = stage.poolWith(1000);
+  const loop = cleaner(stage, pool);
+  let outages = 0;
+  await eventually(async () => {
+    await loop.pass().catch((error) => {
+      if (outageOf(error)?.dependency !== "postgres") throw error;
+      outages++;
+    });
+    return await count(stage, "records") === "0";
+  }, { timeoutMs: 60_000 });
+  await pool.close(1000);
+  assert.ok(outages > 0);
 });
