@@ -119,6 +119,7 @@ export class IntentConsumer implements Loop {
     await this.#place.copied();
     // Another instance takes over at once; if Redis can't be told, in five seconds.
     await this.#lease.release().catch(() => {});
+    this.#options.userService.close();
   }
 
   async #mayConsume(): Promise<boolean> {

@@ -24,6 +24,8 @@ export class UserService {
   readonly #settings: UserServiceSettings;
   readonly #clock: Clock;
   readonly #observe: (durationMs: number, outcome: string) => void;
+  /** Deno's own ones until the first time-out. */
+  #connections: Deno.HttpClient | undefined;
   readonly #cache = new Map<string, { readonly user: FoundUser; readonly untilMs: number }>();
 
   /** @param observe told of every request: its duration and the kind of its answer */
@@ -80,8 +82,10 @@ export class UserService {
   }
 
   async #request(userId: string, signal: AbortSignal): Promise<UserAnswer> {
+    const connections = this.#connections;
     try {
       const response = await fetch(`${this.#settings.baseUrl}/api/v1/internal/users/${encodeURIComponent(userId)}`, {
+        ...(connections && { client: connections }),
         redirect: "manual",
         headers: { accept: "application/json" },
         signal: AbortSignal.any([signal, AbortSignal.timeout(this.#settings.timeoutMs)]),
@@ -94,11 +98,28 @@ export class UserService {
       return pauseMs === undefined ? answer : { ...answer, retryAfterMs: pauseMs };
     } catch (error) {
       const timedOut = error instanceof DOMException && error.name === "TimeoutError";
+      if (timedOut) this.#replace(connections);
       return {
         kind: "unavailable",
         reason: timedOut ? `no answer within ${this.#settings.timeoutMs} ms` : "it can't be reached",
       };
     }
+  }
+
+  /**
+   * Where a firewall has forgotten the idle connections, each of them would cost a time-out of its own. What is on its way
+   * over the old ones goes on.
+   */
+  #replace(connections: Deno.HttpClient | undefined): void {
+    if (this.#connections !== connections) return;
+    this.#connections = Deno.createHttpClient({});
+    connections?.close();
+  }
+
+  /** To be called when no look-up is in hand. */
+  close(): void {
+    this.#connections?.close();
+    this.#connections = undefined;
   }
 
   #remember(user: FoundUser): void {

@@ -183,6 +183,7 @@ Deno.test("lookUp() doesn't wait longer than its time-out, neither for an answer
   assert.deepEqual(observed, ["unavailable", "unavailable"]);
   released.resolve();
   await later(10);
+  client.close();
 });
 
 Deno.test("lookUp() ends at once when it is told to", async () => {
