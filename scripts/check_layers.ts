@@ -1,7 +1,8 @@
 // In: main.ts and the source under src/ (of another project, if its folder is given). Out: one line `file:line: what is
 // wrong` for every import that goes against the layers and every look at the environment outside its place; exit code 1
 // when there is one.
-// Guaranteed: the nouns (src/notification) stand alone, stages do not know each other, support folders know no stage.
+// Guaranteed: the nouns (src/notification) stand alone, stages do not know each other, support folders know no stage, and
+// the producer module, which others install, brings nothing but the nouns.
 
 const STAGES = ["intake", "publish", "retention"] as const;
 const SUPPORT = ["config", "postgres", "redis", "telemetry", "lifecycle", "user_service", "probe", "clock.ts"] as const;
@@ -43,11 +44,15 @@ function checkImport(file: string, specifier: string): string | undefined {
   const isLocal = specifier.startsWith(".");
   if (!isLocal) {
     const allowed = specifier === "zod" || specifier.startsWith("node:") || file.endsWith("_test.ts");
+    if (from === "producer" && !file.endsWith("_test.ts")) return `src/producer may not import ${specifier}`;
     return from === "notification" && !allowed ? `src/notification may not import ${specifier}` : undefined;
   }
   const target = new URL(specifier, `file:///${file}`).pathname.slice(1);
   const to = layerOf(target);
   if (from === "notification" && to !== "notification") return `src/notification may not import ${target}`;
+  if (from === "producer" && to !== "producer" && to !== "notification") {
+    return `src/producer may import src/notification alone, not ${target}`;
+  }
   if (from === to || !isOneOf(STAGES, to)) return undefined;
   if (isOneOf(STAGES, from)) return `The stage src/${from} may not import the stage src/${to} (${target})`;
   if (isOneOf(SUPPORT, from)) return `src/${from} supports the stages and may not import src/${to} (${target})`;

@@ -26,6 +26,19 @@ import fc from "fast-check";
   assert.equal(checkFile("src/notification/decode_test.ts", 'import fc from "fast-check";').length, 0);
 });
 
+Deno.test("checkFile() lets the producer module import the nouns alone", () => {
+  const source = `import { decode } from "../notification/decode.ts";
+import { type IntentTypes } from "./intent_types.ts";
+import { readEnvironment } from "../config/env.ts";
+import { Redis } from "ioredis";
+`;
+  assert.deepEqual(breaches("src/producer/encode_intent.ts", source), [
+    "3: src/producer may import src/notification alone, not src/config/env.ts",
+    "4: src/producer may not import ioredis",
+  ]);
+  assert.deepEqual(breaches("src/producer/producer_test.ts", 'import assert from "node:assert/strict";'), []);
+});
+
 Deno.test("checkFile() keeps the stages apart", () => {
   const source = `import { claim } from "../publish/claim.ts";\nimport { pool } from "../postgres/pool.ts";\n`;
   assert.deepEqual(breaches("src/intake/accept.ts", source), [

@@ -12,6 +12,7 @@ import {
   type Variable,
   variableList,
 } from "../src/config/variables.ts";
+import { administratorTypes, embeddedCatalog } from "../src/notification/catalog.ts";
 
 export const REFERENCE = new URL("../docs/configuration.md", import.meta.url);
 export const ENVIRONMENT_FILE = new URL("./systemd/environment", import.meta.url);
@@ -45,7 +46,14 @@ ${deprecated.join("\n")}
 
 ## OpenTelemetry
 
-By the standard \`OTEL_*\` variables. With no \`OTEL_EXPORTER_OTLP_*\` endpoint set nothing is exported.
+By the standard \`OTEL_*\` variables. With no \`OTEL_EXPORTER_OTLP_*\` endpoint set nothing is exported. Which are read:
+[observability](observability/README.md).
+
+## A proxy
+
+The look-ups in the User Service honour \`HTTP_PROXY\`, \`HTTPS_PROXY\`, \`ALL_PROXY\` and \`NO_PROXY\` (lower case too): where they are
+set for other programs, name the User Service's host in \`NO_PROXY\`. Redis, PostgreSQL and \`healthcheck\` are never reached
+through a proxy.
 
 ## A supervisor's own
 
@@ -84,9 +92,23 @@ ${entries.join("\n\n")}
 
 # ${administratorEmails.meaning}.
 # ${administratorEmails.expected}
-#${prefix}${administratorEmails.name}=
+${administratorVariables.map((name) => `#${name}=`).join("\n")}
+
+# OpenTelemetry: without an endpoint nothing is exported. All that is read: docs/observability/README.md.
+${openTelemetry.map((line) => `#${line}`).join("\n")}
 `;
 }
+
+const administratorVariables = administratorTypes(embeddedCatalog())
+  .map((type) => prefix + administratorEmails.stem + type.toUpperCase().replaceAll(".", "_"));
+const openTelemetry = [
+  "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318",
+  "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+  "OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20…",
+  "OTEL_RESOURCE_ATTRIBUTES=service.instance.id=…",
+  "OTEL_TRACES_SAMPLER=parentbased_always_on",
+  "OTEL_LOGS_EXPORTER=otlp",
+];
 
 if (import.meta.main) {
   await Deno.writeTextFile(REFERENCE, configurationReference());

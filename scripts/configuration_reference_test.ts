@@ -11,4 +11,8 @@ Deno.test("the commented environment file is current, and sets nothing", () => {
   const text = Deno.readTextFileSync(ENVIRONMENT_FILE);
   assert.equal(text, environmentFile());
   for (const line of text.split("\n")) assert.match(line, /^(#|$)/);
+  // With a value each line is one that is read.
+  assert.match(text, /^#NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED=$/m);
+  assert.match(text, /^#OTEL_EXPORTER_OTLP_ENDPOINT=/m);
+  for (const line of text.split("\n")) assert.match(line, /^#?$|^# |^#[A-Z_]+=/);
 });

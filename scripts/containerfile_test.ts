@@ -10,8 +10,19 @@ Deno.test("the linter finds nothing in the Containerfile", () => {
 });
 
 Deno.test("the Containerfile starts the executable, not as root, and checks its health without a shell", () => {
-  assert.match(TEXT, /^COPY --chmod=0755 dist\/notification-service \/usr\/local\/bin\/notification-service$/m);
+  assert.match(TEXT, /^ARG EXECUTABLE=dist\/notification-service$/m);
+  assert.match(TEXT, /^COPY --chmod=0755 \$\{EXECUTABLE\} \/usr\/local\/bin\/notification-service$/m);
   assert.match(TEXT, /^USER 65532:65532$/m);
   assert.match(TEXT, /^HEALTHCHECK .*CMD \["\/usr\/local\/bin\/notification-service", "healthcheck"\]$/m);
   assert.match(TEXT, /^ENTRYPOINT \["\/usr\/local\/bin\/notification-service"\]$/m);
+});
+
+Deno.test("what the pages say to build with keeps the health check, and sends the executables alone", () => {
+  for (const page of ["../Containerfile", "../docs/deployment.md"]) {
+    const text = Deno.readTextFileSync(new URL(page, import.meta.url));
+    for (const [line] of text.matchAll(/^.*podman build.*$/gm)) assert.match(line, / --format docker /, page);
+  }
+  const ignored = Deno.readTextFileSync(new URL("../.containerignore", import.meta.url)).split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"));
+  assert.deepEqual(ignored, ["*", "!dist/notification-service", "!dist/notification-service-aarch64"]);
 });

@@ -16,9 +16,9 @@ const DIALECT = "https://json-schema.org/draft/2020-12/schema";
 export function contracts(): Map<string, string> {
   const types = [...embeddedCatalog().values()];
   const schemas = new Map<string, Schema>([
-    ["client_event", clientEventFields()],
+    ["client_event", clientEventFields(types)],
     ["mail_command", mailCommandFields()],
-    ["mail_payload", mailPayload()],
+    ["mail_payload", mailPayload(types)],
     ...types.map((type) => [`intent.${type.name}`, intentFields(type)] as const),
     ...types.map((type) => [`payload.${type.name}`, titled(type)] as const),
   ]);

@@ -51,8 +51,13 @@ Deno.test("an intent, a client event and a mail command are what their schemas s
   schemaOf("payload.game.turn.ready").parse(JSON.parse(VALID_FIELDS.payload_json));
   assert.throws(() => schemaOf("intent.game.turn.ready").parse({ ...VALID_FIELDS, producer: "me" }));
 
-  schemaOf("client_event").parse(asObject(clientEvent(dueRoute())));
+  const event = asObject(clientEvent(dueRoute()));
+  schemaOf("client_event").parse(event);
+  // Mail alone, for administrators.
+  assert.throws(() => schemaOf("client_event").parse({ ...event, event_type: "game.generation_failed" }));
   const mail = asObject(mailCommand(dueRoute({ recipientEmail: "a@example.com" })));
   schemaOf("mail_command").parse(mail);
-  schemaOf("mail_payload").parse(JSON.parse(mail["payload_json"]!));
+  const payload = JSON.parse(mail["payload_json"]!);
+  schemaOf("mail_payload").parse(payload);
+  assert.throws(() => schemaOf("mail_payload").parse({ ...payload, template_id: "notification.smoke_test" }));
 });

@@ -39,7 +39,12 @@ echo "installed $root/etc/systemd/system/notification-service.service"
 documents=$root/usr/local/share/doc/notification-service
 rm -rf "$documents"
 mkdir -p "$documents"
-cp -R "$here/../docs/." "$documents"
+cp -R "$here/../docs/." "$here/../CHANGELOG.md" "$here/../LICENSE" "$documents"
+# What is not installed is named there and not linked.
+for page in "$documents"/*.md; do
+  sed -e 's|(\.\./CHANGELOG\.md)|(CHANGELOG.md)|g' -e 's|\[\([^]]*\)\](\.\./[^)]*)|\1|g' "$page" >"$documents/.page"
+  mv "$documents/.page" "$page"
+done
 chmod -R a+rX "$documents"
 echo "installed $documents"
 
@@ -53,7 +58,8 @@ keep_or_install() {
     echo "installed $2"
   fi
 }
-keep_or_install "$here/systemd/environment" "$etc/environment" 0644
+# OTEL_EXPORTER_OTLP_HEADERS may hold a token; systemd reads the file as root.
+keep_or_install "$here/systemd/environment" "$etc/environment" 0600
 for secret in redis_password postgres_primary_dsn; do
   keep_or_install /dev/null "$etc/$secret" 0600
 done
@@ -71,8 +77,9 @@ next() {
 }
 [ -s "$etc/redis_password" ] || next "Put the password of Redis into $etc/redis_password"
 [ -s "$etc/postgres_primary_dsn" ] || next "Put the URL of PostgreSQL into $etc/postgres_primary_dsn"
-grep -q '^NOTIFICATION_USER_SERVICE_BASE_URL=' "$etc/environment" ||
-  next "Fill in the required variables of $etc/environment"
+for variable in NOTIFICATION_REDIS_MASTER_ADDR NOTIFICATION_USER_SERVICE_BASE_URL; do
+  grep -q "^$variable=." "$etc/environment" || next "Fill in $variable in $etc/environment"
+done
 if [ -z "$root" ] && [ -d /run/systemd/system ] && systemctl --quiet is-active notification-service; then
   next "systemctl restart notification-service"
 else

@@ -2,6 +2,7 @@
 // executable that is not what its checksum says.
 
 import assert from "node:assert/strict";
+import { prefix, variableList } from "../src/config/variables.ts";
 
 const UNIT_FILE = "/etc/systemd/system/notification-service.service";
 const SCRIPT = new URL("./install.sh", import.meta.url).pathname;
@@ -23,25 +24,30 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
     const first = await install(root, executable);
     assert.equal(first.code, 0, first.stderr);
     assert.match(first.stdout, /Put the password of Redis into [^]*systemctl enable --now notification-service/);
+    for (const [name, variable] of variableList.filter(([, { required, secret }]) => required && !secret)) {
+      assert.ok(first.stdout.includes(`Fill in ${prefix}${name} in `), variable.meaning);
+    }
     const mode = async (path: string) => ((await Deno.stat(`${root}${path}`)).mode ?? 0) & 0o777;
     assert.equal(await mode("/usr/local/bin/notification-service"), 0o755);
     assert.equal(await mode(UNIT_FILE), 0o644);
     // What the unit names as its documentation is there for everybody to read.
     const [, documents] = /^Documentation=file:(.*)$/m.exec(await Deno.readTextFile(`${root}${UNIT_FILE}`))!;
     assert.equal(await mode(`${documents}README.md`), 0o644);
-    for (const secret of ["redis_password", "postgres_primary_dsn"]) {
+    await everyLinkLeadsSomewhere(`${root}${documents}`);
+    for (const secret of ["redis_password", "postgres_primary_dsn", "environment"]) {
       assert.equal(await mode(`/etc/notification-service/${secret}`), 0o600);
     }
 
     const environment = `${root}/etc/notification-service/environment`;
-    await Deno.writeTextFile(environment, "NOTIFICATION_USER_SERVICE_BASE_URL=http://users\n");
+    const filledIn = "NOTIFICATION_USER_SERVICE_BASE_URL=http://users\nNOTIFICATION_REDIS_MASTER_ADDR=redis:6379\n";
+    await Deno.writeTextFile(environment, filledIn);
     await Deno.writeTextFile(`${root}/etc/notification-service/redis_password`, "secret");
     await Deno.writeTextFile(executable, "#!/bin/sh\necho second\n");
     const again = await install(root, executable);
     assert.equal(again.code, 0, again.stderr);
     assert.match(again.stdout, /kept +\S*environment/);
-    assert.doesNotMatch(again.stdout, /password of Redis|required variables/);
-    assert.equal(await Deno.readTextFile(environment), "NOTIFICATION_USER_SERVICE_BASE_URL=http://users\n");
+    assert.doesNotMatch(again.stdout, /password of Redis|Fill in/);
+    assert.equal(await Deno.readTextFile(environment), filledIn);
     assert.match(await Deno.readTextFile(`${root}/usr/local/bin/notification-service`), /second/);
 
     await Deno.writeTextFile(`${executable}.sha256`, `${"0".repeat(64)}  service\n`);
@@ -53,3 +59,14 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+/** In the documents as they were installed. */
+async function everyLinkLeadsSomewhere(folder: string): Promise<void> {
+  for (const page of [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.endsWith(".md"))) {
+    const links = [...(await Deno.readTextFile(`${folder}/${page}`)).matchAll(/\]\(([^)#:]+)(#[^)]*)?\)/g)];
+    for (const [, link] of links) {
+      assert.ok(!link!.startsWith("../"), `${page}: ${link}`);
+      await Deno.stat(`${folder}/${link}`);
+    }
+  }
+}

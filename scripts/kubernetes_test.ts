@@ -19,4 +19,5 @@ Deno.test("the manifest's variables, probes and user are the service's", () => {
   const paths = ["startupProbe", "readinessProbe", "livenessProbe"].map((probe) => container[probe].httpGet.path);
   assert.deepEqual(paths, ["/healthz", "/readyz", "/healthz"]);
   assert.equal(spec.securityContext.runAsNonRoot, true);
+  assert.equal(spec.enableServiceLinks, false);
 });

@@ -4,6 +4,7 @@
  */
 import { MAX_RECIPIENTS } from "../../src/notification/decode.ts";
 import type { CatalogType } from "../../src/notification/catalog.ts";
+import type { Channel } from "../../src/notification/route.ts";
 
 export type Schema = Readonly<Record<string, unknown>>;
 
@@ -54,14 +55,14 @@ export function intentFields({ name, description, producers, audiences }: Catalo
 }
 
 /** An entry of `gateway:client-events`. */
-export function clientEventFields(): Schema {
+export function clientEventFields(types: readonly CatalogType[]): Schema {
   return {
     title: "Client event",
     type: "object",
     required: ["user_id", "event_type", "event_id", "payload_bytes", "occurred_at_ms"],
     properties: {
       user_id: text("Whom to tell"),
-      event_type: text("The notification type"),
+      event_type: { description: "The notification type", enum: typesOf(types, "push") },
       event_id: text("<notification_id>/<route_id>, unique"),
       payload_bytes: text("The producer's payload as it was written; its schema is the notification type's", {
         contentMediaType: "application/json",
@@ -70,6 +71,11 @@ export function clientEventFields(): Schema {
       ...CORRELATION,
     },
   };
+}
+
+function typesOf(types: readonly CatalogType[], channel: Channel): string[] {
+  return types.filter(({ audiences }) => Object.values(audiences).some((channels) => channels.includes(channel)))
+    .map(({ name }) => name);
 }
 
 /** An entry of `mail:delivery_commands`. */
@@ -93,7 +99,7 @@ export function mailCommandFields(): Schema {
 }
 
 /** What a mail command's `payload_json` holds. */
-export function mailPayload(): Schema {
+export function mailPayload(types: readonly CatalogType[]): Schema {
   const none = { type: "array", maxItems: 0 };
   return {
     title: "Mail",
@@ -105,7 +111,7 @@ export function mailPayload(): Schema {
       bcc: none,
       reply_to: none,
       attachments: none,
-      template_id: text("The notification type"),
+      template_id: { description: "The notification type", enum: typesOf(types, "email") },
       locale: text("The recipient's language, en where it is not known"),
       variables: { type: "object", description: "The producer's payload as it was written" },
     },

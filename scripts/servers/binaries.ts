@@ -2,7 +2,7 @@
 // are. Looked for in PATH, then in the places where Debian, Fedora and Homebrew put them, the newest version first.
 // What is missing is installed where that is possible (install.ts), else the error says what to type.
 
-import { installServers } from "./install.ts";
+import { installServers, instructionsForNewer, ServersMissing } from "./install.ts";
 
 const REDIS = { file: "redis-server", version: /v=(\d+)\./, oldest: 7 };
 const POSTGRES = { file: "postgres", version: /\(PostgreSQL\) (\d+)/, oldest: 14 };
@@ -26,20 +26,29 @@ async function find(): Promise<Binaries> {
   let redis = await findRedis();
   let postgres = await findPostgres();
   if (redis === undefined || postgres === undefined) {
-    await installServers([redis ?? "redis-server", postgres ?? "postgresql"].filter((name) => !name.startsWith("/")));
+    const wanted = missing(redis, postgres);
+    const absent = missing(redis ?? await findRedis(0), postgres ?? await findPostgres(0));
+    await installServers(wanted, wanted.filter((name) => !absent.includes(name)));
     redis = await findRedis();
     postgres = await findPostgres();
   }
-  if (redis === undefined) throw new Error("No redis-server 7.0 or newer, not even after the installation");
-  if (postgres === undefined) throw new Error("No PostgreSQL 14 or newer, not even after the installation");
+  if (redis === undefined || postgres === undefined) {
+    // As on Ubuntu 22.04, whose Redis is 6.0.
+    throw new ServersMissing(instructionsForNewer(missing(redis, postgres)));
+  }
   return { redisServer: `${redis}/redis-server`, postgresBin: postgres };
 }
 
-async function findRedis(): Promise<string | undefined> {
-  return await firstWith(REDIS, [...path(), "/usr/bin", "/opt/homebrew/bin", "/usr/local/bin"]);
+/** Debian's names of what was not found. */
+function missing(redis: string | undefined, postgres: string | undefined): string[] {
+  return [...(redis === undefined ? ["redis-server"] : []), ...(postgres === undefined ? ["postgresql"] : [])];
 }
 
-async function findPostgres(): Promise<string | undefined> {
+async function findRedis(oldest = REDIS.oldest): Promise<string | undefined> {
+  return await firstWith({ ...REDIS, oldest }, [...path(), "/usr/bin", "/opt/homebrew/bin", "/usr/local/bin"]);
+}
+
+async function findPostgres(oldest = POSTGRES.oldest): Promise<string | undefined> {
   const places = [
     ...path(),
     ...versionsIn("/usr/lib/postgresql", "", "/bin"),
@@ -49,7 +58,7 @@ async function findPostgres(): Promise<string | undefined> {
     "/opt/homebrew/bin",
     "/usr/local/bin",
   ];
-  return await firstWith(POSTGRES, places.filter((place) => isFile(`${place}/initdb`)));
+  return await firstWith({ ...POSTGRES, oldest }, places.filter((place) => isFile(`${place}/initdb`)));
 }
 
 function path(): string[] {

@@ -23,9 +23,13 @@ apt-get update
 apt-get install -y -o DPkg::Lock::Timeout=300 "$@"
 `;
 
-export async function installServers(packages: readonly string[]): Promise<void> {
+/** @param tooOld those of them that are there, in a version that is too old */
+export async function installServers(packages: readonly string[], tooOld: readonly string[] = []): Promise<void> {
   const system = Deno.build.os === "darwin" ? "darwin" : await distribution();
-  if (system !== "debian" || Deno.uid() !== 0) throw new ServersMissing(instructions(system, packages));
+  if (system !== "debian" || Deno.uid() !== 0) {
+    const isAptTooOld = system === "debian" && tooOld.length > 0;
+    throw new ServersMissing(isAptTooOld ? instructionsForNewer(tooOld) : instructions(system, packages));
+  }
 
   console.error(`Missing: ${packages.join(" and ")}. Installing with apt-get, as this is root on Debian or Ubuntu.`);
   const { success } = await new Deno.Command("sh", {
@@ -38,32 +42,69 @@ export async function installServers(packages: readonly string[]): Promise<void>
   if (!success) throw new ServersMissing(instructions(system, packages));
 }
 
+/** How each system calls what Debian calls so; any other package has the same name everywhere. */
+const NAMES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  debian: {},
+  darwin: { "redis-server": "redis", postgresql: "postgresql@17" },
+  fedora: { "redis-server": "redis", postgresql: "postgresql-server" },
+  arch: { "redis-server": "valkey", postgresql: "postgresql" },
+  alpine: { "redis-server": "redis", postgresql: "postgresql" },
+  suse: { "redis-server": "redis", postgresql: "postgresql-server" },
+};
+
+const COMMANDS: Readonly<Record<string, string>> = {
+  debian: "sudo apt-get update && sudo apt-get install -y",
+  darwin: "brew install",
+  fedora: "sudo dnf install -y",
+  arch: "sudo pacman -S --needed",
+  alpine: "sudo apk add",
+  suse: "sudo zypper install -y",
+};
+
+const OLDEST: Readonly<Record<string, string>> = {
+  "redis-server": "Redis 7.0 or newer is needed",
+  postgresql: "PostgreSQL 14 or newer is needed",
+};
+
+/** Where Debian's or Ubuntu's own package is too old: the makers' repositories. */
+const NEWER: Readonly<Record<string, string>> = {
+  "redis-server": `sudo apt-get update && sudo apt-get install -y curl gpg lsb-release
+  curl -fsSL https://packages.redis.io/gpg | sudo gpg --dearmor -o /usr/share/keyrings/redis-archive-keyring.gpg
+  echo "deb [signed-by=/usr/share/keyrings/redis-archive-keyring.gpg] https://packages.redis.io/deb $(lsb_release -cs) main" |
+    sudo tee /etc/apt/sources.list.d/redis.list
+  sudo apt-get update && sudo apt-get install -y redis`,
+  postgresql: `sudo apt-get update && sudo apt-get install -y postgresql-common
+  sudo /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y && sudo apt-get install -y postgresql`,
+};
+
 /** Exported for its test. */
 export function instructions(system: string, packages: readonly string[]): string {
-  const missing = `Missing: ${packages.join(" and ")} (Redis 7.0 or newer and PostgreSQL 14 or newer are needed).`;
-  switch (system) {
-    case "debian":
-      return `${missing} Type:\n  sudo apt-get update && sudo apt-get install -y ${packages.join(" ")}`;
-    case "darwin": {
-      const formulas = packages.map((name) => name === "postgresql" ? "postgresql@17" : "redis");
-      return `${missing} Type:\n  brew install ${formulas.join(" ")}`;
-    }
-    case "fedora": {
-      const names = packages.map((name) => name === "postgresql" ? "postgresql-server" : "redis");
-      return `${missing} Type:\n  sudo dnf install -y ${names.join(" ")}`;
-    }
-    default:
-      return `${missing} Install them with this system's package manager and see that they are in PATH.`;
+  const [command, names] = [COMMANDS[system], NAMES[system]];
+  const missing = `Missing: ${packages.join(" and ")}${oldestOf(packages)}.`;
+  if (command === undefined) {
+    return `${missing} Install with this system's package manager and see that it is in PATH.`;
   }
+  return `${missing} Type:\n  ${command} ${packages.map((name) => names?.[name] ?? name).join(" ")}`;
 }
 
-/** `debian` (Ubuntu included), `fedora`, … as /etc/os-release has it. */
+/** What to type where apt has installed what it has, and that is too old. */
+export function instructionsForNewer(packages: readonly string[]): string {
+  const what = `What this system's packages give is too old: ${packages.join(" and ")}${oldestOf(packages)}.`;
+  return `${what} Type:\n  ${packages.flatMap((name) => NEWER[name] ?? []).join("\n  ")}`;
+}
+
+function oldestOf(packages: readonly string[]): string {
+  const needs = packages.flatMap((name) => OLDEST[name] ?? []);
+  return needs.length === 0 ? "" : ` (${needs.join(", ")})`;
+}
+
+/** `debian` (Ubuntu included), `fedora`, `suse`, … as /etc/os-release has it. */
 async function distribution(): Promise<string> {
   try {
     const lines = (await Deno.readTextFile("/etc/os-release")).split("\n");
     const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.replace(/^.*=|"/g, "") ?? "";
     const names = [value("ID"), ...value("ID_LIKE").split(" ")];
-    return names.find((name) => name === "debian" || name === "fedora") ?? names[0] ?? "";
+    return names.find((name) => Object.hasOwn(COMMANDS, name)) ?? names[0] ?? "";
   } catch {
     return ""; // a system without that file
   }

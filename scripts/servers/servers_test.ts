@@ -6,7 +6,7 @@ import pg from "pg";
 import type { Redis } from "ioredis";
 import { closeRedis, openRedis, type RedisAddress } from "../../tests/support/redis_client.ts";
 import { eventually } from "../../tests/support/wait.ts";
-import { instructions } from "./install.ts";
+import { instructions, instructionsForNewer } from "./install.ts";
 import { dropDatabase, startPostgres } from "./postgres.ts";
 import { startRedis } from "./redis.ts";
 import { breakOff, hang, refuse, startUserService } from "./user_service.ts";
@@ -138,11 +138,22 @@ Deno.test("startUserService() misbehaves when told to, and stops telling", async
   assert.equal((await get(service.baseUrl, "x")).status, 404);
 });
 
+Deno.test("instructionsForNewer() names the makers' repositories, of what is too old alone", () => {
+  const text = instructionsForNewer(["redis-server", "postgresql"]);
+  assert.match(text, /too old: redis-server and postgresql \(Redis 7\.0 or newer is needed, PostgreSQL 14/);
+  assert.match(text, /packages\.redis\.io[^]*apt\.postgresql\.org\.sh/);
+  assert.doesNotMatch(instructionsForNewer(["redis-server"]), /postgres/i);
+});
+
 Deno.test("instructions() names the command of the system at hand", () => {
   const packages = ["redis-server", "postgresql"];
   assert.match(instructions("debian", packages), /sudo apt-get install -y redis-server postgresql$/);
   assert.match(instructions("darwin", packages), /brew install redis postgresql@17$/);
   assert.match(instructions("fedora", ["postgresql"]), /dnf install -y postgresql-server$/);
+  assert.match(instructions("arch", packages), /pacman -S --needed valkey postgresql$/);
+  assert.match(instructions("alpine", packages), /apk add redis postgresql$/);
+  assert.match(instructions("suse", packages), /zypper install -y redis postgresql-server$/);
+  assert.match(instructions("fedora", ["systemd"]), /^Missing: systemd\. Type:\n {2}sudo dnf install -y systemd$/);
   assert.match(instructions("plan9", packages), /package manager/);
 });
 

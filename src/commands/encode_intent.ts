@@ -2,7 +2,8 @@
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
-import { checkedFields, IntentRefused } from "../producer/encode_intent.ts";
+import { checkedFields } from "../producer/checked_fields.ts";
+import { IntentRefused } from "../producer/intent_refused.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print, printJson } from "./command.ts";
 import { readCatalog } from "./settings.ts";
 

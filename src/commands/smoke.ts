@@ -5,7 +5,8 @@
 import type { Config } from "../config/config.ts";
 import { systemClock } from "../clock.ts";
 import { parseDuration } from "../config/durations.ts";
-import { checkedFields, IntentRefused } from "../producer/encode_intent.ts";
+import { checkedFields } from "../producer/checked_fields.ts";
+import { IntentRefused } from "../producer/intent_refused.ts";
 import {
   type Arguments,
   atMost,

@@ -5,8 +5,7 @@
  * field. Pure; needs no Deno.
  */
 import { type Catalog, embeddedCatalog } from "../notification/catalog.ts";
-import { decode } from "../notification/decode.ts";
-import type { MalformedCode } from "../notification/intent.ts";
+import { checkedFields } from "./checked_fields.ts";
 import type { IntentTypes } from "./intent_types.ts";
 
 export type NotificationType = keyof IntentTypes;
@@ -35,17 +34,6 @@ export type IntentOf<Type extends NotificationType> =
 /** Any intent of the catalog. */
 export type AnyIntent = { [Type in NotificationType]: IntentOf<Type> }[NotificationType];
 
-/** The intent is one that the service would record as malformed. */
-export class IntentRefused extends Error {
-  override readonly name = "IntentRefused";
-  readonly code: MalformedCode;
-
-  constructor(code: MalformedCode, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 /**
  * Names and values in turn, for `XADD`.
  * @throws IntentRefused
@@ -66,14 +54,3 @@ export function encodeIntent<Intent extends AnyIntent>(intent: Intent): string[]
 }
 
 let defaultCatalog: Catalog | undefined;
-
-/**
- * The fields that are there, in their order, once `catalog` allows them.
- * @throws IntentRefused
- */
-export function checkedFields(fields: Readonly<Record<string, string | undefined>>, catalog: Catalog): string[] {
-  const flat = Object.entries(fields).flatMap(([name, value]) => value === undefined ? [] : [name, value]);
-  const decoded = decode({ id: "0-1", fields: flat }, catalog);
-  if (decoded.kind === "malformed") throw new IntentRefused(decoded.code, decoded.message);
-  return flat;
-}

@@ -6,7 +6,8 @@
  */
 import { type AnyIntent, encodeIntent } from "./encode_intent.ts";
 
-export { type AnyIntent, encodeIntent, type IntentOf, IntentRefused, type NotificationType } from "./encode_intent.ts";
+export { type AnyIntent, encodeIntent, type IntentOf, type NotificationType } from "./encode_intent.ts";
+export { IntentRefused } from "./intent_refused.ts";
 export type { IntentTypes } from "./intent_types.ts";
 
 /** What is needed of a Redis client. */

@@ -1,0 +1,57 @@
+/**
+ * The producer module → dist/producer/, a package for npm with the module's name: one file of JavaScript for Node 20.12 or
+ * newer, its types, and zod as its one dependency. Publishes nothing.
+ *
+ * `deno task producer:npm`; Deno 2.9 (`deno bundle --declaration`).
+ */
+import denoJson from "../deno.json" with { type: "json" };
+import { MALFORMED_CODES } from "../src/notification/intent.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const MODULE = "src/producer/producer.ts";
+
+/** @param folder an absolute path, made if it is not there */
+export async function writePackage(folder: string): Promise<void> {
+  await Deno.mkdir(folder, { recursive: true });
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["bundle", "--quiet", "--format", "esm", "--external", "zod", "--declaration"],
+      ...["--output", `${folder}/producer.js`, MODULE],
+    ],
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "null",
+  }).output();
+  if (!success) throw new Error(`deno bundle failed: ${new TextDecoder().decode(stderr)}`);
+  const types = `${folder}/producer.d.ts`;
+  await Deno.writeTextFile(types, withoutImports(await Deno.readTextFile(types)));
+  await Deno.writeTextFile(`${folder}/package.json`, `${JSON.stringify(packageJson(), null, 2)}\n`);
+  await Deno.copyFile(new URL("LICENSE", ROOT), `${folder}/LICENSE`);
+}
+
+/** `deno bundle` leaves types of another folder as imports of it, also those that no declaration uses. */
+function withoutImports(declarations: string): string {
+  const codes = MALFORMED_CODES.map((code) => JSON.stringify(code)).join(" | ");
+  return `${declarations.replace(/^import .* from "\.\.\/.*;$/gm, "")}\nexport type MalformedCode = ${codes};\n`;
+}
+
+function packageJson(): Readonly<Record<string, unknown>> {
+  const { name, version, license, imports } = denoJson;
+  return {
+    name,
+    version,
+    license,
+    description: "Typed intents for the Notification Service: encodeIntent() and publishIntent()",
+    type: "module",
+    exports: { "./producer": { types: "./producer.d.ts", default: "./producer.js" } },
+    files: ["producer.js", "producer.d.ts"],
+    engines: { node: ">=20.12" },
+    dependencies: { zod: imports.zod.replace("npm:zod@", "") },
+  };
+}
+
+if (import.meta.main) {
+  const folder = new URL("dist/producer", ROOT).pathname;
+  await writePackage(folder);
+  console.log(`${folder}: try it with npm pack, send it with npm publish`);
+}

@@ -1,0 +1,96 @@
+// That the package for npm is one that Node and TypeScript can use: what it encodes is what the module here encodes.
+
+import assert from "node:assert/strict";
+import denoJson from "../deno.json" with { type: "json" };
+import { type AnyIntent, encodeIntent } from "../src/producer/producer.ts";
+import { writePackage } from "./producer_npm.ts";
+
+const INTENT = {
+  type: "game.turn.ready",
+  producer: "game-master",
+  audience: "user",
+  recipientUserIds: ["u1"],
+  idempotencyKey: "turn-12",
+  occurredAt: 1767225600000,
+  payload: { game_id: "g", game_name: "Seven", turn_number: 12 },
+} as const satisfies AnyIntent;
+
+const PROGRAM = `
+import { encodeIntent, IntentRefused, publishIntent } from "@notification/service/producer";
+const intent = JSON.parse(process.argv[2]);
+const calls = [];
+await publishIntent({ xadd: (...args) => (calls.push(args), Promise.resolve("1-1")) }, intent);
+let refused;
+try {
+  encodeIntent({ ...intent, producer: "me" });
+} catch (error) {
+  if (error instanceof IntentRefused) refused = error.code;
+}
+console.log(JSON.stringify({ fields: encodeIntent(intent), calls, refused }));
+`;
+
+const missing = await runs("node", "--version") ? isOlder("2.9") ? "Deno 2.9" : "" : "node";
+
+Deno.test({
+  name: `Node encodes with the package for npm${missing && ` NOT RUN: no ${missing} on this machine`}`,
+  ignore: missing !== "",
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      await writePackage(`${folder}/node_modules/@notification/service`);
+      await Deno.symlink(await packageFolder(denoJson.imports.zod), `${folder}/node_modules/zod`);
+      await Deno.writeTextFile(`${folder}/program.mjs`, PROGRAM);
+      const { success, stdout, stderr } = await new Deno.Command("node", {
+        args: [`${folder}/program.mjs`, JSON.stringify(INTENT)],
+      }).output();
+      assert.ok(success, new TextDecoder().decode(stderr));
+      assert.equal(new TextDecoder().decode(stderr), "");
+      const fields = encodeIntent(INTENT);
+      assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), {
+        fields,
+        calls: [["notification:intents", "*", ...fields]],
+        refused: "producer_not_allowed",
+      });
+
+      // The types are those of the module: the one name in it that is wrong is found.
+      const types = `${folder}/node_modules/@notification/service/producer.d.ts`;
+      for (const [producer, isRight] of [["game-master", true], ["game-lobby", false]] as const) {
+        const program = `// @ts-types="${types}"
+import { encodeIntent } from "${types.replace(".d.ts", ".js")}";
+encodeIntent(${JSON.stringify({ ...INTENT, producer })});`;
+        await Deno.writeTextFile(`${folder}/program.ts`, program);
+        const config = new URL("../deno.json", import.meta.url).pathname;
+        assert.equal(
+          await runs(Deno.execPath(), "check", "--config", config, `${folder}/program.ts`),
+          isRight,
+          producer,
+        );
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+/** Where Deno keeps a package that this project uses. */
+async function packageFolder(specifier: string): Promise<string> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", specifier] }).output();
+  const { modules: [module], npmPackages } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    modules: { npmPackage: string }[];
+    npmPackages: Record<string, { localPath: string }>;
+  };
+  return npmPackages[module!.npmPackage]!.localPath;
+}
+
+function isOlder(version: string): boolean {
+  return Deno.version.deno.localeCompare(version, "en", { numeric: true }) < 0;
+}
+
+async function runs(program: string, ...args: string[]): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command(program, { args, stdout: "null", stderr: "null" }).output();
+    return success;
+  } catch {
+    return false; // not on this machine
+  }
+}

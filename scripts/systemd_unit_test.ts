@@ -1,0 +1,64 @@
+// That the unit and the `start` task keep what the operation rests on, directive by directive, each with its reason.
+// (scripts/check_systemd_unit.ts holds the unit's sandbox against systemd-analyze.)
+
+import assert from "node:assert/strict";
+import denoJson from "../deno.json" with { type: "json" };
+import { parseDuration } from "../src/config/durations.ts";
+import { variables } from "../src/config/variables.ts";
+
+const UNIT = directives(Deno.readTextFileSync(new URL("./systemd/notification-service.service", import.meta.url)));
+
+Deno.test("the unit has the directives that its operation rests on", () => {
+  const expected = {
+    Type: "notify",
+    Restart: "on-failure",
+    RestartSec: "5s",
+    // Five quick failures must not leave the unit down; a refused configuration must.
+    StartLimitIntervalSec: "0",
+    RestartPreventExitStatus: "78",
+    // journald drops lines at the service's rate otherwise.
+    LogRateLimitIntervalSec: "0",
+    DynamicUser: "yes",
+    NoNewPrivileges: "yes",
+    EnvironmentFile: "/etc/notification-service/environment",
+    ExecStart: "/usr/local/bin/notification-service run",
+  };
+  for (const [name, value] of Object.entries(expected)) assert.deepEqual(UNIT.get(name), [value], name);
+  assert.deepEqual(UNIT.get("LoadCredential")?.map((credential) => credential.split(":")[0]), [
+    "redis_password",
+    "postgres_primary_dsn",
+  ]);
+  // V8 compiles to memory that is written and then executed.
+  assert.equal(UNIT.has("MemoryDenyWriteExecute"), false);
+});
+
+Deno.test("the unit's times are above the service's own bounds", () => {
+  const seconds = (name: string) => Number(/^(\d+)s$/.exec(UNIT.get(name)?.[0] ?? "")?.[1]);
+  const bound = (name: "SHUTDOWN_TIMEOUT" | "STARTUP_TIMEOUT") => parseDuration(variables[name].default)! / 1000;
+  assert.ok(seconds("TimeoutStopSec") > bound("SHUTDOWN_TIMEOUT"));
+  // Redis, PostgreSQL and ownership are each bounded alone.
+  assert.ok(seconds("TimeoutStartSec") > 3 * bound("STARTUP_TIMEOUT"));
+  assert.ok(seconds("WatchdogSec") > 0);
+});
+
+Deno.test("the start task, and so the executable, has no more permissions than it needs", () => {
+  const flags = denoJson.tasks.start.command.split(" ").filter((word) => word.startsWith("-"));
+  assert.deepEqual(flags.filter((flag) => !flag.startsWith("--v8-flags=")), [
+    "--no-prompt",
+    "--allow-net",
+    "--allow-env",
+    "--allow-read",
+    "--allow-sys",
+    "--allow-write=/run/systemd/notify,/run/notification-service",
+  ]);
+});
+
+/** Each directive with its values in their order; comments and sections are left out. */
+function directives(unit: string): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const line of unit.split("\n")) {
+    const [, name, value] = /^(\w+)=(.*)$/.exec(line) ?? [];
+    if (name !== undefined) found.set(name, [...found.get(name) ?? [], value!]);
+  }
+  return found;
+}
