@@ -20,7 +20,7 @@ import type { Systemd } from "./lifecycle/systemd.ts";
 import { Wake } from "./lifecycle/wake.ts";
 import type { Catalog } from "./notification/catalog.ts";
 import { FreshRoutes, freshRoutesOf } from "./notification/fresh_routes.ts";
-import { type Channel, CHANNELS } from "./notification/route.ts";
+import type { Channel } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
 import { checkServer, openPool, type PostgresPool } from "./postgres/pool.ts";
@@ -174,7 +174,10 @@ function loopsOf(
 ): Loop[] {
   const clock: Clock = systemClock;
   const wakes: Readonly<Record<Channel, Wake>> = { push: new Wake(), email: new Wake() };
-  const freshRoutes: Readonly<Record<Channel, FreshRoutes>> = { push: new FreshRoutes(), email: new FreshRoutes() };
+  const freshRoutes: Readonly<Record<Channel, FreshRoutes>> = {
+    push: new FreshRoutes(clock.monotonic),
+    email: new FreshRoutes(clock.monotonic),
+  };
   const { publish, retry, retention } = config;
 
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
@@ -216,10 +219,8 @@ function loopsOf(
       clock,
       abandon: shutdown.abandon,
       onAccepted: (accepted) => {
-        const routes = freshRoutesOf(accepted);
-        for (const channel of CHANNELS) {
-          if (routes[channel].length === 0) continue;
-          freshRoutes[channel].add({ readAtMs: accepted.readAtMs, routes: routes[channel] });
+        for (const [channel, batch] of freshRoutesOf(accepted)) {
+          freshRoutes[channel].add(batch);
           wakes[channel].ring();
         }
       },

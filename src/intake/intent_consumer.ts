@@ -11,12 +11,13 @@ import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
-import type { Accepted } from "../notification/fresh_routes.ts";
+import { type Accepted, FRESH_MS, type Freshness } from "../notification/fresh_routes.ts";
 import type { Channel } from "../notification/route.ts";
 import type { StreamEntry } from "../notification/stream_entry.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
+import { redisTimeMs } from "../redis/time.ts";
 import type { Events } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import type { UserService } from "../user_service/client.ts";
@@ -34,6 +35,8 @@ import { tellOutcomes } from "./tell.ts";
 const MAX_BATCH_RECIPIENTS = 10_000;
 /** A dead consumer's lease lives five seconds; another instance takes over within six. */
 const STANDBY_POLL_MS = 250;
+/** Of the time for which routes are fresh, what may be over when they are accepted. */
+const RENEWED_AFTER_MS = 500;
 
 export interface ConsumerOptions {
   readonly stream: string;
@@ -45,7 +48,7 @@ export interface ConsumerOptions {
   readonly maxAttempts: Readonly<Record<Channel, number>>;
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
-  /** For the blocking read alone; closed when the loop is told to stop. */
+  /** For reads that wait; closed when the loop is told to stop. */
   readonly blockingRedis: RedisConnection;
   readonly userService: UserService;
   readonly events: Events;
@@ -76,7 +79,7 @@ export class IntentConsumer implements Loop {
     this.#place = new ConsumerPlace(options);
     this.#recipients = new Recipients(options.userService);
     this.#maxEntries = options.batchSize;
-    options.redis.onReady(() => this.#place.forget());
+    for (const redis of [options.redis, options.blockingRedis]) redis.onReady(() => this.#place.forget());
   }
 
   async pass(stop: AbortSignal): Promise<"again" | "idle"> {
@@ -86,7 +89,7 @@ export class IntentConsumer implements Loop {
     const { stream, events } = this.#options;
     const place = await this.#place.current();
     const batch = await this.#read(place);
-    const { state, entries, readAtMs } = batch;
+    const { state, entries, freshness } = batch;
     const from = state === undefined ? place : await this.#place.heldAgainst(place, state);
     if (from === undefined) return "again";
     if (entries.length === 0) {
@@ -97,7 +100,7 @@ export class IntentConsumer implements Loop {
     const startedAt = performance.now();
     const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(batch)), stream);
     try {
-      if (await this.#process(decoded, { from, readAtMs })) events.acceptDuration(performance.now() - startedAt);
+      if (await this.#process(decoded, { from, freshness })) events.acceptDuration(performance.now() - startedAt);
     } catch (error) {
       // The same batch would take too long again.
       if (ranPastItsTime(error)) this.#maxEntries = Math.ceil(decoded.length / 2);
@@ -137,10 +140,10 @@ export class IntentConsumer implements Loop {
   async #read(place: Place): Promise<ReadBatch> {
     const ahead = this.#ahead;
     this.#ahead = undefined;
-    const { redis, stream } = this.#options;
+    const { clock, redis, stream } = this.#options;
     try {
       if (ahead?.place === place) return await ahead.batch;
-      return await readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
+      return await readBatch(redis, { clock, stream, place: place.entryId, maxEntries: this.#maxEntries });
     } catch (error) {
       // So many entries may take Redis longer than a command may.
       if (error instanceof RedisError && error.code === "") this.#maxEntries = Math.ceil(this.#maxEntries / 2);
@@ -150,20 +153,21 @@ export class IntentConsumer implements Loop {
 
   /** Reads on while PostgreSQL accepts what was read before. */
   #readAhead(place: Place): void {
-    const { redis, stream } = this.#options;
-    const batch = readBatch(redis, { stream, place: place.entryId, maxEntries: this.#maxEntries });
+    const { clock, redis, stream } = this.#options;
+    const batch = readBatch(redis, { clock, stream, place: place.entryId, maxEntries: this.#maxEntries });
     // Whether it failed counts when its turn has come, which it may not.
     batch.catch(() => {});
     this.#ahead = { place, batch };
   }
 
   async #waitForEntry(place: Place, stop: AbortSignal): Promise<void> {
-    const { blockingRedis, stream, readBlockTimeoutMs } = this.#options;
+    const { clock, blockingRedis, stream, readBlockTimeoutMs } = this.#options;
     if (stop.aborted) return;
     const cut = () => blockingRedis.close();
     stop.addEventListener("abort", cut);
     try {
       const batch = await readWhenThere(blockingRedis, {
+        clock,
         stream,
         place: place.entryId,
         maxEntries: this.#maxEntries,
@@ -236,24 +240,26 @@ export class IntentConsumer implements Loop {
   /** Whether the place moved past the entries; a batch that PostgreSQL refuses for its data is halved. */
   async #accept(
     decoded: readonly Decoded[],
-    { from, readAtMs, judgement }: Reading & { judgement: Judgement },
+    { judgement, ...reading }: Reading & { judgement: Judgement },
   ): Promise<boolean> {
     const { postgres, stream, batchSize, maxAttempts, onAccepted } = this.#options;
+    const { from } = reading;
     const to = placeBehind(decoded, from);
     if (decoded.length === batchSize) this.#readAhead(to);
+    const freshness = await this.#renewed(reading.freshness);
     let result: AcceptanceResult;
     try {
       result = await acceptBatch(postgres, { stream, from, to, judgement, maxAttempts });
     } catch (error) {
       if (postgresFailure(error) !== "data") throw error;
-      if (decoded.length > 1) return await this.#processHalves(decoded, { from, readAtMs });
-      return await this.#process([refused(decoded[0]!, error)], { from, readAtMs });
+      if (decoded.length > 1) return await this.#processHalves(decoded, reading);
+      return await this.#process([refused(decoded[0]!, error)], reading);
     }
     switch (result.kind) {
       case "done":
         this.#place.moved(to);
         if (result.accepted.length > 0) {
-          onAccepted({ readAtMs, acceptedAtMs: result.acceptedAtMs, maxAttempts, intents: result.accepted });
+          onAccepted({ ...freshness, acceptedAtMs: result.acceptedAtMs, maxAttempts, intents: result.accepted });
         }
         tellOutcomes(result, this.#options);
         return true;
@@ -262,10 +268,23 @@ export class IntentConsumer implements Loop {
         return false;
       case "try_again":
         // Judged anew: the record that made it a duplicate is gone, so that now its recipients count.
-        if (decoded.length > 1) return await this.#processHalves(decoded, { from, readAtMs });
+        if (decoded.length > 1) return await this.#processHalves(decoded, reading);
         throw new OutageError("postgres", "a record was deleted while its key was looked at");
       default:
         return result satisfies never;
+    }
+  }
+
+  /** After slow look-ups: all that counts is that Redis's time is one before the acceptance begins. */
+  async #renewed(freshness: Freshness): Promise<Freshness> {
+    const { clock, redis } = this.#options;
+    const freshUntil = clock.monotonic() + FRESH_MS;
+    if (freshUntil - freshness.freshUntil < RENEWED_AFTER_MS) return freshness;
+    try {
+      return { freshFromMs: await redisTimeMs(redis), freshUntil };
+    } catch {
+      // Acceptance does not need Redis; its routes will have to be claimed.
+      return freshness;
     }
   }
 
@@ -276,10 +295,10 @@ export class IntentConsumer implements Loop {
   }
 }
 
-/** Where a batch was read from, and when by Redis's clock. */
+/** Where a batch was read from, and for how long it is fresh. */
 interface Reading {
   readonly from: Place;
-  readonly readAtMs: number;
+  readonly freshness: Freshness;
 }
 
 function placeBehind(decoded: readonly Decoded[], from: Place): Place {

@@ -5,6 +5,8 @@
  * bounded in entries and in bytes (one entry always fits); an entry of more than 1 MiB comes as its size alone and is
  * fetched in pieces by `exact_entry.ts`.
  */
+import type { Clock } from "../clock.ts";
+import { FRESH_MS, type Freshness } from "../notification/fresh_routes.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { OutageError } from "../lifecycle/outage.ts";
@@ -33,8 +35,8 @@ export interface ReadBatch {
   readonly entries: readonly ReadEntry[];
   /** Whether there is a U+FFFD in it: some of them may not be what came. */
   readonly isDoubtful: boolean;
-  /** Redis's time, Unix milliseconds. */
-  readonly readAtMs: number;
+  /** Of what is accepted of it. */
+  readonly freshness: Freshness;
 }
 
 // The entries come as one JSON text, which Lua writes and JavaScript reads several times as fast as a reply of sixteen
@@ -79,6 +81,7 @@ return { state['length'], state['entries-added'], state['last-generated-id'], st
 `);
 
 export interface ReadOptions {
+  readonly clock: Clock;
   readonly stream: string;
   readonly place: string;
   readonly maxEntries: number;
@@ -86,17 +89,20 @@ export interface ReadOptions {
 
 /** @throws OutageError `intent_stream` when the key can't be read as a stream by this user */
 export async function readBatch(redis: RedisConnection, options: ReadOptions): Promise<ReadBatch> {
-  const { stream, place, maxEntries } = options;
+  const { clock, stream, place, maxEntries } = options;
   const reply = await unreadableAsOutage(
     () => redis.run(READ, [stream], [place, maxEntries, MAX_BATCH_BYTES, LARGE_ENTRY_BYTES]),
   ) as [number, number, string, string, number, string] | [];
-  if (reply.length === 0) return { state: undefined, entries: [], isDoubtful: false, readAtMs: 0 };
-  const [length, entriesAdded, lastGeneratedId, firstId, readAtMs, text] = reply;
+  const freshUntil = clock.monotonic() + FRESH_MS;
+  if (reply.length === 0) {
+    return { state: undefined, entries: [], isDoubtful: false, freshness: { freshFromMs: 0, freshUntil } };
+  }
+  const [length, entriesAdded, lastGeneratedId, firstId, freshFromMs, text] = reply;
   return {
     state: { length, entriesAdded, lastGeneratedId, firstId },
     entries: (JSON.parse(text) as [string, string[]?][]).map(([id, fields]) => ({ id, fields })),
     isDoubtful: text.includes("\ufffd"),
-    readAtMs,
+    freshness: { freshFromMs, freshUntil },
   };
 }
 

@@ -2,11 +2,12 @@
  * Routes that this process accepted a moment ago, for its publisher of their channel, which need neither claim them nor read
  * them back.
  *
- * From the reading of its entry a route is its acceptor's alone for {@link FRESH_MS}: the hand-off script appends nothing
- * for it later, and nobody claims it earlier. Whatever is not taken in time, or does not fit, is claimed like any other.
+ * For {@link FRESH_MS} from a moment before its acceptance, as a rule the reading of its entry, a route is its acceptor's
+ * alone: the hand-off script appends nothing for it later, and nobody claims it earlier. Whatever is not taken in time, or
+ * does not fit, is claimed like any other.
  */
 import type { Intent } from "./intent.ts";
-import { type Channel, CHANNELS, type DueRoute, type NewRoute, type StoredRecord } from "./route.ts";
+import type { Channel, DueRoute, NewRoute, StoredRecord } from "./route.ts";
 
 export const FRESH_MS = 2_000;
 /** Of a channel: several times what waits between the consumer and a publisher that keeps up. */
@@ -14,15 +15,27 @@ const MAX_ROUTES = 5_000;
 /** The payload counts for each route, though routes of one record share it. */
 const MAX_PAYLOAD_CHARACTERS = 4 * 1024 * 1024;
 
-export interface FreshBatch {
-  /** Redis's time at which the entries were read, Unix milliseconds; of several readings the first. */
-  readonly readAtMs: number;
+/** For how long what is accepted now is fresh. */
+export interface Freshness {
+  /** Redis's time before the acceptance began, Unix milliseconds. */
+  readonly freshFromMs: number;
+  /** The end, by this process's monotonic clock. */
+  readonly freshUntil: number;
+}
+
+/** Routes accepted together. */
+export interface FreshBatch extends Freshness {
+  readonly routes: readonly DueRoute[];
+}
+
+export interface Taken {
+  /** Of several acceptances the first. */
+  readonly freshFromMs: number;
   readonly routes: readonly DueRoute[];
 }
 
 /** What was accepted together. */
-export interface Accepted {
-  readonly readAtMs: number;
+export interface Accepted extends Freshness {
   /** By PostgreSQL's clock, Unix milliseconds. */
   readonly acceptedAtMs: string;
   readonly maxAttempts: Readonly<Record<Channel, number>>;
@@ -31,18 +44,25 @@ export interface Accepted {
 
 /** Of one channel, in the order of their acceptance. */
 export class FreshRoutes {
-  readonly #batches: (FreshBatch & { readonly endsAt: number; taken: number })[] = [];
+  readonly #batches: (FreshBatch & { taken: number })[] = [];
+  readonly #monotonic: () => number;
   #routes = 0;
   #characters = 0;
+
+  /** @param monotonic this process's monotonic clock, milliseconds */
+  constructor(monotonic: () => number) {
+    this.#monotonic = monotonic;
+  }
 
   /** What does not fit is left to be claimed; into an empty queue everything fits. */
   add(batch: FreshBatch): void {
     const { routes } = batch;
+    this.#dropExpired();
     const characters = routes.reduce((sum, { record }) => sum + record.payload.length, 0);
     const isRoom = this.#routes + routes.length <= MAX_ROUTES &&
       this.#characters + characters <= MAX_PAYLOAD_CHARACTERS;
     if (routes.length === 0 || !(isRoom || this.isEmpty)) return;
-    this.#batches.push({ ...batch, taken: 0, endsAt: performance.now() + FRESH_MS });
+    this.#batches.push({ ...batch, taken: 0 });
     this.#routes += routes.length;
     this.#characters += characters;
   }
@@ -52,10 +72,10 @@ export class FreshRoutes {
   }
 
   /** The first ones that are still fresh: one, and as many more as have `limit` routes and `maxCharacters` of payload. */
-  take({ limit, maxCharacters }: { limit: number; maxCharacters: number }): FreshBatch | undefined {
-    const now = performance.now();
+  take({ limit, maxCharacters }: { limit: number; maxCharacters: number }): Taken | undefined {
+    this.#dropExpired();
     const routes: DueRoute[] = [];
-    let readAtMs = 0;
+    let freshFromMs = 0;
     let characters = 0;
     while (!this.isEmpty && routes.length < limit && characters < maxCharacters) {
       const batch = this.#batches[0]!;
@@ -63,27 +83,38 @@ export class FreshRoutes {
       if (batch.taken === batch.routes.length) this.#batches.shift();
       this.#routes--;
       this.#characters -= route.record.payload.length;
-      // The script would refuse what is not fresh any more.
-      if (batch.endsAt <= now) continue;
-      if (routes.length === 0) readAtMs = batch.readAtMs;
+      if (routes.length === 0) freshFromMs = batch.freshFromMs;
       routes.push(route);
       characters += route.record.payload.length;
     }
-    return routes.length === 0 ? undefined : { readAtMs, routes };
+    return routes.length === 0 ? undefined : { freshFromMs, routes };
+  }
+
+  /** The script would refuse what is not fresh any more. */
+  #dropExpired(): void {
+    const now = this.#monotonic();
+    while (!this.isEmpty && this.#batches[0]!.freshUntil <= now) {
+      const { routes, taken } = this.#batches.shift()!;
+      for (const { record } of routes.slice(taken)) {
+        this.#routes--;
+        this.#characters -= record.payload.length;
+      }
+    }
   }
 }
 
-/** The live routes of what was accepted, by channel, as they would be claimed. */
-export function freshRoutesOf({ acceptedAtMs, maxAttempts, intents }: Accepted): Record<Channel, DueRoute[]> {
-  const byChannel = Object.fromEntries(CHANNELS.map((channel) => [channel, [] as DueRoute[]])) as Record<
-    Channel,
-    DueRoute[]
-  >;
+/** The live routes of what was accepted, as they would be claimed: a batch for each channel that has some. */
+export function freshRoutesOf(
+  { acceptedAtMs, maxAttempts, intents, ...freshness }: Accepted,
+): Map<Channel, FreshBatch> {
+  const batches = new Map<Channel, Freshness & { readonly routes: DueRoute[] }>();
   for (const { intent, routes } of intents) {
     const record = recordOf(intent, acceptedAtMs);
     for (const { routeId, channel, recipient, recipientEmail, locale, skipped } of routes) {
       if (skipped !== undefined) continue;
-      byChannel[channel].push({
+      let batch = batches.get(channel);
+      if (batch === undefined) batches.set(channel, batch = { ...freshness, routes: [] });
+      batch.routes.push({
         record,
         routeId,
         recipient,
@@ -94,7 +125,7 @@ export function freshRoutesOf({ acceptedAtMs, maxAttempts, intents }: Accepted):
       });
     }
   }
-  return byChannel;
+  return batches;
 }
 
 /** The record that an intent became, as it would be read back. */

@@ -4,7 +4,8 @@
  */
 import type { RedisConnection } from "../redis/connection.ts";
 import { isRedisAway, RedisError } from "../redis/failures.ts";
-import { CLAIM_LIFE_MS, handOff, leaseKeyOf, redisTimeMs } from "./hand_off.ts";
+import { redisTimeMs } from "../redis/time.ts";
+import { CLAIM_LIFE_MS, handOff, leaseKeyOf } from "./hand_off.ts";
 
 const THROWAWAY_MS = 10_000;
 

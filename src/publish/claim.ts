@@ -84,8 +84,7 @@ export async function lockDueRoutes(
         FOR UPDATE SKIP LOCKED
       )
       SELECT count(*)::int,
-        (CASE count(*) WHEN $3 THEN max(next_attempt_at)
-          ELSE now() - interval '${FRESH_MS} milliseconds' END)::text,
+        least(CASE count(*) WHEN $3 THEN max(next_attempt_at) END, now() - interval '${FRESH_MS} milliseconds')::text,
         string_agg(notification_id::text, $5),
         string_agg(route_id, $5),
         string_agg(recipient, $5),

@@ -40,7 +40,7 @@ export interface HandOffOptions {
   readonly waitReplicas: number;
   /** Bound of the wait for them. */
   readonly waitMs: number;
-  /** Redis's time before the routes were claimed, Unix milliseconds. */
+  /** Redis's time before the routes were claimed, or accepted here; Unix milliseconds. */
   readonly claimedAtMs: number;
   /** How long after that the script may still append. */
   readonly claimLifeMs: number;
@@ -101,12 +101,6 @@ for _, key in ipairs(cjson.decode(ARGV[2])) do redis.call('PEXPIRE', key, ARGV[1
 
 export function leaseKeyOf(notificationId: string, routeId: string): string {
   return `route_leases:${notificationId}:${routeId}`;
-}
-
-/** Redis's clock, Unix milliseconds. */
-export async function redisTimeMs(redis: RedisConnection): Promise<number> {
-  const [seconds, microseconds] = await redis.call("TIME") as [string | number, string | number];
-  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }
 
 /** Never rejects for what Redis does: what is not known is unanswered. */

@@ -22,11 +22,12 @@ import { describePostgresError, postgresFailure, ranPastItsTime } from "../postg
 import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
+import { redisTimeMs } from "../redis/time.ts";
 import { type Events, routeFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import { type Claim, FROM_THE_BEGINNING, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs, withRecords } from "./claim.ts";
-import { CLAIM_LIFE_MS, type Delivery, handOff, leaseKeyOf, redisTimeMs, shortenLeases } from "./hand_off.ts";
-import { recordSettlements } from "./record.ts";
+import { CLAIM_LIFE_MS, type Delivery, handOff, leaseKeyOf, shortenLeases } from "./hand_off.ts";
+import { recordSettlements, statementsFor } from "./record.ts";
 import { type Attempt, settle, type Settlement } from "./settle.ts";
 
 /** How often claims are looked for while nothing is due by a retry. */
@@ -63,9 +64,16 @@ interface Outcome {
   readonly settlements: readonly Settlement[];
   /** Why some are unchanged, if Redis is the reason. */
   readonly outage: RedisError | undefined;
-  /** Whether what is published is recorded as such: only then may its leases be cut. */
-  readonly isRecorded: boolean;
 }
+
+interface ClaimOutcome extends Outcome {
+  readonly claim: Claim;
+  /** Those of the settlements that changed something. */
+  readonly recorded: readonly Settlement[];
+}
+
+/** By record, why its routes can't be encoded. */
+type Problems = ReadonlyMap<StoredRecord, string | undefined>;
 
 export class Publisher implements Loop {
   readonly name: `${Channel}_publisher`;
@@ -109,10 +117,8 @@ export class Publisher implements Loop {
     await this.#shortening;
   }
 
-  /** 0 when it is time; never more than {@link CLAIM_MS}, whatever the clock was set to. */
   #claimInMs(): number {
-    const inMs = this.#claimAtMs - this.#options.clock.now();
-    return inMs > 0 && inMs <= CLAIM_MS ? inMs : 0;
+    return Math.max(0, this.#claimAtMs - this.#options.clock.monotonic());
   }
 
   /** Routes of this process's own acceptance: nobody else may have them yet, so that they need no claim. */
@@ -123,27 +129,33 @@ export class Publisher implements Loop {
     const startedAt = performance.now();
     const routes = events.routesBegan(channel, fresh.routes, outbound.stream);
     // Their payloads were checked when they were accepted.
-    const claim = { claimedAtMs: fresh.readAtMs, claimLifeMs: FRESH_MS };
-    const { settlements, outage } = await this.#handOff(routes, { ...claim, problems: new Map() });
-    let isRecorded: boolean;
+    const claim = { claimedAtMs: fresh.freshFromMs, claimLifeMs: FRESH_MS };
+    const { settlements, outage } = await this.#handOff(routes, claim);
+    // Nobody is given up without a claim: the row's lock is what says that nobody else has published it since.
+    const outcomes = settlements.filter(({ kind }) => kind !== "dead_letter");
+    let recorded: readonly Settlement[] = [];
     try {
-      isRecorded = await atOnce(postgres, (client) => recordSettlements(client, settlements));
+      const statements = statementsFor(outcomes);
+      const record = (client: pg.ClientBase) => recordSettlements(client, outcomes);
+      if (statements > 0) {
+        recorded = await (statements === 1 ? atOnce(postgres, record) : inTransaction(postgres, record));
+      }
     } catch (error) {
       if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
       // They are claimed in due time, where the one route at fault is found.
       if (postgresFailure(error) !== "data") throw error;
-      return;
     }
-    for (const settlement of settlements) {
-      if (settlement.kind === "failed") this.#claimAtMs = Math.min(this.#claimAtMs, clock.now() + settlement.retryInMs);
+    for (const settlement of recorded) {
+      if (settlement.kind !== "failed") continue;
+      this.#claimAtMs = Math.min(this.#claimAtMs, clock.monotonic() + settlement.retryInMs);
     }
-    this.#conclude({ settlements, outage, isRecorded }, startedAt);
+    this.#conclude(recorded, { outage, startedAt });
   }
 
   async #claimPass(): Promise<"again" | "idle"> {
     const startedAt = performance.now();
     let claimed: readonly DueRoute[] = [];
-    let round: Outcome & { readonly claim: Claim };
+    let round: ClaimOutcome;
     try {
       round = await this.#publishClaimed((routes) => claimed = routes);
     } catch (error) {
@@ -164,14 +176,14 @@ export class Publisher implements Loop {
     }
     if (unchanged) this.#from = FROM_THE_BEGINNING;
     else if (claim.upTo !== "") this.#from = claim.upTo;
-    this.#conclude(round, startedAt);
+    this.#conclude(round.recorded, { outage, startedAt });
     return (claim.isFull && !unchanged) || !this.#options.freshRoutes.isEmpty ? "again" : "idle";
   }
 
   /** @param onClaimed told of the routes before anything is done with them */
   async #publishClaimed(
     onClaimed: (routes: readonly DueRoute[]) => void,
-  ): Promise<Outcome & { readonly claim: Claim }> {
+  ): Promise<ClaimOutcome> {
     const { postgres, channel, outbound, events, clock } = this.#options;
     const claimedAtMs = await this.#redisTime();
     const lock = async (client: pg.ClientBase) => {
@@ -198,12 +210,12 @@ export class Publisher implements Loop {
         problems,
       });
       // Sent in this order: a route that failed just now may be the next one due.
-      const [isRecorded, nextInMs] = await allAnswered([
+      const [recorded, nextInMs] = await allAnswered([
         recordSettlements(client, settlements),
         claim.isFull ? 0 : nextDueInMs(client, channel),
       ]);
-      this.#claimAtMs = clock.now() + Math.min(CLAIM_MS, nextInMs ?? CLAIM_MS);
-      return { claim, settlements, outage, isRecorded };
+      this.#claimAtMs = clock.monotonic() + Math.min(CLAIM_MS, nextInMs ?? CLAIM_MS);
+      return { claim, settlements, outage, recorded };
     }, { first: lock });
   }
 
@@ -212,10 +224,10 @@ export class Publisher implements Loop {
     { problems, ...claim }: {
       readonly claimedAtMs: number;
       readonly claimLifeMs: number;
-      /** Why routes of a record can't be encoded. */
-      readonly problems: ReadonlyMap<StoredRecord, string | undefined>;
+      /** Why routes of a record can't be encoded, where some can't. */
+      readonly problems?: Problems;
     },
-  ): Promise<Pick<Outcome, "settlements" | "outage">> {
+  ): Promise<Outcome> {
     const { redis, outbound, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
     const { answers, outage } = await handOff(redis, this.#encode(routes, problems), {
       ...claim,
@@ -227,17 +239,20 @@ export class Publisher implements Loop {
     const settlements = routes.map((route, index) => {
       const answer = answers[index]!;
       if (answer.kind !== "absent") return this.#settle(route, answer);
-      return this.#settle(route, { kind: "not_encodable", message: problems.get(route.record)! });
+      return this.#settle(route, { kind: "not_encodable", message: problems?.get(route.record) ?? "" });
     });
     return { settlements, outage };
   }
 
   /** What follows once the outcomes are committed; throws if Redis is out. */
-  #conclude({ settlements, outage, isRecorded }: Outcome, startedAt: number): void {
+  #conclude(
+    recorded: readonly Settlement[],
+    { outage, startedAt }: { outage: RedisError | undefined; startedAt: number },
+  ): void {
     const { channel, events } = this.#options;
-    if (isRecorded) this.#shortenLeases(settlements);
-    this.#tell(settlements);
-    if (settlements.length > 0) events.publishDuration(channel, performance.now() - startedAt);
+    this.#shortenLeases(recorded);
+    this.#tell(recorded);
+    if (recorded.length > 0) events.publishDuration(channel, performance.now() - startedAt);
     if (outage !== undefined) throw this.#outage(outage);
   }
 
@@ -261,20 +276,20 @@ export class Publisher implements Loop {
    * index entries of finished routes that an old snapshot keeps. What appeared behind that is found by a full scan.
    */
   #beginScan(): boolean {
-    const sinceMs = Math.abs(this.#options.clock.now() - this.#lastFullScanMs);
+    const sinceMs = this.#options.clock.monotonic() - this.#lastFullScanMs;
     if (sinceMs >= this.#fullScanPauseMs) this.#from = FROM_THE_BEGINNING;
     return this.#from === FROM_THE_BEGINNING;
   }
 
   #paceFullScans(durationMs: number, isBacklog: boolean): void {
-    this.#lastFullScanMs = this.#options.clock.now();
+    this.#lastFullScanMs = this.#options.clock.monotonic();
     const pauseMs = isBacklog ? MAX_FULL_SCAN_MS : Math.max(FULL_SCAN_MS, durationMs / FULL_SCAN_SHARE);
     this.#fullScanPauseMs = Math.min(MAX_FULL_SCAN_MS, pauseMs);
   }
 
   #exceptions(): string[] {
     if (this.#setAside.size === 0) return [];
-    const now = this.#options.clock.now();
+    const now = this.#options.clock.monotonic();
     for (const [id, untilMs] of this.#setAside) if (untilMs <= now) this.#setAside.delete(id);
     return [...this.#setAside.keys()];
   }
@@ -282,12 +297,12 @@ export class Publisher implements Loop {
   /** One delivery for each route; one that can't be encoded only asks whether it was published before. */
   #encode(
     routes: readonly DueRoute[],
-    problems: ReadonlyMap<StoredRecord, string | undefined>,
+    problems: Problems | undefined,
   ): Delivery[] {
     const encode = this.#options.channel === "push" ? clientEvent : mailCommand;
     return routes.map((route) => ({
       leaseKey: leaseKeyOf(route.record.notificationId, route.routeId),
-      fields: problems.get(route.record) === undefined ? encode(route) : [],
+      fields: problems?.get(route.record) === undefined ? encode(route) : [],
     }));
   }
 
@@ -322,7 +337,7 @@ export class Publisher implements Loop {
     }
     const route = claimed[0];
     if (route === undefined) throw error;
-    this.#setAside.set(deliveryId(route), clock.now() + ladder.backoffMaxMs);
+    this.#setAside.set(deliveryId(route), clock.monotonic() + ladder.backoffMaxMs);
     loggerOf(this.name).error("the outcome of a route can't be recorded: it is set aside", {
       ...routeFields(route, channel),
       reason: describePostgresError(error),

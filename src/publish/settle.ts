@@ -1,4 +1,4 @@
-/** What happened to a claimed route → its next state. Pure; contract, section 5. */
+/** What happened to a route that was taken → its next state. Pure; contract, section 5. */
 import type { Channel, DueRoute, FailureClassification } from "../notification/route.ts";
 import { retryDelayMs, type RetryLadder } from "../notification/retry_ladder.ts";
 import type { HandOffAnswer } from "./hand_off.ts";

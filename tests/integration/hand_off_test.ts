@@ -1,6 +1,7 @@
 /** The hand-off script on a real Redis: at most one entry a route, whatever the lease says and however old the claim. */
 import assert from "node:assert/strict";
-import { CLAIM_LIFE_MS, type Delivery, handOff, type HandOffOptions, redisTimeMs } from "../../src/publish/hand_off.ts";
+import { CLAIM_LIFE_MS, type Delivery, handOff, type HandOffOptions } from "../../src/publish/hand_off.ts";
+import { redisTimeMs } from "../../src/redis/time.ts";
 import type { RedisConnection } from "../../src/redis/connection.ts";
 import { openStage } from "../support/stage.ts";
 
@@ -88,6 +89,28 @@ Deno.test("handOff() leaves unanswered what a lost connection did not answer, an
   const { answers: second } = await handOff(again, deliveries, await options(again));
   assert.ok(second.every(({ kind }) => kind === "published"));
   assert.equal(await stage.redis.xlen("out"), 500);
+});
+
+Deno.test("handOff() does not count as published what a replica could not be told anew", async () => {
+  const { startRedis } = await import("../../scripts/servers/redis.ts");
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  const redis = await stage.connection();
+  await handOff(redis, [delivery("before")], await options(redis));
+  await stage.redis.call("ACL", "SETUSER", "default", "-pexpire");
+  const { answers, outage } = await handOff(redis, [delivery("before")], await options(redis, { waitReplicas: 1 }));
+  assert.deepEqual([answers[0]!.kind, outage?.code], ["unanswered", "NOPERM"]);
+});
+
+Deno.test("handOff() passes any text on as it is", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const text = ' "\\/\u0000\u001f\u007f\u2028☃𝄞\ufffd{"n":12345678901234567890,"f":1.10} ';
+  const { answers } = await handOff(redis, [delivery(text, [text, text, "empty", ""])], await options(redis));
+  const [[entryId, fields]] = await stage.redis.xrange("out", "-", "+") as [[string, string[]]];
+  assert.deepEqual(fields, [text, text, "empty", ""]);
+  assert.deepEqual(answers, [{ kind: "published", entryId }]);
+  assert.equal(await stage.redis.get(`route_leases:${text}:push`), `published:${entryId}`);
 });
 
 Deno.test("handOff() is told the script anew after SCRIPT FLUSH", async () => {

@@ -7,8 +7,10 @@ import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import { decode } from "../../src/notification/decode.ts";
 import { MAX_KEPT_BYTES, MAX_VALUE_BYTES } from "../../src/notification/raw_fields.ts";
 import type { FieldValue } from "../../src/notification/stream_entry.ts";
+import { RedisError } from "../../src/redis/failures.ts";
 import { createEvents } from "../../src/telemetry/events.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
+import { eventually } from "../support/wait.ts";
 
 async function consume(stage: Stage, passes: number, changes: Parameters<Stage["consumer"]>[0] = {}): Promise<void> {
   const stop = new AbortController();
@@ -101,6 +103,30 @@ Deno.test("a batch that takes PostgreSQL too long is tried again at half its siz
   await pool.close(1000);
   assert.equal(await records(stage), "16");
   assert.ok(outages > 0);
+});
+
+Deno.test("a read that takes Redis too long is tried again at half its size", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 40; at++) await stage.addIntent();
+  const redis = await stage.connection();
+  const run = redis.run.bind(redis);
+  let refused = 0;
+  redis.run = async (script, keys, args) => {
+    if (!script.source.includes("XREAD") || Number(args[1]) <= 10) return await run(script, keys, args);
+    refused++;
+    throw new RedisError("Socket timeout", { code: "" });
+  };
+  const stop = new AbortController();
+  const consumer = await stage.consumer({ redis, batchSize: 40 });
+  await eventually(async () => {
+    await consumer.pass(stop.signal).catch((error) => {
+      if (outageOf(error)?.dependency !== "redis") throw error;
+    });
+    return await records(stage) === "40";
+  });
+  stop.abort();
+  await consumer.close();
+  assert.ok(refused >= 2);
 });
 
 Deno.test("a duplicate whose record retention takes meanwhile is judged anew, not recorded as malformed", async () => {

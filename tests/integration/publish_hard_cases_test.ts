@@ -1,7 +1,8 @@
 /** Publishing where something is in its way: many recipients of large payloads, lost replicas, standing backlogs. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
-import { CLAIM_LIFE_MS, type Delivery, handOff, redisTimeMs } from "../../src/publish/hand_off.ts";
+import { CLAIM_LIFE_MS, type Delivery, handOff } from "../../src/publish/hand_off.ts";
+import { redisTimeMs } from "../../src/redis/time.ts";
 import { checkHandOff } from "../../src/publish/check_hand_off.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";

@@ -1,5 +1,6 @@
 /** The publisher's pass on real servers: every route is published once, whatever is refused, lost or repeated. */
 import assert from "node:assert/strict";
+import { systemClock } from "../../src/clock.ts";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
 import { type Accepted, FRESH_MS, FreshRoutes, freshRoutesOf } from "../../src/notification/fresh_routes.ts";
 import {
@@ -314,10 +315,11 @@ async function freshOf(
   accepted: Accepted,
   { channel = "push", ageMs = 0 }: { channel?: "push" | "email"; ageMs?: number } = {},
 ): Promise<FreshRoutes> {
-  const fresh = new FreshRoutes();
+  const fresh = new FreshRoutes(systemClock.monotonic);
   const [seconds, microseconds] = await stage.redis.time();
-  const readAtMs = Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - ageMs;
-  fresh.add({ readAtMs, routes: freshRoutesOf(accepted)[channel] });
+  const freshFromMs = Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - ageMs;
+  const { routes } = freshRoutesOf(accepted).get(channel)!;
+  fresh.add({ freshFromMs, freshUntil: systemClock.monotonic() + FRESH_MS, routes });
   return fresh;
 }
 
@@ -333,7 +335,7 @@ Deno.test("a route that was accepted here is the same as one that is claimed", a
   for (const channel of ["push", "email"] as const) {
     const { routes } = await claimed(stage, { channel, from: FROM_THE_BEGINNING, limit: 500, except: [] });
     assert.equal(routes.length, 2);
-    assert.deepEqual(freshRoutesOf(accepted)[channel], routes);
+    assert.deepEqual(freshRoutesOf(accepted).get(channel)?.routes, routes);
   }
 });
 
@@ -518,6 +520,39 @@ Deno.test("routes behind the place where the last claim ended are found by a ful
   await publisher.pass();
   await finish(publisher);
   assert.equal((await stage.delivered("push")).length, 5);
+});
+
+Deno.test("a clock that is set back does not keep routes from being found", async () => {
+  await using stage = await openStage();
+  await accept(stage, 3);
+  const clock = Object.assign(new TestClock(), { setBackMs: 0, now: () => Date.now() - clock.setBackMs });
+  const publisher = await stage.publisher("push", { clock });
+  await publisher.pass();
+  // Due before all that was looked at: what is due by a clock that was set back.
+  await stage.query(`
+    UPDATE notification.routes SET next_attempt_at = now() - interval '1 hour' WHERE route_id = 'email:user:u1'`);
+  await stage.query("UPDATE notification.routes SET channel = 'push' WHERE route_id = 'email:user:u1'");
+  clock.setBackMs = 3_600_000;
+  clock.ms += 10_000;
+  await publisher.pass();
+  await finish(publisher);
+  assert.equal((await stage.delivered("push")).length, 4);
+});
+
+Deno.test("a fresh route's last attempt is left to a claim, which nobody can have had it published since", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  const accepted = { ...await acceptedHere(stage), maxAttempts: { push: 1, email: 1 } };
+  await stage.query("UPDATE notification.routes SET max_attempts = 1");
+  await stage.redis.set(STREAMS.push, "no stream");
+  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
+  while (await publisher.pass() === "again");
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "1", attempts: "0" }]);
+  await stage.makeClaimable();
+  const claiming = await stage.publisher("push");
+  await claiming.pass();
+  await finish(publisher, claiming);
+  assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "1", attempts: "1" }]);
 });
 
 Deno.test("a Redis that is away is an outage and changes nothing", async () => {

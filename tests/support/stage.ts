@@ -115,7 +115,7 @@ export class Stage implements AsyncDisposable {
       operationTimeoutMs: 2000,
       ladder: { backoffMinMs: 1000, backoffMaxMs: 300_000 },
       catalog: embeddedCatalog(),
-      freshRoutes: new FreshRoutes(),
+      freshRoutes: new FreshRoutes(systemClock.monotonic),
       postgres: this.pool,
       redis: await this.connection(),
       events: createEvents(),
