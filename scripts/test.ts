@@ -1,16 +1,25 @@
 // In: arguments of `deno test`; without a path among them it is all tests. With `--restricted` among them the service has
-// the role and the access control line of docs/security.md, and no more. Out: the output and exit code of `deno test`.
-// Guaranteed: one Redis and one PostgreSQL are there for all tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
+// the role and the access control line of docs/security.md, and no more. Out: the output of `deno test`, and an exit code
+// that is 0 only when every test passed.
+// Guaranteed: a Redis and a PostgreSQL are there for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
 // TEST_POSTGRES_DSN, and gone afterwards; leaked operations and resources fail a test on every supported Deno.
+//
+// Tests wait more than they work. Many of them run in two lanes, each with servers of its own: half the time on two cores.
+// The second lane's output follows that of the first.
 
 import { Guard } from "./servers/guard.ts";
 import { ServersMissing } from "./servers/install.ts";
 import { startPostgres } from "./servers/postgres.ts";
 import { startRedis } from "./servers/redis.ts";
 
+/** Fewer files are not worth a second pair of servers. */
+const FILES_FOR_TWO_LANES = 20;
+
 if (import.meta.main) {
   try {
     if (Deno.args.includes("--restricted")) Deno.env.set("TEST_RESTRICTED", "1");
+    // Ctrl-C reaches `deno test` too, which ends by it; this process stays to stop the servers.
+    Deno.addSignalListener("SIGINT", () => {});
     Deno.exit(await runTests(Deno.args.filter((arg) => arg !== "--restricted")));
   } catch (error) {
     if (!(error instanceof ServersMissing)) throw error;
@@ -20,18 +29,24 @@ if (import.meta.main) {
 }
 
 async function runTests(args: readonly string[]): Promise<number> {
+  const options = args.filter((arg) => !isPath(arg));
+  const paths = args.filter(isPath);
+  const files = (paths.length > 0 ? paths : ["src", "tests", "scripts"]).flatMap(testFiles);
+  if (files.length < FILES_FOR_TWO_LANES) return (await runLane([...options, ...files])).code;
+  // In turn, so that neighbours, which take about as long, come to different lanes.
+  const lane = (number: number) => [...options, ...files.filter((_, at) => at % 2 === number)];
+  const lanes = await Promise.all([runLane(lane(0)), runLane(lane(1), "held back")]);
+  console.log(lanes[1].text);
+  return Math.max(...lanes.map(({ code }) => code));
+}
+
+async function runLane(args: readonly string[], output: "shown" | "held back" = "shown") {
   await using redis = await startRedis();
   await using postgres = await startPostgres();
   await using guard = new Guard();
-  // Ctrl-C reaches `deno test` too, which ends by it; this process stays to stop the servers.
-  Deno.addSignalListener("SIGINT", () => {});
+  const stream = output === "shown" ? "inherit" : "piped";
   const tests = new Deno.Command(Deno.execPath(), {
-    args: [
-      "test",
-      "--allow-all",
-      ...args,
-      ...(args.some(isPath) ? [] : ["src", "tests", "scripts"]),
-    ],
+    args: ["test", "--allow-all", ...args],
     env: {
       TEST_REDIS_ADDR: redis.addr,
       TEST_REDIS_PASSWORD: redis.password,
@@ -39,10 +54,14 @@ async function runTests(args: readonly string[]): Promise<number> {
       DENO_TEST_SANITIZE_OPS: "1",
       DENO_TEST_SANITIZE_RESOURCES: "1",
     },
+    stdout: stream,
+    stderr: stream,
   }).spawn();
   Deno.addSignalListener("SIGTERM", () => tests.kill("SIGTERM"));
   await guard.watch(tests.pid, "KILL");
-  return (await tests.status).code;
+  if (output === "shown") return { code: (await tests.status).code, text: "" };
+  const { code, stdout, stderr } = await tests.output();
+  return { code, text: [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("") };
 }
 
 function isPath(arg: string): boolean {
@@ -51,5 +70,23 @@ function isPath(arg: string): boolean {
     return true;
   } catch {
     return arg.endsWith(".ts"); // a pattern such as tests/**/*_test.ts, or an option
+  }
+}
+
+/** Those in a folder and below; anything else is for `deno test` to understand. */
+function testFiles(path: string): string[] {
+  if (!isFolder(path)) return [path];
+  const entries = [...Deno.readDirSync(path)].toSorted((a, b) => a.name < b.name ? -1 : 1);
+  return entries.flatMap(({ name, isDirectory }) => {
+    if (isDirectory) return testFiles(`${path}/${name}`);
+    return name.endsWith("_test.ts") ? [`${path}/${name}`] : [];
+  });
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
   }
 }
