@@ -22,11 +22,12 @@ import type { Events } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import type { UserService } from "../user_service/client.ts";
 import { type AcceptanceResult, acceptBatch, selectFingerprints } from "./accept.ts";
+import { BatchReader } from "./batch_reader.ts";
 import { ConsumerLease } from "./consumer_lease.ts";
 import { ConsumerPlace } from "./consumer_place.ts";
 import { readExactEntry } from "./exact_entry.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
-import { MAX_BATCH_BYTES, type ReadBatch, readBatch, readWhenThere } from "./read_batch.ts";
+import { MAX_BATCH_BYTES, type ReadBatch } from "./read_batch.ts";
 import { Recipients } from "./recipients.ts";
 import type { Place } from "./stream_offset.ts";
 import { tellOutcomes } from "./tell.ts";
@@ -64,19 +65,19 @@ export class IntentConsumer implements Loop {
   readonly #options: ConsumerOptions;
   readonly #lease: ConsumerLease;
   readonly #place: ConsumerPlace;
+  readonly #reader: BatchReader;
   readonly #recipients: Recipients;
   readonly #logger = loggerOf("intent_consumer");
   #role: "consuming" | "standby" | undefined;
   /** Fewer than a full batch while one has too many recipients, or takes PostgreSQL too long. */
   #maxEntries: number;
   #keepingLease: Promise<void> | undefined;
-  /** What was read before its turn, from the very place that it is to be read from. */
-  #ahead: { readonly place: Place; readonly batch: Promise<ReadBatch> } | undefined;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
     this.#lease = new ConsumerLease(options);
     this.#place = new ConsumerPlace(options);
+    this.#reader = new BatchReader(options);
     this.#recipients = new Recipients(options.userService);
     this.#maxEntries = options.batchSize;
     for (const redis of [options.redis, options.blockingRedis]) redis.onReady(() => this.#place.forget());
@@ -93,7 +94,7 @@ export class IntentConsumer implements Loop {
     const from = state === undefined ? place : await this.#place.heldAgainst(place, state);
     if (from === undefined) return "again";
     if (entries.length === 0) {
-      await this.#waitForEntry(place, stop);
+      await this.#reader.wait(place, { maxEntries: this.#maxEntries, stop });
       return "again";
     }
 
@@ -138,46 +139,12 @@ export class IntentConsumer implements Loop {
   }
 
   async #read(place: Place): Promise<ReadBatch> {
-    const ahead = this.#ahead;
-    this.#ahead = undefined;
-    const { clock, redis, stream } = this.#options;
     try {
-      if (ahead?.place === place) return await ahead.batch;
-      return await readBatch(redis, { clock, stream, place: place.entryId, maxEntries: this.#maxEntries });
+      return await this.#reader.read(place, this.#maxEntries);
     } catch (error) {
       // So many entries may take Redis longer than a command may.
       if (error instanceof RedisError && error.code === "") this.#maxEntries = Math.ceil(this.#maxEntries / 2);
       throw error;
-    }
-  }
-
-  /** Reads on while PostgreSQL accepts what was read before. */
-  #readAhead(place: Place): void {
-    const { clock, redis, stream } = this.#options;
-    const batch = readBatch(redis, { clock, stream, place: place.entryId, maxEntries: this.#maxEntries });
-    // Whether it failed counts when its turn has come, which it may not.
-    batch.catch(() => {});
-    this.#ahead = { place, batch };
-  }
-
-  async #waitForEntry(place: Place, stop: AbortSignal): Promise<void> {
-    const { clock, blockingRedis, stream, readBlockTimeoutMs } = this.#options;
-    if (stop.aborted) return;
-    const cut = () => blockingRedis.close();
-    stop.addEventListener("abort", cut);
-    try {
-      const batch = await readWhenThere(blockingRedis, {
-        clock,
-        stream,
-        place: place.entryId,
-        maxEntries: this.#maxEntries,
-        blockMs: readBlockTimeoutMs,
-      });
-      this.#ahead = { place, batch: Promise.resolve(batch) };
-    } catch (error) {
-      if (!stop.aborted) throw error;
-    } finally {
-      stop.removeEventListener("abort", cut);
     }
   }
 
@@ -245,7 +212,7 @@ export class IntentConsumer implements Loop {
     const { postgres, stream, batchSize, maxAttempts, onAccepted } = this.#options;
     const { from } = reading;
     const to = placeBehind(decoded, from);
-    if (decoded.length === batchSize) this.#readAhead(to);
+    if (decoded.length === batchSize) this.#reader.readAhead(to, this.#maxEntries);
     const freshness = await this.#renewed(reading.freshness);
     let result: AcceptanceResult;
     try {

@@ -12,12 +12,9 @@ import { OutageError } from "../lifecycle/outage.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Wake } from "../lifecycle/wake.ts";
 import type { Catalog } from "../notification/catalog.ts";
-import { clientEvent } from "../notification/client_event.ts";
-import { mailCommand } from "../notification/mail_command.ts";
 import { FRESH_MS, type FreshRoutes } from "../notification/fresh_routes.ts";
 import type { RetryLadder } from "../notification/retry_ladder.ts";
-import { type Channel, deliveryId, type DueRoute, type StoredRecord } from "../notification/route.ts";
-import { entryTimeMs } from "../notification/stream_entry.ts";
+import { type Channel, deliveryId, type DueRoute } from "../notification/route.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
 import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
@@ -25,19 +22,16 @@ import type { RedisError } from "../redis/failures.ts";
 import { redisTimeMs } from "../redis/time.ts";
 import { type Events, routeFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
-import { type Claim, FROM_THE_BEGINNING, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs, withRecords } from "./claim.ts";
-import { CLAIM_LIFE_MS, type Delivery, handOff, leaseKeyOf, shortenLeases } from "./hand_off.ts";
+import { type Claim, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs, withRecords } from "./claim.ts";
+import { deliveriesOf, encodingProblems, type Problems } from "./encode.ts";
+import { CLAIM_LIFE_MS, handOff, leaseKeyOf, shortenLeases } from "./hand_off.ts";
 import { recordSettlements, statementsFor } from "./record.ts";
+import { Scan } from "./scan.ts";
 import { type Attempt, settle, type Settlement } from "./settle.ts";
+import { tellSettlements } from "./tell.ts";
 
 /** How often claims are looked for while nothing is due by a retry. */
 const CLAIM_MS = 1000;
-/** A scan that begins at the first live route finds what another instance made or gave up; this often, if it is quick. */
-const FULL_SCAN_MS = 1000;
-/** The same while a backlog leaves no short pass to follow with a full scan, or while one takes long. */
-const MAX_FULL_SCAN_MS = 10_000;
-/** Of the time that full scans may take. */
-const FULL_SCAN_SHARE = 0.02;
 /** A claim's life is shorter by as much as Redis's time is old. */
 const MAX_TIME_AGE_MS = 2000;
 
@@ -72,9 +66,6 @@ interface ClaimOutcome extends Outcome {
   readonly recorded: readonly Settlement[];
 }
 
-/** By record, why its routes can't be encoded. */
-type Problems = ReadonlyMap<StoredRecord, string | undefined>;
-
 export class Publisher implements Loop {
   readonly name: `${Channel}_publisher`;
   readonly #options: PublisherOptions;
@@ -82,9 +73,7 @@ export class Publisher implements Loop {
   #limit: number;
   /** So that a claim locks and reads no more than it takes: PostgreSQL has to unpack a payload to know its size. */
   #expectedPayloadBytes = 1;
-  #from = FROM_THE_BEGINNING;
-  #lastFullScanMs = -Infinity;
-  #fullScanPauseMs = FULL_SCAN_MS;
+  readonly #scan: Scan;
   /** When routes are claimed although there are fresh ones, in turn with these. */
   #claimAtMs = -Infinity;
   #lastWasFresh = false;
@@ -98,6 +87,7 @@ export class Publisher implements Loop {
     this.name = `${options.channel}_publisher`;
     this.#options = options;
     this.#limit = options.batchSize;
+    this.#scan = new Scan(() => options.clock.monotonic());
   }
 
   async pass(): Promise<"again" | "idle"> {
@@ -159,7 +149,7 @@ export class Publisher implements Loop {
     try {
       round = await this.#publishClaimed((routes) => claimed = routes);
     } catch (error) {
-      this.#from = FROM_THE_BEGINNING;
+      this.#scan.startOver();
       // A batch that takes longer than its time would do so again.
       if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
       if (postgresFailure(error) !== "data") throw error;
@@ -174,8 +164,8 @@ export class Publisher implements Loop {
       this.#limit = Math.min(this.#options.batchSize, this.#limit * 2);
       this.#askRedisTime();
     }
-    if (unchanged) this.#from = FROM_THE_BEGINNING;
-    else if (claim.upTo !== "") this.#from = claim.upTo;
+    if (unchanged) this.#scan.startOver();
+    else this.#scan.goOnFrom(claim.upTo);
     this.#conclude(round.recorded, { outage, startedAt });
     return (claim.isFull && !unchanged) || !this.#options.freshRoutes.isEmpty ? "again" : "idle";
   }
@@ -184,18 +174,18 @@ export class Publisher implements Loop {
   async #publishClaimed(
     onClaimed: (routes: readonly DueRoute[]) => void,
   ): Promise<ClaimOutcome> {
-    const { postgres, channel, outbound, events, clock } = this.#options;
+    const { postgres, channel, outbound, events, clock, catalog } = this.#options;
     const claimedAtMs = await this.#redisTime();
     const lock = async (client: pg.ClientBase) => {
       const startedAt = performance.now();
-      const isFullScan = this.#beginScan();
+      const from = this.#scan.begin();
       const locked = await lockDueRoutes(client, {
         channel,
         limit: Math.min(this.#limit, Math.ceil(MAX_PASS_BYTES / this.#expectedPayloadBytes)),
-        from: this.#from,
+        from,
         except: this.#exceptions(),
       });
-      if (isFullScan) this.#paceFullScans(performance.now() - startedAt, locked.due.length === locked.limit);
+      this.#scan.took(performance.now() - startedAt, { from, isFull: locked.due.length === locked.limit });
       return locked;
     };
     return await inTransaction(postgres, async (client, locked) => {
@@ -203,7 +193,7 @@ export class Publisher implements Loop {
       const claim: Claim = { ...found, routes: events.routesBegan(channel, found.routes, outbound.stream) };
       onClaimed(claim.routes);
       if (claim.routes.length > 0) this.#expectedPayloadBytes = averagePayloadBytes(claim.routes);
-      const problems = this.#encodingProblems(claim.routes);
+      const problems = encodingProblems(claim.routes, catalog);
       const { settlements, outage } = await this.#handOff(claim.routes, {
         claimedAtMs,
         claimLifeMs: CLAIM_LIFE_MS,
@@ -228,8 +218,8 @@ export class Publisher implements Loop {
       readonly problems?: Problems;
     },
   ): Promise<Outcome> {
-    const { redis, outbound, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
-    const { answers, outage } = await handOff(redis, this.#encode(routes, problems), {
+    const { redis, channel, outbound, leaseTtlMs, waitReplicas, operationTimeoutMs } = this.#options;
+    const { answers, outage } = await handOff(redis, deliveriesOf(routes, channel, problems), {
       ...claim,
       ...outbound,
       leaseTtlMs,
@@ -249,9 +239,9 @@ export class Publisher implements Loop {
     recorded: readonly Settlement[],
     { outage, startedAt }: { outage: RedisError | undefined; startedAt: number },
   ): void {
-    const { channel, events } = this.#options;
+    const { channel, events, clock } = this.#options;
     this.#shortenLeases(recorded);
-    this.#tell(recorded);
+    tellSettlements(recorded, { channel, events, now: clock.now() });
     if (recorded.length > 0) events.publishDuration(channel, performance.now() - startedAt);
     if (outage !== undefined) throw this.#outage(outage);
   }
@@ -271,56 +261,11 @@ export class Publisher implements Loop {
     this.#asked = { at: performance.now(), time: redisTimeMs(this.#options.redis).catch(() => undefined) };
   }
 
-  /**
-   * Routes become due in the order of time, so that a scan can begin where the last one ended, and need not pass over
-   * index entries of finished routes that an old snapshot keeps. What appeared behind that is found by a full scan.
-   */
-  #beginScan(): boolean {
-    const sinceMs = this.#options.clock.monotonic() - this.#lastFullScanMs;
-    if (sinceMs >= this.#fullScanPauseMs) this.#from = FROM_THE_BEGINNING;
-    return this.#from === FROM_THE_BEGINNING;
-  }
-
-  #paceFullScans(durationMs: number, isBacklog: boolean): void {
-    this.#lastFullScanMs = this.#options.clock.monotonic();
-    const pauseMs = isBacklog ? MAX_FULL_SCAN_MS : Math.max(FULL_SCAN_MS, durationMs / FULL_SCAN_SHARE);
-    this.#fullScanPauseMs = Math.min(MAX_FULL_SCAN_MS, pauseMs);
-  }
-
   #exceptions(): string[] {
     if (this.#setAside.size === 0) return [];
     const now = this.#options.clock.monotonic();
     for (const [id, untilMs] of this.#setAside) if (untilMs <= now) this.#setAside.delete(id);
     return [...this.#setAside.keys()];
-  }
-
-  /** One delivery for each route; one that can't be encoded only asks whether it was published before. */
-  #encode(
-    routes: readonly DueRoute[],
-    problems: Problems | undefined,
-  ): Delivery[] {
-    const encode = this.#options.channel === "push" ? clientEvent : mailCommand;
-    return routes.map((route) => ({
-      leaseKey: leaseKeyOf(route.record.notificationId, route.routeId),
-      fields: problems?.get(route.record) === undefined ? encode(route) : [],
-    }));
-  }
-
-  #encodingProblems(routes: readonly DueRoute[]): Map<StoredRecord, string | undefined> {
-    const records = new Set(routes.map(({ record }) => record));
-    return new Map([...records].map((record) => [record, this.#encodingProblem(record)]));
-  }
-
-  #encodingProblem({ notificationType, payload }: StoredRecord): string | undefined {
-    if (notificationType === "") return "the route's record is gone";
-    const type = this.#options.catalog.get(notificationType);
-    if (type === undefined) return `notification type ${notificationType} is not in the catalog any more`;
-    try {
-      const problem = type.payloadProblem(JSON.parse(payload));
-      return problem && `the payload does not match the type's schema any more: ${problem}`;
-    } catch (error) {
-      return `the stored payload is not JSON: ${(error as Error).message}`;
-    }
   }
 
   #settle(route: DueRoute, attempt: Attempt): Settlement {
@@ -366,35 +311,6 @@ export class Publisher implements Loop {
     // The master has moved: a new connection may find it.
     if (error.code === "READONLY") this.#options.redis.replace();
     return new OutageError("redis", error.message, { cause: error });
-  }
-
-  #tell(settlements: readonly Settlement[]): void {
-    const { channel, events, clock } = this.#options;
-    const now = clock.now();
-    const latenciesMs: number[] = [];
-    const failed: Extract<Settlement, { kind: "failed" }>[] = [];
-    const deadLetters: Extract<Settlement, { kind: "dead_letter" }>[] = [];
-    for (const settlement of settlements) {
-      switch (settlement.kind) {
-        case "published":
-          latenciesMs.push(Math.max(0, now - entryTimeMs(settlement.route.record.streamEntryId)));
-          events.routePublished(channel, settlement.route, settlement.entryId);
-          break;
-        case "failed":
-          failed.push(settlement);
-          break;
-        case "dead_letter":
-          deadLetters.push(settlement);
-          break;
-        case "unchanged":
-          break;
-        default:
-          settlement satisfies never;
-      }
-    }
-    events.published(channel, latenciesMs);
-    events.attemptsFailed(channel, failed);
-    events.deadLetters(channel, deadLetters);
   }
 }
 
