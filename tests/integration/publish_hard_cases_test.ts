@@ -81,14 +81,9 @@ Deno.test("a route that was published before the catalog lost its type is record
   await stage.addIntent();
   await accept(stage);
   const failing = await stage.publisher("push");
-  await stage.query(`
-    CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
-  await stage.query(`
-    CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
+  const heal = await stage.failRecording();
   await assert.rejects(failing.pass());
-  await stage.query("DROP TRIGGER fail ON notification.routes");
+  await heal();
   const without = await stage.publisher("push", { catalog: new Map() });
   await without.pass();
   await failing.close();

@@ -61,17 +61,12 @@ Deno.test("routes handed off by a transaction that fails are not appended again,
   await using stage = await openStage();
   await accept(stage, 5);
   // Fails at COMMIT, after the hand-off.
-  await stage.query(`
-    CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
-  await stage.query(`
-    CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
+  const heal = await stage.failRecording();
   const publisher = await stage.publisher("push");
   await assert.rejects(publisher.pass());
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "5", attempts: "0" }]);
   const before = await stage.redis.xrange(STREAMS.push, "-", "+");
-  await stage.query("DROP TRIGGER fail ON notification.routes");
+  await heal();
   await publisher.pass();
   await finish(publisher);
   assert.deepEqual(await stage.redis.xrange(STREAMS.push, "-", "+"), before);
@@ -403,18 +398,13 @@ Deno.test("fresh routes whose outcomes are lost are claimed later, and not appen
   await using stage = await openStage();
   for (let at = 0; at < 5; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const freshRoutes = await freshOf(stage, await acceptedHere(stage));
-  await stage.query(`
-    CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
-  await stage.query(`
-    CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
+  const heal = await stage.failRecording();
   const publisher = await stage.publisher("push", { freshRoutes });
   await assert.rejects(publisher.pass());
   const before = await stage.delivered("push");
   assert.equal(before.length, 5);
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "5", attempts: "0" }]);
-  await stage.query("DROP TRIGGER fail ON notification.routes");
+  await heal();
   await stage.makeClaimable();
   const other = await stage.publisher("push");
   await other.pass();

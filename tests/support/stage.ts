@@ -138,6 +138,17 @@ export class Stage implements AsyncDisposable {
       WHERE next_attempt_at IS NOT NULL`);
   }
 
+  /** Makes every transaction that updates routes fail at its COMMIT, as when PostgreSQL crashes, until it is healed. */
+  async failRecording(): Promise<() => Promise<void>> {
+    await this.query(`
+      CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
+    await this.query(`
+      CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
+      DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
+    return async () => void await this.query("DROP TRIGGER fail ON notification.routes");
+  }
+
   async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<Row[]> {
     return (await this.pool.query<Row>(sql, values)).rows;
   }
