@@ -9,8 +9,8 @@
 
 import { Guard } from "./servers/guard.ts";
 import { ServersMissing } from "./servers/install.ts";
-import { startPostgres } from "./servers/postgres.ts";
-import { startRedis } from "./servers/redis.ts";
+import { type Postgres, startPostgres } from "./servers/postgres.ts";
+import { type RedisServer, startRedis } from "./servers/redis.ts";
 
 /** Fewer files are not worth a second pair of servers. */
 const FILES_FOR_TWO_LANES = 20;
@@ -32,17 +32,35 @@ async function runTests(args: readonly string[]): Promise<number> {
   const options = args.filter((arg) => !isPath(arg));
   const paths = args.filter(isPath);
   const files = (paths.length > 0 ? paths : ["src", "tests", "scripts"]).flatMap(testFiles);
-  if (files.length < FILES_FOR_TWO_LANES) return (await runLane([...options, ...files])).code;
+  // One after the other: where the servers are not installed yet, the first ones see to that.
+  await using servers = await startServers();
+  if (files.length < FILES_FOR_TWO_LANES) return (await runLane(servers, [...options, ...files])).code;
+  await using otherServers = await startServers();
   // In turn, so that neighbours, which take about as long, come to different lanes.
   const lane = (number: number) => [...options, ...files.filter((_, at) => at % 2 === number)];
-  const lanes = await Promise.all([runLane(lane(0)), runLane(lane(1), "held back")]);
+  const lanes = await Promise.all([runLane(servers, lane(0)), runLane(otherServers, lane(1), "held back")]);
   console.log(lanes[1].text);
   return Math.max(...lanes.map(({ code }) => code));
 }
 
-async function runLane(args: readonly string[], output: "shown" | "held back" = "shown") {
-  await using redis = await startRedis();
-  await using postgres = await startPostgres();
+interface Servers extends AsyncDisposable {
+  readonly redis: RedisServer;
+  readonly postgres: Postgres;
+}
+
+async function startServers(): Promise<Servers> {
+  await using stack = new AsyncDisposableStack();
+  const redis = stack.use(await startRedis());
+  const postgres = stack.use(await startPostgres());
+  const ownership = stack.move();
+  return { redis, postgres, [Symbol.asyncDispose]: () => ownership.disposeAsync() };
+}
+
+async function runLane(
+  { redis, postgres }: Servers,
+  args: readonly string[],
+  output: "shown" | "held back" = "shown",
+): Promise<{ code: number; text: string }> {
   await using guard = new Guard();
   const stream = output === "shown" ? "inherit" : "piped";
   const tests = new Deno.Command(Deno.execPath(), {
