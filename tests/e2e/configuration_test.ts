@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
-import { type Environment, startService } from "../support/service_process.ts";
+import { type Environment, serviceCommand, startService } from "../support/service_process.ts";
 import { outcomeOf } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";
 
@@ -208,9 +208,12 @@ Deno.test(
   async () => {
     // Deno itself can't hand such a variable on.
     const name = "NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED";
-    const script = `${name}=$(printf 'ops\\377@example.com'); export ${name}; exec "$0" run --allow-all main.ts`;
-    const { code, stderr } = await new Deno.Command("sh", { args: ["-c", script, Deno.execPath()], env: COMPLETE })
-      .output();
+    const script =
+      `${name}=$(printf 'ops\\377@example.com'); export ${name}; unset NOTIFICATION_SERVICE_BIN; exec "$@"`;
+    const { code, stderr } = await new Deno.Command("sh", {
+      args: ["-c", script, "sh", ...await serviceCommand()],
+      env: COMPLETE,
+    }).output();
     assert.equal(code, 78);
     assert.equal(new TextDecoder().decode(stderr), `${name} should be UTF-8 text\n`);
   },

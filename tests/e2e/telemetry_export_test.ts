@@ -185,8 +185,10 @@ for (const [protocol, variable, value] of UNUSABLE) {
     const service = await rig.start();
     await workOnce(rig);
     await assertStopsInTime(service);
+    // A slow machine may miss an export's time-out, which is told as well, and is none of the variable's.
     const about = ({ message, logger }: LogLine) =>
-      message === "questionable configuration" || logger === "open_telemetry";
+      message === "questionable configuration" ||
+      (logger === "open_telemetry" && message !== "telemetry can't be exported; this is not told again");
     const warnings = service.logs.filter(about);
     assert.deepEqual(warnings.map(({ level, logger }) => [level, logger]), [["warn", "service"]]);
     assert.ok(`${warnings[0]!["warning"]}`.includes(variable), service.output());

@@ -217,7 +217,7 @@ export class ServiceProcess implements AsyncDisposable {
 }
 
 /** The flags have one place, the `start` task in deno.json: `deno run <flags> main.ts`. */
-async function serviceCommand(): Promise<[string, ...string[]]> {
+export async function serviceCommand(): Promise<[string, ...string[]]> {
   const executable = Deno.env.get("NOTIFICATION_SERVICE_BIN");
   if (executable !== undefined && executable !== "") return [resolve(ROOT, executable)];
   const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.json`));
