@@ -25,12 +25,15 @@ export class BatchReader {
     this.#options = options;
   }
 
-  async read(place: Place, maxEntries: number): Promise<ReadBatch> {
+  async read(
+    place: Place,
+    { maxEntries, withoutState }: { maxEntries: number; withoutState: boolean },
+  ): Promise<ReadBatch> {
     const ahead = this.#ahead;
     this.#ahead = undefined;
     if (ahead?.place === place) return await ahead.batch;
     const { clock, redis, stream } = this.#options;
-    return await readBatch(redis, { clock, stream, place: place.entryId, maxEntries });
+    return await readBatch(redis, { clock, stream, place: place.entryId, maxEntries, withoutState });
   }
 
   readAhead(place: Place, maxEntries: number): void {

@@ -71,6 +71,8 @@ export class IntentConsumer implements Loop {
   #role: "consuming" | "standby" | undefined;
   /** Fewer than a full batch while one has too many recipients, or takes PostgreSQL too long. */
   #maxEntries: number;
+  /** While one entry alone takes Redis too long, what was trimmed is left to a later read to find. */
+  #isStateTooDear = false;
   #keepingLease: Promise<void> | undefined;
 
   constructor(options: ConsumerOptions) {
@@ -140,10 +142,18 @@ export class IntentConsumer implements Loop {
 
   async #read(place: Place): Promise<ReadBatch> {
     try {
-      return await this.#reader.read(place, this.#maxEntries);
+      const batch = await this.#reader.read(place, {
+        maxEntries: this.#maxEntries,
+        withoutState: this.#isStateTooDear,
+      });
+      this.#isStateTooDear = false;
+      return batch;
     } catch (error) {
-      // So many entries may take Redis longer than a command may.
-      if (error instanceof RedisError && error.code === "") this.#maxEntries = Math.ceil(this.#maxEntries / 2);
+      // So many entries may take Redis longer than a command may; then one, and one without more.
+      if (error instanceof RedisError && error.code === "") {
+        this.#isStateTooDear ||= this.#maxEntries === 1;
+        this.#maxEntries = Math.ceil(this.#maxEntries / 32);
+      }
       throw error;
     }
   }

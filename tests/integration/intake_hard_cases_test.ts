@@ -105,14 +105,15 @@ Deno.test("a batch that takes PostgreSQL too long is tried again at half its siz
   assert.ok(outages > 0);
 });
 
-Deno.test("a read that takes Redis too long is tried again at half its size", async () => {
+Deno.test("a read that takes Redis too long is tried again with fewer entries, and then without the stream's state", async () => {
   await using stage = await openStage();
-  for (let at = 0; at < 40; at++) await stage.addIntent();
+  for (let at = 0; at < 3; at++) await stage.addIntent();
   const redis = await stage.connection();
   const run = redis.run.bind(redis);
   let refused = 0;
   redis.run = async (script, keys, args) => {
-    if (!script.source.includes("XREAD") || Number(args[1]) <= 10) return await run(script, keys, args);
+    const isBearable = Number(args[1]) === 1 && args[4] === 0;
+    if (!script.source.includes("XREAD") || isBearable) return await run(script, keys, args);
     refused++;
     throw new RedisError("Socket timeout", { code: "" });
   };
@@ -122,11 +123,11 @@ Deno.test("a read that takes Redis too long is tried again at half its size", as
     await consumer.pass(stop.signal).catch((error) => {
       if (outageOf(error)?.dependency !== "redis") throw error;
     });
-    return await records(stage) === "40";
+    return await records(stage) === "3";
   });
   stop.abort();
   await consumer.close();
-  assert.ok(refused >= 2);
+  assert.ok(refused > 3);
 });
 
 Deno.test("a duplicate whose record retention takes meanwhile is judged anew, not recorded as malformed", async () => {
