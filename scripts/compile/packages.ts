@@ -2,6 +2,7 @@
  * A program's entry → the npm packages that its code can reach, and a cache for Deno that holds those alone, less the
  * files that no program reads: type declarations, source maps, other build forms of the same code. Licences stay.
  */
+import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 
 export interface Package {
@@ -60,7 +61,9 @@ export async function writeCache(folder: string, packages: PackageGraph): Promis
     const place = `${new URL(registryUrl).hostname}/${name}`;
     const original = `${npmCache}/${place}/${version}`;
     await copyFolder(original, `${folder}/npm/${place}/${version}`, await unreadFolders(original));
-    await Deno.copyFile(`${npmCache}/${place}/registry.json`, `${folder}/npm/${place}/registry.json`);
+    // Deno asks the registry about what the program imports itself; about the rest the lock file says enough.
+    const described = `${npmCache}/${place}/registry.json`;
+    if (existsSync(described)) await Deno.copyFile(described, `${folder}/npm/${place}/registry.json`);
   }
 }
 
