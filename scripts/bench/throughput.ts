@@ -7,25 +7,22 @@ import { type Session, tell } from "./session.ts";
 import { isService, missing, type Subject, SUBJECTS, TITLES } from "./subjects.ts";
 import { stage, timeRun, wrongCounts } from "./timed_run.ts";
 
-/** Peers get fewer, as they take longer for each. */
-const FULL = { rounds: 3, intents: 160_000, peerIntents: 80_000 };
-const QUICK = { rounds: 1, intents: 15_000, peerIntents: 8_000 };
+const FULL = { rounds: 3, count: 80_000 };
+const QUICK = { rounds: 1, count: 10_000 };
 
 export async function measureThroughput(session: Session): Promise<Throughput[]> {
-  const { rounds, intents, peerIntents } = session.isQuick ? QUICK : FULL;
+  const { rounds, count } = session.isQuick ? QUICK : FULL;
   const rates = new Map<Subject, number[]>(SUBJECTS.map((subject) => [subject, []]));
-  const countFor = (subject: Subject) => hasRoutes(subject) ? intents : peerIntents;
   for (let round = 1; round <= rounds; round++) {
     for (const subject of SUBJECTS) {
       if (missing(subject) !== undefined) continue;
-      const count = countFor(subject);
       session.progress(`round ${round} of ${rounds}: ${TITLES[subject]}, ${count.toLocaleString("en")} intents`);
       rates.get(subject)!.push(count / await runOnce(session, subject, count));
     }
   }
   return SUBJECTS.map((subject) => {
     const reason = missing(subject);
-    const found = { subject, intents: countFor(subject), rates: rates.get(subject)! };
+    const found = { subject, intents: count, rates: rates.get(subject)! };
     return reason === undefined ? found : { ...found, missing: reason };
   });
 }

@@ -3,21 +3,23 @@
 // ignores a job whose id it still has, and completed jobs are kept for as long as the service keeps its records.
 
 import { Queue, Worker } from "bullmq";
-import { deliveriesOf, type Delivery, publish } from "./intents.ts";
+import { deliveriesOf, type Delivery } from "./intents.ts";
 import { runPeer } from "./peer.ts";
 
 const QUEUE = "deliveries";
 // Of 50 to 2,000, and of one to four workers, the best by little: the JavaScript is what is full, and 20,000 intents take
 // some 3.3 s of it with each.
 const CONCURRENCY = 500;
+// 2,000 and no bound at all come to about the same.
+const MOST_WAITING = 8_000;
 const KEPT_SECONDS = 720 * 60 * 60;
 
-await runPeer(async ({ redis }, outbound) => {
+await runPeer({ mostWaiting: MOST_WAITING }, async ({ redis }, publish) => {
   const queue = new Queue<Delivery>(QUEUE, {
     connection: redis,
     defaultJobOptions: { attempts: 3, removeOnComplete: { age: KEPT_SECONDS } },
   });
-  const worker = new Worker<Delivery>(QUEUE, (job) => publish(outbound, job.data), {
+  const worker = new Worker<Delivery>(QUEUE, (job) => publish(job.data), {
     connection: { ...redis, maxRetriesPerRequest: null },
     concurrency: CONCURRENCY,
   });

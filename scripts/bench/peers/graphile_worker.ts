@@ -6,7 +6,7 @@
 import { Logger, run } from "graphile-worker";
 // @ts-types="@types/pg"
 import pg from "pg";
-import { CHANNELS, type Delivery, type Intent, publish } from "./intents.ts";
+import { CHANNELS, type Delivery, type Intent } from "./intents.ts";
 import { runPeer } from "./peer.ts";
 
 // Side by side, three times, 8 to 94 % more intents a second (on a busy machine) than with what the documentation names:
@@ -15,6 +15,8 @@ const CONCURRENT_JOBS = 500;
 const LOCAL_QUEUE_SIZE = 1_000;
 const COMPLETE_DELAY_MS = 5;
 const POOL_SIZE = 20;
+// Of 80,000 intents, 10,800 a second in the place of 8,700; of 160,000, 9,100 and 10,100 in the place of 6,000 twice.
+const MOST_WAITING = 2_000;
 
 const CREATE_KEYS = "CREATE TABLE IF NOT EXISTS accepted (dedup_key text PRIMARY KEY)";
 
@@ -39,12 +41,12 @@ const logger = new Logger(() => (level, message) => {
   if (level === "error") console.error(message);
 });
 
-await runPeer(async ({ postgresDsn }, outbound) => {
+await runPeer({ mostWaiting: MOST_WAITING }, async ({ postgresDsn }, publish) => {
   const pool = new pg.Pool({ connectionString: postgresDsn, max: POOL_SIZE });
   pool.on("error", (error) => console.error(error));
   pool.on("connect", (client) => client.on("error", (error) => console.error(error)));
   await pool.query(CREATE_KEYS);
-  const task = (payload: unknown) => publish(outbound, payload as Delivery);
+  const task = (payload: unknown) => publish(payload as Delivery);
   const runner = await run({
     pgPool: pool,
     taskList: { push: task, email: task },

@@ -2,13 +2,20 @@
 // Out: one line `ready` on standard output when it is about to read, then the work until SIGTERM, then exit code 0.
 // Guaranteed: a batch is accepted for good before the next one is read; nothing else goes to standard output.
 
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { type Intent, readIntents } from "./intents.ts";
+import { CHANNELS, type Delivery, type Intent, publish, readIntents } from "./intents.ts";
+
+/** Between two looks at what waits. */
+const PAUSE_MS = 1;
 
 export interface Settings {
   readonly redis: { readonly host: string; readonly port: number; readonly password: string };
   readonly postgresDsn: string;
 }
+
+/** Appends a delivery to its stream; what one turn of the event loop sends goes as one pipeline. */
+export type Publish = (delivery: Delivery) => Promise<void>;
 
 export interface Peer {
   /** Returns when the intents' jobs are kept. */
@@ -17,8 +24,14 @@ export interface Peer {
   close(): Promise<void>;
 }
 
-/** `outbound` is for the jobs' XADDs: what one turn of the event loop sends goes as one pipeline. */
-export async function runPeer(open: (settings: Settings, outbound: Redis) => Promise<Peer>): Promise<void> {
+/**
+ * @param mostWaiting so many deliveries may wait before no more intents are read: the queues get slower as they get longer.
+ *   Every intent's key has to be another, as fill.ts makes them: a delivery that is never made is waited for.
+ */
+export async function runPeer(
+  { mostWaiting }: { mostWaiting: number },
+  open: (settings: Settings, publish: Publish) => Promise<Peer>,
+): Promise<void> {
   const stop = new AbortController();
   const onSignal = () => stop.abort();
   Deno.addSignalListener("SIGTERM", onSignal);
@@ -26,9 +39,17 @@ export async function runPeer(open: (settings: Settings, outbound: Redis) => Pro
   const settings = settingsFromEnvironment();
   const inbound = new Redis(settings.redis);
   const outbound = new Redis({ ...settings.redis, enableAutoPipelining: true });
-  const peer = await open(settings, outbound);
+  let waiting = 0;
+  const peer = await open(settings, async (delivery) => {
+    await publish(outbound, delivery);
+    waiting--;
+  });
   console.log("ready");
-  for await (const intents of readIntents(inbound, stop.signal)) await peer.accept(intents);
+  for await (const intents of readIntents(inbound, stop.signal)) {
+    while (waiting > mostWaiting && !stop.signal.aborted) await delay(PAUSE_MS);
+    waiting += CHANNELS.length * intents.length;
+    await peer.accept(intents);
+  }
 
   await peer.close();
   await Promise.all([inbound.quit(), outbound.quit()]);

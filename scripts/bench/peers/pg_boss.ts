@@ -5,7 +5,7 @@
 
 import { createHash } from "node:crypto";
 import { PgBoss } from "pg-boss";
-import { deliveriesOf, type Delivery, publish } from "./intents.ts";
+import { deliveriesOf, type Delivery } from "./intents.ts";
 import { runPeer } from "./peer.ts";
 
 const QUEUE = "deliveries";
@@ -13,9 +13,11 @@ const QUEUE = "deliveries";
 // at 100 intents a second they get in each other's way: a p50 of 23 ms instead of 4.
 const BATCH_SIZE = 2_000;
 const WORKERS = 2;
+// Of 80,000 intents, 7,400 a second in the place of 5,900.
+const MOST_WAITING = 4_000;
 const KEPT_SECONDS = 720 * 60 * 60;
 
-await runPeer(async ({ postgresDsn }, outbound) => {
+await runPeer({ mostWaiting: MOST_WAITING }, async ({ postgresDsn }, publish) => {
   const boss = new PgBoss({ connectionString: postgresDsn, useListenNotify: true });
   boss.on("error", (error) => console.error(error));
   boss.on("warning", (warning) => console.error(warning));
@@ -29,7 +31,7 @@ await runPeer(async ({ postgresDsn }, outbound) => {
     pollingIntervalSeconds: 0.5,
     notifyPollingIntervalSeconds: 0.5,
   }, async (jobs) => {
-    await Promise.all(jobs.map(({ data }) => publish(outbound, data)));
+    await Promise.all(jobs.map(({ data }) => publish(data)));
   });
 
   return {
