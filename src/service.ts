@@ -3,7 +3,7 @@
  *
  * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and all is
  * closed the other way round. Redis and PostgreSQL are the only places where loops meet; what else they share saves them time
- * and nothing more: a wake, and the routes accepted last.
+ * and nothing more: a wake, the routes accepted last, and the transaction that records their outcomes.
  */
 import type pg from "pg";
 import { readBacklog } from "./backlog.ts";
@@ -26,6 +26,7 @@ import { checkOwnership } from "./postgres/ownership.ts";
 import { checkServer, openPool, type PostgresPool } from "./postgres/pool.ts";
 import { openProbe, type ProbeListener } from "./probe/listener.ts";
 import { Publisher } from "./publish/publisher.ts";
+import { Recorder } from "./publish/recorder.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
 import { checkRedis } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
@@ -178,6 +179,7 @@ function loopsOf(
     push: new FreshRoutes(clock.monotonic),
     email: new FreshRoutes(clock.monotonic),
   };
+  const recorder = new Recorder({ postgres, redis: redis.push, clock });
   const { publish, retry, retention } = config;
 
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
@@ -191,6 +193,7 @@ function loopsOf(
       ladder: retry,
       catalog,
       freshRoutes: freshRoutes[channel],
+      recorder,
       postgres,
       redis: redis[channel],
       events,

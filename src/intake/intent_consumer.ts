@@ -73,6 +73,8 @@ export class IntentConsumer implements Loop {
   #maxEntries: number;
   /** While one entry alone takes Redis too long, what was trimmed is left to a later read to find. */
   #isStateTooDear = false;
+  /** Behind this entry there was none when the last batch was read: no need to look before the next wait. */
+  #endOfStream: string | undefined;
   #keepingLease: Promise<void> | undefined;
 
   constructor(options: ConsumerOptions) {
@@ -82,7 +84,12 @@ export class IntentConsumer implements Loop {
     this.#reader = new BatchReader(options);
     this.#recipients = new Recipients(options.userService);
     this.#maxEntries = options.batchSize;
-    for (const redis of [options.redis, options.blockingRedis]) redis.onReady(() => this.#place.forget());
+    for (const redis of [options.redis, options.blockingRedis]) {
+      redis.onReady(() => {
+        this.#place.forget();
+        this.#endOfStream = undefined;
+      });
+    }
   }
 
   async pass(stop: AbortSignal): Promise<"again" | "idle"> {
@@ -91,14 +98,22 @@ export class IntentConsumer implements Loop {
 
     const { stream, events } = this.#options;
     const place = await this.#place.current();
+    const isAtEnd = place.entryId === this.#endOfStream;
+    // Once only: should the wait fail, because what comes takes Redis too long, fewer entries are read at a time.
+    this.#endOfStream = undefined;
+    if (isAtEnd) {
+      await this.#reader.wait(place, { maxEntries: this.#maxEntries, stop });
+      if (stop.aborted || await this.#place.current() !== place) return "again";
+    }
     const batch = await this.#read(place);
     const { state, entries, freshness } = batch;
     const from = state === undefined ? place : await this.#place.heldAgainst(place, state);
     if (from === undefined) return "again";
     if (entries.length === 0) {
-      await this.#reader.wait(place, { maxEntries: this.#maxEntries, stop });
+      if (!isAtEnd) await this.#reader.wait(place, { maxEntries: this.#maxEntries, stop });
       return "again";
     }
+    this.#endOfStream = state?.lastGeneratedId;
 
     const startedAt = performance.now();
     const decoded = events.intentsBegan(this.#boundRecipients(await this.#decode(batch)), stream);

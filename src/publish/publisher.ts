@@ -2,13 +2,13 @@
  * The second loop, one for each channel: due routes go to the outbound stream, each once.
  *
  * A pass takes routes, encodes them, hands them off, settles what became of each, and records it. Routes that this process
- * accepted a moment ago are taken as they are; all others are claimed, by a transaction that holds their rows until the
- * outcomes are in it. Whatever dies in between, the routes are due again and their leases in Redis tell which of them are
- * published already.
+ * accepted a moment ago are taken as they are, and recorded behind the next passes; all others are claimed, by a transaction
+ * that holds their rows until the outcomes are in it. Whatever dies in between, the routes are due again and their leases in
+ * Redis tell which of them are published already.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
-import { OutageError } from "../lifecycle/outage.ts";
+import { OutageError, outageOf } from "../lifecycle/outage.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Wake } from "../lifecycle/wake.ts";
 import type { Catalog } from "../notification/catalog.ts";
@@ -16,7 +16,7 @@ import { FRESH_MS, type FreshRoutes } from "../notification/fresh_routes.ts";
 import type { RetryLadder } from "../notification/retry_ladder.ts";
 import { type Channel, deliveryId, type DueRoute } from "../notification/route.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
-import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
+import { allAnswered, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { redisTimeMs } from "../redis/time.ts";
@@ -24,8 +24,9 @@ import { type Events, routeFields } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import { type Claim, lockDueRoutes, MAX_PASS_BYTES, nextDueInMs, withRecords } from "./claim.ts";
 import { deliveriesOf, encodingProblems, type Problems } from "./encode.ts";
-import { CLAIM_LIFE_MS, handOff, leaseKeyOf, shortenLeases } from "./hand_off.ts";
-import { recordSettlements, statementsFor } from "./record.ts";
+import { CLAIM_LIFE_MS, handOff } from "./hand_off.ts";
+import { recordSettlements } from "./record.ts";
+import type { Recorder } from "./recorder.ts";
 import { Scan } from "./scan.ts";
 import { type Attempt, settle, type Settlement } from "./settle.ts";
 import { tellSettlements } from "./tell.ts";
@@ -34,6 +35,8 @@ import { tellSettlements } from "./tell.ts";
 const CLAIM_MS = 1000;
 /** A claim's life is shorter by as much as Redis's time is old. */
 const MAX_TIME_AGE_MS = 2000;
+/** So many batches of fresh routes, or as much of payload as they may have, may wait to be recorded while the next is handed off. */
+const MAX_UNRECORDED_BATCHES = 2;
 
 export interface PublisherOptions {
   readonly channel: Channel;
@@ -45,11 +48,12 @@ export interface PublisherOptions {
   readonly ladder: RetryLadder;
   readonly catalog: Catalog;
   readonly freshRoutes: FreshRoutes;
+  readonly recorder: Recorder;
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly events: Events;
   readonly clock: Clock;
-  /** Rung when routes were accepted in this process. */
+  /** Rung when routes were accepted in this process, and when what became of fresh ones has to be looked at. */
   readonly wake: Wake;
 }
 
@@ -79,7 +83,14 @@ export class Publisher implements Loop {
   #lastWasFresh = false;
   /** Routes that could not be recorded, by delivery id, with the time at which they are tried again. */
   readonly #setAside = new Map<string, number>();
-  #shortening: Promise<void> = Promise.resolve();
+  /** Fresh routes that are handed off and not recorded yet: how many, and the characters of their payloads. */
+  readonly #unrecorded = { routes: 0, characters: 0 };
+  /** Resolves when all of them are recorded, or could not be. */
+  #recording: Promise<unknown> = Promise.resolve();
+  /** Why the last ones could not be recorded, for the next pass to say. */
+  #recordingFailure: { readonly error: unknown } | undefined;
+  /** After such a failure, until a claim has found PostgreSQL in order. */
+  #isClaimingOnly = false;
   /** Redis's time, as asked for at the end of the last pass; `at` by this process's clock. */
   #asked: { readonly at: number; readonly time: Promise<number | undefined> } | undefined;
 
@@ -92,7 +103,9 @@ export class Publisher implements Loop {
 
   async pass(): Promise<"again" | "idle"> {
     const { freshRoutes } = this.#options;
-    const isClaim = freshRoutes.isEmpty || (this.#claimInMs() === 0 && this.#lastWasFresh);
+    while (this.#isFarAhead()) await this.#recording;
+    this.#throwRecordingFailure();
+    const isClaim = freshRoutes.isEmpty || this.#isClaimingOnly || (this.#claimInMs() === 0 && this.#lastWasFresh);
     this.#lastWasFresh = !isClaim;
     if (isClaim) return await this.#claimPass();
     await this.#freshPass();
@@ -104,7 +117,18 @@ export class Publisher implements Loop {
   }
 
   async close(): Promise<void> {
-    await this.#shortening;
+    await this.#recording;
+    await this.#options.recorder.released();
+    if (this.#recordingFailure === undefined) return;
+    // There is no next pass to say it.
+    loggerOf(this.name).warn("the outcomes of the last routes could not be recorded", {
+      reason: describePostgresError(this.#recordingFailure.error),
+    });
+  }
+
+  #isFarAhead(): boolean {
+    const { routes, characters } = this.#unrecorded;
+    return routes >= MAX_UNRECORDED_BATCHES * this.#limit || characters >= MAX_UNRECORDED_BATCHES * MAX_PASS_BYTES;
   }
 
   #claimInMs(): number {
@@ -113,7 +137,7 @@ export class Publisher implements Loop {
 
   /** Routes of this process's own acceptance: nobody else may have them yet, so that they need no claim. */
   async #freshPass(): Promise<void> {
-    const { channel, freshRoutes, postgres, events, outbound, clock } = this.#options;
+    const { channel, freshRoutes, events, outbound } = this.#options;
     const fresh = freshRoutes.take({ limit: this.#limit, maxCharacters: MAX_PASS_BYTES });
     if (fresh === undefined) return;
     const startedAt = performance.now();
@@ -121,34 +145,63 @@ export class Publisher implements Loop {
     // Their payloads were checked when they were accepted.
     const claim = { claimedAtMs: fresh.freshFromMs, claimLifeMs: FRESH_MS };
     const { settlements, outage } = await this.#handOff(routes, claim);
+    this.#recording = Promise.all([this.#recording, this.#record(settlements, startedAt)]);
+    if (outage !== undefined) throw this.#outage(outage);
+  }
+
+  /** Behind the pass, which goes on to the next routes. */
+  async #record(settlements: readonly Settlement[], startedAt: number): Promise<void> {
+    const { channel, events, recorder, wake } = this.#options;
     // Nobody is given up without a claim: the row's lock is what says that nobody else has published it since.
-    const outcomes = settlements.filter(({ kind }) => kind !== "dead_letter");
-    let recorded: readonly Settlement[] = [];
+    const outcomes = settlements.filter(({ kind }) => kind !== "unchanged" && kind !== "dead_letter");
+    const characters = payloadCharacters(outcomes.map(({ route }) => route));
+    this.#unrecorded.routes += outcomes.length;
+    this.#unrecorded.characters += characters;
     try {
-      const statements = statementsFor(outcomes);
-      const record = (client: pg.ClientBase) => recordSettlements(client, outcomes);
-      if (statements > 0) {
-        recorded = await (statements === 1 ? atOnce(postgres, record) : inTransaction(postgres, record));
-      }
+      const recorded = outcomes.length === 0 ? [] : await recorder.record(outcomes);
+      this.#expectRetries(recorded);
+      this.#tell(recorded, startedAt);
     } catch (error) {
-      if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
-      // They are claimed in due time, where the one route at fault is found.
-      if (postgresFailure(error) !== "data") throw error;
+      // An unexpected one is the more important.
+      if (this.#recordingFailure === undefined || outageOf(error) === undefined) this.#recordingFailure = { error };
+      wake.ring();
+    } finally {
+      this.#unrecorded.routes -= outcomes.length;
+      this.#unrecorded.characters -= characters;
+      events.routesOver(channel, settlements.map(({ route }) => route));
     }
-    for (const settlement of recorded) {
-      if (settlement.kind !== "failed") continue;
-      this.#claimAtMs = Math.min(this.#claimAtMs, clock.monotonic() + settlement.retryInMs);
-    }
-    this.#conclude(recorded, { outage, startedAt });
+  }
+
+  /** The loop may be waiting already, and for longer. */
+  #expectRetries(recorded: readonly Settlement[]): void {
+    const { clock, wake } = this.#options;
+    const delays = recorded.flatMap((settlement) => settlement.kind === "failed" ? [settlement.retryInMs] : []);
+    if (delays.length === 0) return;
+    this.#claimAtMs = Math.min(this.#claimAtMs, clock.monotonic() + Math.min(...delays));
+    wake.ring();
+  }
+
+  #throwRecordingFailure(): void {
+    if (this.#recordingFailure === undefined) return;
+    const { error } = this.#recordingFailure;
+    this.#recordingFailure = undefined;
+    if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
+    // They are claimed in due time, where the one route at fault is found.
+    if (postgresFailure(error) === "data") return;
+    this.#isClaimingOnly = true;
+    throw error;
   }
 
   async #claimPass(): Promise<"again" | "idle"> {
+    const { channel, events } = this.#options;
     const startedAt = performance.now();
     let claimed: readonly DueRoute[] = [];
     let round: ClaimOutcome;
     try {
       round = await this.#publishClaimed((routes) => claimed = routes);
+      this.#isClaimingOnly = false;
     } catch (error) {
+      events.routesOver(channel, claimed);
       this.#scan.startOver();
       // A batch that takes longer than its time would do so again.
       if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
@@ -166,7 +219,10 @@ export class Publisher implements Loop {
     }
     if (unchanged) this.#scan.startOver();
     else this.#scan.goOnFrom(claim.upTo);
-    this.#conclude(round.recorded, { outage, startedAt });
+    this.#options.recorder.release(round.recorded);
+    this.#tell(round.recorded, startedAt);
+    events.routesOver(channel, claimed);
+    if (outage !== undefined) throw this.#outage(outage);
     return (claim.isFull && !unchanged) || !this.#options.freshRoutes.isEmpty ? "again" : "idle";
   }
 
@@ -234,16 +290,11 @@ export class Publisher implements Loop {
     return { settlements, outage };
   }
 
-  /** What follows once the outcomes are committed; throws if Redis is out. */
-  #conclude(
-    recorded: readonly Settlement[],
-    { outage, startedAt }: { outage: RedisError | undefined; startedAt: number },
-  ): void {
-    const { channel, events, clock } = this.#options;
-    this.#shortenLeases(recorded);
-    tellSettlements(recorded, { channel, events, now: clock.now() });
+  /** To be called once the outcomes are committed. */
+  #tell(recorded: readonly Settlement[], startedAt: number): void {
+    const { channel, events } = this.#options;
+    tellSettlements(recorded, { channel, events });
     if (recorded.length > 0) events.publishDuration(channel, performance.now() - startedAt);
-    if (outage !== undefined) throw this.#outage(outage);
   }
 
   /**
@@ -298,15 +349,6 @@ export class Publisher implements Loop {
     });
   }
 
-  #shortenLeases(settlements: readonly Settlement[]): void {
-    const keys = settlements
-      .filter(({ kind }) => kind === "published")
-      .map(({ route }) => leaseKeyOf(route.record.notificationId, route.routeId));
-    if (keys.length === 0) return;
-    // A lease whose life can't be cut lives for its full time, which costs Redis memory and nothing else.
-    this.#shortening = shortenLeases(this.#options.redis, keys).catch(() => {});
-  }
-
   #outage(error: RedisError): OutageError {
     // The master has moved: a new connection may find it.
     if (error.code === "READONLY") this.#options.redis.replace();
@@ -315,6 +357,9 @@ export class Publisher implements Loop {
 }
 
 function averagePayloadBytes(routes: readonly DueRoute[]): number {
-  const bytes = routes.reduce((sum, { record }) => sum + record.payload.length, 0);
-  return Math.max(1, bytes / Math.max(1, routes.length));
+  return Math.max(1, payloadCharacters(routes) / Math.max(1, routes.length));
+}
+
+function payloadCharacters(routes: readonly DueRoute[]): number {
+  return routes.reduce((sum, { record }) => sum + record.payload.length, 0);
 }

@@ -6,7 +6,7 @@ import type { Settlement } from "./settle.ts";
 
 export function tellSettlements(
   recorded: readonly Settlement[],
-  { channel, events, now }: { channel: Channel; events: Events; now: number },
+  { channel, events }: { channel: Channel; events: Events },
 ): void {
   const latenciesMs: number[] = [];
   const failed: Extract<Settlement, { kind: "failed" }>[] = [];
@@ -14,7 +14,10 @@ export function tellSettlements(
   for (const settlement of recorded) {
     switch (settlement.kind) {
       case "published":
-        latenciesMs.push(Math.max(0, now - entryTimeMs(settlement.route.record.streamEntryId)));
+        // Both by Redis's clock.
+        latenciesMs.push(
+          Math.max(0, entryTimeMs(settlement.entryId) - entryTimeMs(settlement.route.record.streamEntryId)),
+        );
         events.routePublished(channel, settlement.route, settlement.entryId);
         break;
       case "failed":

@@ -62,6 +62,9 @@ export function createEvents(tracing?: Tracing) {
     routesBegan: (channel: Channel, routes: readonly DueRoute[], stream: string): readonly DueRoute[] =>
       routeSpans[channel].begin(routes, stream),
 
+    /** After all else that is told of them. */
+    routesOver: (channel: Channel, routes: readonly DueRoute[]): void => routeSpans[channel].over(routes),
+
     accepted(batch: readonly IntentFields[]): void {
       if (batch.length === 0) return;
       addByKind(metrics.intents, batch, (intent) => ({

@@ -21,7 +21,6 @@ export class RouteSpans {
   /** The routes, each with its own span's `traceparent`, which is what goes out with its entry. */
   begin(routes: readonly DueRoute[], stream: string): readonly DueRoute[] {
     if (!this.#spans.isOn) return routes;
-    this.#spans.clear();
     const startTime = Date.now();
     return routes.map((route) => {
       const { record, attemptCount } = route;
@@ -49,6 +48,12 @@ export class RouteSpans {
       });
       return traceparent === record.traceparent ? route : { ...route, traceparent };
     });
+  }
+
+  /** To be called when what became of them has been told: an attempt without an outcome has no span. */
+  over(routes: readonly DueRoute[]): void {
+    if (!this.#spans.isOn) return;
+    for (const route of routes) this.#spans.drop(deliveryId(route));
   }
 
   fieldsOf(route: DueRoute): SpanFields {

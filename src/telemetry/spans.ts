@@ -59,6 +59,11 @@ export class BatchSpans {
     this.#spans.clear();
   }
 
+  /** Forgets one, where several batches are in hand. */
+  drop(key: string): void {
+    this.#spans.delete(key);
+  }
+
   /** Whether a span is to be made under this parent: none in a trace that is not sampled, where that decides. */
   begins(traceparent: string): boolean {
     if (this.#tracing === undefined) return false;

@@ -23,6 +23,16 @@ async function outbound(rig: Rig, entryId: string) {
   return { push: clientEvents[0]?.fields["traceparent"], email: mailCommands[0]?.fields["traceparent"] };
 }
 
+Deno.test("every attempt has its span, also while the record of the one before is on its way", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({ env: otlp.env });
+  await rig.start();
+  for (let at = 0; at < 40; at++) await rig.addIntent();
+  await rig.settled();
+  await eventually(() => otlp.spans.length >= 120);
+  assert.equal(otlp.spansNamed("route.publish").length, 80);
+});
+
 Deno.test("a trace goes from the producer's span through intent.process and route.publish to the outbound entries", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({ env: otlp.env });

@@ -11,6 +11,7 @@ import {
   withRecords,
 } from "../../src/publish/claim.ts";
 import type { Publisher } from "../../src/publish/publisher.ts";
+import { Recorder } from "../../src/publish/recorder.ts";
 import { captureLog } from "../support/captured_log.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
@@ -400,7 +401,10 @@ Deno.test("fresh routes whose outcomes are lost are claimed later, and not appen
   const freshRoutes = await freshOf(stage, await acceptedHere(stage));
   const heal = await stage.failRecording();
   const publisher = await stage.publisher("push", { freshRoutes });
-  await assert.rejects(publisher.pass());
+  await publisher.pass();
+  await finish(publisher);
+  await assert.rejects(publisher.pass(), { code: "57P02" });
+  assert.equal(await publisher.pass(), "idle");
   const before = await stage.delivered("push");
   assert.equal(before.length, 5);
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "5", attempts: "0" }]);
@@ -425,13 +429,132 @@ Deno.test("of two publishers that have one route at once, one appends it, and an
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
   const acceptor = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
   while (await acceptor.pass() === "again");
+  await finish(acceptor);
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
   await stage.redis.del(STREAMS.push);
   const late = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
   while (await late.pass() === "again");
+  await finish(other, late);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "2" }]);
-  await finish(acceptor, other, late);
   assert.equal(await stage.redis.xlen(STREAMS.push), 1);
+});
+
+Deno.test("what both channels publish at about the same time is recorded by one transaction", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 5; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = await acceptedHere(stage);
+  const recorder = new Recorder({
+    postgres: stage.pool,
+    redis: await stage.connection(),
+    clock: { ...systemClock, sleep: () => systemClock.sleep(200) },
+  });
+  const push = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted), recorder });
+  const freshRoutes = await freshOf(stage, accepted, { channel: "email" });
+  const email = await stage.publisher("email", { freshRoutes, recorder, batchSize: 3 });
+  await Promise.all([push.pass(), email.pass()]);
+  while (await email.pass() === "again");
+  await finish(push, email);
+  assert.deepEqual(
+    await stage.query("SELECT status, count(*), count(DISTINCT xmin::text) AS by FROM notification.routes GROUP BY 1"),
+    [{ status: "published", count: "10", by: "1" }],
+  );
+  const leases = await stage.redis.keys("route_leases:*");
+  assert.equal(leases.length, 10);
+  for (const key of leases) assert.ok(await stage.redis.pttl(key) <= 10_000);
+});
+
+Deno.test("a publisher goes on while PostgreSQL records, two batches ahead and no further", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = await acceptedHere(stage);
+  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted), batchSize: 5 });
+  const other = await stage.pool.connect();
+  await other.query("BEGIN");
+  await other.query("SELECT FROM notification.routes WHERE route_id = 'push:user:u0' FOR UPDATE");
+  const working = (async () => {
+    while (await publisher.pass() === "again");
+  })();
+  await eventually(async () => await stage.redis.xlen(STREAMS.push) === 10);
+  await systemClock.sleep(300);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 10);
+  await other.query("ROLLBACK");
+  other.release();
+  await working;
+  await finish(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "25", attempts: "1" }]);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 25);
+});
+
+Deno.test("of large payloads fewer routes wait to be recorded", async () => {
+  await using stage = await openStage();
+  const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(200_000)}","turn_number":1}`;
+  for (let at = 0; at < 40; at++) await stage.addIntent({ payload_json: payloadOf(at), idempotency_key: `k${at}` });
+  const stop = new AbortController();
+  const told: Accepted[] = [];
+  const consumer = await stage.consumer({ onAccepted: (accepted) => told.push(accepted) });
+  const count = () => told.reduce((sum, { intents }) => sum + intents.length, 0);
+  while (count() < 40) await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close();
+  const accepted = { ...told[0]!, intents: told.flatMap(({ intents }) => intents) };
+  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
+  const other = await stage.pool.connect();
+  await other.query("BEGIN");
+  await other.query("SELECT FROM notification.routes WHERE channel = 'push' FOR UPDATE");
+  const working = (async () => {
+    while (await publisher.pass() === "again");
+  })();
+  // Two passes of 2 MiB each.
+  await eventually(async () => await stage.redis.xlen(STREAMS.push) === 22);
+  await systemClock.sleep(300);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 22);
+  await other.query("ROLLBACK");
+  other.release();
+  await working;
+  await finish(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "40", attempts: "1" }]);
+});
+
+Deno.test("outcomes that could not be recorded are told by the next pass, or at the end; claims see to it first", async () => {
+  await using log = await captureLog();
+  await using stage = await openStage();
+  for (let at = 0; at < 6; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = await acceptedHere(stage);
+  const [first, second] = [accepted.intents.slice(0, 3), accepted.intents.slice(3)];
+  const freshRoutes = await freshOf(stage, { ...accepted, intents: first });
+  const heal = await stage.failRecording();
+  const publisher = await stage.publisher("push", { freshRoutes });
+  await publisher.pass();
+  await eventually(() => publisher.pass().then(() => false, (error) => error.code === "57P02"));
+  const { routes } = freshRoutesOf({ ...accepted, intents: second }).get("push")!;
+  const [seconds] = await stage.redis.time();
+  const freshFromMs = Number(seconds) * 1000;
+  freshRoutes.add({ freshFromMs, freshUntil: systemClock.monotonic() + FRESH_MS, routes });
+  // The first pass after a failure is a claim, which finds that PostgreSQL answers.
+  assert.equal(await publisher.pass(), "again");
+  assert.equal(await stage.redis.xlen(STREAMS.push), 3);
+  assert.equal(await publisher.pass(), "idle");
+  assert.equal(await stage.redis.xlen(STREAMS.push), 6);
+  await finish(publisher);
+  const told = (await log.messages()).filter((text) => text.includes("could not be recorded"));
+  assert.deepEqual(told, ["warn the outcomes of the last routes could not be recorded"]);
+  await heal();
+});
+
+Deno.test("the retry of a fresh route wakes the loop that already waits for longer", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  await stage.redis.set(STREAMS.push, "no stream");
+  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
+  const publisher = await stage.publisher("push", { freshRoutes, ladder: { backoffMinMs: 20, backoffMaxMs: 20 } });
+  const startedAt = performance.now();
+  const stop = new AbortController();
+  while (await publisher.pass() === "again");
+  await publisher.idle(stop.signal);
+  while (await publisher.pass() === "again");
+  await publisher.idle(stop.signal);
+  assert.ok(performance.now() - startedAt < 900);
+  await finish(publisher);
 });
 
 Deno.test("leases of routes that PostgreSQL does not know are not cut", async () => {
@@ -537,6 +660,7 @@ Deno.test("a fresh route's last attempt is left to a claim, which nobody can hav
   await stage.redis.set(STREAMS.push, "no stream");
   const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
   while (await publisher.pass() === "again");
+  await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "1", attempts: "0" }]);
   await stage.makeClaimable();
   const claiming = await stage.publisher("push");

@@ -16,6 +16,7 @@ import type { Channel } from "../../src/notification/route.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import { openPool, type PostgresPool } from "../../src/postgres/pool.ts";
 import { Publisher, type PublisherOptions } from "../../src/publish/publisher.ts";
+import { Recorder } from "../../src/publish/recorder.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
 import { createEvents } from "../../src/telemetry/events.ts";
 import { UserService } from "../../src/user_service/client.ts";
@@ -106,6 +107,7 @@ export class Stage implements AsyncDisposable {
   }
 
   async publisher(channel: Channel, changes: Partial<PublisherOptions> = {}): Promise<Publisher> {
+    const redis = changes.redis ?? await this.connection();
     return new Publisher({
       channel,
       outbound: { stream: STREAMS[channel], maxLength: 0 },
@@ -117,7 +119,8 @@ export class Stage implements AsyncDisposable {
       catalog: embeddedCatalog(),
       freshRoutes: new FreshRoutes(systemClock.monotonic),
       postgres: this.pool,
-      redis: await this.connection(),
+      redis,
+      recorder: new Recorder({ postgres: this.pool, redis, clock: systemClock }),
       events: createEvents(),
       clock: systemClock,
       wake: new Wake(),
