@@ -25,9 +25,10 @@ async function outbound(rig: Rig, entryId: string) {
 
 Deno.test("every attempt has its span, also while the record of the one before is on its way", async () => {
   await using otlp = await OtlpReceiver.start();
-  await using rig = await openRig({ env: otlp.env });
-  await rig.start();
+  // Accepted together, and published by eight passes.
+  await using rig = await openRig({ env: { ...otlp.env, NOTIFICATION_PUBLISH_BATCH_SIZE: "5" } });
   for (let at = 0; at < 40; at++) await rig.addIntent();
+  await rig.start();
   await rig.settled();
   await eventually(() => otlp.spans.length >= 120);
   assert.equal(otlp.spansNamed("route.publish").length, 80);
