@@ -31,8 +31,8 @@ export const REDIS_FAULTS: readonly Fault[] = [
     part: "redis",
     outage: "redis",
     async inject({ setting, chance }) {
-      // Over it at once, or in the middle of a batch a little later: how soon a room is used up is not known, so that after
-      // half of the time there is none.
+      // Over it at once, or in the middle of a batch a little later: how soon a room is used up is not known, so that it ends.
+      // Producers are refused as well; what feels it for certain is the lease, which is renewed every second.
       const room = chance.oneIn(2) ? 0 : chance.whole(20_000, 400_000);
       const used = Number(/used_memory:(\d+)/.exec(await setting.redis.info("memory"))?.[1]);
       if (room > 0) {
@@ -40,9 +40,9 @@ export const REDIS_FAULTS: readonly Fault[] = [
         await pause(chance.between(0.5, 1));
       }
       await setting.redis.config("SET", "maxmemory", used - 1_000_000);
-      await pause(chance.between(0.5, 1));
+      await pause(chance.between(1.2, 2));
       await setting.redis.config("SET", "maxmemory", 0);
-      return { times: 1, note: room === 0 ? "at once" : `after ${Math.round(room / 1000)} kB, or half of the time` };
+      return { times: 1, note: room === 0 ? "at once" : `after ${Math.round(room / 1000)} kB, or soon` };
     },
   },
   {
