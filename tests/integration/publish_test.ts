@@ -463,24 +463,29 @@ Deno.test("what both channels publish at about the same time is recorded by one 
   for (const key of leases) assert.ok(await stage.redis.pttl(key) <= 10_000);
 });
 
-Deno.test("a publisher goes on while PostgreSQL records, two batches ahead and no further", async () => {
-  await using stage = await openStage();
-  for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
-  const accepted = await acceptedHere(stage);
-  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted), batchSize: 5 });
+/** How many routes are published, `expected` at least, while none can be recorded; then it goes on to the end. */
+async function aheadOfRecord(stage: Stage, publisher: Publisher, expected: number): Promise<number> {
   const other = await stage.pool.connect();
   await other.query("BEGIN");
-  await other.query("SELECT FROM notification.routes WHERE route_id = 'push:user:u0' FOR UPDATE");
+  await other.query("SELECT FROM notification.routes WHERE channel = 'push' FOR UPDATE");
   const working = (async () => {
     while (await publisher.pass() === "again");
   })();
-  await eventually(async () => await stage.redis.xlen(STREAMS.push) >= 10);
+  await eventually(async () => await stage.redis.xlen(STREAMS.push) >= expected);
   await systemClock.sleep(300);
   const ahead = await stage.redis.xlen(STREAMS.push);
   await other.query("ROLLBACK");
   other.release();
   await working;
-  assert.equal(ahead, 10);
+  return ahead;
+}
+
+Deno.test("a publisher goes on while PostgreSQL records, two batches ahead and no further", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = await acceptedHere(stage);
+  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted), batchSize: 5 });
+  assert.equal(await aheadOfRecord(stage, publisher, 10), 10);
   await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "25", attempts: "1" }]);
   assert.equal(await stage.redis.xlen(STREAMS.push), 25);
@@ -499,20 +504,8 @@ Deno.test("of large payloads fewer routes wait to be recorded", async () => {
   await consumer.close();
   const accepted = { ...told[0]!, intents: told.flatMap(({ intents }) => intents) };
   const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
-  const other = await stage.pool.connect();
-  await other.query("BEGIN");
-  await other.query("SELECT FROM notification.routes WHERE channel = 'push' FOR UPDATE");
-  const working = (async () => {
-    while (await publisher.pass() === "again");
-  })();
   // Two passes of 2 MiB each.
-  await eventually(async () => await stage.redis.xlen(STREAMS.push) >= 22);
-  await systemClock.sleep(300);
-  const ahead = await stage.redis.xlen(STREAMS.push);
-  await other.query("ROLLBACK");
-  other.release();
-  await working;
-  assert.equal(ahead, 22);
+  assert.equal(await aheadOfRecord(stage, publisher, 22), 22);
   await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "40", attempts: "1" }]);
 });
