@@ -50,13 +50,13 @@ function latencyChart(latency: readonly Latency[], which: "p50" | "p99"): string
 
 function flatnessChart({ publish, accept }: Flatness): string {
   const both = (what: string, rows: typeof publish) =>
-    rows.flatMap(({ size, rate, underSnapshot }) => [
-      { label: `${what}${brief(size)}`, value: rate, isOurs: true },
-      { label: "old snapshot", value: underSnapshot },
+    rows.flatMap(({ size, rates, underSnapshot }) => [
+      { label: `${what}${brief(size)}`, value: median(rates), isOurs: true },
+      { label: "old snapshot", value: median(underSnapshot) },
     ]);
   return barChart({
     title: "Publishing and accepting with ever more rows",
-    unit: "routes or intents a second",
+    unit: "routes or intents a second, median of all rounds",
     bars: [...both("", publish), ...both("accept: ", accept)],
   });
 }

@@ -28,7 +28,7 @@ Deno.test("chartsOf() lets a line end where a subject could not keep up", () => 
 });
 
 Deno.test("chartsOf() shortens sizes, so that they fit beside the bars", () => {
-  const flat = (size: string) => ({ size, rate: 1, underSnapshot: 1 });
+  const flat = (size: string) => ({ size, rates: [1], underSnapshot: [1] });
   const publish = [flat("10,000 live, 5,000,000 terminal routes")];
   const svg = chartsOf({ ...EMPTY, flatness: { publish, accept: [], retention: [] } }).get("flatness.svg")!;
   assert.ok(svg.includes(">10 k live, 5 M terminal<"));

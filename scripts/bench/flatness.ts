@@ -1,7 +1,7 @@
 // In: a session. Out: how fast the real service publishes with ever more live routes and with many terminal ones, accepts
 // with many records, and deletes what is old; each also while a transaction holds an old snapshot.
-// Guaranteed: a rate is that of a stretch in the middle of the work, when the process is warm; what is in the tables before
-// and after is counted.
+// Guaranteed: a rate is that of a stretch in the middle of the work, when the process is warm; rounds are interleaved, so that
+// a slow minute of the machine is shared by all sizes; what is in the tables before and after is counted.
 
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -12,13 +12,15 @@ import type { Session } from "./session.ts";
 import { addRows } from "./tables.ts";
 
 const FULL = {
+  rounds: 3,
   live: [10_000, 100_000, 1_000_000, 3_000_000],
-  published: { leadIn: 30_000, timed: 60_000, slack: 15_000 },
+  published: { leadIn: 20_000, timed: 40_000, slack: 15_000 },
   records: 5_000_000,
-  accepted: { leadIn: 15_000, timed: 45_000, slack: 2000 },
+  accepted: { leadIn: 10_000, timed: 30_000, slack: 2000 },
   deleted: 200_000,
 };
 const QUICK: typeof FULL = {
+  rounds: 1,
   live: [10_000, 50_000],
   published: { leadIn: 4000, timed: 10_000, slack: 10_000 },
   records: 120_000,
@@ -26,79 +28,97 @@ const QUICK: typeof FULL = {
   deleted: 10_000,
 };
 
+/** One rate and how it is measured. */
+interface Measurement {
+  readonly place: Place;
+  readonly size: string;
+  readonly prepare?: () => Promise<void>;
+  readonly measure: () => Promise<number>;
+}
+
 export async function measureFlatness(session: Session): Promise<Flatness> {
-  const publish = await withLiveRoutes(session);
-  const acceptedInto = await withHardlyAnyRecords(session);
-  const many = await withManyRecords(session);
-  return { publish: [...publish, many.publish], accept: [acceptedInto, many.accept], retention: [many.retention] };
+  const { rounds, live, published, records, accepted, deleted } = sizesOf(session);
+  await using stack = new AsyncDisposableStack();
+  const open = async () => stack.use(await openPlace(session));
+  const places = [];
+  for (const size of live) places.push({ size, place: await open() });
+  const [few, many] = [await open(), await open()];
+  await addTerminalRoutes(many);
+
+  const publishing = (place: Place, left: number, size: string): Measurement => ({
+    place,
+    size,
+    prepare: () => topUp(place, left + lengthOf(published)),
+    measure: () => publishRate(place, published),
+  });
+  const publish = await inRounds(rounds, [
+    ...places.map(({ size, place }) => publishing(place, size, `${thousands(size)} live routes`)),
+    publishing(many, live[0]!, `${thousands(live[0]!)} live, ${thousands(records)} terminal routes`),
+  ]);
+
+  session.progress("publishing what is left");
+  await publishRate(many, "all");
+  const manyRecords = `${thousands(records)} records`;
+  const accept = await inRounds(rounds, [
+    {
+      place: few,
+      size: "few records",
+      prepare: () => removeAll(few),
+      measure: () => acceptRate(few, accepted),
+    },
+    { place: many, size: manyRecords, measure: () => acceptRate(many, accepted) },
+  ]);
+
+  const days = [17, 10];
+  const retention = await inRounds(1, [{
+    place: many,
+    size: manyRecords,
+    measure: () => deleteRate(many, { days: days.shift()!, records: deleted }),
+  }]);
+  return { publish, accept, retention };
 }
 
-async function withLiveRoutes(session: Session): Promise<Flat[]> {
-  const { live, published } = sizesOf(session);
-  await using place = await openPlace(session);
-  const found: Flat[] = [];
-  for (const size of live) {
-    found.push(
-      await bothWays(place, `${thousands(size)} live routes`, {
-        prepare: () => topUp(place, size + lengthOf(published)),
-        measure: () => publishRate(place, published),
-      }),
-    );
-  }
-  return found;
-}
-
-async function withHardlyAnyRecords(session: Session): Promise<Flat> {
-  const { accepted } = sizesOf(session);
-  await using place = await openPlace(session);
-  return await bothWays(place, "few records", { measure: () => acceptRate(place, accepted) });
-}
-
-/** Terminal routes, of records of which the oldest are old enough to go, in two lots. */
-async function withManyRecords(session: Session): Promise<{ publish: Flat; accept: Flat; retention: Flat }> {
-  const { live, published, records, accepted, deleted } = sizesOf(session);
-  await using place = await openPlace(session);
-  session.progress(`making ${thousands(records)} records with terminal routes`);
+/** Of records of which the oldest are old enough to go, in two lots. */
+async function addTerminalRoutes(place: Place): Promise<void> {
+  const { records, deleted } = sizesOf(place.session);
+  place.session.progress(`making ${thousands(records)} records with terminal routes`);
   const oldest = [20, 15].map((daysAgo, lot) => ({ from: lot * deleted, records: deleted, daysAgo }));
   const rest = { from: 2 * deleted, records: records - 2 * deleted, daysAgo: 3 };
   for (const rows of [...oldest, rest]) await addRows(place.setting.pool, { ...rows, routes: "published" });
   place.nextRecord = records;
-
-  const publish = await bothWays(place, `${thousands(live[0]!)} live, ${thousands(records)} terminal routes`, {
-    prepare: () => topUp(place, live[0]! + lengthOf(published)),
-    measure: () => publishRate(place, published),
-  });
-  session.progress("publishing what is left");
-  await publishRate(place, "all");
-  const size = `${thousands(records)} records`;
-  const accept = await bothWays(place, size, { measure: () => acceptRate(place, accepted) });
-  const days = [17, 10];
-  const retention = await bothWays(place, size, {
-    measure: () => deleteRate(place, { days: days.shift()!, records: deleted }),
-  });
-  return { publish, accept, retention };
 }
 
-/** Without and with a transaction that holds a snapshot from before. */
-async function bothWays(
-  { session, setting }: Place,
-  size: string,
-  { prepare = () => Promise.resolve(), measure }: { prepare?: () => Promise<void>; measure: () => Promise<number> },
-): Promise<Flat> {
-  session.progress(size);
-  await prepare();
-  const rate = await measure();
-  session.progress(`${size}, under an old snapshot`);
-  await prepare();
+/** Each in every round, without and with a transaction that holds a snapshot from before. */
+async function inRounds(rounds: number, measurements: readonly Measurement[]): Promise<Flat[]> {
+  const found = measurements.map(({ size }) => ({ size, rates: [] as number[], underSnapshot: [] as number[] }));
+  for (let round = 1; round <= rounds; round++) {
+    for (const [index, { place, size, prepare, measure }] of measurements.entries()) {
+      const what = rounds === 1 ? size : `round ${round} of ${rounds}: ${size}`;
+      place.session.progress(what);
+      await prepare?.();
+      found[index]!.rates.push(await measure());
+      place.session.progress(`${what}, under an old snapshot`);
+      await prepare?.();
+      found[index]!.underSnapshot.push(await underOldSnapshot(place, measure));
+    }
+  }
+  return found;
+}
+
+async function underOldSnapshot({ setting }: Place, measure: () => Promise<number>): Promise<number> {
   const holder = new pg.Client({ connectionString: setting.dsn });
   await holder.connect();
   try {
     await holder.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
     await holder.query("SELECT 1"); // takes the snapshot
-    return { size, rate, underSnapshot: await measure() };
+    return await measure();
   } finally {
     await holder.end();
   }
+}
+
+async function removeAll({ setting }: Place): Promise<void> {
+  await setting.pool.query("TRUNCATE notification.records, notification.routes");
 }
 
 /** Adds live routes until there are so many. */

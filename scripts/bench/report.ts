@@ -93,12 +93,16 @@ function flatnessSections({ flatness }: Results): Section[] {
     title,
     note,
     header: ["with", "a second", "under an old snapshot"],
-    rows: rows.map(({ size, rate, underSnapshot }) => [size, whole(rate), whole(underSnapshot)]),
+    rows: rows.map(({ size, rates, underSnapshot }) => [size, withSpread(rates), withSpread(underSnapshot)]),
     charts: [],
   });
   return [
     {
-      ...section("Publishing", "routes a second; so many live routes are left behind those timed", flatness.publish),
+      ...section(
+        "Publishing",
+        "routes a second, in brackets the least and the most; so many live routes are left behind",
+        flatness.publish,
+      ),
       charts: ["flatness.svg"],
     },
     section("Accepting", "intents a second, of a kind that leaves nothing to publish", flatness.accept),
@@ -168,6 +172,12 @@ function targetSection(results: Results): Section[] {
 
 function whole(value: number): string {
   return Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–";
+}
+
+/** Median, and where there are several also the least and the most. */
+function withSpread(rates: readonly number[]): string {
+  const spread = rates.length > 1 ? ` (${whole(Math.min(...rates))}–${whole(Math.max(...rates))})` : "";
+  return whole(median(rates)) + spread;
 }
 
 function ms(value: number): string {

@@ -46,13 +46,13 @@ export interface Flatness {
   readonly retention: readonly Flat[];
 }
 
-/** A rate at one size. */
+/** Rates at one size. */
 export interface Flat {
   readonly size: string;
-  /** Rows a second. */
-  readonly rate: number;
+  /** Rows a second, one a round. */
+  readonly rates: readonly number[];
   /** The same while a transaction holds an old snapshot. */
-  readonly underSnapshot: number;
+  readonly underSnapshot: readonly number[];
 }
 
 export interface MemoryUse {

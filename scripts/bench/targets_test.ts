@@ -40,7 +40,9 @@ Deno.test("targetsOf() takes a rate that a peer has not got through for one at w
 });
 
 Deno.test("targetsOf() holds the largest sizes against the smallest, also under an old snapshot", () => {
-  const flat = (size: string, rate: number, underSnapshot: number) => ({ size, rate, underSnapshot });
+  const flat = (size: string, rate: number, underSnapshot: number) => (
+    { size, rates: [rate, 1, 99_999], underSnapshot: [underSnapshot] }
+  );
   const targets = targetsOf({
     ...EMPTY,
     flatness: {

@@ -7,7 +7,7 @@ import { type Session, tell } from "./session.ts";
 import { isService, missing, type Subject, SUBJECTS, TITLES } from "./subjects.ts";
 import { stage, timeRun, wrongCounts } from "./timed_run.ts";
 
-const FULL = { rounds: 3, count: 80_000 };
+const FULL = { rounds: 3, count: 60_000 };
 const QUICK = { rounds: 1, count: 10_000 };
 
 export async function measureThroughput(session: Session): Promise<Throughput[]> {
