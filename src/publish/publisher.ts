@@ -151,7 +151,7 @@ export class Publisher implements Loop {
 
   /** Behind the pass, which goes on to the next routes. */
   async #record(settlements: readonly Settlement[], startedAt: number): Promise<void> {
-    const { channel, events, recorder, wake } = this.#options;
+    const { recorder, wake } = this.#options;
     // Nobody is given up without a claim: the row's lock is what says that nobody else has published it since.
     const outcomes = settlements.filter(({ kind }) => kind !== "unchanged" && kind !== "dead_letter");
     const characters = payloadCharacters(outcomes.map(({ route }) => route));
@@ -168,7 +168,6 @@ export class Publisher implements Loop {
     } finally {
       this.#unrecorded.routes -= outcomes.length;
       this.#unrecorded.characters -= characters;
-      events.routesOver(channel, settlements.map(({ route }) => route));
     }
   }
 
@@ -193,7 +192,6 @@ export class Publisher implements Loop {
   }
 
   async #claimPass(): Promise<"again" | "idle"> {
-    const { channel, events } = this.#options;
     const startedAt = performance.now();
     let claimed: readonly DueRoute[] = [];
     let round: ClaimOutcome;
@@ -201,7 +199,6 @@ export class Publisher implements Loop {
       round = await this.#publishClaimed((routes) => claimed = routes);
       this.#isClaimingOnly = false;
     } catch (error) {
-      events.routesOver(channel, claimed);
       this.#scan.startOver();
       // A batch that takes longer than its time would do so again.
       if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
@@ -221,7 +218,6 @@ export class Publisher implements Loop {
     else this.#scan.goOnFrom(claim.upTo);
     this.#options.recorder.release(round.recorded);
     this.#tell(round.recorded, startedAt);
-    events.routesOver(channel, claimed);
     if (outage !== undefined) throw this.#outage(outage);
     return (claim.isFull && !unchanged) || !this.#options.freshRoutes.isEmpty ? "again" : "idle";
   }

@@ -62,9 +62,6 @@ export function createEvents(tracing?: Tracing) {
     routesBegan: (channel: Channel, routes: readonly DueRoute[], stream: string): readonly DueRoute[] =>
       routeSpans[channel].begin(routes, stream),
 
-    /** After all else that is told of them. */
-    routesOver: (channel: Channel, routes: readonly DueRoute[]): void => routeSpans[channel].over(routes),
-
     accepted(batch: readonly IntentFields[]): void {
       if (batch.length === 0) return;
       addByKind(metrics.intents, batch, (intent) => ({
@@ -130,7 +127,7 @@ export function createEvents(tracing?: Tracing) {
 
     /** One route of those that {@link published} counts. */
     routePublished(channel: Channel, route: DueRoute, entryId: string): void {
-      if (routeSpans[channel].isOn) routeSpans[channel].published(route, entryId);
+      routeSpans[channel].published(route, entryId);
     },
 
     publishDuration(channel: string, durationMs: number): void {

@@ -1,6 +1,7 @@
 /** `intent.process`: one span an intent, from its reading to the commit that gave it its outcome. Contract, section 9. */
+import type { Span } from "@opentelemetry/api";
 import type { IntentFields } from "./events.ts";
-import { BatchSpans, type SpanFields, SpanKind, type Tracing } from "./spans.ts";
+import { endSpan, type SpanFields, spanFields, SpanKind, Spans, type Tracing } from "./spans.ts";
 
 interface Item {
   readonly entry: { readonly id: string };
@@ -8,21 +9,22 @@ interface Item {
 }
 
 export class IntentSpans {
-  readonly #spans: BatchSpans;
+  readonly #spans: Spans;
+  /** Of the batch in hand, by the entry's id. */
+  readonly #open = new Map<string, Span>();
 
   constructor(tracing: Tracing | undefined) {
-    this.#spans = new BatchSpans("intent.process", tracing);
+    this.#spans = new Spans("intent.process", tracing);
   }
 
   /** The items, each with its own span's `traceparent`: what becomes of it later follows that. */
   begin<Of extends Item>(items: Of[], stream: string): Of[] {
     if (!this.#spans.isOn) return items;
-    this.#spans.clear();
+    this.#open.clear();
     const startTime = Date.now();
     return items.map((item) => {
       const { id } = item.entry;
-      const traceparent = this.#spans.begin({
-        key: id,
+      const { traceparent, span } = this.#spans.begin({
         idName: `intent.process ${stream} ${id}`,
         traceparent: item.traceparent,
         kind: SpanKind.CONSUMER,
@@ -35,24 +37,25 @@ export class IntentSpans {
           "messaging.message.id": id,
         }),
       });
+      if (span !== undefined) this.#open.set(id, span);
       return traceparent === item.traceparent ? item : { ...item, traceparent };
     });
   }
 
   fieldsOf({ stream_entry_id }: IntentFields): SpanFields {
-    return this.#spans.fieldsOf(stream_entry_id);
+    return spanFields(this.#open.get(stream_entry_id));
   }
 
   end(intent: IntentFields, outcome: string, error?: { type: string; message: string }): void {
-    if (!this.#spans.has(intent.stream_entry_id)) return;
     const { notification_type, producer, audience_kind, notification_id, stream_entry_id, request_id } = intent;
-    this.#spans.end(stream_entry_id, {
+    const attributes = () => ({
       "notification.outcome": outcome,
       "notification.type": notification_type,
       "notification.producer": producer,
       "notification.audience_kind": audience_kind,
       ...(notification_id === undefined ? {} : { "notification.id": notification_id }),
       ...(request_id === undefined ? {} : { "messaging.message.conversation_id": request_id }),
-    }, error);
+    });
+    endSpan(this.#open.get(stream_entry_id), attributes, error);
   }
 }

@@ -2,23 +2,22 @@
  * `route.publish`: one span an attempt, from its claim to the commit of its outcome; the child of the record's
  * `intent.process`, however long ago that was. Contract, section 9.
  */
+import type { Span } from "@opentelemetry/api";
 import { type Channel, deliveryId, type DueRoute } from "../notification/route.ts";
-import { BatchSpans, type SpanFields, SpanKind, type Tracing } from "./spans.ts";
+import { endSpan, type SpanFields, spanFields, SpanKind, Spans, type Tracing } from "./spans.ts";
 
 export class RouteSpans {
-  readonly #spans: BatchSpans;
+  readonly #spans: Spans;
+  /** An attempt without an outcome goes with its route. */
+  readonly #open = new WeakMap<DueRoute, Span>();
   readonly #channel: Channel;
 
   constructor(tracing: Tracing | undefined, channel: Channel) {
-    this.#spans = new BatchSpans("route.publish", tracing);
+    this.#spans = new Spans("route.publish", tracing);
     this.#channel = channel;
   }
 
-  get isOn(): boolean {
-    return this.#spans.isOn;
-  }
-
-  /** The routes, each with its own span's `traceparent`, which is what goes out with its entry. */
+  /** The routes, each with its own span's `traceparent`, which is what goes out with its entry: go on with these. */
   begin(routes: readonly DueRoute[], stream: string): readonly DueRoute[] {
     if (!this.#spans.isOn) return routes;
     const startTime = Date.now();
@@ -26,8 +25,7 @@ export class RouteSpans {
       const { record, attemptCount } = route;
       if (!this.#spans.begins(record.traceparent)) return route;
       const id = deliveryId(route);
-      const traceparent = this.#spans.begin({
-        key: id,
+      const { traceparent, span } = this.#spans.begin({
         // The same again until the attempt is answered: whatever was appended, it is this span's.
         idName: `route.publish ${id} ${attemptCount}`,
         traceparent: record.traceparent,
@@ -46,25 +44,22 @@ export class RouteSpans {
           ...(record.requestId === "" ? {} : { "messaging.message.conversation_id": record.requestId }),
         }),
       });
-      return traceparent === record.traceparent ? route : { ...route, traceparent };
+      if (traceparent === record.traceparent) return route;
+      const traced = { ...route, traceparent };
+      if (span !== undefined) this.#open.set(traced, span);
+      return traced;
     });
   }
 
-  /** To be called when what became of them has been told: an attempt without an outcome has no span. */
-  over(routes: readonly DueRoute[]): void {
-    if (!this.#spans.isOn) return;
-    for (const route of routes) this.#spans.drop(deliveryId(route));
-  }
-
   fieldsOf(route: DueRoute): SpanFields {
-    return this.#spans.isOn ? this.#spans.fieldsOf(deliveryId(route)) : {};
+    return spanFields(this.#open.get(route));
   }
 
   published(route: DueRoute, entryId: string): void {
-    this.#spans.end(deliveryId(route), { "notification.outcome": "published", "messaging.message.id": entryId });
+    endSpan(this.#open.get(route), () => ({ "notification.outcome": "published", "messaging.message.id": entryId }));
   }
 
   failed(route: DueRoute, outcome: "failed" | "dead_letter", error: { type: string; message: string }): void {
-    if (this.#spans.isOn) this.#spans.end(deliveryId(route), { "notification.outcome": outcome }, error);
+    endSpan(this.#open.get(route), () => ({ "notification.outcome": outcome }), error);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Spans of a batch, by a name of each item. Tracing is switched on or off for the process: where it is off, nothing is
- * made and nothing is looked at but that.
+ * Spans of one kind. Tracing is switched on or off for the process: where it is off, nothing is made and nothing is looked
+ * at but that.
  *
  * A span that gets no outcome is never ended and so never exported: a batch that was given up comes again, and its spans
  * with it, under the same ids.
@@ -24,8 +24,6 @@ export interface SpanFields {
 }
 
 export interface SpanToBegin {
-  /** What the span is ended by. */
-  readonly key: string;
   /** From which its id is made, in a trace that was begun elsewhere. */
   readonly idName: string;
   /** Of the parent; may be empty. */
@@ -37,12 +35,18 @@ export interface SpanToBegin {
   readonly attributes: () => Attributes;
 }
 
+export interface BegunSpan {
+  /** To go on with: the new span's where it is recorded, else the parent's as it is. */
+  readonly traceparent: string;
+  /** Absent: it is not recorded. */
+  readonly span?: Span;
+}
+
 const NO_FIELDS: SpanFields = {};
 
-export class BatchSpans {
+export class Spans {
   readonly #name: string;
   readonly #tracing: Tracing | undefined;
-  readonly #spans = new Map<string, Span>();
   readonly #tracer = trace.getTracer("notification-service");
 
   constructor(name: string, tracing: Tracing | undefined) {
@@ -54,25 +58,14 @@ export class BatchSpans {
     return this.#tracing !== undefined;
   }
 
-  /** Forgets the last batch's spans that got no outcome. */
-  clear(): void {
-    this.#spans.clear();
-  }
-
-  /** Forgets one, where several batches are in hand. */
-  drop(key: string): void {
-    this.#spans.delete(key);
-  }
-
   /** Whether a span is to be made under this parent: none in a trace that is not sampled, where that decides. */
   begins(traceparent: string): boolean {
     if (this.#tracing === undefined) return false;
     return traceparent === "" || !this.#tracing.followsParent || isSampled(traceparent);
   }
 
-  /** The `traceparent` to go on with: the new span's where it is recorded, else the parent's as it is. */
-  begin({ key, idName, traceparent, kind, startTime, attributes }: SpanToBegin): string {
-    if (!this.begins(traceparent)) return traceparent;
+  begin({ idName, traceparent, kind, startTime, attributes }: SpanToBegin): BegunSpan {
+    if (!this.begins(traceparent)) return { traceparent };
     const parent = parseTraceparent(traceparent);
     const parentContext = parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
     // A trace that begins here has a random id, so that its first span needs no id that is the same again.
@@ -80,31 +73,33 @@ export class BatchSpans {
     const span = this.#tracer.startSpan(this.#name, { kind, startTime }, parentContext);
     const ownTraceparent = formatTraceparent(span.spanContext());
     // Whoever comes next is told that the trace is not sampled, unless its producer has told already.
-    if (!span.isRecording()) return traceparent === "" ? ownTraceparent : traceparent;
+    if (!span.isRecording()) return { traceparent: traceparent === "" ? ownTraceparent : traceparent };
     span.setAttributes(attributes());
-    this.#spans.set(key, span);
-    return ownTraceparent;
+    return { traceparent: ownTraceparent, span };
   }
+}
 
-  has(key: string): boolean {
-    return this.#spans.has(key);
-  }
+export function spanFields(span: Span | undefined): SpanFields {
+  if (span === undefined) return NO_FIELDS;
+  const { traceId, spanId } = span.spanContext();
+  return { trace_id: traceId, span_id: spanId };
+}
 
-  fieldsOf(key: string): SpanFields {
-    const span = this.#spans.get(key)?.spanContext();
-    return span === undefined ? NO_FIELDS : { trace_id: span.traceId, span_id: span.spanId };
+/**
+ * Ends it once, however often it is called.
+ *
+ * @param error what went wrong, for an operator; `type` has few values
+ */
+export function endSpan(
+  span: Span | undefined,
+  attributes: () => Attributes,
+  error?: { type: string; message: string },
+): void {
+  if (span === undefined || !span.isRecording()) return;
+  span.setAttributes(attributes());
+  if (error !== undefined) {
+    span.setAttribute("error.type", error.type);
+    span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
   }
-
-  /** @param error what went wrong, for an operator; `type` has few values */
-  end(key: string, attributes: Attributes = {}, error?: { type: string; message: string }): void {
-    const span = this.#spans.get(key);
-    if (span === undefined) return;
-    this.#spans.delete(key);
-    span.setAttributes(attributes);
-    if (error !== undefined) {
-      span.setAttribute("error.type", error.type);
-      span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
-    }
-    span.end();
-  }
+  span.end();
 }
