@@ -4,16 +4,17 @@
 // Guaranteed: a Redis and a PostgreSQL are there for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
 // TEST_POSTGRES_DSN, and gone afterwards; leaked operations and resources fail a test on every supported Deno.
 //
-// Tests wait more than they work. Many of them run in two lanes, each with servers of its own: half the time on two cores.
-// The second lane's output follows that of the first.
+// Tests wait more than they work. Many of them run in several lanes, each with servers of its own: a third of the time on
+// two cores. The first lane's output is shown as it comes, that of the others follows it.
 
 import { Guard } from "./servers/guard.ts";
 import { ServersMissing } from "./servers/install.ts";
 import { type Postgres, startPostgres } from "./servers/postgres.ts";
 import { type RedisServer, startRedis } from "./servers/redis.ts";
 
-/** Fewer files are not worth a second pair of servers. */
-const FILES_FOR_TWO_LANES = 20;
+const MOST_LANES = 3;
+/** Fewer files are not worth another pair of servers. */
+const FILES_FOR_ANOTHER_LANE = 10;
 
 if (import.meta.main) {
   try {
@@ -32,15 +33,23 @@ async function runTests(args: readonly string[]): Promise<number> {
   const options = args.filter((arg) => !isPath(arg));
   const paths = args.filter(isPath);
   const files = (paths.length > 0 ? paths : ["src", "tests", "scripts"]).flatMap(testFiles);
-  // One after the other: where the servers are not installed yet, the first ones see to that.
-  await using servers = await startServers();
-  if (files.length < FILES_FOR_TWO_LANES) return (await runLane(servers, [...options, ...files])).code;
-  await using otherServers = await startServers();
+  await using stack = new AsyncDisposableStack();
+  const servers: Servers[] = [];
+  for (let lanes = lanesFor(files); servers.length < lanes;) {
+    // One after the other: where they are not installed yet, the first ones see to that.
+    servers.push(stack.use(await startServers()));
+  }
   // In turn, so that neighbours, which take about as long, come to different lanes.
-  const lane = (number: number) => [...options, ...files.filter((_, at) => at % 2 === number)];
-  const lanes = await Promise.all([runLane(servers, lane(0)), runLane(otherServers, lane(1), "held back")]);
-  console.log(lanes[1].text);
-  return Math.max(...lanes.map(({ code }) => code));
+  const ran = await Promise.all(servers.map((pair, lane) => {
+    const own = files.filter((_, at) => at % servers.length === lane);
+    return runLane(pair, [...options, ...own], lane === 0 ? "shown" : "held back");
+  }));
+  for (const { text } of ran.slice(1)) console.log(text);
+  return Math.max(...ran.map(({ code }) => code));
+}
+
+function lanesFor(files: readonly string[]): number {
+  return Math.min(MOST_LANES, 1 + Math.floor(files.length / FILES_FOR_ANOTHER_LANE));
 }
 
 interface Servers extends AsyncDisposable {
@@ -59,7 +68,7 @@ async function startServers(): Promise<Servers> {
 async function runLane(
   { redis, postgres }: Servers,
   args: readonly string[],
-  output: "shown" | "held back" = "shown",
+  output: "shown" | "held back",
 ): Promise<{ code: number; text: string }> {
   await using guard = new Guard();
   const stream = output === "shown" ? "inherit" : "piped";

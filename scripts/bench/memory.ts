@@ -8,7 +8,7 @@ import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
 import { sleep } from "./sleep.ts";
 import { stage, timeRun, wrongCounts } from "./timed_run.ts";
 
-const FULL = { idleMs: 5000, load: 60_000, backlog: 1_000_000, backlogMs: 12_000 };
+const FULL = { idleMs: 3000, load: 60_000, backlog: 1_000_000, backlogMs: 10_000 };
 const QUICK = { idleMs: 2000, load: 10_000, backlog: 50_000, backlogMs: 2000 };
 
 export async function measureMemory(session: Session): Promise<MemoryUse[]> {

@@ -47,15 +47,16 @@ export class IntentSpans {
   }
 
   end(intent: IntentFields, outcome: string, error?: { type: string; message: string }): void {
-    const { notification_type, producer, audience_kind, notification_id, stream_entry_id, request_id } = intent;
-    const attributes = () => ({
+    const span = this.#open.get(intent.stream_entry_id);
+    if (span === undefined) return;
+    const { notification_type, producer, audience_kind, notification_id, request_id } = intent;
+    endSpan(span, {
       "notification.outcome": outcome,
       "notification.type": notification_type,
       "notification.producer": producer,
       "notification.audience_kind": audience_kind,
       ...(notification_id === undefined ? {} : { "notification.id": notification_id }),
       ...(request_id === undefined ? {} : { "messaging.message.conversation_id": request_id }),
-    });
-    endSpan(this.#open.get(stream_entry_id), attributes, error);
+    }, error);
   }
 }

@@ -2,7 +2,7 @@
  * `route.publish`: one span an attempt, from its claim to the commit of its outcome; the child of the record's
  * `intent.process`, however long ago that was. Contract, section 9.
  */
-import type { Span } from "@opentelemetry/api";
+import type { Attributes, Span } from "@opentelemetry/api";
 import { type Channel, deliveryId, type DueRoute } from "../notification/route.ts";
 import { endSpan, type SpanFields, spanFields, SpanKind, Spans, type Tracing } from "./spans.ts";
 
@@ -56,10 +56,15 @@ export class RouteSpans {
   }
 
   published(route: DueRoute, entryId: string): void {
-    endSpan(this.#open.get(route), () => ({ "notification.outcome": "published", "messaging.message.id": entryId }));
+    this.#end(route, { "notification.outcome": "published", "messaging.message.id": entryId });
   }
 
   failed(route: DueRoute, outcome: "failed" | "dead_letter", error: { type: string; message: string }): void {
-    endSpan(this.#open.get(route), () => ({ "notification.outcome": outcome }), error);
+    this.#end(route, { "notification.outcome": outcome }, error);
+  }
+
+  #end(route: DueRoute, attributes: Attributes, error?: { type: string; message: string }): void {
+    const span = this.#open.get(route);
+    if (span !== undefined) endSpan(span, attributes, error);
   }
 }

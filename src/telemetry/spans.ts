@@ -91,12 +91,12 @@ export function spanFields(span: Span | undefined): SpanFields {
  * @param error what went wrong, for an operator; `type` has few values
  */
 export function endSpan(
-  span: Span | undefined,
-  attributes: () => Attributes,
+  span: Span,
+  attributes: Attributes,
   error?: { type: string; message: string },
 ): void {
-  if (span === undefined || !span.isRecording()) return;
-  span.setAttributes(attributes());
+  if (!span.isRecording()) return;
+  span.setAttributes(attributes);
   if (error !== undefined) {
     span.setAttribute("error.type", error.type);
     span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });

@@ -179,10 +179,10 @@ Deno.test("an output that nobody reads holds nothing up: info lines are dropped,
   assert.equal((await rig.mailCommands()).length, 10_000);
 
   reading.resolve();
-  const last = await rig.addIntent();
-  await service.waitForLog((line) => line["stream_entry_id"] === last);
   await service.waitForLog((line) => line["stream_entry_id"] === malformed && line.level === "warn");
   const count = await service.waitForLog((line) => typeof line["dropped"] === "number");
+  const last = await rig.addIntent();
+  await service.waitForLog((line) => line["stream_entry_id"] === last);
   assert.equal(count.level, "warn");
   assert.ok(Number(count["dropped"]) > 0);
   assert.equal(accepted(service).length + Number(count["dropped"]), 10_001);
