@@ -1,12 +1,14 @@
-// In: `--rounds <number>` (default 200) and `--minutes <number>` (default 1). Out: a table of what this process held early
-// and late while the whole service was opened and closed in it that often, and while it went through outages that long.
+// In: `--rounds <number>` (default 200), `--minutes <number>` (default 1) and `--intents <number>` (default 6,000). Out: a
+// table of what this process held early and late while the whole service was opened and closed in it that often, while it
+// went through outages that long, and while so many intents came to it one at a time.
 // Guaranteed: exit code 0 only when no figure grows; 1 when one does; 64 for bad arguments, 69 without servers.
 
 import "./leaks/listeners.ts"; // first: what is loaded after it is watched
 import { paint, table } from "./demo/table.ts";
-import { type Growth, growthOf } from "./leaks/growth.ts";
+import { type Growth, growthOf, type Tolerances } from "./leaks/growth.ts";
 import { playOutages } from "./leaks/outages.ts";
 import { playRounds } from "./leaks/rounds.ts";
+import { playSingles, singlesTolerances } from "./leaks/singles.ts";
 import type { Sample } from "./leaks/sample.ts";
 import { Scene } from "./leaks/scene.ts";
 import { ServersMissing } from "./servers/install.ts";
@@ -16,7 +18,9 @@ const HEADER = ["figure", "second quarter", "last quarter", "at most"];
 if (import.meta.main) {
   const options = parseOptions(Deno.args);
   if (options === undefined) {
-    console.error("Usage: deno task check:leaks [--rounds <number>] [--minutes <number>]   (0 leaves a part out)");
+    console.error(
+      "Usage: deno task check:leaks [--rounds <number>] [--minutes <number>] [--intents <number>]   (0 leaves a part out)",
+    );
     Deno.exit(64);
   }
   try {
@@ -31,36 +35,46 @@ if (import.meta.main) {
 interface Options {
   readonly rounds: number;
   readonly minutes: number;
+  readonly intents: number;
 }
 
 function parseOptions(args: readonly string[]): Options | undefined {
-  const options = { rounds: 200, minutes: 1 };
+  const options = { rounds: 200, minutes: 1, intents: 6000 };
   for (let at = 0; at < args.length; at += 2) {
     const value = Number(args[at + 1]);
     if (!(value >= 0)) return undefined;
     if (args[at] === "--rounds") options.rounds = value;
     else if (args[at] === "--minutes") options.minutes = value;
+    else if (args[at] === "--intents") options.intents = value;
     else return undefined;
   }
   return options;
 }
 
 /** Whether nothing grows. */
-async function checkLeaks({ rounds, minutes }: Options): Promise<boolean> {
+async function checkLeaks({ rounds, minutes, intents }: Options): Promise<boolean> {
   let isClean = true;
   if (rounds > 0) isClean = await part(`${rounds} starts and stops`, (scene) => playRounds(scene, rounds)) && isClean;
   if (minutes > 0) {
     isClean = await part(`${minutes} minutes of outages`, (scene) => playOutages(scene, minutes)) && isClean;
   }
+  if (intents > 0) {
+    const play = (scene: Scene) => playSingles(scene, intents);
+    isClean = await part(`${intents} intents one at a time`, play, singlesTolerances(intents)) && isClean;
+  }
   return isClean;
 }
 
-async function part(name: string, play: (scene: Scene) => Promise<Sample[]>): Promise<boolean> {
+async function part(
+  name: string,
+  play: (scene: Scene) => Promise<Sample[]>,
+  tolerances?: Partial<Tolerances>,
+): Promise<boolean> {
   await using scene = await Scene.open();
   const begun = performance.now();
   const samples = await play(scene);
   const seconds = Math.round((performance.now() - begun) / 1000);
-  const growths = growthOf(samples);
+  const growths = growthOf(samples, tolerances);
   const isClean = growths.every(({ isGrowing }) => !isGrowing);
   console.log(`${name}: ${samples.length} samples in ${seconds} s`);
   for (const line of table(HEADER, growths.map(row))) console.log(line);

@@ -34,6 +34,14 @@ Deno.test("growthOf() finds one socket, one listener or some memory a round", ()
   assert.deepEqual(growing((round) => ({ resident: 120e6 + 5e5 * round })), ["resident"]);
 });
 
+Deno.test("growthOf() goes by other tolerances where they are given", () => {
+  const samples = Array.from({ length: 100 }, (_, round) => ({ ...STEADY, heap: 20e6 + 4e3 * round }));
+  const heapGrows = (tolerances?: Parameters<typeof growthOf>[1]) =>
+    growthOf(samples, tolerances).find(({ figure }) => figure === "heap")!.isGrowing;
+  assert.equal(heapGrows(), false);
+  assert.equal(heapGrows({ heap: { share: 0, amount: 1e5 } }), true);
+});
+
 Deno.test("growthOf() doesn't judge by a handful of samples", () => {
   assert.throws(() => growthOf(Array(11).fill(STEADY)), /too few/);
 });

@@ -86,7 +86,7 @@ export class Publisher implements Loop {
   /** Fresh routes that are handed off and not recorded yet: how many, and the characters of their payloads. */
   readonly #unrecorded = { routes: 0, characters: 0 };
   /** Resolves when all of them are recorded, or could not be. */
-  #recording: Promise<unknown> = Promise.resolve();
+  #recording: Promise<void> = Promise.resolve();
   /** Why the last ones could not be recorded, for the next pass to say. */
   #recordingFailure: { readonly error: unknown } | undefined;
   /** After such a failure, until a claim has found PostgreSQL in order. */
@@ -145,7 +145,7 @@ export class Publisher implements Loop {
     // Their payloads were checked when they were accepted.
     const claim = { claimedAtMs: fresh.freshFromMs, claimLifeMs: FRESH_MS };
     const { settlements, outage } = await this.#handOff(routes, claim);
-    this.#recording = Promise.all([this.#recording, this.#record(settlements, startedAt)]);
+    this.#recording = bothOver(this.#recording, this.#record(settlements, startedAt));
     if (outage !== undefined) throw this.#outage(outage);
   }
 
@@ -350,6 +350,11 @@ export class Publisher implements Loop {
     if (error.code === "READONLY") this.#options.redis.replace();
     return new OutageError("redis", error.message, { cause: error });
   }
+}
+
+/** Not `Promise.all` alone: its result would hold that of the pass before, and so those of all passes. */
+async function bothOver(one: Promise<void>, other: Promise<void>): Promise<void> {
+  await Promise.all([one, other]);
 }
 
 function averagePayloadBytes(routes: readonly DueRoute[]): number {

@@ -1,0 +1,37 @@
+// In: a scene and a number of intents. Out: samples of one running service, to which they came one at a time: each is a pass
+// of every loop, and what a pass leaves behind shows.
+
+import { OUTBOUND } from "../bench/fill.ts";
+import type { Tolerances } from "./growth.ts";
+import { type Sample, takeSample } from "./sample.ts";
+import type { Scene } from "./scene.ts";
+
+const SAMPLES = 40;
+
+/** An array of two that each pass leaves behind is 133 bytes an intent (seen); without, the heap stays the same. */
+export function singlesTolerances(intents: number): Partial<Tolerances> {
+  return { heap: { share: 0, amount: 60 * intents / 2 } };
+}
+
+export async function playSingles(scene: Scene, intents: number): Promise<Sample[]> {
+  const samples: Sample[] = [];
+  const running = scene.start();
+  for (let sent = 1; sent <= intents; sent++) {
+    await scene.addIntents(1);
+    await arrived(scene, sent);
+    if (sent % Math.ceil(intents / SAMPLES) !== 0) continue;
+    await scene.settled();
+    samples.push(await takeSample());
+  }
+  await running.stop();
+  return samples;
+}
+
+/** Returns when so many intents, of two users each, have all their entries. */
+async function arrived({ redis }: Scene, intents: number): Promise<void> {
+  for (;;) {
+    const lengths = await Promise.all(OUTBOUND.map((stream) => redis.xlen(stream)));
+    if (lengths.every((length) => length >= 2 * intents)) return;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
