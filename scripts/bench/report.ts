@@ -100,12 +100,16 @@ function flatnessSections({ flatness }: Results): Section[] {
     {
       ...section(
         "Publishing",
-        "routes a second, in brackets the least and the most; so many live routes are left behind",
+        "routes a second (the least and the most of all rounds); so many live routes are left behind those timed",
         flatness.publish,
       ),
       charts: ["flatness.svg"],
     },
-    section("Accepting", "intents a second, of a kind that leaves nothing to publish", flatness.accept),
+    section(
+      "Accepting",
+      "intents a second (the least and the most of all rounds), of a kind that leaves nothing to publish",
+      flatness.accept,
+    ),
     section("Retention", "records a second deleted, each with its route", flatness.retention),
   ];
 }

@@ -1,7 +1,7 @@
 /** `intent.process`: one span an intent, from its reading to the commit that gave it its outcome. Contract, section 9. */
 import type { Span } from "@opentelemetry/api";
 import type { IntentFields } from "./events.ts";
-import { endSpan, type SpanFields, spanFields, SpanKind, Spans, type Tracing } from "./spans.ts";
+import { endSpan, type SpanError, type SpanFields, spanFields, SpanKind, Spans, type Tracing } from "./spans.ts";
 
 interface Item {
   readonly entry: { readonly id: string };
@@ -46,17 +46,19 @@ export class IntentSpans {
     return spanFields(this.#open.get(stream_entry_id));
   }
 
-  end(intent: IntentFields, outcome: string, error?: { type: string; message: string }): void {
+  end(intent: IntentFields, outcome: string, error?: SpanError): void {
     const span = this.#open.get(intent.stream_entry_id);
     if (span === undefined) return;
+    this.#open.delete(intent.stream_entry_id);
     const { notification_type, producer, audience_kind, notification_id, request_id } = intent;
-    endSpan(span, {
+    const attributes = {
       "notification.outcome": outcome,
       "notification.type": notification_type,
       "notification.producer": producer,
       "notification.audience_kind": audience_kind,
       ...(notification_id === undefined ? {} : { "notification.id": notification_id }),
       ...(request_id === undefined ? {} : { "messaging.message.conversation_id": request_id }),
-    }, error);
+    };
+    endSpan(span, { attributes, error });
   }
 }

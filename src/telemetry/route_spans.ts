@@ -2,13 +2,13 @@
  * `route.publish`: one span an attempt, from its claim to the commit of its outcome; the child of the record's
  * `intent.process`, however long ago that was. Contract, section 9.
  */
-import type { Attributes, Span } from "@opentelemetry/api";
+import type { Span } from "@opentelemetry/api";
 import { type Channel, deliveryId, type DueRoute } from "../notification/route.ts";
-import { endSpan, type SpanFields, spanFields, SpanKind, Spans, type Tracing } from "./spans.ts";
+import { endSpan, type SpanError, type SpanFields, spanFields, SpanKind, Spans, type Tracing } from "./spans.ts";
 
 export class RouteSpans {
   readonly #spans: Spans;
-  /** An attempt without an outcome goes with its route. */
+  /** Keyed by the route: a span that gets no outcome is collected with it. */
   readonly #open = new WeakMap<DueRoute, Span>();
   readonly #channel: Channel;
 
@@ -17,7 +17,10 @@ export class RouteSpans {
     this.#channel = channel;
   }
 
-  /** The routes, each with its own span's `traceparent`, which is what goes out with its entry: go on with these. */
+  /**
+   * The routes, each with its own span's `traceparent`, which is what goes out with its entry. Only these very objects lead to
+   * their spans: a copy has none.
+   */
   begin(routes: readonly DueRoute[], stream: string): readonly DueRoute[] {
     if (!this.#spans.isOn) return routes;
     const startTime = Date.now();
@@ -52,19 +55,18 @@ export class RouteSpans {
   }
 
   fieldsOf(route: DueRoute): SpanFields {
-    return spanFields(this.#open.get(route));
+    return spanFields(this.#spans.isOn ? this.#open.get(route) : undefined);
   }
 
   published(route: DueRoute, entryId: string): void {
-    this.#end(route, { "notification.outcome": "published", "messaging.message.id": entryId });
-  }
-
-  failed(route: DueRoute, outcome: "failed" | "dead_letter", error: { type: string; message: string }): void {
-    this.#end(route, { "notification.outcome": outcome }, error);
-  }
-
-  #end(route: DueRoute, attributes: Attributes, error?: { type: string; message: string }): void {
+    if (!this.#spans.isOn) return;
     const span = this.#open.get(route);
-    if (span !== undefined) endSpan(span, attributes, error);
+    if (span === undefined) return;
+    endSpan(span, { attributes: { "notification.outcome": "published", "messaging.message.id": entryId } });
+  }
+
+  failed(route: DueRoute, outcome: "failed" | "dead_letter", error: SpanError): void {
+    const span = this.#open.get(route);
+    if (span !== undefined) endSpan(span, { attributes: { "notification.outcome": outcome }, error });
   }
 }

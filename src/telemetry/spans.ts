@@ -36,7 +36,7 @@ export interface SpanToBegin {
 }
 
 export interface BegunSpan {
-  /** To go on with: the new span's where it is recorded, else the parent's as it is. */
+  /** To go on with: the new span's where it is recorded, else the parent's; without a parent one that is not sampled. */
   readonly traceparent: string;
   /** Absent: it is not recorded. */
   readonly span?: Span;
@@ -85,15 +85,16 @@ export function spanFields(span: Span | undefined): SpanFields {
   return { trace_id: traceId, span_id: spanId };
 }
 
-/**
- * Ends it once, however often it is called.
- *
- * @param error what went wrong, for an operator; `type` has few values
- */
+/** What went wrong, for an operator; `type` has few values. */
+export interface SpanError {
+  readonly type: string;
+  readonly message: string;
+}
+
+/** Ends it once, however often it is called. */
 export function endSpan(
   span: Span,
-  attributes: Attributes,
-  error?: { type: string; message: string },
+  { attributes, error }: { readonly attributes: Attributes; readonly error?: SpanError | undefined },
 ): void {
   if (!span.isRecording()) return;
   span.setAttributes(attributes);
