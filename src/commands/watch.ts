@@ -4,20 +4,18 @@
  * pages follow one another.
  */
 import { systemClock } from "../clock.ts";
+import { ABORTED, unlessAborted } from "../lifecycle/unless_aborted.ts";
 import { print } from "./command.ts";
 
 const REFRESH_MS = 2000;
 
 export async function watch(makePage: () => Promise<readonly string[]>): Promise<void> {
   const stop = new AbortController();
-  const stopped = new Promise<undefined>((resolve) => {
-    stop.signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
   const onSignal = () => stop.abort();
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
   while (!stop.signal.aborted) {
-    const lines = await Promise.race([makePage(), stopped]);
-    if (lines !== undefined) show(lines);
+    const lines = await unlessAborted(makePage(), stop.signal);
+    if (lines !== ABORTED) show(lines);
     await systemClock.sleep(REFRESH_MS, stop.signal);
   }
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);

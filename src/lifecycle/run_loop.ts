@@ -9,6 +9,7 @@ import { loggerOf } from "../telemetry/logging.ts";
 import type { Dependency, Outages } from "../telemetry/outages.ts";
 import type { Heartbeats } from "./heartbeats.ts";
 import { type OutageError, outageOf } from "./outage.ts";
+import { ABORTED, unlessAborted } from "./unless_aborted.ts";
 
 export interface Loop {
   /** The `logger` of its lines. */
@@ -96,21 +97,6 @@ async function withHeartbeat<Result>(
     return await pass();
   } finally {
     heartbeats.passEnded(name);
-  }
-}
-
-const ABORTED = Symbol("aborted");
-
-/** What `promise` resolves to, or `ABORTED` when the signal comes first; what becomes of it then is nobody's business. */
-async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value | typeof ABORTED> {
-  const { promise: aborted, resolve } = Promise.withResolvers<typeof ABORTED>();
-  const onAbort = () => resolve(ABORTED);
-  if (signal.aborted) onAbort();
-  signal.addEventListener("abort", onAbort);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import type { LogRecord } from "@logtape/logtape";
 import { logs, metrics, ProxyTracerProvider, trace } from "@opentelemetry/api";
+import { keepNoClosedConnections } from "./closed_sockets.ts";
 import { logDiagnostics } from "./diagnostics.ts";
 import { logExporter } from "./log_export.ts";
 import { loggerOf } from "./logging.ts";
@@ -54,6 +55,7 @@ export async function startTelemetry(environment: Environment, resource: Resourc
   environment.set("OTEL_LOG_LEVEL", "");
   for (const signal of ["TRACES", "METRICS", "LOGS"]) environment.set(`OTEL_${signal}_EXPORTER`, "otlp");
 
+  keepNoClosedConnections();
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
   const { resourceDetectors } = await import("./resource.ts");
   const { collectionTimeoutMs, openMetricReader } = await import("./metric_reader.ts");

@@ -1,0 +1,27 @@
+/**
+ * A workaround for Deno 2.7, where an agent of `node:http` that keeps connections takes one for free whose answer said
+ * `Connection: close`, and then holds its socket for ever, read buffer and all: 90 kB for each export (seen). Deno 2.9 lets
+ * it go.
+ */
+import { Agent, type ClientRequest, type IncomingMessage } from "node:http";
+
+interface Adding {
+  keepAlive: boolean;
+  addRequest(request: ClientRequest, ...rest: unknown[]): void;
+}
+
+let isDone = false;
+
+/** From now on an agent whose server closed a connection keeps none any more: for all agents of the process, `https` too. */
+export function keepNoClosedConnections(): void {
+  if (isDone) return;
+  isDone = true;
+  const prototype = Agent.prototype as unknown as Adding;
+  const { addRequest } = prototype;
+  prototype.addRequest = function (request, ...rest) {
+    request.once("response", (response: IncomingMessage) => {
+      if (response.headers.connection?.toLowerCase() === "close") this.keepAlive = false;
+    });
+    return addRequest.call(this, request, ...rest);
+  };
+}
