@@ -48,12 +48,22 @@ for (const protocol of PROTOCOLS) {
       "route.publish",
     ]);
     assert.equal(otlp.point("notification.route.published", { channel: "push" })?.value, 1);
-    assertSameLogs(otlp, service);
+    // With Deno 2.7 the first connection over gRPC is now and then closed in the making; the second try of the first export may
+    // then meet the end, and what it has to say comes too late to be exported.
+    assertSameLogs(otlp, service, protocol === "grpc" ? isLateWarning : () => false);
   });
 }
 
-/** All lines but the very last, which says that everything has ended. */
-function assertSameLogs(otlp: OtlpReceiver, service: ServiceProcess): void {
+function isLateWarning({ logger, message }: LogLine): boolean {
+  return logger === "open_telemetry" && String(message).startsWith("telemetry can't be exported");
+}
+
+/** All lines but the very last, which says that everything has ended, and those that may be missing. */
+function assertSameLogs(
+  otlp: OtlpReceiver,
+  service: ServiceProcess,
+  mayBeMissing: (line: LogLine) => boolean,
+): void {
   const exported = otlp.logs.map(({ scope, severity, body, timeMs, traceId, spanId, attributes }) => ({
     time: new Date(Math.round(timeMs)).toISOString(),
     level: severity,
@@ -67,7 +77,11 @@ function assertSameLogs(otlp: OtlpReceiver, service: ServiceProcess): void {
     Object.fromEntries(Object.entries(line).map(([name, value]) => [name, asAttribute(value)]));
   // An export is ordered by logger.
   const sorted = (lines: readonly object[]) => lines.map((line) => JSON.stringify(Object.entries(line).sort())).sort();
-  assert.deepEqual(sorted(exported), sorted(service.logs.slice(0, -1).map(plain)));
+  const exportedLines = new Set(sorted(exported));
+  const printed = service.logs.slice(0, -1).filter((line) => {
+    return !mayBeMissing(line) || exportedLines.has(sorted([plain(line)])[0]!);
+  });
+  assert.deepEqual(sorted(exported), sorted(printed.map(plain)));
   const spans = new Map(
     otlp.spansNamed("intent.process").map((span) => [span.attributes["messaging.message.id"], span]),
   );
