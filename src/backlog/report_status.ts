@@ -3,7 +3,7 @@
  * long: never more than 2 % of the time. An outage is told by the line too.
  */
 import type { Clock } from "../clock.ts";
-import type { Systemd } from "./systemd.ts";
+import type { Systemd } from "../lifecycle/systemd.ts";
 
 const EVERY_MS = 10_000;
 const LEAST_PAUSES = 50;
