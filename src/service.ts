@@ -6,13 +6,13 @@
  * and nothing more: a wake, the routes accepted last, and the transaction that records their outcomes.
  */
 import type pg from "pg";
-import { readBacklog } from "./backlog.ts";
-import { type BacklogGauges, GAUGE_CONNECTIONS, watchBacklog } from "./backlog_gauges.ts";
+import { readBacklog } from "./backlog/backlog.ts";
+import { reportStatus } from "./backlog/report_status.ts";
+import { type BacklogGauges, GAUGE_CONNECTIONS, watchBacklog } from "./backlog/watch_backlog.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { IntentConsumer } from "./intake/intent_consumer.ts";
 import { Heartbeats } from "./lifecycle/heartbeats.ts";
-import { reportStatus } from "./lifecycle/report_status.ts";
 import { describeDefect, type Loop, runLoop } from "./lifecycle/run_loop.ts";
 import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/start_up.ts";

@@ -4,7 +4,7 @@
  */
 import type pg from "pg";
 import type { Config } from "../config/config.ts";
-import { compareEntryIds, isEntryId } from "../intake/entry_ids.ts";
+import { compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
 import { leaseKeyOf } from "../publish/hand_off.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { usageError } from "./command.ts";

@@ -1,8 +1,8 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
-import { readBacklog } from "../backlog.ts";
-import { BEFORE_ALL } from "../intake/entry_ids.ts";
-import { selectPlace } from "../intake/stream_offset.ts";
+import { readBacklog } from "../backlog/backlog.ts";
+import { BEFORE_ALL } from "../redis/entry_ids.ts";
+import { selectPlace } from "../stream_offset/stream_offset.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { shownName } from "../postgres/pool.ts";

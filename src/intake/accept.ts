@@ -12,7 +12,7 @@ import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
 import { insertAllOrNone, insertRecords } from "./insert_records.ts";
 import { type Candidate, type Judgement, keyOf } from "./judge.ts";
 import { insertMalformed, selectMalformed } from "./reject.ts";
-import { movePlace, type Place } from "./stream_offset.ts";
+import { movePlace, type Place } from "../stream_offset/stream_offset.ts";
 
 export interface Acceptance {
   readonly stream: string;

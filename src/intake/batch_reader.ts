@@ -6,7 +6,7 @@
 import type { Clock } from "../clock.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { type ReadBatch, readBatch, readWhenThere } from "./read_batch.ts";
-import type { Place } from "./stream_offset.ts";
+import type { Place } from "../stream_offset/stream_offset.ts";
 
 export interface BatchReaderOptions {
   readonly stream: string;

@@ -7,12 +7,11 @@
  */
 import type pg from "pg";
 import type { RedisConnection } from "../redis/connection.ts";
+import { BEFORE_ALL } from "../redis/entry_ids.ts";
+import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
+import { copyPlace, findPlace, movePlace, type Place, replaceCopy } from "../stream_offset/stream_offset.ts";
 import type { Events } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
-import { BEFORE_ALL } from "./entry_ids.ts";
-import { standingOf } from "./ordinals.ts";
-import type { StreamState } from "./read_batch.ts";
-import { copyPlace, findPlace, movePlace, type Place, replaceCopy } from "./stream_offset.ts";
 
 export interface ConsumerPlaceOptions {
   readonly stream: string;

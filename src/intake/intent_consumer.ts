@@ -29,7 +29,7 @@ import { readExactEntry } from "./exact_entry.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
 import { MAX_BATCH_BYTES, type ReadBatch } from "./read_batch.ts";
 import { Recipients } from "./recipients.ts";
-import type { Place } from "./stream_offset.ts";
+import type { Place } from "../stream_offset/stream_offset.ts";
 import { tellOutcomes } from "./tell.ts";
 
 /** Recipients in one batch, unless a single entry has more. */

@@ -10,6 +10,7 @@ import { FRESH_MS, type Freshness } from "../notification/fresh_routes.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { OutageError } from "../lifecycle/outage.ts";
+import type { StreamState } from "../stream_offset/ordinals.ts";
 
 export const MAX_BATCH_BYTES = 2 * 1024 * 1024;
 export const LARGE_ENTRY_BYTES = 1024 * 1024;
@@ -18,15 +19,6 @@ export const LARGE_ENTRY_BYTES = 1024 * 1024;
 export interface ReadEntry {
   readonly id: string;
   readonly fields: readonly string[] | undefined;
-}
-
-export interface StreamState {
-  readonly length: number;
-  /** How many entries were ever added. */
-  readonly entriesAdded: number;
-  readonly lastGeneratedId: string;
-  /** The first entry that is still there; `0-0` in an empty stream. */
-  readonly firstId: string;
 }
 
 export interface ReadBatch {

@@ -7,7 +7,7 @@
 import type pg from "pg";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
-import { BEFORE_ALL, compareEntryIds, isEntryId } from "./entry_ids.ts";
+import { BEFORE_ALL, compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
 
 export interface Place {
   /** The last entry that has its outcome; `0-0` before the first. */

@@ -6,10 +6,9 @@
  */
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { entryTimeMs } from "../notification/stream_entry.ts";
-import { BEFORE_ALL, isEntryId } from "./entry_ids.ts";
-import { standingOf } from "./ordinals.ts";
-import type { StreamState } from "./read_batch.ts";
-import { copyKey, type Place } from "./stream_offset.ts";
+import { BEFORE_ALL, isEntryId } from "../redis/entry_ids.ts";
+import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
+import { copyKey, type Place } from "../stream_offset/stream_offset.ts";
 
 export interface IntentBacklog {
   readonly lag: number;

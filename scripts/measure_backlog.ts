@@ -2,9 +2,9 @@
 // gauges' questions cost on throwaway servers, a line each; these are the figures of docs/observability/README.md.
 // Guaranteed: every time is the median and the worst of 21 runs on warm servers; nothing is left behind.
 
-import { intentBacklog } from "../src/intake/intent_backlog.ts";
-import { selectPlace } from "../src/intake/stream_offset.ts";
-import { liveRoutes, oldestDueMs } from "../src/publish/schedule.ts";
+import { intentBacklog } from "../src/backlog/intent_backlog.ts";
+import { selectPlace } from "../src/stream_offset/stream_offset.ts";
+import { liveRoutes, oldestDueMs } from "../src/backlog/route_backlog.ts";
 import { INTENTS, openStage, type Stage } from "../tests/support/stage.ts";
 
 const RUNS = 21;

@@ -6,7 +6,9 @@ import { Sparingly, within } from "./sparingly.ts";
 
 class TestClock implements Clock {
   ms = 0;
-  now = () => this.ms;
+  /** By how much somebody has set the system's clock ahead. */
+  setAheadMs = 0;
+  now = () => this.ms + this.setAheadMs;
   monotonic = () => this.ms;
   random = () => 0.5;
   sleep = () => Promise.resolve();
@@ -59,6 +61,23 @@ Deno.test("Sparingly has no answer after a failure, and asks again at once", asy
   isOut = false;
   assert.equal(await question.latest(1000), "well");
 });
+
+for (const [hours, direction] of [[1, "ahead"], [-1, "back"]] as const) {
+  Deno.test(`Sparingly asks again in time when the system's clock is set ${direction} while the question is open`, async () => {
+    const clock = new TestClock();
+    let asked = 0;
+    const question = new Sparingly(() => {
+      clock.ms += 300;
+      if (asked === 0) clock.setAheadMs += hours * 3_600_000;
+      return Promise.resolve(++asked);
+    }, clock);
+    assert.equal(await question.latest(1000), 1);
+    clock.ms += 49 * 300 - 1;
+    assert.equal(await question.latest(1000), 1);
+    clock.ms += 1;
+    assert.equal(await question.latest(1000), 2);
+  });
+}
 
 Deno.test("within() gives nothing for what is late or fails, and leaves no timer", async () => {
   assert.equal(await within(1000, Promise.resolve(1)), 1);

@@ -2,8 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { standingOf } from "./ordinals.ts";
-import type { StreamState } from "./read_batch.ts";
+import { standingOf, type StreamState } from "./ordinals.ts";
 import type { Place } from "./stream_offset.ts";
 
 const at = (entryId: string, entriesRead: number | undefined): Place => ({ entryId, entriesRead });

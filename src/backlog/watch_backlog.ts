@@ -4,15 +4,15 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
-import { systemClock } from "./clock.ts";
-import type { Config } from "./config/config.ts";
-import { intentBacklog } from "./intake/intent_backlog.ts";
-import { selectPlace } from "./intake/stream_offset.ts";
-import { openPool } from "./postgres/pool.ts";
-import { liveRoutes, oldestDueMs } from "./publish/schedule.ts";
-import { RedisConnection } from "./redis/connection.ts";
-import { observeBacklog } from "./telemetry/gauges.ts";
-import { within } from "./telemetry/sparingly.ts";
+import { systemClock } from "../clock.ts";
+import type { Config } from "../config/config.ts";
+import { intentBacklog } from "./intent_backlog.ts";
+import { selectPlace } from "../stream_offset/stream_offset.ts";
+import { openPool } from "../postgres/pool.ts";
+import { liveRoutes, oldestDueMs } from "./route_backlog.ts";
+import { RedisConnection } from "../redis/connection.ts";
+import { observeBacklog } from "./gauges.ts";
+import { within } from "./sparingly.ts";
 
 export interface BacklogGauges {
   /** Ends it; never rejects, and is over after `boundMs` or little more. */

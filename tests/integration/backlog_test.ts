@@ -2,9 +2,9 @@
 // alone, a look-up where it must be one, whatever else is in the table.
 
 import assert from "node:assert/strict";
-import { intentBacklog } from "../../src/intake/intent_backlog.ts";
-import { selectPlace } from "../../src/intake/stream_offset.ts";
-import { LIVE_ROUTES, liveRoutes, OLDEST_DUE, oldestDueMs } from "../../src/publish/schedule.ts";
+import { intentBacklog } from "../../src/backlog/intent_backlog.ts";
+import { selectPlace } from "../../src/stream_offset/stream_offset.ts";
+import { LIVE_ROUTES, liveRoutes, OLDEST_DUE, oldestDueMs } from "../../src/backlog/route_backlog.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 

@@ -1,14 +1,14 @@
 /**
- * The backlog → the supervisor's status line, every ten seconds while anybody listens, less often where counting takes
- * long: never more than 2 % of the time. An outage is told by the line too.
+ * The backlog → the supervisor's status line, every ten seconds, or less often where reading the backlog takes long: 2 % of
+ * the time at most. An outage is shown in the line too. Without a supervisor that listens nothing is read.
  */
 import type { Clock } from "../clock.ts";
-import type { Systemd } from "./systemd.ts";
+import type { Systemd } from "../lifecycle/systemd.ts";
+import { pauseAfter } from "./sparingly.ts";
 
 const EVERY_MS = 10_000;
-const LEAST_PAUSES = 50;
 
-/** What the line tells of. */
+/** The part of the backlog that the line shows. */
 export interface WaitingWork {
   readonly intents: { readonly lag: number };
   /** Live routes by channel. */
@@ -26,16 +26,16 @@ export interface StatusReportOptions {
 export async function reportStatus({ systemd, read, stop, clock }: StatusReportOptions): Promise<void> {
   if (!systemd.isListening) return;
   while (!stop.aborted) {
-    const begun = clock.now();
+    const begun = clock.monotonic();
     let line: string;
     try {
       line = statusLine(await read());
     } catch {
-      // The loops meet the same outage and tell of it in the log.
+      // The loops meet the same outage and log it.
       line = "A dependency is out; goes on by itself";
     }
     if (!stop.aborted) systemd.status(line);
-    await clock.sleep(Math.max(EVERY_MS, (clock.now() - begun) * LEAST_PAUSES), stop);
+    await clock.sleep(Math.max(EVERY_MS, pauseAfter(clock.monotonic() - begun)), stop);
   }
 }
 

@@ -3,11 +3,11 @@
  * nothing.
  */
 import type pg from "pg";
-import { type IntentBacklog, intentBacklog } from "./intake/intent_backlog.ts";
-import { selectPlace } from "./intake/stream_offset.ts";
-import type { Channel } from "./notification/route.ts";
-import { liveRoutes, oldestDueMs } from "./publish/schedule.ts";
-import type { RedisConnection } from "./redis/connection.ts";
+import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
+import { selectPlace } from "../stream_offset/stream_offset.ts";
+import type { Channel } from "../notification/route.ts";
+import { liveRoutes, oldestDueMs } from "./route_backlog.ts";
+import type { RedisConnection } from "../redis/connection.ts";
 
 export interface Backlog {
   readonly intents: IntentBacklog;

@@ -4,9 +4,18 @@
  * Redis counts the entries ever added; those added and no longer there are gone. If more are gone than were read, the
  * difference was never read. Contract, section 6.
  */
-import { compareEntryIds } from "./entry_ids.ts";
-import type { StreamState } from "./read_batch.ts";
+import { compareEntryIds } from "../redis/entry_ids.ts";
 import type { Place } from "./stream_offset.ts";
+
+/** What Redis counts of a stream. */
+export interface StreamState {
+  readonly length: number;
+  /** How many entries were ever added. */
+  readonly entriesAdded: number;
+  readonly lastGeneratedId: string;
+  /** The first entry that is still there; `0-0` in an empty stream. */
+  readonly firstId: string;
+}
 
 export type Standing =
   /** The key is another stream under the old name: reading has to start anew. */

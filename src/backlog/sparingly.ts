@@ -1,12 +1,16 @@
 /**
- * A question whose answer takes its time → the last answer, found again so seldom that the question takes 2 % of the time
- * at most. In between the last answer stands. After a failure there is none, and the question is put again when somebody
- * wants to know: whoever can't be reached does no work for it.
+ * An expensive question → its last answer. The question is asked so rarely that it takes 2 % of the time at most; in between
+ * the last answer stands. After a failure there is no answer, and the next caller asks again at once: a server that can't be
+ * reached does no work for the question.
+ *
+ * Durations are measured by the monotonic clock, so that setting the system's clock changes no pause.
  */
 import type { Clock } from "../clock.ts";
 
-/** Pauses between two questions, in durations of the last one. */
-const PAUSES = 49;
+/** How long to wait after a question that took `tookMs`, so that asking takes 2 % of the time at most. */
+export function pauseAfter(tookMs: number): number {
+  return 49 * tookMs;
+}
 
 export class Sparingly<Answer> {
   readonly #ask: () => Promise<Answer>;
@@ -20,9 +24,9 @@ export class Sparingly<Answer> {
     this.#clock = clock;
   }
 
-  /** Asks if it is time to; resolves with what is known when the question is answered, or `waitMs` are over. */
+  /** Asks if the pause is over. Resolves with the last answer, after waiting up to `waitMs` for an open question; never rejects. */
   async latest(waitMs: number): Promise<Answer | undefined> {
-    if (this.#asking === undefined && this.#clock.now() >= this.#notBeforeMs) {
+    if (this.#asking === undefined && this.#clock.monotonic() >= this.#notBeforeMs) {
       this.#asking = this.#askNow().finally(() => this.#asking = undefined);
     }
     if (this.#asking !== undefined) await within(waitMs, this.#asking);
@@ -30,20 +34,20 @@ export class Sparingly<Answer> {
   }
 
   async #askNow(): Promise<void> {
-    const begunMs = this.#clock.now();
+    const begunMs = this.#clock.monotonic();
     try {
       this.#answer = await this.#ask();
     } catch {
-      // The loops meet the same outage and tell of it; here there is no answer meanwhile.
+      // The loops meet the same outage and report it.
       this.#answer = undefined;
       return;
     }
-    const endedMs = this.#clock.now();
-    this.#notBeforeMs = endedMs + PAUSES * (endedMs - begunMs);
+    const endedMs = this.#clock.monotonic();
+    this.#notBeforeMs = endedMs + pauseAfter(endedMs - begunMs);
   }
 }
 
-/** What `promise` resolves to within `ms`; nothing if it takes longer or rejects. */
+/** Resolves with what `promise` resolves to within `ms`, or with `undefined` if it takes longer or rejects. */
 export async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const over = new Promise<undefined>((resolve) => timer = setTimeout(() => resolve(undefined), ms));
