@@ -3,7 +3,7 @@
 // Guaranteed: every time is the median and the worst of 21 runs on warm servers; nothing is left behind.
 
 import { intentBacklog } from "../src/backlog/intent_backlog.ts";
-import { selectPlace } from "../src/stream_offset/stream_offset.ts";
+import { selectOffset } from "../src/stream_offset/stream_offset.ts";
 import { liveRoutes, oldestDueMs } from "../src/backlog/route_backlog.ts";
 import { INTENTS, openStage, type Stage } from "../tests/support/stage.ts";
 
@@ -20,7 +20,7 @@ async function measure(size: number): Promise<void> {
   const redis = await stage.connection(60_000);
   await addRoutes(stage, size);
   await addEntries(stage, size);
-  const place = await selectPlace(stage.pool, INTENTS);
+  const place = await selectOffset(stage.pool, INTENTS);
   console.log(`${size.toLocaleString("en")} live routes, ${size.toLocaleString("en")} entries unprocessed`);
   await report("  oldest_age_ms, both channels", () => oldestDueMs(stage.pool));
   await report("  lag and oldest_unprocessed_age_ms", () => intentBacklog(redis, { stream: INTENTS, place }));

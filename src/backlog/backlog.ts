@@ -4,7 +4,7 @@
  */
 import type pg from "pg";
 import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
-import { selectPlace } from "../stream_offset/stream_offset.ts";
+import { selectOffset } from "../stream_offset/stream_offset.ts";
 import type { Channel } from "../notification/route.ts";
 import { liveRoutes, oldestDueMs } from "./route_backlog.ts";
 import type { RedisConnection } from "../redis/connection.ts";
@@ -21,7 +21,7 @@ export async function readBacklog(
   { postgres, redis, stream }: { postgres: pg.Pool; redis: RedisConnection; stream: string },
 ): Promise<Backlog> {
   const [place, depth, oldestAgeMs] = await Promise.all([
-    selectPlace(postgres, stream),
+    selectOffset(postgres, stream),
     liveRoutes(postgres),
     oldestDueMs(postgres),
   ]);

@@ -8,7 +8,8 @@ import { type RedisConnection, Script } from "../redis/connection.ts";
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import { BEFORE_ALL, isEntryId } from "../redis/entry_ids.ts";
 import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
-import { copyKey, type Place } from "../stream_offset/stream_offset.ts";
+import { streamOffsetKey } from "../redis/keys.ts";
+import type { Offset } from "../stream_offset/stream_offset.ts";
 
 export interface IntentBacklog {
   readonly lag: number;
@@ -45,9 +46,9 @@ type Reply = [number, number, string, string, number, string, string, string] | 
 /** @param place nothing where PostgreSQL can't be asked or has none: the copy then counts */
 export async function intentBacklog(
   redis: RedisConnection,
-  { stream, place }: { stream: string; place: Place | undefined },
+  { stream, place }: { stream: string; place: Offset | undefined },
 ): Promise<IntentBacklog> {
-  const reply = await redis.run(LOOK, [stream, copyKey(stream)], [place?.entryId ?? ""]) as Reply;
+  const reply = await redis.run(LOOK, [stream, streamOffsetKey(stream)], [place?.entryId ?? ""]) as Reply;
   if (reply.length === 0) return { lag: 0, oldestAgeMs: 0 };
   const [length, entriesAdded, lastGeneratedId, firstId, nowMs, copiedId, copiedOrdinal, nextId] = reply;
   const copy = isEntryId(copiedId)
@@ -58,7 +59,7 @@ export async function intentBacklog(
 
 /** Pure. @param nextId the entry behind the place; empty if there is none */
 export function backlogOf(
-  place: Place,
+  place: Offset,
   state: StreamState,
   { nextId, nowMs }: { nextId: string; nowMs: number },
 ): IntentBacklog {

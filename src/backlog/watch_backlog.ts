@@ -7,7 +7,7 @@ import pg from "pg";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { intentBacklog } from "./intent_backlog.ts";
-import { selectPlace } from "../stream_offset/stream_offset.ts";
+import { selectOffset } from "../stream_offset/stream_offset.ts";
 import { openPool } from "../postgres/pool.ts";
 import { liveRoutes, oldestDueMs } from "./route_backlog.ts";
 import { RedisConnection } from "../redis/connection.ts";
@@ -39,7 +39,7 @@ export function watchBacklog(
     liveRoutes: () => unlessTooSlow(liveRoutes(pool)),
     // Half of the time for PostgreSQL's word on the place; without it the copy in Redis is taken.
     intentBacklog: async () =>
-      await intentBacklog(connection, { stream, place: await within(answerMs / 2, selectPlace(pool, stream)) }),
+      await intentBacklog(connection, { stream, place: await within(answerMs / 2, selectOffset(pool, stream)) }),
   }, { answerMs, clock: systemClock });
   return {
     async close(boundMs) {

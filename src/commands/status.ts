@@ -2,7 +2,7 @@
 import type pg from "pg";
 import { readBacklog } from "../backlog/backlog.ts";
 import { BEFORE_ALL } from "../redis/entry_ids.ts";
-import { selectPlace } from "../stream_offset/stream_offset.ts";
+import { selectOffset } from "../stream_offset/stream_offset.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { shownName } from "../postgres/pool.ts";
@@ -74,7 +74,7 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
 
 async function nextEntryId(postgres: pg.Pool, redis: RedisConnection, stream: string): Promise<string | null> {
   if (await redis.call("TYPE", stream) !== "stream") return null;
-  const place = await selectPlace(postgres, stream);
+  const place = await selectOffset(postgres, stream);
   const found = await redis.call("XRANGE", stream, `(${place?.entryId ?? BEFORE_ALL}`, "+", "COUNT", 1);
   return (found as [string, unknown][])[0]?.[0] ?? null;
 }

@@ -3,7 +3,7 @@ import type pg from "pg";
 import type { Clock } from "../clock.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import { ranPastItsTime } from "../postgres/failures.ts";
-import type { Events } from "../telemetry/events.ts";
+import type { RetentionEvents } from "./events.ts";
 import { BEFORE_ALL_RECORDS, purgeMalformed, purgeRecords, type RecordCursor } from "./purge.ts";
 
 /** Deleting this many records with their routes takes some tens of milliseconds. */
@@ -14,7 +14,7 @@ export interface CleanerOptions {
   readonly malformedRetentionMs: number;
   readonly intervalMs: number;
   readonly postgres: pg.Pool;
-  readonly events: Events;
+  readonly events: RetentionEvents;
   readonly clock: Clock;
 }
 

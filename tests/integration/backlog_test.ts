@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { intentBacklog } from "../../src/backlog/intent_backlog.ts";
-import { selectPlace } from "../../src/stream_offset/stream_offset.ts";
+import { selectOffset } from "../../src/stream_offset/stream_offset.ts";
 import { LIVE_ROUTES, liveRoutes, OLDEST_DUE, oldestDueMs } from "../../src/backlog/route_backlog.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
@@ -82,7 +82,7 @@ Deno.test("the intent stream's lag and age follow the consumer's place, trimming
   const backlog = async () => {
     const { lag, oldestAgeMs } = await intentBacklog(redis, {
       stream: INTENTS,
-      place: await selectPlace(stage.pool, INTENTS),
+      place: await selectOffset(stage.pool, INTENTS),
     });
     return [lag, oldestAgeMs > 3_000_000 ? "old" : oldestAgeMs > 0 ? "young" : 0];
   };
