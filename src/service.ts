@@ -12,6 +12,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { createIntakeEvents } from "./intake/events.ts";
 import { IntentConsumer } from "./intake/intent_consumer.ts";
+import { within } from "./lifecycle/bounded_wait.ts";
 import { Heartbeats } from "./lifecycle/heartbeats.ts";
 import { describeDefect, type Loop, runLoop } from "./lifecycle/run_loop.ts";
 import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
@@ -93,7 +94,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   }
   // Also without a signal: what ends a loop ends the process.
   shutdown.begin("a loop or the start-up failed");
-  await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
+  await within(shutdown.leftMs / 4, Promise.all(Object.values(redis).map((connection) => connection.close())));
   await Promise.all([postgres.close(shutdown.leftMs / 4), gauges?.close(shutdown.leftMs / 4)]);
   // The other half is for whoever reads the log slowly.
   await telemetry.shutdown(shutdown.leftMs / 2);
@@ -276,11 +277,4 @@ function exitCodeFor(error: unknown): number {
   }
   logger.error("unexpected error", { reason: describeDefect(error) });
   return EXIT.unexpected;
-}
-
-async function bounded(promise: Promise<unknown>, ms: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-  await Promise.race([promise.catch(() => {}), bound]);
-  clearTimeout(timer);
 }

@@ -1,7 +1,8 @@
 // In: a database with rows in it. Out: the rate at which the real service, started for it, publishes, accepts or deletes.
 // Guaranteed: the service's own start is not in it, and the rows that it should have changed are counted afterwards.
 
-import { OUTBOUND } from "./fill.ts";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
+import { INTENTS, OUTBOUND } from "./fill.ts";
 import type { BenchProcess } from "./process.ts";
 import type { Session } from "./session.ts";
 import type { Setting } from "./setting.ts";
@@ -28,7 +29,7 @@ export function lengthOf({ leadIn, timed, slack }: Stretch): number {
 
 const POLL_MS = 5;
 const LIMIT_MS = 120_000;
-const COPY = "notification:stream_offset:notification:intents";
+const COPY = streamOffsetKey(INTENTS);
 
 /** Routes a second; `all` publishes what there is. */
 export async function publishRate({ session, setting }: Offset, stretch: Stretch | "all"): Promise<number> {

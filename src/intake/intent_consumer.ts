@@ -107,7 +107,7 @@ export class IntentConsumer implements Loop {
       throw error;
     }
     this.#recipients.release();
-    if (decoded.length < reading.batch.entries.length) this.#limit.reduceTo(Math.max(1, decoded.length));
+    if (decoded.length < reading.batch.entries.length) this.#limit.reduceTo(decoded.length);
     else this.#limit.grow();
     return "again";
   }
@@ -171,7 +171,7 @@ export class IntentConsumer implements Loop {
       result = await acceptBatch(postgres, { stream, from, to, judgement, maxAttempts });
     } catch (error) {
       if (postgresFailure(error) !== "data") throw error;
-      if (decoded.length > 1) return this.#readAgain({ atMost: Math.ceil(decoded.length / 2) });
+      if (decoded.length > 1) return this.#readAgain(decoded.length / 2);
       const rejected = refused(decoded[0]!, error);
       return await this.#accept([rejected], {
         judgement: { ...judgement, ...ONLY_REJECTED, rejected: [rejected] },
@@ -186,15 +186,15 @@ export class IntentConsumer implements Loop {
         this.#offset.forget();
         return undefined;
       case "try_again":
-        if (decoded.length > 1) return this.#readAgain({ atMost: Math.ceil(decoded.length / 2) });
+        if (decoded.length > 1) return this.#readAgain(decoded.length / 2);
         throw new OutageError("postgres", "a record was inserted or deleted while its key was looked at");
       default:
         return result satisfies never;
     }
   }
 
-  #readAgain({ atMost }: { readonly atMost: number }): undefined {
-    this.#limit.reduceTo(atMost);
+  #readAgain(maxEntries: number): undefined {
+    this.#limit.reduceTo(maxEntries);
   }
 
   #handOver({ accepted, acceptedAtMs, claimedUntil }: Done, start: ClaimStart): void {

@@ -91,7 +91,7 @@ export class IntentReader {
       // So many entries may take Redis longer than a command may; then one, and one without the stream's state.
       if (error instanceof RedisError && error.code === "") {
         this.#isStateTooExpensive ||= this.#limit.value === 1;
-        this.#limit.reduceTo(Math.ceil(this.#limit.value / 32));
+        this.#limit.reduceTo(this.#limit.value / 32);
       }
       throw error;
     }

@@ -1,4 +1,8 @@
-/** How many items a batch may have: halved when a batch was too much, doubled with each that was not, up to a maximum. */
+/**
+ * How many items a batch may have: half as many after a batch that was too much, twice as many after one that was not.
+ *
+ * The value is a whole number, never below 1 and never above the maximum. Only `grow` raises it.
+ */
 export class BatchLimit {
   readonly #max: number;
   #value: number;
@@ -12,14 +16,14 @@ export class BatchLimit {
     return this.#value;
   }
 
-  /** Half of `from`, never below 1. */
-  halve(from = this.#value): void {
-    this.reduceTo(Math.ceil(from / 2));
+  /** @param from the size of the batch that was too much, where it was smaller than the limit */
+  halve(from: number = this.#value): void {
+    this.reduceTo(from / 2);
   }
 
-  /** At most `limit` from here on, never below 1. */
+  /** A fraction is rounded up; a limit that is lower already stays. */
   reduceTo(limit: number): void {
-    this.#value = Math.max(1, Math.min(this.#max, limit));
+    this.#value = Math.min(this.#value, Math.max(1, Math.ceil(limit)));
   }
 
   grow(): void {

@@ -1,7 +1,10 @@
-/** Text that PostgreSQL can hold: NUL replaced, at most so many code points. Pure. */
-export function storable(text: string, maxCharacters: number): string {
+/**
+ * Any text → text that a PostgreSQL column can hold: NUL, which PostgreSQL refuses, becomes U+FFFD, and no more than
+ * `maxCodePoints` are kept. Half of a surrogate pair is never left over.
+ */
+export function storable(text: string, maxCodePoints: number): string {
   const clean = text.replaceAll("\0", "\ufffd");
-  return clean.length <= maxCharacters
-    ? clean
-    : [...clean.slice(0, 2 * maxCharacters)].slice(0, maxCharacters).join("");
+  if (clean.length <= maxCodePoints) return clean;
+  // A code point has one or two UTF-16 units: of a long text no more is split than may be kept.
+  return [...clean.slice(0, 2 * maxCodePoints)].slice(0, maxCodePoints).join("");
 }

@@ -46,11 +46,11 @@ Deno.test("settle() leaves a type that the catalog doesn't know to others for an
 
 Deno.test("settle() schedules another attempt by the ladder, until the last", () => {
   const delays = [0, 1, 2].map((attemptCount) => {
-    const outcome = settle(claimedRoute({ attemptCount, maxHandOffAnswers: 3 }), refused, push);
+    const outcome = settle(claimedRoute({ attemptCount, maxAttempts: 3 }), refused, push);
     return outcome.kind === "failed" ? outcome.retryInMs : outcome.kind;
   });
   assert.deepEqual(delays, [1_000, 2_000, "dead_letter"]);
-  assert.equal(settle(claimedRoute({ maxHandOffAnswers: 1 }), refused, push).kind, "dead_letter");
+  assert.equal(settle(claimedRoute({ maxAttempts: 1 }), refused, push).kind, "dead_letter");
 });
 
 Deno.test("settle() classifies a refusal by the channel", () => {
@@ -82,12 +82,12 @@ Deno.test("settle() makes legal moves only and never uses more attempts than the
   );
   const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
   const sequence = fc.array(fc.tuple(answer, random), { maxLength: 30 });
-  fc.assert(fc.property(fc.integer({ min: 1, max: 10 }), sequence, (maxHandOffAnswers, attempts) => {
+  fc.assert(fc.property(fc.integer({ min: 1, max: 10 }), sequence, (maxAttempts, attempts) => {
     let status: RouteStatus = "pending";
     let attemptCount = 0;
     let refusals = 0;
     for (const [each, random] of attempts) {
-      const outcome = settle(claimedRoute({ attemptCount, maxHandOffAnswers }), each, { ...push, random });
+      const outcome = settle(claimedRoute({ attemptCount, maxAttempts }), each, { ...push, random });
       if (outcome.kind === "unchanged") {
         assert.equal(each.kind, "unanswered");
         continue;
@@ -97,11 +97,11 @@ Deno.test("settle() makes legal moves only and never uses more attempts than the
       // As `write_outcomes.ts` does.
       attemptCount++;
       if (each.kind === "refused") refusals++;
-      assert.ok(attemptCount <= maxHandOffAnswers);
+      assert.ok(attemptCount <= maxAttempts);
       if (outcome.kind === "failed") {
         assert.ok(outcome.retryInMs > 0 && outcome.retryInMs <= ladder.backoffMaxMs);
       } else break;
     }
-    if (status === "dead_letter" && refusals === attemptCount) assert.equal(attemptCount, maxHandOffAnswers);
+    if (status === "dead_letter" && refusals === attemptCount) assert.equal(attemptCount, maxAttempts);
   }));
 });

@@ -1,6 +1,7 @@
 /** The third loop: what is past its retention time goes, in bounded batches, every `CLEANUP_INTERVAL`. */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
+import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RetentionEvents } from "./events.ts";
@@ -24,7 +25,7 @@ export class RetentionCleaner implements Loop {
   /** How far this run has come; nothing between two runs. */
   #run: { after: RecordCursor; deleted: Record<string, number> } | undefined;
   /** Fewer while a batch takes PostgreSQL too long, as it may where each record has thousands of routes. */
-  #limit = MAX_BATCH_RECORDS;
+  readonly #limit = new BatchLimit(MAX_BATCH_RECORDS);
 
   constructor(options: CleanerOptions) {
     this.#options = options;
@@ -32,11 +33,11 @@ export class RetentionCleaner implements Loop {
 
   async pass(): Promise<"again" | "idle"> {
     try {
-      const result = await this.#purge(this.#limit);
-      this.#limit = Math.min(MAX_BATCH_RECORDS, this.#limit * 2);
+      const result = await this.#purge(this.#limit.value);
+      this.#limit.grow();
       return result;
     } catch (error) {
-      if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
+      if (ranPastItsTime(error)) this.#limit.halve();
       throw error;
     }
   }

@@ -196,7 +196,10 @@ Deno.test("a type that the catalog doesn't know is left to other instances for a
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "2", attempts: "0" }]);
   assert.equal(await stage.redis.xlen(STREAMS.push), 0);
   const left = (await log.lines()).filter(({ message }) => String(message).includes("left to other instances"));
-  assert.deepEqual(left.map(({ level, notification_type }) => [level, notification_type]), [["warn", "game.turn.ready"]]);
+  assert.deepEqual(left.map(({ level, notification_type }) => [level, notification_type]), [[
+    "warn",
+    "game.turn.ready",
+  ]]);
   await stage.query("DELETE FROM notification.routes WHERE route_id = 'push:user:u1'");
   await stage.query("UPDATE notification.records SET accepted_at = now() - interval '61 minutes'");
   await stage.endClaims();
@@ -417,7 +420,9 @@ Deno.test("due routes get a turn at least once a second while accepted ones keep
   await using stage = await openStage();
   for (let at = 0; at < 13; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = batchesOf(await acceptedHere(stage)).get("push")!;
-  await stage.query("UPDATE notification.routes SET next_attempt_at = now() - interval '1 minute' WHERE recipient ~ 'u[0-2]$'");
+  await stage.query(
+    "UPDATE notification.routes SET next_attempt_at = now() - interval '1 minute' WHERE recipient ~ 'u[0-2]$'",
+  );
   const born = accepted.routes.filter(({ recipient }) => /u(\d\d|[3-9])$/.test(recipient));
   const relay = new Relay(systemClock).channels.push;
   const clock = new TestClock();

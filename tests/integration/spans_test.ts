@@ -33,7 +33,13 @@ const traced = (traceparent: string) => claimedRoute({ record: { traceparent } }
 const item = (id: string, traceparent: string) => ({ entry: { id, fields: [] }, traceparent }) as unknown as Decoded;
 
 function publishing(tracing: Tracing | undefined) {
-  return createPublishEvents({ channel: "push", stream: "gateway:client-events", instruments, tracing, clock: systemClock });
+  return createPublishEvents({
+    channel: "push",
+    stream: "gateway:client-events",
+    instruments,
+    tracing,
+    clock: systemClock,
+  });
 }
 
 function intake(tracing: Tracing | undefined, stream = "a") {
