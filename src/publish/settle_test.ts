@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CHANNELS, type RouteStatus } from "../notification/route.ts";
-import { dueRoute } from "../notification/test_examples.ts";
+import { claimedRoute } from "../notification/test_examples.ts";
 import { type Attempt, settle } from "./settle.ts";
 
 const ladder = { backoffMinMs: 1_000, backoffMaxMs: 300_000 };
@@ -11,18 +11,18 @@ const push = { channel: "push", ladder, random: 0.5 } as const;
 const refused: Attempt = { kind: "refused", message: "WRONGTYPE Operation against a key" };
 
 Deno.test("settle() publishes a route with the id of its entry", () => {
-  const route = dueRoute();
+  const route = claimedRoute();
   const settlement = settle(route, { kind: "published", entryId: "5-1" }, push);
   assert.deepEqual(settlement, { kind: "published", route, entryId: "5-1" });
 });
 
 Deno.test("settle() leaves a route as it is when nothing is known about it", () => {
-  const route = dueRoute({ attemptCount: 2 });
+  const route = claimedRoute({ attemptCount: 2 });
   assert.deepEqual(settle(route, { kind: "unanswered" }, push), { kind: "unchanged", route });
 });
 
 Deno.test("settle() gives a route up at once that can't be encoded", () => {
-  const route = dueRoute({ maxAttempts: 7 });
+  const route = claimedRoute({ maxAttempts: 7 });
   assert.deepEqual(settle(route, { kind: "not_encodable", message: "no such type" }, push), {
     kind: "dead_letter",
     route,
@@ -32,16 +32,16 @@ Deno.test("settle() gives a route up at once that can't be encoded", () => {
 
 Deno.test("settle() schedules another attempt by the ladder, until the last", () => {
   const delays = [0, 1, 2].map((attemptCount) => {
-    const settlement = settle(dueRoute({ attemptCount, maxAttempts: 3 }), refused, push);
+    const settlement = settle(claimedRoute({ attemptCount, maxAttempts: 3 }), refused, push);
     return settlement.kind === "failed" ? settlement.retryInMs : settlement.kind;
   });
   assert.deepEqual(delays, [1_000, 2_000, "dead_letter"]);
-  assert.equal(settle(dueRoute({ maxAttempts: 1 }), refused, push).kind, "dead_letter");
+  assert.equal(settle(claimedRoute({ maxAttempts: 1 }), refused, push).kind, "dead_letter");
 });
 
 Deno.test("settle() classifies a refusal by the channel", () => {
   const classifications = CHANNELS.map((channel) => {
-    const settlement = settle(dueRoute(), refused, { ...push, channel });
+    const settlement = settle(claimedRoute(), refused, { ...push, channel });
     return settlement.kind === "failed" ? settlement.failure : undefined;
   });
   assert.deepEqual(classifications, [
@@ -73,7 +73,7 @@ Deno.test("settle() makes legal moves only and never uses more attempts than the
     let attemptCount = 0;
     let refusals = 0;
     for (const [each, random] of attempts) {
-      const settlement = settle(dueRoute({ attemptCount, maxAttempts }), each, { ...push, random });
+      const settlement = settle(claimedRoute({ attemptCount, maxAttempts }), each, { ...push, random });
       if (settlement.kind === "unchanged") {
         assert.equal(each.kind, "unanswered");
         continue;

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { trace } from "@opentelemetry/api";
 import { type ReadableSpan, TracerProvider } from "@opentelemetry/sdk-trace";
 import { addCorrelation } from "../notification/client_event.ts";
-import { dueRoute } from "../notification/test_examples.ts";
+import { claimedRoute } from "../notification/test_examples.ts";
 import { IntentSpans } from "./intent_spans.ts";
 import { RouteSpans } from "./route_spans.ts";
 import type { Tracing } from "./spans.ts";
@@ -25,7 +25,7 @@ const collector = {
 trace.setGlobalTracerProvider(new TracerProvider({ idGenerator: spanIds, spanProcessors: [collector] }));
 const ON: Tracing = { isOn: true, followsParent: true, spanIds };
 const OFF: Tracing = { ...ON, isOn: false };
-const traced = (traceparent: string) => dueRoute({ record: { traceparent } });
+const traced = (traceparent: string) => claimedRoute({ record: { traceparent } });
 const item = (id: string, traceparent: string) => ({ entry: { id }, traceparent });
 
 Deno.test("with tracing off a batch goes through as it came: the very same objects", () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { FRESH_MS, FreshRoutes } from "./fresh_routes.ts";
 import type { DueRoute } from "./route.ts";
-import { dueRoute } from "./test_examples.ts";
+import { claimedRoute } from "./test_examples.ts";
 
 /** A queue on a clock that the test moves. */
 function freshRoutes() {
@@ -16,7 +16,7 @@ const batch = (freshFromMs: number, routes: DueRoute[], freshUntil = FRESH_MS) =
 const NO_BOUND = { limit: Infinity, maxCharacters: Infinity };
 
 function routes(count: number, { from = 0, payload = "{}" } = {}): DueRoute[] {
-  return Array.from({ length: count }, (_, at) => dueRoute({ routeId: `push:user:${from + at}`, record: { payload } }));
+  return Array.from({ length: count }, (_, at) => claimedRoute({ routeId: `push:user:${from + at}`, record: { payload } }));
 }
 
 const idsOf = (taken: ReturnType<FreshRoutes["take"]>) => taken?.routes.map(({ routeId }) => routeId.slice(10));
