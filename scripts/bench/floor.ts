@@ -6,8 +6,9 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import { Redis } from "ioredis";
-import { Wake } from "../../src/lifecycle/wake.ts";
+import { Wake } from "../../src/relay/wake.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
+import { routeLeaseKey } from "../../src/redis/keys.ts";
 import { INTENTS, OUTBOUND } from "./fill.ts";
 import { CLAIM, HAND_OFF, INSERT, RECORD } from "./floor_statements.ts";
 
@@ -114,7 +115,7 @@ async function handOff(
     const fields: string[] = [];
     const some = rows.slice(at, at + ROUTES_A_CALL);
     for (const row of some) {
-      keys.push(`route_leases:${row[0]}:${row[1]}`);
+      keys.push(routeLeaseKey(row[0]!, row[1]!));
       fieldsOf(row, fields);
     }
     calls.push(redis.evalsha(scriptSha, keys.length, ...keys, fields.length / some.length, ...fields));

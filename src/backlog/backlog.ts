@@ -6,7 +6,7 @@
  */
 import type pg from "pg";
 import type { RedisConnection } from "../redis/connection.ts";
-import { selectPlace } from "../stream_offset/stream_offset.ts";
+import { selectOffset } from "../stream_offset/stream_offset.ts";
 import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
 import { type ByChannel, liveRoutes, oldestDueMs } from "./route_backlog.ts";
 import { within } from "./sparingly.ts";
@@ -42,9 +42,9 @@ export function backlogReader(
 ): BacklogReader {
   return {
     async intents() {
-      const offset = selectPlace(postgres, stream);
-      const place = await (offsetWaitMs === undefined ? offset : within(offsetWaitMs, offset));
-      return await intentBacklog(redis, { stream, place });
+      const asked = selectOffset(postgres, stream);
+      const offset = await (offsetWaitMs === undefined ? asked : within(offsetWaitMs, asked));
+      return await intentBacklog(redis, { stream, offset });
     },
     depth: () => liveRoutes(postgres),
     oldestAgeMs: () => oldestDueMs(postgres),

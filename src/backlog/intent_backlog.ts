@@ -8,8 +8,9 @@
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { BEFORE_ALL, isEntryId } from "../redis/entry_ids.ts";
+import { streamOffsetKey } from "../redis/keys.ts";
 import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
-import { copyKey, type Place } from "../stream_offset/stream_offset.ts";
+import type { Offset } from "../stream_offset/stream_offset.ts";
 
 export interface IntentBacklog {
   readonly lag: number;
@@ -47,27 +48,27 @@ const NOTHING: IntentBacklog = { lag: 0, nextEntryId: undefined, oldestAgeMs: 0 
 
 type Reply = [number, number, string, string, number, string, string, string] | [];
 
-/** @param options.place the offset in PostgreSQL; without one the copy in Redis counts */
+/** @param options.offset the offset in PostgreSQL; without one the copy in Redis counts */
 export async function intentBacklog(
   redis: RedisConnection,
-  { stream, place }: { stream: string; place: Place | undefined },
+  { stream, offset }: { stream: string; offset: Offset | undefined },
 ): Promise<IntentBacklog> {
-  const reply = await redis.run(LOOK, [stream, copyKey(stream)], [place?.entryId ?? ""]) as Reply;
+  const reply = await redis.run(LOOK, [stream, streamOffsetKey(stream)], [offset?.entryId ?? ""]) as Reply;
   if (reply.length === 0) return NOTHING;
   const [length, entriesAdded, lastGeneratedId, firstId, nowMs, copiedId, copiedOrdinal, nextId] = reply;
   const copy = isEntryId(copiedId)
     ? { entryId: copiedId, entriesRead: /^\d{1,15}$/.test(copiedOrdinal) ? Number(copiedOrdinal) : undefined }
     : { entryId: BEFORE_ALL, entriesRead: undefined };
-  return backlogOf(place ?? copy, { length, entriesAdded, lastGeneratedId, firstId }, { nextId, nowMs });
+  return backlogOf(offset ?? copy, { length, entriesAdded, lastGeneratedId, firstId }, { nextId, nowMs });
 }
 
 /** Pure. @param next.nextId the entry behind the offset; empty if there is none */
 function backlogOf(
-  place: Place,
+  offset: Offset,
   state: StreamState,
   { nextId, nowMs }: { nextId: string; nowMs: number },
 ): IntentBacklog {
-  const standing = standingOf(place, state);
+  const standing = standingOf(offset, state);
   const behind = (lag: number, id: string): IntentBacklog => {
     return { lag, nextEntryId: id, oldestAgeMs: Math.max(0, nowMs - entryTimeMs(id)) };
   };

@@ -6,6 +6,7 @@ import { describePostgresError, postgresFailure } from "../postgres/failures.ts"
 import { shownName } from "../postgres/pool.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
+import { consumerLeaseKey } from "../redis/keys.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
 import { settingsOrFail } from "./settings.ts";
 import { type Stores, withStores } from "./stores.ts";
@@ -96,7 +97,7 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
      WHERE datname = current_database() AND starts_with(application_name, $1)`,
     [APPLICATION],
   );
-  const consumer = await redis.call("GET", `notification:consumer_lease:${stream}`);
+  const consumer = await redis.call("GET", consumerLeaseKey(stream));
   const names = new Map(rows.map(({ name }) => [name, name.slice(APPLICATION.length)]));
   // The lease has the id whole, the session's name perhaps only its end.
   if (typeof consumer === "string") names.set(shownName(APPLICATION + consumer), consumer);

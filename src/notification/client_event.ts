@@ -1,5 +1,5 @@
 /** A due push route → the entry of `gateway:client-events`, as names and values in turn. Contract, section 7. */
-import { deliveryId, type ClaimedRoute } from "./route.ts";
+import { type ClaimedRoute, deliveryId } from "./route.ts";
 
 export function clientEvent(route: ClaimedRoute): string[] {
   const { record } = route;

@@ -1,6 +1,6 @@
 /** A due e-mail route → the entry of `mail:delivery_commands`, as names and values in turn. Contract, section 7. */
 import { addCorrelation } from "./client_event.ts";
-import { deliveryId, type ClaimedRoute } from "./route.ts";
+import { type ClaimedRoute, deliveryId } from "./route.ts";
 
 /** Language of a mail whose recipient's is not known. */
 const DEFAULT_LOCALE = "en";

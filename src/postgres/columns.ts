@@ -21,7 +21,9 @@ export interface Column<Row> {
 export type Columns<Row> = Readonly<Record<string, Column<Row>>>;
 
 /** Declares the columns of rows that a statement takes: `rows<Intent>()({ producer: text((intent) => intent.producer) })`. */
-export function rows<Row>(): <const Declared extends Columns<Row>>(columns: Declared) => RowSet<Row, keyof Declared & string> {
+export function rows<Row>(): <const Declared extends Columns<Row>>(
+  columns: Declared,
+) => RowSet<Row, keyof Declared & string> {
   return (columns) => new RowSet(columns);
 }
 
@@ -85,9 +87,12 @@ export function packed<const Declared extends Readonly<Record<string, ReturnedCo
   const entries = Object.entries(columns);
   return {
     /** Items of a SELECT list over the rows to return: their number, and each column. */
-    list: ["count(*)::int AS row_count", ...entries.map(([name, { sql }]) => (
-      `string_agg(coalesce((${sql})::text, ''), $1) AS "${name}"`
-    ))].join(",\n    "),
+    list: [
+      "count(*)::int AS row_count",
+      ...entries.map(([name, { sql }]) => (
+        `string_agg(coalesce((${sql})::text, ''), $1) AS "${name}"`
+      )),
+    ].join(",\n    "),
 
     /** The rows again. */
     unpack(row: PackedRow): Returned<Declared>[] {

@@ -12,12 +12,14 @@ type Takes = Readonly<Record<string, SqlType | RowSet<never, string>>>;
 
 /** What stands in the statement's text: a typed parameter, or the rows as an item of FROM (of all columns, or of those named). */
 type Parameters<Taken extends Takes> = {
-  readonly [Name in keyof Taken]: Taken[Name] extends RowSet<never, infer Column> ? (...only: Column[]) => string : string;
+  readonly [Name in keyof Taken]: Taken[Name] extends RowSet<never, infer Column> ? (...only: Column[]) => string
+    : string;
 };
 
 /** What it is called with; NULL is `null`. */
 type Values<Taken extends Takes> = {
-  readonly [Name in keyof Taken]: Taken[Name] extends RowSet<infer Row, string> ? readonly Row[] : string | number | null;
+  readonly [Name in keyof Taken]: Taken[Name] extends RowSet<infer Row, string> ? readonly Row[]
+    : string | number | null;
 };
 
 export interface Statement<Taken extends Takes> {

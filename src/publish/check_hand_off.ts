@@ -22,14 +22,18 @@ export async function refusalToPublish(redis: RedisConnection, replicas: Replica
 /** @throws when publishing can't work; that Redis refuses writes for now is no reason not to start */
 export async function checkHandOff(redis: RedisConnection): Promise<void> {
   try {
-    await withThrowaway(redis, { waitReplicas: 0, waitMs: 0 }, async ({ answers: [answer], outage }, { stream, leaseKey }) => {
-      if (outage !== undefined) throw outage;
-      if (answer?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answer)}`);
-      await shortenLeases(redis, [leaseKey]);
-      // What the script does when the lease can't be set.
-      await redis.call("XDEL", stream, answer.entryId);
-      await redis.call("WAIT", 0, 0);
-    });
+    await withThrowaway(
+      redis,
+      { waitReplicas: 0, waitMs: 0 },
+      async ({ answers: [answer], outage }, { stream, leaseKey }) => {
+        if (outage !== undefined) throw outage;
+        if (answer?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answer)}`);
+        await shortenLeases(redis, [leaseKey]);
+        // What the script does when the lease can't be set.
+        await redis.call("XDEL", stream, answer.entryId);
+        await redis.call("WAIT", 0, 0);
+      },
+    );
   } catch (error) {
     const refusesForNow = error instanceof RedisError && isRedisAway(error) && error.code !== "" &&
       error.code !== "NOPERM";
@@ -47,7 +51,10 @@ async function withThrowaway<Result>(
   const claim = { takenAtMs: await redisTimeMs(redis), lifeMs: CLAIM_MS };
   const options = { ...replicas, stream, maxLength: 0, leaseTtlMs: THROWAWAY_MS, claim };
   try {
-    return await use(await handOff(redis, [{ leaseKey, fields: ["check", "throwaway"] }], options), { stream, leaseKey });
+    return await use(await handOff(redis, [{ leaseKey, fields: ["check", "throwaway"] }], options), {
+      stream,
+      leaseKey,
+    });
   } finally {
     // A Redis that can't be asked any more keeps an entry of a few bytes.
     await redis.call("DEL", stream, leaseKey).catch(() => {});

@@ -73,7 +73,11 @@ SELECT
 FROM (SELECT * FROM claimed ORDER BY due_at) AS claimed`,
 );
 
-type ClaimedRow = PackedRow & { readonly claimed_until: string; readonly up_to: string; readonly next_due_in_ms: number | null };
+type ClaimedRow = PackedRow & {
+  readonly claimed_until: string;
+  readonly up_to: string;
+  readonly next_due_in_ms: number | null;
+};
 
 export async function claimDue(client: Pick<pg.ClientBase, "query">, options: ClaimOptions): Promise<Claim> {
   const { rows } = await client.query<ClaimedRow>(CLAIM_DUE({ ...options }));

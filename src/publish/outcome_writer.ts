@@ -11,7 +11,9 @@ import type { Clock } from "../clock.ts";
 import { postgresFailure } from "../postgres/failures.ts";
 import { atOnce, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
+import type { RedisError } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import { shortenLeases } from "./shorten_leases.ts";
 import { type Result, statementsFor, writeOutcomes } from "./write_outcomes.ts";
 
@@ -24,16 +26,18 @@ export interface OutcomeWriterOptions {
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly clock: Clock;
-  /** PostgreSQL refuses this one outcome for its data. */
-  readonly onRefused: (result: Result, error: unknown) => void;
-  /** Leases keep their full life, as when the Redis user may not shorten them. */
-  readonly onLeasesKept: (leases: number, error: unknown) => void;
+}
+
+export interface Written {
+  /** Those that changed a row. */
+  readonly written: readonly Result[];
+  /** Those that PostgreSQL refuses for their data, with its error. */
+  readonly refused: readonly (readonly [Result, error: unknown])[];
 }
 
 interface Gathering {
   readonly results: Result[];
-  /** Those that changed a row. */
-  readonly written: Promise<ReadonlySet<Result>>;
+  readonly outcome: Promise<{ readonly written: ReadonlySet<Result>; readonly refused: ReadonlyMap<Result, unknown> }>;
 }
 
 export class OutcomeWriter {
@@ -47,17 +51,20 @@ export class OutcomeWriter {
   }
 
   /**
-   * Resolves when they are committed, with those that changed a row.
-   * @throws the error of PostgreSQL: then none of them is known to be written
+   * Resolves when they are committed.
+   * @throws the error of PostgreSQL, other than for data: then none of them is known to be written
    */
-  async write(results: readonly Result[]): Promise<readonly Result[]> {
+  async write(results: readonly Result[]): Promise<Written> {
     if (this.#gathering === undefined || this.#gathering.results.length >= MAX_GATHERED) {
       this.#gathering = this.#begin();
     }
     const gathering = this.#gathering;
     gathering.results.push(...results);
-    const written = await gathering.written;
-    return results.filter((result) => written.has(result));
+    const { written, refused } = await gathering.outcome;
+    return {
+      written: results.filter((result) => written.has(result)),
+      refused: results.flatMap((result) => refused.has(result) ? [[result, refused.get(result)] as const] : []),
+    };
   }
 
   /** Resolves when the leases of all that was written are shortened, or could not be. */
@@ -67,44 +74,51 @@ export class OutcomeWriter {
 
   #begin(): Gathering {
     const results: Result[] = [];
-    const written = this.#writeAfter(this.#last, results);
-    this.#last = written.catch(() => {});
-    return { results, written };
+    const outcome = this.#writeAfter(this.#last, results);
+    this.#last = outcome.catch(() => {});
+    return { results, outcome };
   }
 
-  async #writeAfter(last: Promise<unknown>, results: readonly Result[]): Promise<ReadonlySet<Result>> {
+  async #writeAfter(last: Promise<unknown>, results: readonly Result[]): Gathering["outcome"] {
     await Promise.all([last, this.#options.clock.sleep(GATHER_MS)]);
     if (this.#gathering?.results === results) this.#gathering = undefined;
-    const written = await this.#writeHalving(results);
+    const refused = new Map<Result, unknown>();
+    const written = await this.#writeHalving(results, refused);
     this.#shortenLeases(written);
-    return new Set(written);
+    return { written: new Set(written), refused };
   }
 
-  /** Results that PostgreSQL refuses for their data are halved down to the one at fault, which stays claimed. */
-  async #writeHalving(results: readonly Result[]): Promise<readonly Result[]> {
-    const { postgres, onRefused } = this.#options;
+  /** Results that PostgreSQL refuses for their data are halved down to those at fault, which stay claimed. */
+  async #writeHalving(results: readonly Result[], refused: Map<Result, unknown>): Promise<readonly Result[]> {
+    const { postgres } = this.#options;
     const write = (client: pg.ClientBase) => writeOutcomes(client, results);
     try {
       return await (statementsFor(results) === 1 ? atOnce(postgres, write) : inTransaction(postgres, write));
     } catch (error) {
       if (postgresFailure(error) !== "data") throw error;
       if (results.length === 1) {
-        onRefused(results[0]!, error);
+        refused.set(results[0]!, error);
         return [];
       }
     }
     const half = Math.ceil(results.length / 2);
-    const first = await this.#writeHalving(results.slice(0, half));
-    return [...first, ...await this.#writeHalving(results.slice(half))];
+    const first = await this.#writeHalving(results.slice(0, half), refused);
+    return [...first, ...await this.#writeHalving(results.slice(half), refused)];
   }
 
   #shortenLeases(written: readonly Result[]): void {
-    const { redis, onLeasesKept } = this.#options;
     const keys: string[] = [];
     for (const { kind, route } of written) {
       if (kind === "published") keys.push(routeLeaseKey(route.record.notificationId, route.routeId));
     }
     if (keys.length === 0) return;
-    this.#shortening = shortenLeases(redis, keys).catch((error) => onLeasesKept(keys.length, error));
+    this.#shortening = shortenLeases(this.#options.redis, keys).catch((error: RedisError) => {
+      // Without an answer it is an outage, which the publishers report.
+      if (error.code === "") return;
+      loggerOf("outcome_writer").warn("leases can't be shortened: they take up Redis's memory for their full time", {
+        leases: keys.length,
+        reason: error.message,
+      });
+    });
   }
 }

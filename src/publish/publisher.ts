@@ -133,8 +133,9 @@ export class Publisher implements Loop {
   async #write(results: readonly Result[], startedAt: number): Promise<void> {
     const { writer, events, clock, relay: { wake } } = this.#options;
     try {
-      const written = await writer.write(results);
+      const { written, refused } = await writer.write(results);
       events.written(written);
+      for (const [result, error] of refused) events.outcomeRefused(result, error);
       if (written.length > 0) events.publishDuration(clock.monotonic() - startedAt);
       const retries = written.flatMap((result) => result.kind === "failed" ? [result.retryInMs] : []);
       if (retries.length === 0) return;

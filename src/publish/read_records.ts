@@ -1,6 +1,6 @@
 /** The records of claimed routes, bounded in bytes; each record is read once, however many of its routes are claimed. */
 import type pg from "pg";
-import { packed, type PackedRow, returnedText, rows, bigint, uuid } from "../postgres/columns.ts";
+import { bigint, packed, type PackedRow, returnedText, rows, uuid } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
 
 /** A row of `records`, as far as the outbound entries of its routes need it. */

@@ -8,7 +8,11 @@ export type Outcome =
   | { readonly kind: "failed"; readonly route: ClaimedRoute; readonly failure: Failure; readonly retryInMs: number }
   | { readonly kind: "dead_letter"; readonly route: ClaimedRoute; readonly failure: Failure }
   /** Stays claimed, and is due when the claim ends. */
-  | { readonly kind: "unchanged"; readonly route: ClaimedRoute; readonly reason: "unanswered" | "late" | "unknown_type" };
+  | {
+    readonly kind: "unchanged";
+    readonly route: ClaimedRoute;
+    readonly reason: "unanswered" | "late" | "unknown_type";
+  };
 
 export interface Failure {
   readonly classification: FailureClassification;

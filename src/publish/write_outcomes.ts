@@ -48,7 +48,9 @@ const FAILURE = {
   claimed_until: timestamptz<Failed | DeadLetter>(({ route }) => route.claimedUntil),
   classification: text<Failed | DeadLetter>(({ failure }) => failure.classification),
   // An empty text would be NULL.
-  message: text<Failed | DeadLetter>(({ failure }) => storable(failure.message, MAX_MESSAGE_CHARACTERS) || "no message"),
+  message: text<Failed | DeadLetter>(({ failure }) =>
+    storable(failure.message, MAX_MESSAGE_CHARACTERS) || "no message"
+  ),
 };
 
 const PUBLISHED = rows<Published>()({ ...KEY, entry_id: text(({ entryId }) => entryId) });
@@ -94,7 +96,9 @@ async function writeFailed(client: Queryable, failed: readonly Failed[]): Promis
 
 const DEAD_LETTERS = rows<DeadLetter>()(FAILURE);
 
-const WRITE_DEAD_LETTERS = statement({ name: "write_dead_letters", takes: { outcome: DEAD_LETTERS, sent: "integer" } }, (p) => `
+const WRITE_DEAD_LETTERS = statement(
+  { name: "write_dead_letters", takes: { outcome: DEAD_LETTERS, sent: "integer" } },
+  (p) => `
 WITH written AS (
   UPDATE notification.routes AS route
   SET status = 'dead_letter', attempt_count = attempt_count + 1, next_attempt_at = NULL,
@@ -112,7 +116,8 @@ WITH written AS (
   FROM written
 )
 SELECT count(*)::int AS written, CASE WHEN count(*) < ${p.sent} THEN string_agg(notification_id || '/' || route_id, $1) END AS ids
-FROM written`);
+FROM written`,
+);
 
 async function writeDeadLetters(client: Queryable, letters: readonly DeadLetter[]): Promise<readonly DeadLetter[]> {
   const { rows } = await client.query<Written>(WRITE_DEAD_LETTERS({ outcome: letters, sent: letters.length }));

@@ -1,9 +1,10 @@
 /** The third loop: what is past its retention time goes, in bounded batches, every `CLEANUP_INTERVAL`. */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
+import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import { ranPastItsTime } from "../postgres/failures.ts";
-import type { Events } from "../telemetry/events.ts";
+import type { RetentionEvents } from "./events.ts";
 import { BEFORE_ALL_RECORDS, purgeMalformed, purgeRecords, type RecordCursor } from "./purge.ts";
 
 /** Deleting this many records with their routes takes some tens of milliseconds. */
@@ -14,7 +15,7 @@ export interface CleanerOptions {
   readonly malformedRetentionMs: number;
   readonly intervalMs: number;
   readonly postgres: pg.Pool;
-  readonly events: Events;
+  readonly events: RetentionEvents;
   readonly clock: Clock;
 }
 
@@ -24,7 +25,7 @@ export class RetentionCleaner implements Loop {
   /** How far this run has come; nothing between two runs. */
   #run: { after: RecordCursor; deleted: Record<string, number> } | undefined;
   /** Fewer while a batch takes PostgreSQL too long, as it may where each record has thousands of routes. */
-  #limit = MAX_BATCH_RECORDS;
+  readonly #limit = new BatchLimit(MAX_BATCH_RECORDS);
 
   constructor(options: CleanerOptions) {
     this.#options = options;
@@ -32,11 +33,11 @@ export class RetentionCleaner implements Loop {
 
   async pass(): Promise<"again" | "idle"> {
     try {
-      const result = await this.#purge(this.#limit);
-      this.#limit = Math.min(MAX_BATCH_RECORDS, this.#limit * 2);
+      const result = await this.#purge(this.#limit.value);
+      this.#limit.grow();
       return result;
     } catch (error) {
-      if (ranPastItsTime(error)) this.#limit = Math.ceil(this.#limit / 2);
+      if (ranPastItsTime(error)) this.#limit.halve();
       throw error;
     }
   }

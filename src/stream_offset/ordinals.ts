@@ -1,11 +1,11 @@
 /**
- * Place and stream → which ordinal the place has, what was trimmed unread, and whether this is the same stream. Pure.
+ * Offset and stream → which ordinal the place has, what was trimmed unread, and whether this is the same stream. Pure.
  *
  * Redis counts the entries ever added; those added and no longer there are gone. If more are gone than were read, the
  * difference was never read. Contract, section 6.
  */
 import { compareEntryIds } from "../redis/entry_ids.ts";
-import type { Place } from "./stream_offset.ts";
+import type { Offset } from "./stream_offset.ts";
 
 /** What Redis counts of a stream. */
 export interface StreamState {
@@ -22,7 +22,7 @@ export type Standing =
   | { readonly kind: "another_stream" }
   | { readonly kind: "same"; readonly entriesRead: number; readonly trimmedUnread: number };
 
-export function standingOf(place: Place, state: StreamState): Standing {
+export function standingOf(place: Offset, state: StreamState): Standing {
   if (compareEntryIds(place.entryId, state.lastGeneratedId) > 0) return { kind: "another_stream" };
   const gone = state.entriesAdded - state.length;
   if (place.entriesRead === undefined) return { kind: "same", entriesRead: gone, trimmedUnread: 0 };

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { standingOf, type StreamState } from "./ordinals.ts";
-import type { Place } from "./stream_offset.ts";
+import type { Offset } from "./stream_offset.ts";
 
-const at = (entryId: string, entriesRead: number | undefined): Place => ({ entryId, entriesRead });
+const at = (entryId: string, entriesRead: number | undefined): Offset => ({ entryId, entriesRead });
 const state = (changes: Partial<StreamState>): StreamState => ({
   length: 10,
   entriesAdded: 100,
@@ -78,7 +78,7 @@ class ModelStream {
 }
 
 /** One read by a consumer that keeps its place as the contract says; gives what it finds to be lost. */
-function readBatch(stream: ModelStream, place: Place, most: number): { place: Place; lost: number } {
+function readBatch(stream: ModelStream, place: Offset, most: number): { place: Offset; lost: number } {
   const standing = standingOf(place, stream.state);
   assert.equal(standing.kind, "same");
   if (standing.kind !== "same") return { place, lost: 0 };

@@ -1,48 +1,46 @@
 /**
- * The consumer's place in its stream: the row in `stream_offsets`, and its public copy, a hash in Redis.
+ * The consumer's offset in its stream: the row in `stream_offsets`, and its public copy, a hash in Redis.
  *
- * The row counts. It is compared and set in the transaction that accepts a batch, so that whoever read from an older
- * place changes nothing. The copy follows after the commit, forward only. Contract, section 6.
+ * The row counts. It is compared and set in the transaction that accepts a batch, so that a consumer which read from an older
+ * offset changes nothing. The copy follows after the commit, forward only. Contract, section 6.
  */
 import type pg from "pg";
+import { statement } from "../postgres/statement.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
-import { RedisError } from "../redis/failures.ts";
 import { BEFORE_ALL, compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
+import { RedisError } from "../redis/failures.ts";
+import { streamOffsetKey } from "../redis/keys.ts";
 
-export interface Place {
+export interface Offset {
   /** The last entry that has its outcome; `0-0` before the first. */
   readonly entryId: string;
-  /** Its ordinal among all entries ever added; unknown where the place is not known from before. */
+  /** Its ordinal among all entries ever added; unknown where the offset is not known from before. */
   readonly entriesRead: number | undefined;
 }
 
-export interface FoundPlace {
-  readonly place: Place;
+export interface FoundOffset {
+  readonly offset: Offset;
   /** The copy's entry where it is ahead of the row: PostgreSQL has lost commits. */
   readonly copyAhead: string | undefined;
 }
 
 type Queryable = Pick<pg.ClientBase, "query">;
 
-export function copyKey(stream: string): string {
-  return `notification:stream_offset:${stream}`;
-}
-
-/** The place from the table, else from the copy, else before all entries: never `$`, which would skip. */
-export async function findPlace(
+/** The offset from the table, else from the copy, else before all entries: never `$`, which would skip some. */
+export async function findOffset(
   { postgres, redis, stream }: { postgres: Queryable; redis: RedisConnection; stream: string },
-): Promise<FoundPlace> {
+): Promise<FoundOffset> {
   // The copy first: it follows the commit, so that a row read after it can't be behind, unless PostgreSQL lost commits.
   const copy = await readCopy(redis, stream);
-  const row = await selectPlace(postgres, stream);
+  const row = await selectOffset(postgres, stream);
   if (row === undefined) {
-    return { place: copy ?? { entryId: BEFORE_ALL, entriesRead: undefined }, copyAhead: undefined };
+    return { offset: copy ?? { entryId: BEFORE_ALL, entriesRead: undefined }, copyAhead: undefined };
   }
   const isAhead = copy !== undefined && compareEntryIds(copy.entryId, row.entryId) > 0;
-  return { place: row, copyAhead: isAhead ? copy.entryId : undefined };
+  return { offset: row, copyAhead: isAhead ? copy.entryId : undefined };
 }
 
-export async function selectPlace(postgres: Queryable, stream: string): Promise<Place | undefined> {
+export async function selectOffset(postgres: Queryable, stream: string): Promise<Offset | undefined> {
   const { rows } = await postgres.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1",
     [stream],
@@ -50,46 +48,61 @@ export async function selectPlace(postgres: Queryable, stream: string): Promise<
   return rows[0] && { entryId: rows[0].entry_id, entriesRead: Number(rows[0].entries_read) };
 }
 
+export interface OffsetMove {
+  readonly stream: string;
+  readonly from: Offset;
+  readonly to: Offset;
+  /** Whether the ordinal, too, must be the one that was read: where nothing else is set. */
+  readonly isOrdinalCompared?: boolean;
+}
+
+/** What {@link moveOffsetSql} takes. */
+export const OFFSET_MOVE = {
+  stream: "text",
+  to_id: "text",
+  to_ordinal: "bigint",
+  from_id: "text",
+  from_ordinal: "bigint",
+} as const;
+
+export function offsetMoveValues({ stream, from, to, isOrdinalCompared = false }: OffsetMove) {
+  return {
+    stream,
+    to_id: to.entryId,
+    to_ordinal: to.entriesRead ?? 0,
+    from_id: from.entryId,
+    from_ordinal: isOrdinalCompared ? from.entriesRead ?? 0 : null,
+  };
+}
+
 /**
- * Sets the place if it still is `from`, or if there is no row; `false` if another consumer has moved it.
- * To be called in the transaction that gives the entries in between their outcomes.
- *
- * @param options.isOrdinalCompared whether the ordinal, too, must be the one that was read: where nothing but that is set
+ * Sets the offset if it still is the one that was read from, or if there is no row; returns a row if it did. For the
+ * transaction that gives the entries in between their outcomes.
  */
-export async function movePlace(
-  client: Queryable,
-  { stream, from, to, isOrdinalCompared = false }: {
-    stream: string;
-    from: Place;
-    to: Place;
-    isOrdinalCompared?: boolean;
-  },
-): Promise<boolean> {
-  const { rowCount } = await client.query({
-    name: "move_place",
-    text: `
-      INSERT INTO notification.stream_offsets AS place (stream, entry_id, entries_read, updated_at)
-      VALUES ($1, $2, $3, now())
-      ON CONFLICT (stream) DO UPDATE
-      SET entry_id = excluded.entry_id, entries_read = excluded.entries_read, updated_at = excluded.updated_at
-      WHERE place.entry_id = $4 AND ($5::bigint IS NULL OR place.entries_read = $5)`,
-    values: [
-      stream,
-      to.entryId,
-      to.entriesRead ?? 0,
-      from.entryId,
-      isOrdinalCompared ? from.entriesRead ?? 0 : null,
-    ],
-  });
+export function moveOffsetSql(p: Readonly<Record<keyof typeof OFFSET_MOVE, string>>, condition: string): string {
+  return `
+  INSERT INTO notification.stream_offsets AS known (stream, entry_id, entries_read, updated_at)
+  SELECT ${p.stream}, ${p.to_id}, ${p.to_ordinal}, now() WHERE ${condition}
+  ON CONFLICT (stream) DO UPDATE
+  SET entry_id = excluded.entry_id, entries_read = excluded.entries_read, updated_at = excluded.updated_at
+  WHERE known.entry_id = ${p.from_id} AND (${p.from_ordinal} IS NULL OR known.entries_read = ${p.from_ordinal})
+  RETURNING entry_id`;
+}
+
+const MOVE_OFFSET = statement({ name: "move_offset", takes: OFFSET_MOVE }, (p) => moveOffsetSql(p, "true"));
+
+/** Moves the offset by itself; `false` if another consumer has moved it. */
+export async function moveOffset(client: Queryable, move: OffsetMove): Promise<boolean> {
+  const { rowCount } = await client.query(MOVE_OFFSET(offsetMoveValues(move)));
   return rowCount === 1;
 }
 
-async function readCopy(redis: RedisConnection, stream: string): Promise<Place | undefined> {
+async function readCopy(redis: RedisConnection, stream: string): Promise<Offset | undefined> {
   let reply: (string | null)[];
   try {
-    reply = await redis.call("HMGET", copyKey(stream), "entry_id", "entries_read") as (string | null)[];
+    reply = await redis.call("HMGET", streamOffsetKey(stream), "entry_id", "entries_read") as (string | null)[];
   } catch (error) {
-    // Somebody else's key under the name of the copy: there is no copy.
+    // A key of another kind under the name of the copy: there is no copy.
     if (error instanceof RedisError && error.code === "WRONGTYPE") return undefined;
     throw error;
   }
@@ -118,12 +131,19 @@ redis.call('HSET', KEYS[1], 'entry_id', ARGV[1], 'entries_read', ARGV[2])
 return 1
 `);
 
-/** Copies a committed place to Redis unless the copy is further already. */
-export async function copyPlace(redis: RedisConnection, stream: string, place: Place): Promise<void> {
-  await redis.run(COPY_FORWARD, [copyKey(stream)], [place.entryId, place.entriesRead ?? 0]);
+/** Copies a committed offset to Redis, unless the copy is further already. */
+export async function copyOffset(redis: RedisConnection, stream: string, offset: Offset): Promise<void> {
+  await redis.run(COPY_FORWARD, [streamOffsetKey(stream)], [offset.entryId, offset.entriesRead ?? 0]);
 }
 
 /** Replaces the copy, backwards too: the stream is another one now. */
-export async function replaceCopy(redis: RedisConnection, stream: string, place: Place): Promise<void> {
-  await redis.call("HSET", copyKey(stream), "entry_id", place.entryId, "entries_read", place.entriesRead ?? 0);
+export async function replaceCopy(redis: RedisConnection, stream: string, offset: Offset): Promise<void> {
+  await redis.call(
+    "HSET",
+    streamOffsetKey(stream),
+    "entry_id",
+    offset.entryId,
+    "entries_read",
+    offset.entriesRead ?? 0,
+  );
 }

@@ -98,7 +98,10 @@ export class Spans {
   }
 
   /** Ends the object's span, if it has one; once, however often this is called. */
-  end(subject: object, outcome: () => { readonly attributes: Attributes; readonly error?: SpanError | undefined }): void {
+  end(
+    subject: object,
+    outcome: () => { readonly attributes: Attributes; readonly error?: SpanError | undefined },
+  ): void {
     const span = this.isOn ? this.#open.get(subject) : undefined;
     if (span === undefined || !span.isRecording()) return;
     const { attributes, error } = outcome();

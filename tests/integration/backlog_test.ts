@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import type pg from "pg";
 import { backlogReader, readBacklog } from "../../src/backlog/backlog.ts";
 import { liveRoutes, oldestDueMs } from "../../src/backlog/route_backlog.ts";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -141,6 +142,6 @@ Deno.test("while PostgreSQL can't be asked, the copy of the place in Redis is wh
   await assert.rejects(backlogReader(stores).intents());
   const ask = async () => (await backlogReader(stores, { offsetWaitMs: 1000 }).intents()).lag;
   assert.equal(await ask(), 1);
-  await stage.redis.hset(`notification:stream_offset:${INTENTS}`, "entry_id", "no id");
+  await stage.redis.hset(streamOffsetKey(INTENTS), "entry_id", "no id");
   assert.equal(await ask(), 3);
 });

@@ -8,7 +8,6 @@ import { decode } from "../../src/notification/decode.ts";
 import { MAX_KEPT_BYTES, MAX_VALUE_BYTES } from "../../src/notification/raw_fields.ts";
 import type { FieldValue } from "../../src/notification/stream_entry.ts";
 import { RedisError } from "../../src/redis/failures.ts";
-import { createEvents } from "../../src/telemetry/events.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -188,7 +187,7 @@ Deno.test("rights taken away on the stream are an outage of it, also for an entr
 Deno.test("a restart right after another stream was found raises no false alarm", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];
-  const events = { ...createEvents(), trimmedUnread: (entries: number) => trimmed.push(entries) };
+  const events = { ...stage.intakeEvents(), trimmedUnread: (entries: number) => trimmed.push(entries) };
   for (let at = 0; at < 3; at++) await stage.addIntent();
   await consume(stage, 1, { events });
   await stage.redis.del(INTENTS);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { RetentionCleaner } from "../../src/retention/cleaner.ts";
 import { outageOf } from "../../src/lifecycle/outage.ts";
-import { createEvents } from "../../src/telemetry/events.ts";
+import { createRetentionEvents } from "../../src/retention/events.ts";
+import { createInstruments } from "../../src/telemetry/instruments.ts";
 import { openStage, type Stage, TestClock } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -12,7 +13,7 @@ function cleaner(stage: Stage, postgres = stage.pool): RetentionCleaner {
     malformedRetentionMs: 7_200_000,
     intervalMs: 1000,
     postgres,
-    events: createEvents(),
+    events: createRetentionEvents(createInstruments()),
     clock: new TestClock(),
   });
 }
