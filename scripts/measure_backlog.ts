@@ -1,10 +1,8 @@
 // In: nothing, or numbers of live routes and unprocessed entries to measure with (default: 10 and 1,000,000). Out: what the
-// gauges' questions cost on throwaway servers, a line each; these are the figures of docs/observability/README.md.
+// backlog's questions cost on throwaway servers, a line each; these are the figures of docs/observability/README.md.
 // Guaranteed: every time is the median and the worst of 21 runs on warm servers; nothing is left behind.
 
-import { intentBacklog } from "../src/backlog/intent_backlog.ts";
-import { selectOffset } from "../src/stream_offset/stream_offset.ts";
-import { liveRoutes, oldestDueMs } from "../src/backlog/route_backlog.ts";
+import { backlogReader } from "../src/backlog/backlog.ts";
 import { INTENTS, openStage, type Stage } from "../tests/support/stage.ts";
 
 const RUNS = 21;
@@ -20,14 +18,14 @@ async function measure(size: number): Promise<void> {
   const redis = await stage.connection(60_000);
   await addRoutes(stage, size);
   await addEntries(stage, size);
-  const place = await selectOffset(stage.pool, INTENTS);
+  const reader = backlogReader({ postgres: stage.pool, redis, stream: INTENTS });
   console.log(`${size.toLocaleString("en")} live routes, ${size.toLocaleString("en")} entries unprocessed`);
-  await report("  oldest_age_ms, both channels", () => oldestDueMs(stage.pool));
-  await report("  lag and oldest_unprocessed_age_ms", () => intentBacklog(redis, { stream: INTENTS, place }));
-  await report("  depth, both channels", () => liveRoutes(stage.pool));
+  await report("  oldest_age_ms, both channels", () => reader.oldestAgeMs());
+  await report("  lag and oldest_unprocessed_age_ms", () => reader.intents());
+  await report("  depth, both channels", () => reader.depth());
   await stage.query("UPDATE notification.routes SET updated_at = now() WHERE channel = 'push'");
-  await report("  depth, half of the rows just changed (no vacuum yet)", () => liveRoutes(stage.pool));
-  await report("  oldest_age_ms, the same", () => oldestDueMs(stage.pool));
+  await report("  depth, half of the rows just changed (no vacuum yet)", () => reader.depth());
+  await report("  oldest_age_ms, the same", () => reader.oldestAgeMs());
 }
 
 async function addRoutes(stage: Stage, count: number): Promise<void> {

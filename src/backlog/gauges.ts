@@ -1,24 +1,21 @@
 /**
- * The gauges of what waits: the schedule of live routes by channel, the intent stream. Contract, section 9.
+ * The backlog's reader → its gauges: the schedule of live routes by channel, the intent stream. Contract, section 9.
  *
- * Nobody is asked until somebody collects. An answer that does not come in time, or not at all, leaves the gauge out and
- * holds up no other; a question that is still open is not asked a second time.
+ * The reader is asked only when metrics are collected. An answer that comes too late, or not at all, leaves its gauge out and
+ * delays no other; a question that is still open is not asked a second time. A depth that takes PostgreSQL longer to count
+ * than one statement may last is absent.
  */
 import { type BatchObservableResult, metrics, type Observable } from "@opentelemetry/api";
+// @ts-types="@types/pg"
+import pg from "pg";
 import type { Clock } from "../clock.ts";
-import type { Channel } from "../notification/route.ts";
+import type { BacklogReader } from "./backlog.ts";
+import type { ByChannel } from "./route_backlog.ts";
 import { Sparingly, within } from "./sparingly.ts";
 
-export interface GaugeSources {
-  readonly oldestDueMs: () => Promise<Readonly<Record<Channel, number>>>;
-  /** May take long: it is asked for the less often. Nothing is an answer too: it takes longer than it may. */
-  readonly liveRoutes: () => Promise<Readonly<Record<Channel, number>> | undefined>;
-  readonly intentBacklog: () => Promise<{ readonly lag: number; readonly oldestAgeMs: number }>;
-}
-
-/** Gives a function that ends it. @param answerMs how long a collection waits for an answer */
+/** Returns a function that removes the gauges. @param options.answerMs how long a collection waits for an answer */
 export function observeBacklog(
-  sources: GaugeSources,
+  reader: BacklogReader,
   { answerMs, clock }: { answerMs: number; clock: Clock },
 ): () => void {
   const meter = metrics.getMeter("notification-service");
@@ -33,23 +30,23 @@ export function observeBacklog(
     "Age of the first entry of the intent stream without an outcome",
   );
 
-  const byChannel = (result: BatchObservableResult, observable: Observable, values: Record<Channel, number>) => {
+  const byChannel = (result: BatchObservableResult, observable: Observable, values: ByChannel) => {
     for (const [channel, value] of Object.entries(values)) result.observe(observable, value, { channel });
   };
-  const askOldestDue = once(sources.oldestDueMs);
-  let oldestDueNow: Promise<Readonly<Record<Channel, number>> | undefined> = Promise.resolve(undefined);
+  const askOldestDue = once(() => reader.oldestAgeMs());
+  let oldestDueNow: Promise<ByChannel | undefined> = Promise.resolve(undefined);
   const observeOldestDue = async (result: BatchObservableResult) => {
     oldestDueNow = within(answerMs, askOldestDue());
     const values = await oldestDueNow;
     if (values !== undefined) byChannel(result, oldestDue, values);
   };
-  const counted = new Sparingly(sources.liveRoutes, clock);
+  const counted = new Sparingly(() => unlessTooSlow(reader.depth()), clock);
   const observeDepth = async (result: BatchObservableResult) => {
     const [values, scheduleAnswers] = await Promise.all([counted.latest(answerMs), oldestDueNow]);
-    // A count may stand for long after it was taken, but not while nobody could count.
+    // A count stays valid for long after it was taken, but not while PostgreSQL does not answer.
     if (values !== undefined && scheduleAnswers !== undefined) byChannel(result, depth, values);
   };
-  const askBacklog = once(sources.intentBacklog);
+  const askBacklog = once(() => reader.intents());
   const observeIntents = async (result: BatchObservableResult) => {
     const backlog = await within(answerMs, askBacklog());
     if (backlog === undefined) return;
@@ -57,7 +54,7 @@ export function observeBacklog(
     result.observe(oldestEntry, backlog.oldestAgeMs);
   };
 
-  // In this order they share a connection: the look-ups don't wait for the count.
+  // They share a connection in this order: the look-ups don't wait for the count.
   meter.addBatchObservableCallback(observeOldestDue, [oldestDue]);
   meter.addBatchObservableCallback(observeIntents, [lag, oldestEntry]);
   meter.addBatchObservableCallback(observeDepth, [depth]);
@@ -68,11 +65,21 @@ export function observeBacklog(
   };
 }
 
-/** Refuses while the last call is still open. */
+/** `undefined` where PostgreSQL gave the statement up because it took too long: asking again at once would take as long. */
+async function unlessTooSlow<Value>(answer: Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.code === "57014") return undefined;
+    throw error;
+  }
+}
+
+/** Rejects while the last call is still open. */
 function once<Value>(ask: () => Promise<Value>): () => Promise<Value> {
   let isOpen = false;
   return async () => {
-    if (isOpen) throw new Error("The last question is not answered yet");
+    if (isOpen) throw new Error("The last question has not been answered yet");
     isOpen = true;
     try {
       return await ask();

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { metrics } from "@opentelemetry/api";
 import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
 import type { Clock } from "../clock.ts";
-import { type GaugeSources, observeBacklog } from "./gauges.ts";
+import type { BacklogReader } from "./backlog.ts";
+import { observeBacklog } from "./gauges.ts";
 
 class Reader extends MetricReader {
   constructor() {
@@ -32,25 +33,25 @@ Deno.test("a count that stands in between is told only while the schedule can be
   const clock: Clock = { now: () => ms, monotonic: () => ms, random: () => 0.5, sleep: () => Promise.resolve() };
   let isOut = false;
   let counted = 0;
-  const sources: GaugeSources = {
-    oldestDueMs: () => isOut ? Promise.reject(new Error("out")) : Promise.resolve({ push: 1, email: 2 }),
-    liveRoutes: () => {
+  const reader: BacklogReader = {
+    oldestAgeMs: () => isOut ? Promise.reject(new Error("out")) : Promise.resolve({ push: 1, email: 2 }),
+    depth: () => {
       counted++;
       ms += 5_000; // it is counted again in four minutes
       return Promise.resolve({ push: 3, email: 4 });
     },
-    intentBacklog: () => Promise.resolve({ lag: 5, oldestAgeMs: 6 }),
+    intents: () => Promise.resolve({ lag: 5, oldestAgeMs: 6, nextEntryId: "1-0" }),
   };
-  const reader = new Reader();
-  const provider = new MeterProvider({ readers: [reader] });
+  const metricReader = new Reader();
+  const provider = new MeterProvider({ readers: [metricReader] });
   metrics.setGlobalMeterProvider(provider);
-  const stop = observeBacklog(sources, { answerMs: 1000, clock });
+  const stop = observeBacklog(reader, { answerMs: 1000, clock });
   try {
-    assert.deepEqual(await reader.names(), [...STREAM, ...SCHEDULE]);
+    assert.deepEqual(await metricReader.names(), [...STREAM, ...SCHEDULE]);
     isOut = true;
-    assert.deepEqual(await reader.names(), STREAM);
+    assert.deepEqual(await metricReader.names(), STREAM);
     isOut = false;
-    assert.deepEqual(await reader.names(), [...STREAM, ...SCHEDULE]);
+    assert.deepEqual(await metricReader.names(), [...STREAM, ...SCHEDULE]);
     assert.equal(counted, 1);
   } finally {
     stop();

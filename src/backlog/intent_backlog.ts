@@ -1,23 +1,26 @@
 /**
- * What of the intent stream has no outcome yet, for whoever watches: how many entries, and how old the first of them is.
+ * The consumer's offset → how many entries of the intent stream have no outcome yet, which is the first of them, and how old
+ * it is.
  *
- * Look-ups that cost the same however many there are. The place is PostgreSQL's, or the copy in Redis while PostgreSQL
- * can't be asked: that is when somebody wants to know.
+ * One read-only script whose cost does not depend on the number of entries. The offset is PostgreSQL's, or its copy in Redis
+ * while PostgreSQL does not answer.
  */
-import { type RedisConnection, Script } from "../redis/connection.ts";
 import { entryTimeMs } from "../notification/stream_entry.ts";
+import { type RedisConnection, Script } from "../redis/connection.ts";
 import { BEFORE_ALL, isEntryId } from "../redis/entry_ids.ts";
-import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
 import { streamOffsetKey } from "../redis/keys.ts";
+import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
 import type { Offset } from "../stream_offset/stream_offset.ts";
 
 export interface IntentBacklog {
   readonly lag: number;
-  /** From the first entry's id to Redis's now; 0 without one. */
+  /** The first entry without an outcome, which is read next. */
+  readonly nextEntryId: string | undefined;
+  /** From that entry's id to Redis's time; 0 without one. */
   readonly oldestAgeMs: number;
 }
 
-// The place is the copy where none is given. Only the id of the next entry is given back, not its fields.
+// An empty ARGV[1] means: the copy. Of the next entry the script returns the id alone, not the fields.
 const LOOK = new Script(`
 #!lua flags=no-writes
 local time = redis.call('TIME')
@@ -41,37 +44,38 @@ return {
 }
 `);
 
+const NOTHING: IntentBacklog = { lag: 0, nextEntryId: undefined, oldestAgeMs: 0 };
+
 type Reply = [number, number, string, string, number, string, string, string] | [];
 
-/** @param place nothing where PostgreSQL can't be asked or has none: the copy then counts */
+/** @param options.offset the offset in PostgreSQL; without one the copy in Redis counts */
 export async function intentBacklog(
   redis: RedisConnection,
-  { stream, place }: { stream: string; place: Offset | undefined },
+  { stream, offset }: { stream: string; offset: Offset | undefined },
 ): Promise<IntentBacklog> {
-  const reply = await redis.run(LOOK, [stream, streamOffsetKey(stream)], [place?.entryId ?? ""]) as Reply;
-  if (reply.length === 0) return { lag: 0, oldestAgeMs: 0 };
+  const reply = await redis.run(LOOK, [stream, streamOffsetKey(stream)], [offset?.entryId ?? ""]) as Reply;
+  if (reply.length === 0) return NOTHING;
   const [length, entriesAdded, lastGeneratedId, firstId, nowMs, copiedId, copiedOrdinal, nextId] = reply;
   const copy = isEntryId(copiedId)
     ? { entryId: copiedId, entriesRead: /^\d{1,15}$/.test(copiedOrdinal) ? Number(copiedOrdinal) : undefined }
     : { entryId: BEFORE_ALL, entriesRead: undefined };
-  return backlogOf(place ?? copy, { length, entriesAdded, lastGeneratedId, firstId }, { nextId, nowMs });
+  return backlogOf(offset ?? copy, { length, entriesAdded, lastGeneratedId, firstId }, { nextId, nowMs });
 }
 
-/** Pure. @param nextId the entry behind the place; empty if there is none */
-export function backlogOf(
-  place: Offset,
+/** Pure. @param next.nextId the entry behind the offset; empty if there is none */
+function backlogOf(
+  offset: Offset,
   state: StreamState,
   { nextId, nowMs }: { nextId: string; nowMs: number },
 ): IntentBacklog {
-  const standing = standingOf(place, state);
-  const ageOf = (id: string) => Math.max(0, nowMs - entryTimeMs(id));
-  if (standing.kind === "another_stream") {
-    // It is read from its beginning.
-    return { lag: state.length, oldestAgeMs: state.length === 0 ? 0 : ageOf(state.firstId) };
-  }
-  if (nextId === "") return { lag: 0, oldestAgeMs: 0 };
-  // Where the place's ordinal was not known, what was gone already counts as read, and nothing of what is there: right
-  // before the first entry, too much behind one.
-  const lag = Math.min(state.length, state.entriesAdded - standing.entriesRead);
-  return { lag: Math.max(1, lag), oldestAgeMs: ageOf(nextId) };
+  const standing = standingOf(offset, state);
+  const behind = (lag: number, id: string): IntentBacklog => {
+    return { lag, nextEntryId: id, oldestAgeMs: Math.max(0, nowMs - entryTimeMs(id)) };
+  };
+  // The consumer reads another stream from its beginning.
+  if (standing.kind === "another_stream") return state.length === 0 ? NOTHING : behind(state.length, state.firstId);
+  if (nextId === "") return NOTHING;
+  // Where the offset's ordinal is not known, the entries deleted so far count as read and all others as unread: exact for an
+  // offset before the first entry, too many for a later one.
+  return behind(Math.max(1, Math.min(state.length, state.entriesAdded - standing.entriesRead)), nextId);
 }

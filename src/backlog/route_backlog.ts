@@ -1,21 +1,19 @@
 /**
- * How the schedule of live routes stands, for whoever watches: by channel, how overdue the most overdue route is, which
- * is a look-up at the beginning of an index however many routes there are, and how many there are, which is counted.
+ * The live routes by channel: how overdue the most overdue one is, a look-up at the beginning of an index however many there
+ * are, and how many there are, which PostgreSQL counts.
  *
- * Both read `routes_live_idx` alone and change nothing.
+ * Both statements read `routes_live_idx` alone and change nothing.
  */
 import type pg from "pg";
 import type { Channel } from "../notification/route.ts";
 
 type Queryable = Pick<pg.ClientBase, "query">;
-type ByChannel = Readonly<Record<Channel, number>>;
+export type ByChannel = Readonly<Record<Channel, number>>;
 
-/** Exported for the test that looks at its plan. */
-export const OLDEST_DUE = `
+const OLDEST_DUE = `
   SELECT ${byChannel((routes) => `extract(epoch FROM now() - (SELECT min(next_attempt_at) ${routes})) * 1000`)}`;
 
-/** Exported for the test that looks at its plan. */
-export const LIVE_ROUTES = `
+const LIVE_ROUTES = `
   SELECT ${byChannel((routes) => `(SELECT count(*) ${routes})`)}`;
 
 /** Milliseconds; 0 where nothing is due. */

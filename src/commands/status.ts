@@ -1,8 +1,6 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
 import { readBacklog } from "../backlog/backlog.ts";
-import { BEFORE_ALL } from "../redis/entry_ids.ts";
-import { selectOffset } from "../stream_offset/stream_offset.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { shownName } from "../postgres/pool.ts";
@@ -63,7 +61,7 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
     "SELECT count(*) FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'",
   );
   return {
-    intent_stream: { lag: intents.lag, next_entry_id: await nextEntryId(postgres, redis, stream) },
+    intent_stream: { lag: intents.lag, next_entry_id: intents.nextEntryId ?? null },
     channels: Object.fromEntries(
       CHANNELS.map((channel) => [channel, { depth: depth[channel], oldest_age_ms: oldestAgeMs[channel] }]),
     ),
@@ -71,13 +69,6 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
     dead_letters_last_hour: Number(deadLetters.rows[0]!.count),
     instances: await readInstances(postgres, redis, stream),
   };
-}
-
-async function nextEntryId(postgres: pg.Pool, redis: RedisConnection, stream: string): Promise<string | null> {
-  if (await redis.call("TYPE", stream) !== "stream") return null;
-  const place = await selectOffset(postgres, stream);
-  const found = await redis.call("XRANGE", stream, `(${place?.entryId ?? BEFORE_ALL}`, "+", "COUNT", 1);
-  return (found as [string, unknown][])[0]?.[0] ?? null;
 }
 
 async function routeCounts(postgres: pg.Pool): Promise<Status["routes"]> {
