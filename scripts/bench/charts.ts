@@ -2,9 +2,17 @@
 
 import { barChart, lineChart } from "./chart.ts";
 import { median } from "./statistics.ts";
-import { type Features, type Flatness, type Latency, type Results, type Throughput, VARIANTS } from "./results.ts";
-import { isService, type Subject, TITLES } from "./subjects.ts";
-import { MOST_MEMORY_MB } from "./targets.ts";
+import {
+  type Features,
+  type Flatness,
+  type Latency,
+  type LatencySubject,
+  type Results,
+  type Throughput,
+  VARIANTS,
+} from "./results.ts";
+import { isService, LATENCY_TITLES, TITLES } from "./subjects.ts";
+import { MAX_MEMORY_MB } from "./targets.ts";
 
 export function chartsOf({ throughput, latency, flatness, memory, features }: Results): Map<string, string> {
   const charts = new Map<string, string>();
@@ -34,7 +42,8 @@ function throughputChart(throughput: readonly Throughput[]): string {
 function latencyChart(latency: readonly Latency[], which: "p50" | "p99"): string {
   const rates = [...new Set(latency.map(({ rate }) => rate))].sort((left, right) => left - right);
   const subjects = [...new Set(latency.map(({ subject }) => subject))];
-  const at = (subject: Subject, rate: number) => latency.find((row) => row.subject === subject && row.rate === rate);
+  const at = (subject: LatencySubject, rate: number) =>
+    latency.find((row) => row.subject === subject && row.rate === rate);
   return lineChart({
     title: `Latency from XADD in to both entries out, ${which}`,
     unit: "milliseconds, logarithmic",
@@ -42,7 +51,7 @@ function latencyChart(latency: readonly Latency[], which: "p50" | "p99"): string
     xTitle: "intents a second; a line that ends could not keep up",
     scale: "log",
     series: subjects.map((subject) => ({
-      name: TITLES[subject],
+      name: LATENCY_TITLES[subject],
       values: rates.map((rate) => at(subject, rate)?.both[which] ?? NaN),
     })),
   });
@@ -75,7 +84,7 @@ function memoryChart(memory: NonNullable<Results["memory"]>): string {
       value: peakMb,
       isOurs: true,
     })),
-    mark: { value: MOST_MEMORY_MB, label: `at most ${MOST_MEMORY_MB}` },
+    mark: { value: MAX_MEMORY_MB, label: `at most ${MAX_MEMORY_MB}` },
   });
 }
 
