@@ -1,6 +1,7 @@
 // In: what a run found out. Out: its charts as SVG, by the name of their file; none for a part that did not run. Pure.
 
 import { barChart, lineChart } from "./chart.ts";
+import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
 import {
   type Features,
@@ -16,7 +17,10 @@ import { MAX_MEMORY_MB } from "./targets.ts";
 
 export function chartsOf({ throughput, latency, flatness, memory, features }: Results): Map<string, string> {
   const charts = new Map<string, string>();
-  if (throughput !== undefined) charts.set("throughput.svg", throughputChart(throughput));
+  if (throughput !== undefined) {
+    charts.set("cpu.svg", cpuChart(throughput));
+    charts.set("throughput.svg", throughputChart(throughput));
+  }
   if (latency !== undefined) {
     charts.set("latency_p50.svg", latencyChart(latency, "p50"));
     charts.set("latency_p99.svg", latencyChart(latency, "p99"));
@@ -25,6 +29,23 @@ export function chartsOf({ throughput, latency, flatness, memory, features }: Re
   if (memory !== undefined) charts.set("memory.svg", memoryChart(memory));
   if (features !== undefined) charts.set("features.svg", featuresChart(features));
   return charts;
+}
+
+function cpuChart(throughput: readonly Throughput[]): string {
+  return barChart({
+    title: "CPU time: two deliveries for each intent",
+    unit: "microseconds an intent, median of all rounds",
+    parts: ["process", "PostgreSQL", "Redis"],
+    bars: throughput.filter(({ cpu }) => cpu.length > 0).map(({ subject, cpu }) => ({
+      label: TITLES[subject],
+      value: median(cpu.map(inAll)),
+      parts: [
+        median(cpu.map(({ process }) => process)),
+        median(cpu.map(({ postgres }) => postgres)),
+        median(cpu.map(({ redis }) => redis)),
+      ],
+    })),
+  });
 }
 
 function throughputChart(throughput: readonly Throughput[]): string {

@@ -13,7 +13,7 @@ Deno.test("chartsOf() draws only what was measured", () => {
     { subject: "executable", intents: 1, rates: [], cpu: [], missing: "not built" },
   ] as const;
   const charts = chartsOf({ ...EMPTY, throughput });
-  assert.deepEqual([...charts.keys()], ["throughput.svg"]);
+  assert.deepEqual([...charts.keys()], ["cpu.svg", "throughput.svg"]);
   assert.ok(!charts.get("throughput.svg")!.includes("executable"));
 });
 
