@@ -68,8 +68,8 @@ export class DueRoutes {
   async #claim(limit: number): Promise<void> {
     const { channel, postgres, redis, clock } = this.#options;
     // Redis's clock first: a claim may only be younger than that (and a Redis that is away leaves all as it is).
-    const takenAtMs = await redisTimeMs(redis);
     const takenAt = clock.monotonic();
+    const takenAtMs = await redisTimeMs(redis);
     const from = this.#scan.begin();
     let claim: Claim;
     try {
