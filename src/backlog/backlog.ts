@@ -5,11 +5,11 @@
  * them together. A question rejects when its server does not answer it.
  */
 import type pg from "pg";
+import { within } from "../lifecycle/bounded_wait.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { selectOffset } from "../stream_offset/stream_offset.ts";
 import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
 import { type ByChannel, liveRoutes, oldestDueMs } from "./route_backlog.ts";
-import { within } from "./sparingly.ts";
 
 export interface BacklogReader {
   intents(): Promise<IntentBacklog>;

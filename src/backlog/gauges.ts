@@ -9,9 +9,10 @@ import { type BatchObservableResult, metrics, type Observable } from "@opentelem
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Clock } from "../clock.ts";
+import { within } from "../lifecycle/bounded_wait.ts";
 import type { BacklogReader } from "./backlog.ts";
 import type { ByChannel } from "./route_backlog.ts";
-import { Sparingly, within } from "./sparingly.ts";
+import { Sparingly } from "./sparingly.ts";
 
 /** Returns a function that removes the gauges. @param options.answerMs how long a collection waits for an answer */
 export function observeBacklog(

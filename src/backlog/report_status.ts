@@ -3,8 +3,8 @@
  * the time at most. An outage is shown in the line too. Without a supervisor that listens nothing is read.
  */
 import type { Clock } from "../clock.ts";
+import { pauseAfterMs } from "../lifecycle/pacing.ts";
 import type { Systemd } from "../lifecycle/systemd.ts";
-import { pauseAfter } from "./sparingly.ts";
 
 const EVERY_MS = 10_000;
 
@@ -35,7 +35,7 @@ export async function reportStatus({ systemd, read, stop, clock }: StatusReportO
       line = "A dependency is out; goes on by itself";
     }
     if (!stop.aborted) systemd.status(line);
-    await clock.sleep(Math.max(EVERY_MS, pauseAfter(clock.monotonic() - begun)), stop);
+    await clock.sleep(pauseAfterMs(clock.monotonic() - begun, { minMs: EVERY_MS }), stop);
   }
 }
 

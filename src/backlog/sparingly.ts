@@ -6,11 +6,8 @@
  * Durations are measured by the monotonic clock, so that setting the system's clock changes no pause.
  */
 import type { Clock } from "../clock.ts";
-
-/** How long to wait after a question that took `tookMs`, so that asking takes 2 % of the time at most. */
-export function pauseAfter(tookMs: number): number {
-  return 49 * tookMs;
-}
+import { within } from "../lifecycle/bounded_wait.ts";
+import { pauseAfterMs } from "../lifecycle/pacing.ts";
 
 export class Sparingly<Answer> {
   readonly #ask: () => Promise<Answer>;
@@ -43,17 +40,6 @@ export class Sparingly<Answer> {
       return;
     }
     const endedMs = this.#clock.monotonic();
-    this.#notBeforeMs = endedMs + pauseAfter(endedMs - begunMs);
-  }
-}
-
-/** Resolves with what `promise` resolves to within `ms`, or with `undefined` if it takes longer or rejects. */
-export async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const over = new Promise<undefined>((resolve) => timer = setTimeout(() => resolve(undefined), ms));
-  try {
-    return await Promise.race([promise.catch(() => undefined), over]);
-  } finally {
-    clearTimeout(timer);
+    this.#notBeforeMs = endedMs + pauseAfterMs(endedMs - begunMs);
   }
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { Clock } from "../clock.ts";
-import { Sparingly, within } from "./sparingly.ts";
+import { Sparingly } from "./sparingly.ts";
 
 class TestClock implements Clock {
   ms = 0;
@@ -78,9 +78,3 @@ for (const [hours, direction] of [[1, "ahead"], [-1, "back"]] as const) {
     assert.equal(await question.latest(1000), 2);
   });
 }
-
-Deno.test("within() gives nothing for what is late or fails, and leaves no timer", async () => {
-  assert.equal(await within(1000, Promise.resolve(1)), 1);
-  assert.equal(await within(1000, Promise.reject(new Error("no"))), undefined);
-  assert.equal(await within(1, new Promise(() => {})), undefined);
-});
