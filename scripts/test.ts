@@ -9,6 +9,7 @@
 // 41 s in three lanes, 4 min 59 s in two). The first lane's output is shown as it comes, that of the others follows it.
 // Tests with dependencies of their own (scripts/test/files.ts) run beside the lanes, without servers.
 
+import { findBinaries } from "./servers/binaries.ts";
 import { Guard } from "./servers/guard.ts";
 import { ServersMissing } from "./servers/install.ts";
 import { type Postgres, startPostgres } from "./servers/postgres.ts";
@@ -49,6 +50,10 @@ async function runTests(args: readonly string[]): Promise<number> {
   const runs: Run[] = [];
   const shared = byConfiguration.get(undefined) ?? [];
   const lanes = lanesFor(shared);
+  if (lanes > 0) {
+    const { postgresVersion, redisVersion } = await findBinaries();
+    console.log(`On PostgreSQL ${postgresVersion} and Redis ${redisVersion}`);
+  }
   for (let lane = 0; lane < lanes; lane++) {
     // In turn, so that neighbours, which take about as long, come to different lanes.
     const own = shared.filter((_, at) => at % lanes === lane);

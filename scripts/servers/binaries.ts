@@ -3,6 +3,7 @@
 // Homebrew put them, then in the cache of what was downloaded (cache_folder.ts), the newest version first.
 // Guaranteed: what is missing is downloaded or installed where that is possible; otherwise the error says what to type.
 
+import { dirname } from "node:path";
 import { type Account, serverAccount } from "./account.ts";
 import { cacheFolder, DownloadFailed } from "./cache_folder.ts";
 import { downloadPostgres } from "./download_postgres.ts";
@@ -10,19 +11,26 @@ import { distribution, installServers, instructionsForNewer, ServersMissing } fr
 import { folderOf, majorOf, packagesFor, PLATFORM } from "./postgres_packages.ts";
 import { REDIS_FOLDER, unpackRedis } from "./unpack_redis.ts";
 
-const REDIS = { file: "redis-server", version: /v=(\d+)\./ };
-const POSTGRES = { file: "postgres", version: /\(PostgreSQL\) (\d+)/ };
+const REDIS = { file: "redis-server", version: /v=([\d.]+)/ };
+const POSTGRES = { file: "postgres", version: /\(PostgreSQL\) ([\d.]+)/ };
 
 type Program = typeof REDIS;
-type Accepts = (version: number) => boolean;
+type Accepts = (majorVersion: number) => boolean;
+
+interface Found {
+  readonly folder: string;
+  readonly version: string;
+}
 
 const OLDEST_REDIS = 7;
 const OLDEST_POSTGRES = 14;
 
 export interface Binaries {
   readonly redisServer: string;
+  readonly redisVersion: string;
   /** The folder with `initdb` and `postgres`. */
   readonly postgresBin: string;
+  readonly postgresVersion: string;
 }
 
 let found: Promise<Binaries> | undefined;
@@ -37,12 +45,14 @@ async function find(): Promise<Binaries> {
   const isRedisGood: Accepts = (version) => version >= OLDEST_REDIS;
   const isPostgresGood: Accepts = (version) => wanted === undefined ? version >= OLDEST_POSTGRES : version === wanted;
 
-  let postgres = await findPostgres(isPostgresGood) ?? await unlessFailed(() => obtainPostgres(wanted));
+  let postgres = await findPostgres(isPostgresGood);
+  if (postgres === undefined && await unlessFailed(() => obtainPostgres(wanted))) {
+    postgres = await findPostgres(isPostgresGood);
+  }
   if (postgres === undefined && wanted !== undefined) throw new ServersMissing(notThisVersion(wanted));
   let redis = await findRedis(isRedisGood);
   if (redis === undefined && Deno.uid() !== 0 && await distribution() === "debian") {
-    await unlessFailed(unpackRedis);
-    redis = await findRedis(isRedisGood);
+    if (await unlessFailed(unpackRedis)) redis = await findRedis(isRedisGood);
   }
   if (redis === undefined || postgres === undefined) {
     const lacking = missing(redis, postgres);
@@ -55,7 +65,19 @@ async function find(): Promise<Binaries> {
     // As on Ubuntu 22.04, whose Redis is 6.0.
     throw new ServersMissing(instructionsForNewer(missing(redis, postgres)));
   }
-  return { redisServer: `${redis}/${REDIS.file}`, postgresBin: postgres };
+  return {
+    redisServer: `${redis.folder}/${REDIS.file}`,
+    redisVersion: redis.version,
+    postgresBin: postgres.folder,
+    postgresVersion: postgres.version,
+  };
+}
+
+/** A server's companion, such as `redis-cli`: by its name where PATH has it, else by its path; nothing where there is none. */
+export function programBeside(server: string, name: string): string | undefined {
+  if (path().some((folder) => isFile(`${folder}/${name}`))) return name;
+  const beside = `${dirname(server)}/${name}`;
+  return isFile(beside) ? beside : undefined;
 }
 
 /** Exported for its test. @throws ServersMissing */
@@ -67,20 +89,21 @@ export function wantedPostgres(text: string | undefined): number | undefined {
   );
 }
 
-/** The one that is wanted, else the newest. Nothing where there is no such package for this platform. */
-async function obtainPostgres(wanted: number | undefined): Promise<string | undefined> {
+/** Downloads the version that is wanted, else the newest, where there is such a package for this platform. */
+async function obtainPostgres(wanted: number | undefined): Promise<void> {
   const chosen = packagesFor().find((entry) => wanted === undefined || majorOf(entry) === wanted);
-  return chosen === undefined ? undefined : await downloadPostgres(chosen);
+  if (chosen !== undefined) await downloadPostgres(chosen);
 }
 
-/** A failed download is reported, and leaves the other ways open. */
-async function unlessFailed<T>(download: () => Promise<T>): Promise<T | undefined> {
+/** False for a download that failed: it is reported, and leaves the other ways open. */
+async function unlessFailed(download: () => Promise<unknown>): Promise<boolean> {
   try {
-    return await download();
+    await download();
+    return true;
   } catch (error) {
     if (!(error instanceof DownloadFailed)) throw error;
     console.error(error.message);
-    return undefined;
+    return false;
   }
 }
 
@@ -91,7 +114,7 @@ function notThisVersion(wanted: number): string {
 }
 
 /** Debian's names of what was not found. */
-function missing(redis: string | undefined, postgres: string | undefined): string[] {
+function missing(redis: Found | undefined, postgres: Found | undefined): string[] {
   return [...(redis === undefined ? ["redis-server"] : []), ...(postgres === undefined ? ["postgresql"] : [])];
 }
 
@@ -99,12 +122,12 @@ function anyVersion(): boolean {
   return true;
 }
 
-async function findRedis(accepts: Accepts): Promise<string | undefined> {
+async function findRedis(accepts: Accepts): Promise<Found | undefined> {
   const unpacked = `${cacheFolder()}/${REDIS_FOLDER.name}/${REDIS_FOLDER.bin}`;
   return await firstWith(REDIS, accepts, [...path(), "/usr/bin", "/opt/homebrew/bin", "/usr/local/bin", unpacked]);
 }
 
-async function findPostgres(accepts: Accepts): Promise<string | undefined> {
+async function findPostgres(accepts: Accepts): Promise<Found | undefined> {
   const places = [
     ...path(),
     ...versionsIn("/usr/lib/postgresql", "", "/bin"),
@@ -140,15 +163,15 @@ async function firstWith(
   accepts: Accepts,
   folders: readonly string[],
   account?: Account,
-): Promise<string | undefined> {
+): Promise<Found | undefined> {
   for (const folder of new Set(folders)) {
     const version = await versionOf(`${folder}/${program.file}`, program, account);
-    if (version !== undefined && accepts(version)) return folder;
+    if (version !== undefined && accepts(Number.parseInt(version))) return { folder, version };
   }
   return undefined;
 }
 
-async function versionOf(file: string, program: Program, account: Account | undefined): Promise<number | undefined> {
+async function versionOf(file: string, program: Program, account: Account | undefined): Promise<string | undefined> {
   if (!isFile(file)) return undefined;
   try {
     const { stdout } = await new Deno.Command(file, {
@@ -157,8 +180,7 @@ async function versionOf(file: string, program: Program, account: Account | unde
       stderr: "null",
       ...account,
     }).output();
-    const version = program.version.exec(new TextDecoder().decode(stdout))?.[1];
-    return version === undefined ? undefined : Number(version);
+    return program.version.exec(new TextDecoder().decode(stdout))?.[1];
   } catch {
     return undefined; // not to be run by the account that the server will have
   }
