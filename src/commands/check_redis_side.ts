@@ -3,7 +3,7 @@
  * it tries rights to write.
  */
 import type { Config } from "../config/config.ts";
-import { leaseKeyOf } from "../publish/hand_off.ts";
+import { routeLeaseKey } from "../redis/keys.ts";
 import { checkRedis, UnsuitableRedis } from "../redis/check_server.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError, refusesAllWrites } from "../redis/failures.ts";
@@ -73,7 +73,7 @@ return 1
 
 /** @throws RedisError where the start-up would fail; that Redis refuses writes for now is no reason not to start */
 async function tryHandOff(redis: RedisConnection): Promise<void> {
-  const lease = leaseKeyOf("start-up", crypto.randomUUID());
+  const lease = routeLeaseKey("start-up", crypto.randomUUID());
   const stream = `${lease}:stream`;
   try {
     await redis.call("TIME");

@@ -8,10 +8,11 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Clock } from "../clock.ts";
+import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import { describeDefect, type Loop } from "../lifecycle/run_loop.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
-import type { Events } from "../telemetry/events.ts";
 import { loggerOf } from "../telemetry/logging.ts";
+import type { RetentionEvents } from "./events.ts";
 import { BEFORE_ALL_RECORDS, nextRecord, purgeMalformed, purgeRecords, type RecordCursor } from "./purge.ts";
 
 /** Deleting this many records with their routes takes some tens of milliseconds. */
@@ -24,7 +25,7 @@ export interface CleanerOptions {
   readonly malformedRetentionMs: number;
   readonly intervalMs: number;
   readonly postgres: pg.Pool;
-  readonly events: Events;
+  readonly events: RetentionEvents;
   readonly clock: Clock;
 }
 
@@ -45,8 +46,8 @@ export class RetentionCleaner implements Loop {
   /** `undefined` between two runs. */
   #run: Run | undefined;
   /** Fewer while a batch takes PostgreSQL too long, as it may where each record has thousands of routes, or is refused. */
-  #maxRecords = MAX_BATCH;
-  #maxMalformed = MAX_BATCH;
+  readonly #maxRecords = new BatchLimit(MAX_BATCH);
+  readonly #maxMalformed = new BatchLimit(MAX_BATCH);
 
   constructor(options: CleanerOptions) {
     this.#options = options;
@@ -76,14 +77,14 @@ export class RetentionCleaner implements Loop {
   async #purgeRecords(run: Run, after: RecordCursor): Promise<RecordCursor | undefined> {
     const { postgres, recordRetentionMs: retentionMs } = this.#options;
     try {
-      const { purged, next } = await purgeRecords(postgres, { retentionMs, after, limit: this.#maxRecords });
+      const { purged, next } = await purgeRecords(postgres, { retentionMs, after, limit: this.#maxRecords.value });
       count(run, purged);
-      this.#maxRecords = Math.min(MAX_BATCH, this.#maxRecords * 2);
+      this.#maxRecords.grow();
       return next;
     } catch (error) {
       if (!ranPastItsTime(error) && !isAboutRecords(error)) return giveUp(run, error);
-      if (this.#maxRecords === 1) return await this.#passOver(run, { after, error });
-      this.#maxRecords = Math.ceil(this.#maxRecords / 2);
+      if (this.#maxRecords.value === 1) return await this.#passOver(run, { after, error });
+      this.#maxRecords.halve();
       return after;
     }
   }
@@ -107,14 +108,14 @@ export class RetentionCleaner implements Loop {
   /** Whether there may be more. */
   async #purgeMalformed(run: Run): Promise<boolean> {
     const { postgres, malformedRetentionMs: retentionMs } = this.#options;
-    const limit = this.#maxMalformed;
+    const limit = this.#maxMalformed.value;
     try {
       const rows = await purgeMalformed(postgres, { retentionMs, limit });
       count(run, { malformed_intents: rows });
-      this.#maxMalformed = Math.min(MAX_BATCH, limit * 2);
+      this.#maxMalformed.grow();
       return rows === limit;
     } catch (error) {
-      this.#maxMalformed = Math.ceil(limit / 2);
+      this.#maxMalformed.halve();
       if (ranPastItsTime(error) && limit > 1) return true;
       giveUp(run, error);
       return false;

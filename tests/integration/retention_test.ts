@@ -1,7 +1,8 @@
 /** Retention on a real PostgreSQL: what is past its time goes, a record with a live route stays however old. */
 import assert from "node:assert/strict";
 import { RetentionCleaner } from "../../src/retention/cleaner.ts";
-import { createEvents } from "../../src/telemetry/events.ts";
+import { createRetentionEvents } from "../../src/retention/events.ts";
+import { createInstruments } from "../../src/telemetry/instruments.ts";
 import { captureLog } from "../support/captured_log.ts";
 import { openStage, type Stage, TestClock } from "../support/stage.ts";
 
@@ -11,7 +12,7 @@ function cleaner(stage: Stage, postgres = stage.pool): RetentionCleaner {
     malformedRetentionMs: 7_200_000,
     intervalMs: 1000,
     postgres,
-    events: createEvents(),
+    events: createRetentionEvents(createInstruments()),
     clock: new TestClock(),
   });
 }
