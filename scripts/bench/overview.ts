@@ -27,7 +27,7 @@ export function overviewSection({ throughput = [], latency = [], memory = [] }: 
   if (subjects.length === 0) return [];
   return [{
     title: "At a glance",
-    note: "CPU time of process, PostgreSQL and Redis, µs an intent; latency p50 / p99 in ms; peak memory in MB",
+    note: "µs of CPU and latency (p50 / p99, ms) an intent; intents a second; peak memory, MB",
     header: [
       "subject",
       "CPU",

@@ -5,6 +5,7 @@
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { freePort } from "../servers/free_port.ts";
 import { INTENTS } from "./fill.ts";
 import { type BenchProcess, type Environment, ROOT, startProcess } from "./process.ts";
@@ -80,7 +81,7 @@ async function startService(
   });
   await process.until("it was ready", () => isReady(`http://${probe}/readyz`));
   // The loops start behind the probe: one instance has the consumer's lease when they run.
-  const lease = `notification:consumer_lease:${INTENTS}`;
+  const lease = consumerLeaseKey(INTENTS);
   await process.until("anybody consumed", async () => await setting.redis.exists(lease) === 1);
   return process;
 }

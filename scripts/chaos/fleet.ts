@@ -4,6 +4,7 @@
 // of a log that must never be written.
 
 import { appendFile, mkdir, readFile } from "node:fs/promises";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { eventually } from "../../tests/support/wait.ts";
 import { type ServiceProcess, startService } from "../../tests/support/service_process.ts";
 import { freePort } from "../servers/free_port.ts";
@@ -150,7 +151,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Whoever holds the consumer's lease. */
   async consuming(): Promise<Instance | undefined> {
-    const name = await this.#setting.redis.get(`notification:consumer_lease:${STREAMS.intents}`);
+    const name = await this.#setting.redis.get(consumerLeaseKey(STREAMS.intents));
     return this.instances.find((instance) => instance.name === name);
   }
 

@@ -1,5 +1,5 @@
-/** Examples for tests: a valid intent's fields, entries made of them, and a due route. */
-import type { DueRoute } from "./route.ts";
+/** Examples for tests: a valid intent's fields, entries made of them, and a claimed route. */
+import type { ClaimedRoute } from "./route.ts";
 import type { FieldValue, StreamEntry } from "./stream_entry.ts";
 
 export const VALID_FIELDS = {
@@ -37,9 +37,9 @@ export function cutValue(head: string | Uint8Array, length = 20_000_000): FieldV
   return { head: typeof head === "string" ? new TextEncoder().encode(head) : head, length, sha256: "5".repeat(64) };
 }
 
-type RouteChanges = Partial<Omit<DueRoute, "record">> & { readonly record?: Partial<DueRoute["record"]> };
+type RouteChanges = Partial<Omit<ClaimedRoute, "record">> & { readonly record?: Partial<ClaimedRoute["record"]> };
 
-export function dueRoute(changes: RouteChanges = {}): DueRoute {
+export function claimedRoute(changes: RouteChanges = {}): ClaimedRoute {
   return {
     routeId: "push:user:user-1",
     recipient: "user:user-1",
@@ -47,6 +47,7 @@ export function dueRoute(changes: RouteChanges = {}): DueRoute {
     locale: "",
     attemptCount: 0,
     maxAttempts: 3,
+    claimedUntil: "2025-11-13 02:13:22+00",
     ...changes,
     record: {
       notificationId: "019a79be-5801-7c4f-9d0a-4f5a7d3f1f7e",
