@@ -13,7 +13,7 @@ import { type Setting, STREAMS } from "./setting.ts";
 import { ToldOutages } from "./told_outages.ts";
 
 /** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
-export const PROFILES = {
+const PROFILES = {
   default: {},
   tiny: {
     NOTIFICATION_INTENTS_BATCH_SIZE: "9",

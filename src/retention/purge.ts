@@ -7,7 +7,7 @@
 import type pg from "pg";
 
 /** Rows of each table that a batch deleted. */
-export type Purged = Readonly<Record<"records" | "routes" | "dead_letters" | "malformed_intents", number>>;
+type Purged = Readonly<Record<"records" | "routes" | "dead_letters" | "malformed_intents", number>>;
 
 export interface RecordBatch {
   readonly purged: Purged;
