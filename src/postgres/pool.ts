@@ -6,8 +6,10 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
+import { Backends } from "./backends.ts";
 import { clientClass } from "./client.ts";
 import { describePostgresError, PostgresConnectionError } from "./failures.ts";
+import { PEER_TIMEOUT_MS, setUpSession, shownName } from "./session.ts";
 import { atOnce } from "./transaction.ts";
 
 export interface PoolOptions {
@@ -15,17 +17,14 @@ export interface PoolOptions {
   /** Bound of one statement on the server, and of one attempt to connect. This process waits a little longer. */
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
-  /** The server shows 63 characters: `program/` at its beginning, then the end. */
   readonly applicationName: string;
 }
 
-/**
- * How long a peer may hold rows without a sign of life: a process that is paused (its transaction is idle) or a host
- * that vanished (what is sent is not acknowledged). A Unix socket has no use for the second and takes it silently.
- */
-const PEER_TIMEOUT_MS = 10_000;
 const IDLE_CONNECTION_MS = 60_000;
-const MAX_APPLICATION_NAME = 63;
+/** How long the pool makes do with the connections that the server grants before it asks for more again. */
+const NARROWED_MS = 60_000;
+/** SQLSTATE of a server, database or role that grants no more connections. */
+const TOO_MANY_CONNECTIONS = "53300";
 
 /** @throws when the DSN can't be used, without telling it */
 export function openPool(options: PoolOptions): PostgresPool {
@@ -34,9 +33,14 @@ export function openPool(options: PoolOptions): PostgresPool {
 
 export class PostgresPool extends pg.Pool {
   readonly #connections: ReadonlySet<pg.Client>;
+  readonly #backends: Backends;
+  readonly #maxOpenConns: number;
+  /** Until then `options.max` is what the server grants. */
+  #narrowedUntilMs = -Infinity;
 
   constructor(options: PoolOptions) {
     const connections = new Set<pg.Client>();
+    const backends = new Backends();
     const config = clientConfig(options);
     refuseUnusable(config);
     super({
@@ -44,9 +48,18 @@ export class PostgresPool extends pg.Pool {
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
       Client: clientClass(connections),
-      onConnect: (client) => setUpSession(client, options),
+      onConnect: async (client) => {
+        const pid = await setUpSession(client, options);
+        const atWork = await backends.atWork(client);
+        if (atWork >= options.maxOpenConns) {
+          throw new Error(`PostgreSQL is still at work on ${atWork} statements of this process that were given up`);
+        }
+        backends.opened(client, pid);
+      },
     });
     this.#connections = connections;
+    this.#backends = backends;
+    this.#maxOpenConns = options.maxOpenConns;
     // pg-pool keeps the DSN where console.log(pool) would show it.
     Object.defineProperty(this.options, "connectionString", { enumerable: false });
     // An idle connection broke: the next statement gets another. Without a listener the event would end the process.
@@ -60,10 +73,23 @@ export class PostgresPool extends pg.Pool {
   override connect(): Promise<pg.PoolClient>;
   override connect(callback: PoolCallback): void;
   override connect(callback?: PoolCallback): Promise<pg.PoolClient> | void {
-    if (callback !== undefined) return super.connect(callback);
-    return super.connect().catch((error) => {
-      throw new PostgresConnectionError(error);
-    });
+    return callback === undefined ? this.#connect() : super.connect(callback);
+  }
+
+  /** Where the server grants fewer connections than the pool may have, waits for one of those that there are. */
+  async #connect(): Promise<pg.PoolClient> {
+    if (performance.now() >= this.#narrowedUntilMs) this.options.max = this.#maxOpenConns;
+    for (;;) {
+      try {
+        return await super.connect();
+      } catch (error) {
+        const isGrantedLess = error instanceof pg.DatabaseError && error.code === TOO_MANY_CONNECTIONS;
+        const open = this.#backends.size;
+        if (!isGrantedLess || open === 0) throw new PostgresConnectionError(error);
+        this.options.max = open;
+        this.#narrowedUntilMs = performance.now() + NARROWED_MS;
+      }
+    }
   }
 
   /**
@@ -104,17 +130,6 @@ function graceMs(operationTimeoutMs: number): number {
   return Math.min(500, Math.max(100, operationTimeoutMs / 10));
 }
 
-/**
- * What PostgreSQL takes: 63 bytes of printable ASCII. Of a longer name the program, up to a slash, and the end of the
- * instance's id are kept.
- */
-export function shownName(name: string): string {
-  const shown = name.replace(/[^\x20-\x7e]/gu, "?");
-  if (shown.length <= MAX_APPLICATION_NAME) return shown;
-  const [program = ""] = /^[^/]{1,30}\//.exec(shown) ?? [];
-  return program + shown.slice(-(MAX_APPLICATION_NAME - program.length));
-}
-
 /** pg reads the DSN with each new connection only; here an unusable one is found at once. */
 function refuseUnusable(config: pg.ClientConfig): void {
   try {
@@ -124,37 +139,6 @@ function refuseUnusable(config: pg.ClientConfig): void {
     // Without the cause: its message may quote the DSN.
     throw new Error(`The PostgreSQL DSN can't be used${code}`);
   }
-}
-
-/**
- * Per session by a statement and not as start-up parameters, which session poolers refuse, and stronger than what the
- * DSN, the role or the database set. A setting that an old server doesn't know is left out, so that checkServer can tell.
- */
-async function setUpSession(
-  client: pg.ClientBase,
-  { operationTimeoutMs, applicationName }: PoolOptions,
-): Promise<void> {
-  const settings: Readonly<Record<string, string>> = {
-    application_name: shownName(applicationName),
-    statement_timeout: String(operationTimeoutMs),
-    // A little earlier, so that waiting for a lock (55P03) is told from being slow (57014).
-    lock_timeout: String(Math.max(1, Math.floor(operationTimeoutMs * 0.8))),
-    idle_in_transaction_session_timeout: String(PEER_TIMEOUT_MS),
-    tcp_user_timeout: String(PEER_TIMEOUT_MS),
-    // What the stages' SQL and pg's reading of times rely on.
-    default_transaction_isolation: "read committed",
-    TimeZone: "UTC",
-    DateStyle: "ISO",
-    // Every statement has its index. A plan made while a table was small, and kept, must not scan it once it is large; the
-    // cost that the planner then puts on a scan would set off its compiler, which these statements don't repay.
-    enable_seqscan: "off",
-    jit: "off",
-  };
-  await client.query(
-    `SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting (name, value)
-     WHERE current_setting(name, true) IS NOT NULL`,
-    [Object.keys(settings), Object.values(settings)],
-  );
 }
 
 /** PostgreSQL can't be reached, or is none that this service can work with. */

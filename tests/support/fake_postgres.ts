@@ -1,5 +1,5 @@
 // In: how connecting fails, if it does. Out: a socket for pg's client that behaves like PostgreSQL until the test destroys it.
-// Guaranteed: no network; every statement is answered as one that returns no rows, until the socket is made mute.
+// Guaranteed: no network; every statement is answered with one row, `pid` 1, until the socket is made mute.
 
 import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
@@ -84,8 +84,10 @@ const STARTED = Buffer.concat([message("R", Buffer.from([0, 0, 0, 0])), READY]);
 const ANSWER = Buffer.concat([
   message("1", Buffer.alloc(0)),
   message("2", Buffer.alloc(0)),
-  message("n", Buffer.alloc(0)),
-  message("C", Buffer.from("SELECT 0\0")),
+  // RowDescription: one column, of type int4, as text; DataRow.
+  message("T", Buffer.from("\0\x01pid\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0", "latin1")),
+  message("D", Buffer.from("\0\x01\0\0\0\x011")),
+  message("C", Buffer.from("SELECT 1\0")),
   READY,
 ]);
 
