@@ -33,6 +33,7 @@ export async function withinOrThrow<Value>(
 }
 
 async function race<Value>(ms: number, promise: Promise<Value>, clock: Sleeper): Promise<Value | typeof LATE> {
+  if (ms === Infinity) return await promise;
   const answered = new AbortController();
   const timeOut = clock.sleep(ms, answered.signal).then((): typeof LATE => LATE);
   try {
