@@ -9,7 +9,7 @@ import type { Setting } from "./setting.ts";
 import { sleep } from "./sleep.ts";
 import { hasLiveRoutes, release, stage } from "./timed_run.ts";
 
-export interface Place {
+export interface Offset {
   readonly session: Session;
   readonly setting: Setting;
   /** Number of the first record that is not there yet. */
@@ -32,7 +32,7 @@ const LIMIT_MS = 120_000;
 const COPY = streamOffsetKey(INTENTS);
 
 /** Routes a second; `all` publishes what there is. */
-export async function publishRate({ session, setting }: Place, stretch: Stretch | "all"): Promise<number> {
+export async function publishRate({ session, setting }: Offset, stretch: Stretch | "all"): Promise<number> {
   const before = await countRoutes(setting);
   await setting.redis.flushdb();
   const sent = async () => {
@@ -51,7 +51,7 @@ export async function publishRate({ session, setting }: Place, stretch: Stretch 
 }
 
 /** Intents a second, of a kind whose one route is terminal from birth, so that nothing else is done meanwhile. */
-export async function acceptRate(place: Place, stretch: Stretch): Promise<number> {
+export async function acceptRate(place: Offset, stretch: Stretch): Promise<number> {
   const { session, setting } = place;
   const count = lengthOf(stretch);
   const before = await countRecords(setting);
@@ -73,7 +73,7 @@ export async function acceptRate(place: Place, stretch: Stretch): Promise<number
 
 /** Records a second, each with its route, by the first cleaning run of a service with that retention. */
 export async function deleteRate(
-  { session, setting }: Place,
+  { session, setting }: Offset,
   { days, records }: { days: number; records: number },
 ): Promise<number> {
   const before = await countRecords(setting);

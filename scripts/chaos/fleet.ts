@@ -13,7 +13,7 @@ import { type Setting, STREAMS } from "./setting.ts";
 import { ToldOutages } from "./told_outages.ts";
 
 /** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
-export const PROFILES = {
+const PROFILES = {
   default: {},
   tiny: {
     NOTIFICATION_INTENTS_BATCH_SIZE: "9",
@@ -45,7 +45,7 @@ const ALARMS = [
   "PostgreSQL lost commits",
   "another stream has the old name",
   "unexpected error",
-  "can't be recorded",
+  "can't be written",
 ];
 /** The exit code of a start that a dependency failed. */
 const DEPENDENCY_EXIT = 69;

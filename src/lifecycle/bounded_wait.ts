@@ -25,9 +25,8 @@ export async function withinOrThrow<Value>(
   ms: number,
   promise: Promise<Value>,
   lateError: () => Error,
-  clock: Sleeper = systemClock,
 ): Promise<Value> {
-  const result = await race(ms, promise, clock);
+  const result = await race(ms, promise, systemClock);
   if (result === LATE) throw lateError();
   return result;
 }

@@ -1,0 +1,47 @@
+// That the Containerfile passes a linter, and is valid by the validator behind editors' Dockerfile support: flags,
+// arguments and forms of every instruction, which the linter looks at only here and there.
+
+import assert from "node:assert/strict";
+import dockerfilelint from "dockerfilelint";
+import { validate, ValidationSeverity } from "dockerfile-utils";
+
+const TEXT = Deno.readTextFileSync(new URL("../../Containerfile", import.meta.url));
+const STRICT = {
+  casePreference: ValidationSeverity.ERROR,
+  emptyContinuationLine: ValidationSeverity.ERROR,
+  instructionCmdMultiple: ValidationSeverity.ERROR,
+  instructionEntrypointMultiple: ValidationSeverity.ERROR,
+  instructionHealthcheckMultiple: ValidationSeverity.ERROR,
+  instructionJSONInSingleQuotes: ValidationSeverity.ERROR,
+  instructionWorkdirRelative: ValidationSeverity.ERROR,
+  deprecatedMaintainer: ValidationSeverity.ERROR,
+};
+
+Deno.test("the linter finds nothing in the Containerfile", () => {
+  assert.deepEqual(dockerfilelint.run(".", TEXT), []);
+});
+
+Deno.test("the Containerfile is valid", () => {
+  assert.deepEqual(problemsOf(TEXT), []);
+});
+
+Deno.test("what is wrong in a Containerfile is found", () => {
+  const broken: Readonly<Record<string, (text: string) => string>> = {
+    "an instruction that there isn't": (text) => text.replace(/^USER/m, "USR"),
+    "a flag that there isn't": (text) => text.replace("--interval=", "--intervall="),
+    "a copy to nowhere": (text) => text.replace(/^COPY.*$/m, "COPY dist/notification-service"),
+    "a health check of no kind": (text) => text.replace(/^HEALTHCHECK.*$/m, "HEALTHCHECK notification-service"),
+    "two entry points": (text) => `${text}\nENTRYPOINT ["/bin/sh"]\n`,
+    "single quotes in JSON": (text) => text.replace(/^ENTRYPOINT.*$/m, "ENTRYPOINT ['notification-service']"),
+    "a port that is none": (text) => text.replace(/^EXPOSE.*$/m, "EXPOSE http-ish/tcp"),
+    "no base": (text) => text.replace(/^FROM.*$/m, ""),
+  };
+  for (const [what, breaking] of Object.entries(broken)) {
+    assert.notEqual(breaking(TEXT), TEXT, what);
+    assert.notDeepEqual(problemsOf(breaking(TEXT)), [], what);
+  }
+});
+
+function problemsOf(text: string): string[] {
+  return validate(text, STRICT).map(({ range, message }) => `line ${range.start.line + 1}: ${message}`);
+}

@@ -1,0 +1,55 @@
+// That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the official
+// JSON Schema, as the CycloneDX project's own library carries it.
+
+import assert from "node:assert/strict";
+import { Ajv } from "ajv";
+import addFormats from "ajv-formats";
+import library from "@cyclonedx/cyclonedx-library/package.json" with { type: "json" };
+
+const ROOT = new URL("../../", import.meta.url);
+/** Run with the service's own dependencies, which this folder's configuration does not have. */
+const MATERIALS = `
+  import { materials } from "./scripts/compile.ts";
+  import { reachablePackages } from "./scripts/compile/packages.ts";
+  console.log(JSON.stringify(await materials("abc", await reachablePackages("main.ts"))));
+`;
+
+Deno.test("the executable's bill of materials is CycloneDX by the official schema", async () => {
+  const bom = JSON.parse(await outputOf(["eval", MATERIALS], ROOT));
+  const problemsOf = await validator(bom.specVersion);
+  assert.ok(bom.components.length > 50);
+  assert.deepEqual(problemsOf(bom), []);
+  // It would find something.
+  const [first, ...rest] = bom.components;
+  assert.notDeepEqual(problemsOf({ ...bom, components: [{ ...first, type: "thing" }, ...rest] }), []);
+  assert.notDeepEqual(problemsOf({ ...bom, comment: "a member that there isn't" }), []);
+  const licences = [{ license: { id: "My own" } }];
+  assert.notDeepEqual(problemsOf({ ...bom, components: [{ ...first, licenses: licences }, ...rest] }), []);
+});
+
+async function validator(version: string): Promise<(bom: unknown) => unknown[]> {
+  const folder = await schemaFolder();
+  const schema = async (name: string) => JSON.parse(await Deno.readTextFile(`${folder}/${name}.SNAPSHOT.schema.json`));
+  const ajv = new Ajv({ strict: false, allErrors: true });
+  addFormats.default(ajv);
+  for (const name of ["jsf-0.82", "spdx", "cryptography-defs"]) {
+    ajv.addSchema(await schema(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
+  }
+  // Internationalised forms, which ajv-formats doesn't know; this program's URLs and addresses have none.
+  for (const format of ["iri-reference", "idn-email"]) ajv.addFormat(format, true);
+  const validate = ajv.compile(await schema(`bom-${version}`));
+  return (bom) => validate(bom) ? [] : validate.errors ?? [];
+}
+
+/** The library exports its code alone; its files are in Deno's cache. */
+async function schemaFolder(): Promise<string> {
+  const { npmCache } = JSON.parse(await outputOf(["info", "--json"], ROOT));
+  return `${npmCache}/registry.npmjs.org/${library.name}/${library.version}/res/schema`;
+}
+
+async function outputOf(args: readonly string[], cwd: URL): Promise<string> {
+  const { success, stdout } = await new Deno.Command(Deno.execPath(), { args: [...args], cwd, stderr: "inherit" })
+    .output();
+  if (!success) throw new Error(`deno ${args[0]} failed`);
+  return new TextDecoder().decode(stdout);
+}

@@ -1,0 +1,29 @@
+/**
+ * A bell between loops: the one that makes work rings, the one that does it waits. A ring while nobody waits is kept,
+ * so that none is missed; several are as good as one.
+ */
+import { systemClock } from "../clock.ts";
+
+export class Wake {
+  #rung = false;
+  #waiting: (() => void) | undefined;
+
+  ring(): void {
+    this.#rung = true;
+    this.#waiting?.();
+  }
+
+  /** Resolves at the next ring, after `ms` milliseconds, or when `signal` aborts; never rejects. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.#rung && !signal.aborted) {
+      const ended = new AbortController();
+      const end = () => ended.abort();
+      this.#waiting = end;
+      signal.addEventListener("abort", end);
+      await systemClock.sleep(ms, ended.signal);
+      signal.removeEventListener("abort", end);
+      this.#waiting = undefined;
+    }
+    this.#rung = false;
+  }
+}
