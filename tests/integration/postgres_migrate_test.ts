@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
+import { systemClock } from "../../src/clock.ts";
 import { postgresFailure } from "../../src/postgres/failures.ts";
 import { migrate, migrateDown, type MigrateOptions, migrationStatus } from "../../src/postgres/migrate.ts";
 import { checkOwnership } from "../../src/postgres/ownership.ts";
@@ -306,7 +307,10 @@ test("the wait for another instance is bounded, and its end is waited for", asyn
     assert.match(message, /has been migrating the schema for over 300 ms/);
     assert.ok(message.endsWith(`(process ${rows[0]!.pid}, notification-service/the-other)`), message);
 
-    const waiting = migrate(rig.pool, OPTIONS);
+    // The system's time is set ahead by an hour while it waits.
+    let hours = 0;
+    const clock = { ...systemClock, now: () => systemClock.now() + hours++ * 3_600_000 };
+    const waiting = migrate(rig.pool, { ...OPTIONS, clock });
     await holder.query("SELECT pg_sleep(0.2)");
     await holder.query("SELECT pg_advisory_unlock($1)", [LOCK]);
     assert.deepEqual(await waiting, { applied: ALL });
