@@ -9,6 +9,7 @@ import { ADMINISTRATORS, fieldsOf, INTENTS, USERS } from "./demo/demo_intents.ts
 import { differences, type Outcome, readOutcome } from "./demo/outcome.ts";
 import { heading, report } from "./demo/report.ts";
 import { paint, wrap } from "./demo/table.ts";
+import { findBinaries, programBeside } from "./servers/binaries.ts";
 import { ServersMissing } from "./servers/install.ts";
 import { startPostgres } from "./servers/postgres.ts";
 import { startRedis } from "./servers/redis.ts";
@@ -33,9 +34,9 @@ if (import.meta.main) {
 
 async function demo({ keep }: { keep: boolean }): Promise<number> {
   console.log(paint("bold", "Notification Service, demonstration"));
-  console.log(
-    paint("dim", "Starting PostgreSQL, Redis and a stand-in User Service, all for this demonstration only …"),
-  );
+  const { postgresVersion, redisVersion } = await findBinaries();
+  const servers = `PostgreSQL ${postgresVersion}, Redis ${redisVersion} and a stand-in User Service`;
+  console.log(paint("dim", `Starting ${servers}, all for this demonstration only …`));
   await using redis = await startRedis();
   await using postgres = await startPostgres();
   await using users = startUserService({ users: USERS });
@@ -104,7 +105,9 @@ async function stop(service: ServiceProcess): Promise<string[]> {
 /** Returns on Ctrl-C or SIGTERM, or when the service ends. */
 async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
   const { host, port, password } = rig.keySpace;
-  const redis = `redis-cli -h ${host} -p ${port} -a ${password} --no-auth-warning`;
+  const { redisServer, postgresBin } = await findBinaries();
+  const [redisCli, psql] = [programBeside(redisServer, "redis-cli"), programBeside(`${postgresBin}/postgres`, "psql")];
+  const redis = `${redisCli ?? "redis-cli"} -h ${host} -p ${port} -a ${password} --no-auth-warning`;
   print([
     heading("Running on", "until Ctrl-C"),
     ...Object.entries(rig.env).map(([name, value]) => `  ${name}=${value}`),
@@ -116,9 +119,12 @@ async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
     "",
     `${redis} \\`,
     `  XREVRANGE gateway:client-events + - COUNT 1`,
-    "",
-    `psql ${rig.dsn} \\`,
-    `  -c "SELECT * FROM notification.routes ORDER BY created_at DESC LIMIT 2" -x`,
+    // The PostgreSQL that is downloaded comes without it.
+    ...(psql === undefined ? [] : [
+      "",
+      `${psql} ${rig.dsn} \\`,
+      `  -c "SELECT * FROM notification.routes ORDER BY created_at DESC LIMIT 2" -x`,
+    ]),
     heading("Log", "what the service says from here on"),
   ]);
   const from = new Date().toISOString(); // lines about what came before are still on their way

@@ -1,20 +1,30 @@
 // In: arguments of `deno test`; without a path among them it is all tests. With `--restricted` among them the service has
-// the role and the access control line of docs/security.md, and no more. Out: the output of `deno test`, and an exit code
-// that is 0 only when every test passed.
-// Guaranteed: a Redis and a PostgreSQL are there for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
-// TEST_POSTGRES_DSN, and gone afterwards; leaked operations and resources fail a test on every supported Deno.
+// the role and the access control line of docs/security.md, and no more. TEST_POSTGRES_VERSION names the PostgreSQL to test
+// on, such as 14. Out: the output of `deno test`, a last line `N passed, N failed` with the time, and an exit code that is 0
+// only when every test passed.
+// Guaranteed: a Redis and a PostgreSQL run for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
+// TEST_POSTGRES_DSN, and are removed afterwards; leaked operations and resources fail a test on every supported Deno.
 //
 // Tests wait more than they work. Many of them run in several lanes, each with servers of its own (seen on two cores: 3 min
 // 41 s in three lanes, 4 min 59 s in two). The first lane's output is shown as it comes, that of the others follows it.
+// Tests with dependencies of their own (scripts/test/files.ts) run beside the lanes, without servers.
 
+import { findBinaries } from "./servers/binaries.ts";
 import { Guard } from "./servers/guard.ts";
 import { ServersMissing } from "./servers/install.ts";
 import { type Postgres, startPostgres } from "./servers/postgres.ts";
 import { type RedisServer, startRedis } from "./servers/redis.ts";
+import { ownConfiguration, testFiles } from "./test/files.ts";
+import { type Ran, summary } from "./test/summary.ts";
 
-const MOST_LANES = 3;
+const MAX_LANES = 3;
 /** Fewer files are not worth another pair of servers. */
 const FILES_FOR_ANOTHER_LANE = 10;
+
+interface Run {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
 
 if (import.meta.main) {
   try {
@@ -30,24 +40,40 @@ if (import.meta.main) {
 }
 
 async function runTests(args: readonly string[]): Promise<number> {
+  const begun = performance.now();
   const options = args.filter((arg) => !isPath(arg));
   const paths = args.filter(isPath);
   const files = (paths.length > 0 ? paths : ["src", "tests", "scripts"]).flatMap(testFiles);
+  const byConfiguration = Map.groupBy(files, (file) => ownConfiguration(file, Deno.cwd()));
+
   await using stack = new AsyncDisposableStack();
-  const servers: Servers[] = [];
-  // One after the other: where they are not installed yet, the first ones see to that.
-  while (servers.length < lanesFor(files)) servers.push(stack.use(await startServers()));
-  // In turn, so that neighbours, which take about as long, come to different lanes.
-  const ran = await Promise.all(servers.map((pair, lane) => {
-    const own = files.filter((_, at) => at % servers.length === lane);
-    return runLane(pair, [...options, ...own], lane === 0 ? "shown" : "held back");
-  }));
+  const runs: Run[] = [];
+  const shared = byConfiguration.get(undefined) ?? [];
+  const lanes = lanesFor(shared);
+  if (lanes > 0) {
+    const { postgresVersion, redisVersion } = await findBinaries();
+    console.log(`On PostgreSQL ${postgresVersion} and Redis ${redisVersion}`);
+  }
+  for (let lane = 0; lane < lanes; lane++) {
+    // In turn, so that neighbours, which take about as long, come to different lanes.
+    const own = shared.filter((_, at) => at % lanes === lane);
+    // One after the other: where servers are missing, the first start downloads them.
+    runs.push({ args: [...options, ...own], env: variablesFor(stack.use(await startServers())) });
+  }
+  for (const [configuration, own] of byConfiguration) {
+    if (configuration === undefined) continue;
+    // Quiet about the packages that it downloads at first.
+    runs.push({ args: ["--quiet", "--config", configuration, ...options, ...own], env: {} });
+  }
+  const ran = await Promise.all(runs.map((run, at) => runDenoTest(run, at === 0 ? "shown" : "held back")));
   for (const { text } of ran.slice(1)) console.log(text);
+  const line = summary(ran, performance.now() - begun);
+  if (line !== undefined) console.log(line);
   return Math.max(...ran.map(({ code }) => code));
 }
 
 function lanesFor(files: readonly string[]): number {
-  return Math.min(MOST_LANES, 1 + Math.floor(files.length / FILES_FOR_ANOTHER_LANE));
+  return files.length === 0 ? 0 : Math.min(MAX_LANES, 1 + Math.floor(files.length / FILES_FOR_ANOTHER_LANE));
 }
 
 interface Servers extends AsyncDisposable {
@@ -63,35 +89,47 @@ async function startServers(): Promise<Servers> {
   return { redis, postgres, [Symbol.asyncDispose]: () => ownership.disposeAsync() };
 }
 
-async function runLane(
-  { redis, postgres }: Servers,
-  args: readonly string[],
-  output: "shown" | "held back",
-): Promise<{ code: number; text: string }> {
+function variablesFor({ redis, postgres }: Servers): Record<string, string> {
+  return {
+    TEST_REDIS_ADDR: redis.addr,
+    TEST_REDIS_PASSWORD: redis.password,
+    TEST_POSTGRES_DSN: postgres.dsn,
+  };
+}
+
+async function runDenoTest({ args, env }: Run, output: "shown" | "held back"): Promise<Ran> {
   await using guard = new Guard();
-  const stream = output === "shown" ? "inherit" : "piped";
+  const isShown = output === "shown";
   const tests = new Deno.Command(Deno.execPath(), {
     args: ["test", "--allow-all", ...args],
-    env: {
-      TEST_REDIS_ADDR: redis.addr,
-      TEST_REDIS_PASSWORD: redis.password,
-      TEST_POSTGRES_DSN: postgres.dsn,
-      DENO_TEST_SANITIZE_OPS: "1",
-      DENO_TEST_SANITIZE_RESOURCES: "1",
-    },
-    stdout: stream,
-    stderr: stream,
+    env: { DENO_TEST_SANITIZE_OPS: "1", DENO_TEST_SANITIZE_RESOURCES: "1", ...env },
+    stdout: "piped",
+    stderr: isShown ? "inherit" : "piped",
   }).spawn();
   const passOn = () => tests.kill("SIGTERM");
   Deno.addSignalListener("SIGTERM", passOn);
   try {
     await guard.watch(tests.pid, "KILL");
-    if (output === "shown") return { code: (await tests.status).code, text: "" };
-    const { code, stdout, stderr } = await tests.output();
-    return { code, text: [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("") };
+    const [stdout, stderr, { code }] = await Promise.all([
+      textOf(tests.stdout, isShown ? Deno.stdout : undefined),
+      isShown ? "" : textOf(tests.stderr),
+      tests.status,
+    ]);
+    return { code, text: stdout + stderr };
   } finally {
     Deno.removeSignalListener("SIGTERM", passOn);
   }
+}
+
+/** Reads to the end; what comes is shown at once where there is somewhere to show it. */
+async function textOf(stream: ReadableStream<Uint8Array>, shownOn?: typeof Deno.stdout): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of stream) {
+    text += decoder.decode(bytes, { stream: true });
+    for (let sent = 0; shownOn !== undefined && sent < bytes.length;) sent += shownOn.writeSync(bytes.subarray(sent));
+  }
+  return text + decoder.decode();
 }
 
 function isPath(arg: string): boolean {
@@ -100,23 +138,5 @@ function isPath(arg: string): boolean {
     return true;
   } catch {
     return arg.endsWith(".ts"); // a pattern such as tests/**/*_test.ts, or an option
-  }
-}
-
-/** Those in a folder and below; anything else is for `deno test` to understand. */
-function testFiles(path: string): string[] {
-  if (!isFolder(path)) return [path];
-  const entries = [...Deno.readDirSync(path)].toSorted((a, b) => a.name < b.name ? -1 : 1);
-  return entries.flatMap(({ name, isDirectory }) => {
-    if (isDirectory) return testFiles(`${path}/${name}`);
-    return name.endsWith("_test.ts") ? [`${path}/${name}`] : [];
-  });
-}
-
-function isFolder(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
   }
 }

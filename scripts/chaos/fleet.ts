@@ -45,7 +45,7 @@ const ALARMS = [
   "PostgreSQL lost commits",
   "another stream has the old name",
   "unexpected error",
-  "can't be recorded",
+  "can't be written",
 ];
 /** The exit code of a start that a dependency failed. */
 const DEPENDENCY_EXIT = 69;

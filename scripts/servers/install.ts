@@ -99,7 +99,7 @@ function oldestOf(packages: readonly string[]): string {
 }
 
 /** `debian` (Ubuntu included), `fedora`, `suse`, … as /etc/os-release has it. */
-async function distribution(): Promise<string> {
+export async function distribution(): Promise<string> {
   try {
     const lines = (await Deno.readTextFile("/etc/os-release")).split("\n");
     const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.replace(/^.*=|"/g, "") ?? "";

@@ -6,7 +6,7 @@ import type { Config } from "../config/config.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import { checkRedis, UnsuitableRedis } from "../redis/check_server.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
-import { isRedisAway, RedisError } from "../redis/failures.ts";
+import { RedisError, refusesAllWrites } from "../redis/failures.ts";
 import { bad, type Finding, good, warn } from "./finding.ts";
 import { type Reader, readersOf } from "./outbound_readers.ts";
 import { openRedis } from "./stores.ts";
@@ -81,9 +81,7 @@ async function tryHandOff(redis: RedisConnection): Promise<void> {
     await redis.call("XDEL", stream, "1-1");
     await redis.call("DEL", stream, lease);
   } catch (error) {
-    const refusesForNow = error instanceof RedisError && isRedisAway(error) && error.code !== "" &&
-      error.code !== "NOPERM";
-    if (!refusesForNow) throw error;
+    if (!(error instanceof RedisError && refusesAllWrites(error.message))) throw error;
   }
 }
 

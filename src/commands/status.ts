@@ -143,7 +143,7 @@ async function pageOrOutage(read: () => Promise<Status>): Promise<string[]> {
     return [time, "", ...page(await read())];
   } catch (error) {
     if (error instanceof RedisError) return [time, "", ...outage(`Redis: ${error.message}`)];
-    if (postgresFailure(error) !== "away") throw error;
+    if (postgresFailure(error) === undefined) throw error;
     return [time, "", ...outage(`PostgreSQL: ${describePostgresError(error)}`)];
   }
 }

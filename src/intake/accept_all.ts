@@ -3,10 +3,9 @@
  * are born claimed by this process (`relay/batch.ts`).
  */
 import type pg from "pg";
-import type { Channel } from "../notification/route.ts";
+import { BIRTH_CLAIM_MS, type Channel } from "../notification/route.ts";
 import { bigint, rows, text, uuid } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
-import { BIRTH_CLAIM_MS } from "../relay/batch.ts";
 import { moveOffsetSql, OFFSET_MOVE, type OffsetMove, offsetMoveValues } from "../stream_offset/stream_offset.ts";
 import type { Candidate } from "./judge.ts";
 

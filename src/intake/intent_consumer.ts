@@ -15,30 +15,26 @@ import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import { OutageError } from "../lifecycle/outage.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Catalog } from "../notification/catalog.ts";
-import type { Intent } from "../notification/intent.ts";
 import type { Channel } from "../notification/route.ts";
-import { postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
+import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import { redisTimeMs } from "../redis/time.ts";
-import { BIRTH_CLAIM_MS, type ClaimStart } from "../relay/batch.ts";
+import type { ClaimStart } from "../relay/batch.ts";
 import type { Relay } from "../relay/relay.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import type { UserService } from "../user_service/client.ts";
-import { type AcceptanceResult, acceptBatch } from "./accept.ts";
+import { acceptEntries, type Done } from "./accept_entries.ts";
 import { ConsumerLease } from "./consumer_lease.ts";
-import { ConsumerOffset } from "./consumer_offset.ts";
+import { ConsumerOffset, type VersionedOffset } from "./consumer_offset.ts";
 import { decodeBatch } from "./decode_batch.ts";
 import type { IntakeEvents } from "./events.ts";
-import { IntentReader, type Reading } from "./intent_reader.ts";
-import { type Decoded, intentsWithProblems, judge, type Judgement } from "./judge.ts";
+import { findKnown } from "./find_known.ts";
+import { IntentReader } from "./intent_reader.ts";
+import { type Decoded, judge, type Judgement } from "./judge.ts";
+import { recentStart } from "./recent_start.ts";
 import { Recipients } from "./recipients.ts";
-import { refused } from "./refuse.ts";
-import { selectFingerprints } from "./select_fingerprints.ts";
 
 /** A dead consumer's lease lives five seconds; another instance takes over within six. */
 const STANDBY_POLL_MS = 250;
-/** Redis's clock is read again before the acceptance when it was read longer ago than this. */
-const MAX_START_AGE_MS = BIRTH_CLAIM_MS / 4;
 
 export interface ConsumerOptions {
   readonly stream: string;
@@ -84,15 +80,17 @@ export class IntentConsumer implements Loop {
     if (!await this.#mayConsume()) return "idle";
     const reading = await this.#reader.next(stop);
     if (reading === undefined) return "again";
-    const { events, clock } = this.#options;
+    const { events, clock, relay, administratorEmails } = this.#options;
     const startedAt = clock.monotonic();
     const decoded = events.began(await decodeBatch(reading.batch, this.#options));
     try {
-      const judgement = await this.#judge(decoded);
+      const known = await findKnown(decoded, { ...this.#options, recipients: this.#recipients });
+      const judgement = judge(decoded, { ...known, administratorEmails });
       const { covered, stall } = judgement;
       if (covered > 0) {
-        const start = await this.#claimStart(reading.batch, stop);
-        const result = await this.#accept(decoded.slice(0, covered), { judgement, reading });
+        await relay.room(stop);
+        const start = await recentStart(reading.batch, this.#options);
+        const result = await this.#accept(decoded.slice(0, covered), judgement, reading.from);
         if (result === undefined) return "again";
         this.#handOver(result, start);
         events.outcomes(result);
@@ -135,49 +133,12 @@ export class IntentConsumer implements Loop {
     return isHeld;
   }
 
-  async #judge(decoded: readonly Decoded[]): Promise<Judgement> {
-    const { postgres, administratorEmails, abandon } = this.#options;
-    const intents = decoded.filter((item): item is Intent => item.kind === "intent");
-    const answers = await this.#recipients.find(intents, abandon);
-    const doubtful = intentsWithProblems(intents, answers);
-    const recordedKeys = new Set((await selectFingerprints(postgres, doubtful)).keys());
-    return judge(decoded, { answers, recordedKeys, administratorEmails });
-  }
-
-  /** Waits for room behind the publishers; then a moment before the acceptance, from which its routes' claims run. */
-  async #claimStart({ takenAtMs, takenAt }: ClaimStart, stop: AbortSignal): Promise<ClaimStart> {
-    const { clock, redis, relay } = this.#options;
-    await relay.room(stop);
-    if (clock.monotonic() - takenAt < MAX_START_AGE_MS) return { takenAtMs, takenAt };
-    try {
-      return { takenAtMs: await redisTimeMs(redis), takenAt: clock.monotonic() };
-    } catch {
-      // Acceptance does not need Redis; its routes are claimed when they are due.
-      return { takenAtMs, takenAt };
-    }
-  }
-
   /** Absent where nothing was changed, and the entries are to be read again. */
-  async #accept(
-    decoded: readonly Decoded[],
-    { judgement, reading }: { readonly judgement: Judgement; readonly reading: Reading },
-  ): Promise<Done | undefined> {
+  async #accept(entries: readonly Decoded[], judgement: Judgement, from: VersionedOffset): Promise<Done | undefined> {
     const { postgres, stream, batchSize, maxAttempts } = this.#options;
-    const { from } = reading;
-    const to = this.#offset.behind(from, { entryId: decoded.at(-1)!.entry.id, entries: decoded.length });
-    if (decoded.length === batchSize) this.#reader.readAhead(to);
-    let result: AcceptanceResult;
-    try {
-      result = await acceptBatch(postgres, { stream, from, to, judgement, maxAttempts });
-    } catch (error) {
-      if (postgresFailure(error) !== "data") throw error;
-      if (decoded.length > 1) return this.#readAgain(decoded.length / 2);
-      const rejected = refused(decoded[0]!, error);
-      return await this.#accept([rejected], {
-        judgement: { ...judgement, ...ONLY_REJECTED, rejected: [rejected] },
-        reading,
-      });
-    }
+    const to = this.#offset.behind(from, { entryId: entries.at(-1)!.entry.id, entries: entries.length });
+    if (entries.length === batchSize) this.#reader.readAhead(to);
+    const result = await acceptEntries(postgres, { stream, from, to, judgement, maxAttempts }, entries);
     switch (result.kind) {
       case "done":
         this.#offset.moved(to);
@@ -185,16 +146,12 @@ export class IntentConsumer implements Loop {
       case "offset_moved":
         this.#offset.forget();
         return undefined;
-      case "try_again":
-        if (decoded.length > 1) return this.#readAgain(decoded.length / 2);
-        throw new OutageError("postgres", "a record was inserted or deleted while its key was looked at");
+      case "read_fewer":
+        this.#limit.reduceTo(result.maxEntries);
+        return undefined;
       default:
         return result satisfies never;
     }
-  }
-
-  #readAgain(maxEntries: number): undefined {
-    this.#limit.reduceTo(maxEntries);
   }
 
   #handOver({ accepted, acceptedAtMs, claimedUntil }: Done, start: ClaimStart): void {
@@ -203,10 +160,6 @@ export class IntentConsumer implements Loop {
     relay.handOver({ ...start, acceptedAtMs, claimedUntil, maxAttempts, intents: accepted });
   }
 }
-
-type Done = Extract<AcceptanceResult, { kind: "done" }>;
-
-const ONLY_REJECTED = { candidates: [], followers: [] } as const;
 
 /** The entries before it are committed; nothing moves until the User Service answers for the one that everything waits for. */
 function stallOf({ reason, retryAfterMs }: NonNullable<Judgement["stall"]>, progressed: boolean): OutageError {

@@ -10,7 +10,8 @@
  *        │            └─────────────┴─► dead_letter         publisher: cannot be encoded, or only one attempt
  *        └──► skipped                                       consumer: there is nobody to deliver to
  *
- * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again.
+ * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again. A live route
+ * belongs to the process that has claimed it last, until the claim ends (`relay/batch.ts`).
  */
 
 export const CHANNELS = ["push", "email"] as const;
@@ -28,6 +29,14 @@ export const FAILURE_CLASSIFICATIONS = [
   "mail_stream_publish_failed",
 ] as const;
 export type FailureClassification = typeof FAILURE_CLASSIFICATIONS[number];
+
+/**
+ * How long the claim lives that a route is born with, in milliseconds: long enough for the process that accepted it, short enough
+ * for the routes of one that died.
+ */
+export const BIRTH_CLAIM_MS = 2_000;
+/** How long a later claim lives. The waits of a pass for PostgreSQL and Redis end earlier (`config/rules.ts`). */
+export const CLAIM_MS = 10_000;
 
 /** A route as the consumer creates it. */
 export interface NewRoute {

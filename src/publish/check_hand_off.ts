@@ -6,7 +6,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import { isRedisAway, RedisError } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import { redisTimeMs } from "../redis/time.ts";
-import { CLAIM_MS } from "../relay/batch.ts";
+import { CLAIM_MS } from "../notification/route.ts";
 import { handOff, type HandOffOptions, type HandOffResult } from "./hand_off.ts";
 import { shortenLeases } from "./shorten_leases.ts";
 

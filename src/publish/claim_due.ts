@@ -3,10 +3,9 @@
  * another process is claiming at this moment are skipped.
  */
 import type pg from "pg";
-import type { Channel, ClaimedRoute } from "../notification/route.ts";
+import { type Channel, CLAIM_MS, type ClaimedRoute } from "../notification/route.ts";
 import { packed, type PackedRow, returnedNumber, returnedText } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
-import { CLAIM_MS } from "../relay/batch.ts";
 
 /** Before every route that can be due. */
 export const FROM_THE_BEGINNING = "-infinity";

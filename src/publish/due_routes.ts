@@ -8,10 +8,10 @@ import type pg from "pg";
 import type { Clock } from "../clock.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import type { Catalog } from "../notification/catalog.ts";
-import type { Channel, ClaimedRoute, StoredRecord } from "../notification/route.ts";
+import { type Channel, CLAIM_MS, type ClaimedRoute, type StoredRecord } from "../notification/route.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { redisTimeMs } from "../redis/time.ts";
-import { type Batch, CLAIM_MS, type ClaimStart, isOver, MAX_BATCH_CHARS } from "../relay/batch.ts";
+import { type Batch, type ClaimStart, isOver, MAX_BATCH_CHARS } from "../relay/batch.ts";
 import { type Claim, claimDue, type UnreadRoute } from "./claim_due.ts";
 import { withProblem } from "./encode.ts";
 import { readRecords, type RecordRow } from "./read_records.ts";
@@ -68,8 +68,8 @@ export class DueRoutes {
   async #claim(limit: number): Promise<void> {
     const { channel, postgres, redis, clock } = this.#options;
     // Redis's clock first: a claim may only be younger than that (and a Redis that is away leaves all as it is).
-    const takenAtMs = await redisTimeMs(redis);
     const takenAt = clock.monotonic();
+    const takenAtMs = await redisTimeMs(redis);
     const from = this.#scan.begin();
     let claim: Claim;
     try {

@@ -56,7 +56,8 @@ export class Publisher implements Loop {
   /** Routes in a batch. Fewer while batches come too late for their claims, or take PostgreSQL too long. */
   readonly #limit: BatchLimit;
   #isDoubtful = false;
-  #lastWasClaim = false;
+  /** What was accepted just now comes first. */
+  #lastWasClaim = true;
 
   constructor(options: PublisherOptions) {
     this.name = `${options.channel}_publisher`;

@@ -1,6 +1,6 @@
 /** Leases of routes whose outcomes are committed → leases that live on for a claim's life, since a late batch may still ask. */
 import { type RedisConnection, Script } from "../redis/connection.ts";
-import { CLAIM_MS } from "../relay/batch.ts";
+import { CLAIM_MS } from "../notification/route.ts";
 
 const MAX_LEASES_A_CALL = 500;
 

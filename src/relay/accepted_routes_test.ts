@@ -2,10 +2,9 @@
 
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
-import type { ClaimedRoute } from "../notification/route.ts";
+import { BIRTH_CLAIM_MS, type ClaimedRoute } from "../notification/route.ts";
 import { claimedRoute } from "../notification/test_examples.ts";
 import { AcceptedRoutes } from "./accepted_routes.ts";
-import { BIRTH_CLAIM_MS } from "./batch.ts";
 
 /** A queue on a clock that the test moves. */
 function queue() {

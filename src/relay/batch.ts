@@ -28,11 +28,6 @@
  */
 import type { ClaimedRoute } from "../notification/route.ts";
 
-/** How long the claim lives that a route is born with. Long enough for its acceptor, short enough for those of a dead one. */
-export const BIRTH_CLAIM_MS = 2_000;
-/** How long a later claim lives. Longer than the waits of a pass for PostgreSQL and Redis can add up to (`config/rules.ts`). */
-export const CLAIM_MS = 10_000;
-
 /** Of payload in one batch, in UTF-16 units, counted for each route; one route always fits. */
 export const MAX_BATCH_CHARS = 2 * 1024 * 1024;
 

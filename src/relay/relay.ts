@@ -6,9 +6,16 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Intent } from "../notification/intent.ts";
-import { type Channel, CHANNELS, type ClaimedRoute, type NewRoute, type StoredRecord } from "../notification/route.ts";
+import {
+  BIRTH_CLAIM_MS,
+  type Channel,
+  CHANNELS,
+  type ClaimedRoute,
+  type NewRoute,
+  type StoredRecord,
+} from "../notification/route.ts";
 import { AcceptedRoutes } from "./accepted_routes.ts";
-import { type Batch, BIRTH_CLAIM_MS, type ClaimStart } from "./batch.ts";
+import { type Batch, type ClaimStart } from "./batch.ts";
 import { Wake } from "./wake.ts";
 
 /** How long the consumer waits for room, at most. */

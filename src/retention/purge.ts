@@ -82,6 +82,23 @@ export async function purgeRecords(
   };
 }
 
+/** The record that a batch of one would look at; `undefined` when there is none left. */
+export async function nextRecord(
+  pool: pg.Pool,
+  { retentionMs, after }: { retentionMs: number; after: RecordCursor },
+): Promise<RecordCursor | undefined> {
+  const { rows } = await pool.query<RecordCursor>({
+    text: `
+      SELECT accepted_at::text AS "acceptedAt", notification_id AS "notificationId"
+      FROM notification.records
+      WHERE accepted_at < now() - $1 * interval '1 millisecond' AND (accepted_at, notification_id) > ($2, $3)
+      ORDER BY accepted_at, notification_id
+      LIMIT 1`,
+    values: [retentionMs, after.acceptedAt, after.notificationId],
+  });
+  return rows[0];
+}
+
 /** How many malformed intents were deleted: fewer than `limit` when none is left. */
 export async function purgeMalformed(
   pool: pg.Pool,

@@ -6,7 +6,7 @@ import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import { decode } from "../../src/notification/decode.ts";
 import type { Intent } from "../../src/notification/intent.ts";
 import { routesOf } from "../../src/notification/routing.ts";
-import { BIRTH_CLAIM_MS } from "../../src/relay/batch.ts";
+import { BIRTH_CLAIM_MS } from "../../src/notification/route.ts";
 import { validIntent } from "../support/intents.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 

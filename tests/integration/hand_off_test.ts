@@ -1,7 +1,7 @@
 /** The hand-off script on a real Redis: at most one entry a route, whatever the lease says and however old the claim. */
 import assert from "node:assert/strict";
 import { type Delivery, handOff, type HandOffOptions } from "../../src/publish/hand_off.ts";
-import { CLAIM_MS } from "../../src/relay/batch.ts";
+import { CLAIM_MS } from "../../src/notification/route.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
 import type { RedisConnection } from "../../src/redis/connection.ts";
 import { openStage } from "../support/stage.ts";

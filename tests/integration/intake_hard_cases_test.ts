@@ -1,5 +1,7 @@
 /** Intake where something is in its way: backlogs of large entries, keys of somebody else's, rights taken away. */
 import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import type pg from "pg";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { readExactEntry } from "../../src/intake/exact_entry.ts";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
@@ -136,16 +138,18 @@ Deno.test("a duplicate whose record retention takes meanwhile is judged anew, no
   await consume(stage, 1);
   await stage.addIntent(fields);
   stage.users.behaviour = () => new Response("oops", { status: 500 });
-  // The key is taken when the intent is judged, and free when its transaction begins.
+  // The key is taken when the intent is judged, and free when it is looked at for the acceptance.
+  let looks = 0;
+  const query = async (config: pg.QueryConfig, values: unknown[]) => {
+    if (config.name === "select_fingerprints" && ++looks === 2) {
+      await stage.query("DELETE FROM notification.routes");
+      await stage.query("DELETE FROM notification.records");
+    }
+    return await stage.pool.query(config, values);
+  };
   const postgres = Object.create(stage.pool, {
-    query: { value: stage.pool.query.bind(stage.pool) },
-    connect: {
-      value: async () => {
-        await stage.query("DELETE FROM notification.routes");
-        await stage.query("DELETE FROM notification.records");
-        return await stage.pool.connect();
-      },
-    },
+    query: { value: query },
+    connect: { value: stage.pool.connect.bind(stage.pool) },
   });
   const isOutage = (dependency: string) => (error: unknown) =>
     error instanceof OutageError && error.dependency === dependency;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { OutageError } from "../../src/lifecycle/outage.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
+import { eventually } from "../support/wait.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
 function place(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
@@ -46,7 +47,13 @@ Deno.test("an intent that PostgreSQL refuses for its data is recorded, and the r
     ALTER TABLE notification.records ADD CONSTRAINT refuse CHECK (idempotency_key NOT IN ('bad-1', 'bad-2'))`);
   const keys = Array.from({ length: 30 }, (_, at) => at === 7 ? "bad-1" : at === 23 ? "bad-2" : `good-${at}`);
   for (const idempotency_key of keys) await stage.addIntent({ idempotency_key });
-  await withConsumer(stage, (_, pass) => pass());
+  // Read again by halves, down to the entry at fault.
+  await withConsumer(stage, async (_, pass) => {
+    await eventually(async () => {
+      await pass();
+      return (await place(stage))[0]?.entries_read === "30";
+    }, { timeoutMs: 20_000, intervalMs: 0 });
+  });
   const malformed = await stage.query<{ idempotency_key: string; failure_code: string; failure_message: string }>(
     "SELECT idempotency_key, failure_code, failure_message FROM notification.malformed_intents ORDER BY 1",
   );

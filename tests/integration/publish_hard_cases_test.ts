@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { type Delivery, handOff } from "../../src/publish/hand_off.ts";
-import { CLAIM_MS } from "../../src/relay/batch.ts";
+import { CLAIM_MS } from "../../src/notification/route.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
 import { checkHandOff } from "../../src/publish/check_hand_off.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";

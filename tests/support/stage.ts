@@ -154,9 +154,7 @@ export class Stage implements AsyncDisposable {
 
   /** Ends every claim: the routes are due. */
   async endClaims(): Promise<void> {
-    await this.query(`
-      UPDATE notification.routes SET next_attempt_at = next_attempt_at - interval '1 minute'
-      WHERE next_attempt_at IS NOT NULL`);
+    await this.query("UPDATE notification.routes SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL");
   }
 
   /** Makes every transaction that writes outcomes fail at its COMMIT, as when PostgreSQL crashes, until it is healed. */

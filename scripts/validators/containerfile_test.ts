@@ -1,7 +1,8 @@
-// That the Containerfile is valid by the validator behind editors' Dockerfile support: flags, arguments and forms of every
-// instruction, which the linter of scripts/containerfile_test.ts looks at only here and there.
+// That the Containerfile passes a linter, and is valid by the validator behind editors' Dockerfile support: flags,
+// arguments and forms of every instruction, which the linter looks at only here and there.
 
 import assert from "node:assert/strict";
+import dockerfilelint from "dockerfilelint";
 import { validate, ValidationSeverity } from "dockerfile-utils";
 
 const TEXT = Deno.readTextFileSync(new URL("../../Containerfile", import.meta.url));
@@ -15,6 +16,10 @@ const STRICT = {
   instructionWorkdirRelative: ValidationSeverity.ERROR,
   deprecatedMaintainer: ValidationSeverity.ERROR,
 };
+
+Deno.test("the linter finds nothing in the Containerfile", () => {
+  assert.deepEqual(dockerfilelint.run(".", TEXT), []);
+});
 
 Deno.test("the Containerfile is valid", () => {
   assert.deepEqual(problemsOf(TEXT), []);

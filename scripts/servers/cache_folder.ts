@@ -1,0 +1,79 @@
+// In: a name, and a function that downloads something into a folder. Out: that folder, kept on this machine from one run
+// to the next.
+// Guaranteed: a folder is complete or does not exist; where several processes want the same one, the first fills it and
+// the others wait. Every account can read it, since root's PostgreSQL runs under another one (account.ts).
+
+import { homedir } from "node:os";
+
+const NAME = "notification-service-servers";
+
+/** `TEST_SERVERS_CACHE`, or what the system has for caches: root's home folder is closed to other accounts. */
+export function cacheFolder(): string {
+  const chosen = Deno.env.get("TEST_SERVERS_CACHE");
+  if (chosen !== undefined && chosen !== "") return chosen;
+  const isMac = Deno.build.os === "darwin";
+  if (Deno.uid() === 0) return `${isMac ? "/Library/Caches" : "/var/cache"}/${NAME}`;
+  const home = Deno.env.get("HOME") || homedir();
+  const caches = isMac ? `${home}/Library/Caches` : Deno.env.get("XDG_CACHE_HOME") || `${home}/.cache`;
+  return `${caches}/${NAME}`;
+}
+
+/** The message is one line that names what could not be had, and why. */
+export class DownloadFailed extends Error {}
+
+export interface Download {
+  /** The folder's name in the cache. */
+  readonly name: string;
+  /** For people. */
+  readonly title: string;
+  readonly fill: (folder: string) => Promise<void>;
+}
+
+/** Returns the path of the folder in the cache. Where it does not exist it is filled first. @throws DownloadFailed */
+export async function inCache({ name, title, fill }: Download): Promise<string> {
+  try {
+    return await filled(name, fill);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DownloadFailed(`${title} could not be downloaded: ${reason}`, { cause: error });
+  }
+}
+
+async function filled(name: string, fill: (folder: string) => Promise<void>): Promise<string> {
+  const cache = cacheFolder();
+  await Deno.mkdir(cache, { recursive: true });
+  await Deno.chmod(cache, 0o755);
+  using lock = await Deno.open(`${cache}/lock`, { create: true, write: true });
+  await lock.lock(true); // until it is closed, also by the end of this process
+  const folder = `${cache}/${name}`;
+  if (isFolder(folder)) return folder;
+
+  const unfinished = `${folder}.unfinished`;
+  await removeFolder(unfinished);
+  await Deno.mkdir(unfinished);
+  await Deno.chmod(unfinished, 0o755);
+  try {
+    await fill(unfinished);
+    await Deno.rename(unfinished, folder);
+  } finally {
+    await removeFolder(unfinished);
+  }
+  return folder;
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+async function removeFolder(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

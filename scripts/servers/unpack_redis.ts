@@ -1,0 +1,98 @@
+// In: Debian or Ubuntu with its package sources. Out: the folder with a `redis-server` (and a `redis-cli`) that runs for
+// this account alone: the system's own packages, unpacked into the cache (cache_folder.ts) with the libraries that this
+// machine lacks. Nothing is installed, and no right is needed.
+// Guaranteed: it says on standard error what it does, and throws `DownloadFailed` with the reason where it can't.
+
+import { cacheFolder, inCache } from "./cache_folder.ts";
+
+export const REDIS_FOLDER = { name: "redis", bin: "bin" } as const;
+
+const PROGRAMS = ["redis-server", "redis-cli"] as const;
+
+/** Returns the folder with `redis-server`. */
+export async function unpackRedis(): Promise<string> {
+  const folder = await inCache({
+    name: REDIS_FOLDER.name,
+    title: "Redis",
+    fill: async (folder) => {
+      console.error(`Downloading redis-server with apt-get into ${cacheFolder()} …`);
+      const archives = `${folder}/archives`;
+      await Deno.mkdir(archives);
+      await downloadPackages("redis-server", archives);
+      for (const { name } of Deno.readDirSync(archives)) {
+        if (name.endsWith(".deb")) await output(["dpkg-deb", "-x", `${archives}/${name}`, `${folder}/root`]);
+      }
+      await Deno.remove(archives, { recursive: true });
+      await makeWrappers(folder);
+      await output([`${folder}/${REDIS_FOLDER.bin}/redis-server`, "--version"]);
+    },
+  });
+  return `${folder}/${REDIS_FOLDER.bin}`;
+}
+
+/**
+ * With the system's package lists; where there are none (a fresh container) or they name versions that no longer exist,
+ * with lists of our own, which need no right to download.
+ */
+async function downloadPackages(name: string, folder: string): Promise<void> {
+  try {
+    await downloadMissing(name, folder, []);
+  } catch {
+    const own = ["-o", `Dir::State::lists=${folder}/lists`, "-o", `Dir::Cache=${folder}/cache`];
+    await Deno.mkdir(`${folder}/lists/partial`, { recursive: true });
+    await Deno.mkdir(`${folder}/cache/archives/partial`, { recursive: true });
+    await output(["apt-get", ...own, "update"]);
+    await downloadMissing(name, folder, own);
+  }
+}
+
+/** The package and what it needs, less what is installed: what apt-get would install. */
+async function downloadMissing(name: string, folder: string, options: readonly string[]): Promise<void> {
+  const plan = await output(["apt-get", ...options, "--simulate", "--no-install-recommends", "install", name]);
+  const packages = [...plan.matchAll(/^Inst (\S+) /gm)].map((match) => match[1]!);
+  if (packages.length === 0) throw new Error(`apt-get has nothing to install for ${name}`);
+  await output(["apt-get", ...options, "download", ...packages], folder);
+}
+
+/** The unpacked programs look for their libraries where the system has its own, so they are shown where ours are. */
+async function makeWrappers(folder: string): Promise<void> {
+  const libraries = ["lib", "usr/lib"].flatMap((parent) => foldersIn(`${folder}/root/${parent}`, parent))
+    .map((place) => `$root/${place}`).join(":");
+  await Deno.mkdir(`${folder}/${REDIS_FOLDER.bin}`);
+  for (const program of PROGRAMS) {
+    const script = `#!/bin/sh
+root=$(cd "$(dirname "$0")/../root" && pwd)
+LD_LIBRARY_PATH="${libraries}" exec "$root/usr/bin/${program}" "$@"
+`;
+    await Deno.writeTextFile(`${folder}/${REDIS_FOLDER.bin}/${program}`, script, { mode: 0o755 });
+  }
+}
+
+/** Where Debian puts libraries: `usr/lib/x86_64-linux-gnu` and the like. */
+function foldersIn(path: string, parent: string): string[] {
+  try {
+    return [...Deno.readDirSync(path)].filter(({ name }) => name.includes("-linux-")).map(({ name }) =>
+      `${parent}/${name}`
+    );
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+/** @throws with the end of what the command says on standard error */
+async function output([command, ...args]: readonly [string, ...string[]], cwd?: string): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, {
+    args,
+    env: { LC_ALL: "C" },
+    stdin: "null",
+    ...(cwd === undefined ? {} : { cwd }),
+  }).output();
+  if (!success) {
+    const said = new TextDecoder().decode(stderr).trim().split("\n").slice(-3).join(" ");
+    throw new Error(
+      `${command} ${args.filter((arg) => !arg.startsWith("-") && !arg.includes("::")).join(" ")}: ${said}`,
+    );
+  }
+  return new TextDecoder().decode(stdout);
+}

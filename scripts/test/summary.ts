@@ -1,0 +1,40 @@
+// In: what each run of `deno test` printed, and its exit code. Out: one line for all of them: `N passed, N failed`, and the
+// time. Pure.
+// Guaranteed: `0 failed` only when every exit code is 0: a run that fails without a failed test counts as one failure.
+
+export interface Ran {
+  readonly code: number;
+  readonly text: string;
+}
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+/** Nothing when no run printed its sums, as with `--help`. */
+export function summary(runs: readonly Ran[], durationMs: number): string | undefined {
+  const all = runs.map(countsOf);
+  if (all.every((counts) => counts === undefined) && runs.every(({ code }) => code === 0)) return undefined;
+  const passed = all.reduce((sum, counts) => sum + (counts?.passed ?? 0), 0);
+  const failed = all.reduce((sum, counts, at) => sum + failures(counts, runs[at]!.code), 0);
+  return `${passed} passed, ${failed} failed (${inWords(durationMs)})`;
+}
+
+/** From the line `ok | 3 passed (2 steps) | 0 failed (5ms)`, the last of them; tests may print what they like. */
+function countsOf({ text }: Ran): Counts | undefined {
+  // deno-lint-ignore no-control-regex -- colours
+  const plain = text.replace(/\x1b\[[0-9;]*m/g, "");
+  const found = [...plain.matchAll(/^(?:ok|FAILED) \| (\d+) passed\b.*? \| (\d+) failed\b/gm)].at(-1);
+  return found === undefined ? undefined : { passed: Number(found[1]), failed: Number(found[2]) };
+}
+
+function failures(counts: Counts | undefined, code: number): number {
+  const failed = counts?.failed ?? 0;
+  return code !== 0 && failed === 0 ? 1 : failed;
+}
+
+function inWords(durationMs: number): string {
+  const seconds = Math.round(durationMs / 1000);
+  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, "0")}s`;
+}
