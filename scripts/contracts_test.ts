@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 import { clientEvent } from "../src/notification/client_event.ts";
 import { mailCommand } from "../src/notification/mail_command.ts";
-import { claimedRoute, VALID_FIELDS } from "../src/notification/test_examples.ts";
+import { claimedRoute, VALID_FIELDS } from "../tests/support/examples.ts";
 import { contracts, DOCS } from "./contracts.ts";
 import { intentTypes, TYPES_FILE } from "./intent_types.ts";
 

@@ -16,7 +16,7 @@ export type CpuPids = { readonly [Part in keyof Cpu]: readonly number[] };
 /** Linux gives /proc in hundredths of a second on all of its architectures (USER_HZ). */
 const TICK_MICROS = 10_000;
 
-/** Starts to measure: what it returns gives the CPU time taken since. */
+/** Starts to measure; the function that it returns reads the CPU time taken since. */
 export async function startCpuMeter(pids: CpuPids): Promise<() => Promise<Cpu>> {
   const before = await readCpu(pids);
   return async () => {
@@ -33,7 +33,7 @@ export function inAll({ process, postgres, redis }: Cpu): number {
   return process + postgres + redis;
 }
 
-/** The same for each of `count` pieces of work. */
+/** The CPU time of each of `count` pieces of work. */
 export function cpuEach({ process, postgres, redis }: Cpu, count: number): Cpu {
   return { process: process / count, postgres: postgres / count, redis: redis / count };
 }

@@ -101,7 +101,7 @@ function intentOf([entryId, fields]: Entry): Intent {
   };
 }
 
-/** Gives the time of acceptance. */
+/** Returns the time of acceptance. */
 async function insert(client: pg.Client, intents: readonly Intent[]): Promise<string> {
   const column = (name: keyof Intent) => intents.map((intent) => intent[name]).join(SEPARATOR);
   const { rows } = await client.query<string[]>({

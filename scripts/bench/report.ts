@@ -1,7 +1,9 @@
 // In: what a run found out. Out: its tables, for a terminal and for docs/benchmarks.md. Pure.
 
 import { type Cell, paint, table } from "../demo/table.ts";
-import { type Cpu, inAll as cpuInAll } from "./cpu.ts";
+import { CPU_HEADER, cpuCells, ms, ratio, whole, withSpread } from "./cells.ts";
+import { inAll } from "./cpu.ts";
+import { overviewSection } from "./overview.ts";
 import { median } from "./statistics.ts";
 import { type Latency, type Results, type Runs, VARIANTS } from "./results.ts";
 import { LATENCY_TITLES, type Subject, TITLES } from "./subjects.ts";
@@ -18,6 +20,7 @@ export interface Section {
 
 export function sectionsOf(results: Results): Section[] {
   return [
+    ...overviewSection(results),
     ...throughputSections(results),
     ...latencySection(results),
     ...backlogSection(results),
@@ -52,7 +55,7 @@ export function forDocumentation(sections: readonly Section[]): string {
 function throughputSections({ throughput }: Results): Section[] {
   if (throughput === undefined) return [];
   const find = (subject: Subject) => throughput.find((row) => row.subject === subject);
-  const cpuOf = (subject: Subject) => median((find(subject)?.cpu ?? []).map(cpuInAll));
+  const cpuOf = (subject: Subject) => median((find(subject)?.cpu ?? []).map(inAll));
   const floor = median(find("floor")?.rates ?? []);
   const measured = throughput.filter(({ missing }) => missing === undefined);
   return [
@@ -86,13 +89,6 @@ function throughputSections({ throughput }: Results): Section[] {
       charts: ["throughput.svg"],
     },
   ];
-}
-
-const CPU_HEADER = ["process", "PostgreSQL", "Redis", "in all"];
-
-function cpuCells(cpu: readonly Cpu[]): string[] {
-  const part = (name: keyof Cpu) => whole(median(cpu.map((one) => one[name])));
-  return [part("process"), part("postgres"), part("redis"), withSpread(cpu.map(cpuInAll))];
 }
 
 function latencySection({ latency }: Results): Section[] {
@@ -190,7 +186,7 @@ function featureSections({ features }: Results): Section[] {
     return named.map(({ name, rates, cpu }) => [
       name,
       ...cpuCells(cpu),
-      ratio(median(cpu.map(cpuInAll)), median(base!.cpu.map(cpuInAll))),
+      ratio(median(cpu.map(inAll)), median(base!.cpu.map(inAll))),
       withSpread(rates),
       ratio(median(rates), median(base!.rates)),
     ]);
@@ -223,23 +219,4 @@ function targetSection(results: Results): Section[] {
     rows: targets.map(({ what, wanted, found, isMet }) => [isMet ? "✓" : "✗", found, wanted, what]),
     charts: [],
   }];
-}
-
-function whole(value: number): string {
-  return Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–";
-}
-
-function ratio(value: number, base: number): string {
-  return Number.isFinite(value / base) ? (value / base).toFixed(2) : "–";
-}
-
-/** Median, and where there are several also the least and the most. */
-function withSpread(rates: readonly number[]): string {
-  const spread = rates.length > 1 ? ` (${whole(Math.min(...rates))}–${whole(Math.max(...rates))})` : "";
-  return whole(median(rates)) + spread;
-}
-
-function ms(value: number): string {
-  if (!Number.isFinite(value)) return "∞";
-  return value < 100 ? value.toFixed(1) : whole(value);
 }

@@ -13,10 +13,10 @@ import type { ClaimStart } from "../relay/batch.ts";
 import type { StreamState } from "../stream_offset/ordinals.ts";
 
 export const MAX_BATCH_BYTES = 2 * 1024 * 1024;
-export const LARGE_ENTRY_BYTES = 1024 * 1024;
+const LARGE_ENTRY_BYTES = 1024 * 1024;
 
 /** Fields as names and values in turn; absent for a large entry. Bytes that are not UTF-8 arrive as U+FFFD. */
-export interface ReadEntry {
+interface ReadEntry {
   readonly id: string;
   readonly fields: readonly string[] | undefined;
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { clientEvent } from "./client_event.ts";
-import { claimedRoute } from "./test_examples.ts";
+import { claimedRoute } from "../../tests/support/examples.ts";
 
 const payload = ' {"turn_number": 12345678901234567890, "price":1.10,"name":"\\u2603☃"}';
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { mailCommand } from "./mail_command.ts";
-import { claimedRoute } from "./test_examples.ts";
+import { claimedRoute } from "../../tests/support/examples.ts";
 
 const valueOf = (fields: readonly string[], name: string) => fields[fields.indexOf(name) + 1]!;
 

@@ -21,7 +21,7 @@ export const ROUTE_STATUSES = ["pending", "failed", "published", "dead_letter", 
 export type RouteStatus = typeof ROUTE_STATUSES[number];
 
 export const SKIP_REASONS = ["recipient_email_missing", "admin_emails_not_configured"] as const;
-export type SkipReason = typeof SKIP_REASONS[number];
+type SkipReason = typeof SKIP_REASONS[number];
 
 export const FAILURE_CLASSIFICATIONS = [
   "payload_encoding_failed",

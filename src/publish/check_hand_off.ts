@@ -31,6 +31,7 @@ export async function checkHandOff(redis: RedisConnection): Promise<void> {
         await shortenLeases(redis, [leaseKey]);
         // What the script does when the lease can't be set.
         await redis.call("XDEL", stream, answer.entryId);
+        await redis.call("DEL", stream, leaseKey);
         await redis.call("WAIT", 0, 0);
       },
     );

@@ -41,8 +41,7 @@ const CLAIMED = packed({
   maxAttempts: returnedNumber("max_attempts"),
 });
 
-/** Exported for the test that looks at its plan. */
-export const CLAIM_DUE = statement(
+const CLAIM_DUE = statement(
   { name: "claim_due", takes: { channel: "text", from: "timestamptz", limit: "integer" } },
   (p) => `
 WITH due AS MATERIALIZED (

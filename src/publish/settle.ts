@@ -14,7 +14,7 @@ export type Outcome =
     readonly reason: "unanswered" | "late" | "unknown_type";
   };
 
-export interface Failure {
+interface Failure {
   readonly classification: FailureClassification;
   readonly message: string;
 }

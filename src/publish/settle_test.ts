@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CHANNELS, type RouteStatus } from "../notification/route.ts";
-import { claimedRoute } from "../notification/test_examples.ts";
+import { claimedRoute } from "../../tests/support/examples.ts";
 import type { HandOffAnswer } from "./hand_off.ts";
 import { settle } from "./settle.ts";
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
 import { BIRTH_CLAIM_MS, type ClaimedRoute } from "../notification/route.ts";
-import { claimedRoute } from "../notification/test_examples.ts";
+import { claimedRoute } from "../../tests/support/examples.ts";
 import { AcceptedRoutes } from "./accepted_routes.ts";
 
 /** A queue on a clock that the test moves. */

@@ -8,7 +8,7 @@ import { systemClock } from "../../src/clock.ts";
 import { createIntakeEvents } from "../../src/intake/events.ts";
 import type { Decoded } from "../../src/intake/judge.ts";
 import { addCorrelation } from "../../src/notification/client_event.ts";
-import { claimedRoute } from "../../src/notification/test_examples.ts";
+import { claimedRoute } from "../support/examples.ts";
 import { createPublishEvents } from "../../src/publish/events.ts";
 import { createInstruments } from "../../src/telemetry/instruments.ts";
 import type { Tracing } from "../../src/telemetry/spans.ts";

@@ -1,6 +1,6 @@
 /** Examples for tests: a valid intent's fields, entries made of them, and a claimed route. */
-import type { ClaimedRoute } from "./route.ts";
-import type { FieldValue, StreamEntry } from "./stream_entry.ts";
+import type { ClaimedRoute } from "../../src/notification/route.ts";
+import type { FieldValue, StreamEntry } from "../../src/notification/stream_entry.ts";
 
 export const VALID_FIELDS = {
   notification_type: "game.turn.ready",
