@@ -85,9 +85,11 @@ function collectOption(node: ts.Node, options: Map<Option, Facts>): void {
   }
 }
 
-/** A function of this file with a body. A class expression is made for a library, which calls its constructor. */
+/** A function with a body. Class expressions and overriding methods are left out: libraries call them too. */
 function isOfOurs(callable: ts.SignatureDeclaration): boolean {
-  return "body" in callable && callable.body !== undefined && !ts.isClassExpression(callable.parent);
+  const isOverride = ts.isMethodDeclaration(callable) &&
+    callable.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.OverrideKeyword);
+  return "body" in callable && callable.body !== undefined && !ts.isClassExpression(callable.parent) && !isOverride;
 }
 
 function isGiven(
