@@ -4,8 +4,9 @@
  */
 import type { Config } from "../config/config.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
-import { checkRedis, UnsuitableRedis } from "../redis/check_server.ts";
+import { checkRedis } from "../redis/check_server.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
+import { UnsuitableRedis } from "../redis/master.ts";
 import { RedisError, refusesAllWrites } from "../redis/failures.ts";
 import { bad, type Finding, good, warn } from "./finding.ts";
 import { type Reader, readersOf } from "./outbound_readers.ts";
