@@ -115,7 +115,7 @@ Deno.test("TEST_POSTGRES_VERSION is a major version of 14 or newer", () => {
 
 Deno.test("a version that cannot be had ends the tests with one line", async () => {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", new URL("../test.ts", import.meta.url).href, "tests/e2e/delivery_test.ts"],
+    args: ["run", "--quiet", "--allow-all", new URL("../test.ts", import.meta.url).href, "tests/e2e/delivery_test.ts"],
     cwd: new URL("../../", import.meta.url),
     env: { TEST_POSTGRES_VERSION: "99" },
   }).output();
