@@ -1,9 +1,11 @@
 // In: `--quick` for two minutes, `--only` for some parts. Out: the service side by side with the floor that its design
 // leaves and with other libraries: tables, bench/results.json and charts; with `--docs`, docs/benchmarks.md too.
+// `--compare` adds the service of another checkout, in the same sitting.
 // Guaranteed: exit code 1 when a count was wrong (something lost, or twice), never for time; 64 for bad arguments, 69
 // without servers; nothing is left running, also after Ctrl-C.
 
 import { paint } from "./demo/table.ts";
+import { measureBacklog } from "./bench/backlog.ts";
 import { measureFeatures } from "./bench/features.ts";
 import { measureFlatness } from "./bench/flatness.ts";
 import { measureLatency } from "./bench/latency.ts";
@@ -21,6 +23,7 @@ import { ServersMissing } from "./servers/install.ts";
 const MEASURE = {
   throughput: measureThroughput,
   latency: measureLatency,
+  backlog: measureBacklog,
   flatness: measureFlatness,
   memory: measureMemory,
   features: measureFeatures,
@@ -37,12 +40,26 @@ if (import.meta.main) {
     for (const [part, summary] of Object.entries(PARTS)) console.log(`  ${part.padEnd(12)} ${summary}`);
     Deno.exit(0);
   }
+  const problem = await compareProblem(options);
+  if (problem !== undefined) {
+    console.error(problem);
+    Deno.exit(64);
+  }
   try {
     Deno.exit(await bench(options));
   } catch (error) {
     console.error(error instanceof ServersMissing ? `\n${error.message}` : error);
     Deno.exit(error instanceof ServersMissing ? error.exitCode : 1);
   }
+}
+
+async function compareProblem({ compare }: Options): Promise<string | undefined> {
+  if (compare === undefined) return undefined;
+  for (const file of ["main.ts", "deno.json"]) {
+    const isThere = await Deno.stat(`${compare}/${file}`).then(({ isFile }) => isFile, () => false);
+    if (!isThere) return `--compare needs the folder of a checkout: there is no ${compare}/${file}`;
+  }
+  return undefined;
 }
 
 async function bench(options: Options): Promise<number> {
@@ -58,11 +75,11 @@ async function bench(options: Options): Promise<number> {
 
 async function measure(options: Options): Promise<Results> {
   const { isQuick } = options;
-  const machine = await describeMachine();
+  const machine = await describeMachine(options);
   const progress = new Progress();
   const seconds: Partial<Record<PartName, number>> = {};
   const found: Partial<Record<PartName, unknown>> = {};
-  await using session = await openSession({ isQuick, progress: (text) => progress.show(text) });
+  await using session = await openSession(options, (text) => progress.show(text));
   for (const part of wantedParts(options)) {
     const begun = performance.now();
     progress.part = part;

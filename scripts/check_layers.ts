@@ -4,8 +4,38 @@
 // Guaranteed: the nouns (src/notification) stand alone, stages do not know each other, support folders know no stage, and
 // the producer module, which others install, brings nothing but the nouns.
 
-const STAGES = ["intake", "publish", "retention"] as const;
-const SUPPORT = ["config", "postgres", "redis", "telemetry", "lifecycle", "user_service", "probe", "clock.ts"] as const;
+import { importsOf, sourceFiles, targetOf } from "./imports.ts";
+
+const SUPPORT = [
+  "backlog",
+  "clock.ts",
+  "config",
+  "lifecycle",
+  "postgres",
+  "probe",
+  "redis",
+  "stream_offset",
+  "telemetry",
+  "user_service",
+];
+/** The stages that meet in src/relay. */
+const MEETING = ["intake", "publish"];
+const STAGES = [...MEETING, "retention", "repair"];
+
+/** What a folder or file of src/ may import besides itself. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  notification: [],
+  producer: ["notification"],
+  ...Object.fromEntries(SUPPORT.map((layer) => [layer, ["notification", ...SUPPORT]])),
+  relay: ["notification", "lifecycle", "clock.ts"],
+  ...Object.fromEntries(STAGES.map((layer) => [layer, ["notification", ...SUPPORT]])),
+  ...Object.fromEntries(MEETING.map((layer) => [layer, ["notification", "relay", ...SUPPORT]])),
+  "service.ts": ["notification", "relay", ...SUPPORT, ...STAGES],
+  commands: ["notification", "producer", "relay", "service.ts", ...SUPPORT, ...STAGES],
+};
+
+/** Packages that a layer may import; the other layers may import all of them. */
+const PACKAGES: Readonly<Record<string, RegExp>> = { notification: /^(zod$|node:)/, producer: /^$/ };
 
 export interface Breach {
   readonly line: number;
@@ -41,52 +71,34 @@ export function checkFile(file: string, source: string): Breach[] {
 
 function checkImport(file: string, specifier: string): string | undefined {
   const from = layerOf(file);
-  const isLocal = specifier.startsWith(".");
-  if (!isLocal) {
-    const allowed = specifier === "zod" || specifier.startsWith("node:") || file.endsWith("_test.ts");
-    if (from === "producer" && !file.endsWith("_test.ts")) return `src/producer may not import ${specifier}`;
-    return from === "notification" && !allowed ? `src/notification may not import ${specifier}` : undefined;
+  if (from === "") return undefined;
+  const isTest = file.endsWith("_test.ts");
+  const target = targetOf(file, specifier);
+  if (target === undefined) {
+    const isAllowed = isTest || (PACKAGES[from]?.test(specifier) ?? true);
+    return isAllowed ? undefined : `src/${from} may not import ${specifier}`;
   }
-  const target = new URL(specifier, `file:///${file}`).pathname.slice(1);
   const to = layerOf(target);
-  if (from === "notification" && to !== "notification") return `src/notification may not import ${target}`;
-  if (from === "producer" && to !== "producer" && to !== "notification") {
-    return `src/producer may import src/notification alone, not ${target}`;
-  }
-  if (from === to || !isOneOf(STAGES, to)) return undefined;
-  if (isOneOf(STAGES, from)) return `The stage src/${from} may not import the stage src/${to} (${target})`;
-  if (isOneOf(SUPPORT, from)) return `src/${from} supports the stages and may not import src/${to} (${target})`;
-  return undefined;
+  if (to === "" && /^(scripts|tests)\//.test(target)) return isTest ? undefined : `src may not import ${target}`;
+  if (to === "" || from === to) return undefined;
+  const allowed = MAY_IMPORT[from];
+  if (allowed === undefined) return `src/${from} is no known layer: add it to MAY_IMPORT in scripts/check_layers.ts`;
+  return allowed.includes(to) ? undefined : `src/${from} may not import ${target}${reasonAgainst(from, to)}`;
 }
 
-/** The folder or file under src/; empty for what is elsewhere. */
+function reasonAgainst(from: string, to: string): string {
+  const isStage = (layer: string) => STAGES.includes(layer);
+  if (isStage(from) && isStage(to)) return ": stages do not import each other";
+  if (SUPPORT.includes(from) && (isStage(to) || to === "relay")) return ": support knows no stage";
+  return "";
+}
+
+/** The folder or file under src/, a test's own file being that which it tests; empty for what is elsewhere. */
 function layerOf(file: string): string {
   const [top, layer = ""] = file.split("/");
-  return top === "src" ? layer : "";
+  return top === "src" ? layer.replace(/_test\.ts$/, ".ts") : "";
 }
 
 function mayReadEnvironment(file: string): boolean {
   return file === "main.ts" || file.startsWith("src/config/") || file.endsWith("_test.ts");
-}
-
-/** Static and dynamic imports and re-exports, types included, wherever the statement's lines are broken. */
-function* importsOf(source: string): Generator<{ line: number; specifier: string }> {
-  const statement =
-    /^\s*(?:import|export)\b[^"';]*?\bfrom\s*["']([^"']+)["']|^\s*import\s*["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']/gm;
-  for (const match of source.matchAll(statement)) {
-    const specifier = match[1] ?? match[2] ?? match[3] ?? "";
-    yield { line: source.slice(0, match.index + match[0].length).split("\n").length, specifier };
-  }
-}
-
-function isOneOf(list: readonly string[], name: string): boolean {
-  return list.includes(name);
-}
-
-function* sourceFiles(root: URL, folder: string): Generator<string> {
-  for (const entry of Deno.readDirSync(new URL(folder, root))) {
-    const path = `${folder}/${entry.name}`;
-    if (entry.isDirectory) yield* sourceFiles(root, path);
-    else if (path.endsWith(".ts")) yield path;
-  }
 }

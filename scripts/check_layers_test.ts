@@ -33,7 +33,7 @@ import { readEnvironment } from "../config/env.ts";
 import { Redis } from "ioredis";
 `;
   assert.deepEqual(breaches("src/producer/encode_intent.ts", source), [
-    "3: src/producer may import src/notification alone, not src/config/env.ts",
+    "3: src/producer may not import src/config/env.ts",
     "4: src/producer may not import ioredis",
   ]);
   assert.deepEqual(breaches("src/producer/producer_test.ts", 'import assert from "node:assert/strict";'), []);
@@ -41,11 +41,49 @@ import { Redis } from "ioredis";
 
 Deno.test("checkFile() keeps the stages apart", () => {
   const source = `import { claim } from "../publish/claim.ts";\nimport { pool } from "../postgres/pool.ts";\n`;
-  assert.deepEqual(breaches("src/intake/accept.ts", source), [
-    "1: The stage src/intake may not import the stage src/publish (src/publish/claim.ts)",
-  ]);
+  for (const stage of ["intake", "retention", "repair"]) {
+    assert.deepEqual(breaches(`src/${stage}/accept.ts`, source), [
+      `1: src/${stage} may not import src/publish/claim.ts: stages do not import each other`,
+    ]);
+  }
   assert.deepEqual(breaches("src/publish/record.ts", source), []);
-  assert.deepEqual(breaches("src/service.ts", source), []);
+  assert.deepEqual(breaches("src/service.ts", source.replaceAll("../", "./")), []);
+});
+
+Deno.test("checkFile() lets intake and publish alone meet in relay, which imports the nouns, lifecycle and the clock", () => {
+  const source = `import { Batch } from "../relay/batch.ts";\n`;
+  for (const layer of ["intake", "publish", "commands"]) assert.deepEqual(breaches(`src/${layer}/a.ts`, source), []);
+  assert.deepEqual(breaches("src/repair/a.ts", source), ["1: src/repair may not import src/relay/batch.ts"]);
+  assert.deepEqual(breaches("src/backlog/a.ts", source), [
+    "1: src/backlog may not import src/relay/batch.ts: support knows no stage",
+  ]);
+  const imports = [
+    "../notification/route.ts",
+    "../lifecycle/wake.ts",
+    "../clock.ts",
+    "../redis/time.ts",
+    "../intake/a.ts",
+  ];
+  assert.deepEqual(breaches("src/relay/batch.ts", imports.map((file) => `import "${file}";`).join("\n")), [
+    "4: src/relay may not import src/redis/time.ts",
+    "5: src/relay may not import src/intake/a.ts",
+  ]);
+});
+
+Deno.test("checkFile() lets nothing below the commands know the service or a command", () => {
+  const source = `import "../service.ts";\nimport "../commands/stores.ts";\n`;
+  assert.equal(breaches("src/redis/connection.ts", source).length, 2);
+  assert.equal(breaches("src/publish/publisher.ts", source).length, 2);
+  assert.deepEqual(breaches("src/commands/run.ts", source), []);
+});
+
+Deno.test("checkFile() lets tests alone import what is outside the program, and wants every layer to be declared", () => {
+  const source = `import "../../tests/support/wait.ts";\n`;
+  assert.deepEqual(breaches("src/redis/connection.ts", source), ["1: src may not import tests/support/wait.ts"]);
+  assert.deepEqual(breaches("src/redis/connection_test.ts", source), []);
+  assert.deepEqual(breaches("src/util/strings.ts", `import "../clock.ts";`), [
+    "1: src/util is no known layer: add it to MAY_IMPORT in scripts/check_layers.ts",
+  ]);
 });
 
 Deno.test("checkFile() lets no support folder know a stage", () => {
@@ -73,7 +111,7 @@ Deno.test("check_layers.ts fails and names file and line", async () => {
     await Deno.writeTextFile(`${root}/src/intake/accept.ts`, `\nimport "../publish/claim.ts";\n`);
     const { code, stderr } = await run(root);
     assert.equal(code, 1);
-    assert.match(stderr, /^src\/intake\/accept\.ts:2: The stage src\/intake may not import/);
+    assert.match(stderr, /^src\/intake\/accept\.ts:2: src\/intake may not import src\/publish/);
     await Deno.writeTextFile(`${root}/src/intake/accept.ts`, "");
     assert.deepEqual(await run(root), { code: 0, stderr: "" });
   } finally {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 import { clientEvent } from "../src/notification/client_event.ts";
 import { mailCommand } from "../src/notification/mail_command.ts";
-import { dueRoute, VALID_FIELDS } from "../src/notification/test_examples.ts";
+import { claimedRoute, VALID_FIELDS } from "../tests/support/examples.ts";
 import { contracts, DOCS } from "./contracts.ts";
 import { intentTypes, TYPES_FILE } from "./intent_types.ts";
 
@@ -37,11 +37,11 @@ Deno.test("an intent, a client event and a mail command are what their schemas s
   schemaOf("payload.game.turn.ready").parse(JSON.parse(VALID_FIELDS.payload_json));
   assert.throws(() => schemaOf("intent.game.turn.ready").parse({ ...VALID_FIELDS, producer: "me" }));
 
-  const event = asObject(clientEvent(dueRoute()));
+  const event = asObject(clientEvent(claimedRoute()));
   schemaOf("client_event").parse(event);
   // Mail alone, for administrators.
   assert.throws(() => schemaOf("client_event").parse({ ...event, event_type: "game.generation_failed" }));
-  const mail = asObject(mailCommand(dueRoute({ recipientEmail: "a@example.com" })));
+  const mail = asObject(mailCommand(claimedRoute({ recipientEmail: "a@example.com" })));
   schemaOf("mail_command").parse(mail);
   const payload = JSON.parse(mail["payload_json"]!);
   schemaOf("mail_payload").parse(payload);

@@ -13,9 +13,12 @@ export interface Clock {
   monotonic(): number;
   /** A number in [0, 1). */
   random(): number;
-  /** Resolves after `ms` milliseconds, or as soon as `signal` aborts. Never rejects, leaves no timer and no listener. */
+  /** Resolves after `ms` milliseconds (24 days at most), or as soon as `signal` aborts. Never rejects, leaves no timer and no listener. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
+
+/** A longer timer would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -23,7 +26,7 @@ export const systemClock: Clock = {
   random: () => Math.random(),
   async sleep(ms, signal) {
     try {
-      await delay(ms, undefined, { signal });
+      await delay(Math.min(ms, MAX_TIMER_MS), undefined, { signal });
     } catch (error) {
       if (!signal?.aborted) throw error;
     }

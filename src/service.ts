@@ -2,36 +2,38 @@
  * THE MAP. What the service opens, which loops it runs, and how it ends.
  *
  * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and all is
- * closed the other way round. Redis and PostgreSQL are the only places where loops meet; what else they share saves them time
- * and nothing more: a wake, the routes accepted last, and the transaction that records their outcomes.
+ * closed the other way round. Loops meet in Redis and PostgreSQL, and in the relay, which saves them time and nothing more.
  */
 import type pg from "pg";
-import { readBacklog } from "./backlog.ts";
-import { type BacklogGauges, GAUGE_CONNECTIONS, watchBacklog } from "./backlog_gauges.ts";
+import { readBacklog } from "./backlog/backlog.ts";
+import { reportStatus } from "./backlog/report_status.ts";
+import { type BacklogGauges, GAUGE_CONNECTIONS, watchBacklog } from "./backlog/watch_backlog.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
+import { createIntakeEvents } from "./intake/events.ts";
 import { IntentConsumer } from "./intake/intent_consumer.ts";
+import { within } from "./lifecycle/bounded_wait.ts";
 import { Heartbeats } from "./lifecycle/heartbeats.ts";
-import { reportStatus } from "./lifecycle/report_status.ts";
 import { describeDefect, type Loop, runLoop } from "./lifecycle/run_loop.ts";
 import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/start_up.ts";
 import type { Systemd } from "./lifecycle/systemd.ts";
-import { Wake } from "./lifecycle/wake.ts";
 import type { Catalog } from "./notification/catalog.ts";
-import { FreshRoutes, freshRoutesOf } from "./notification/fresh_routes.ts";
 import type { Channel } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
 import { checkServer, openPool, type PostgresPool } from "./postgres/pool.ts";
 import { openProbe, type ProbeListener } from "./probe/listener.ts";
 import { Publisher } from "./publish/publisher.ts";
-import { Recorder } from "./publish/recorder.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
+import { createPublishEvents } from "./publish/events.ts";
+import { OutcomeWriter } from "./publish/outcome_writer.ts";
 import { checkRedis } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
+import { Relay } from "./relay/relay.ts";
 import { RetentionCleaner } from "./retention/cleaner.ts";
-import { createEvents, type Events } from "./telemetry/events.ts";
+import { createRetentionEvents } from "./retention/events.ts";
+import { createInstruments, type Instruments } from "./telemetry/instruments.ts";
 import { loggerOf } from "./telemetry/logging.ts";
 import type { Telemetry } from "./telemetry/open_telemetry.ts";
 import { Outages } from "./telemetry/outages.ts";
@@ -54,7 +56,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const { config, telemetry, shutdown, instanceId, systemd } = options;
   const { gaugeAnswerMs } = telemetry;
   const logger = loggerOf("service");
-  const events = createEvents(telemetry.tracing);
+  const instruments = createInstruments();
   const outages = new Outages(systemClock);
   const applicationName = `notification-service/${instanceId}`;
   const redis = openRedis(config);
@@ -81,7 +83,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
     const probe = listen(config.probe);
     const heartbeats = new Heartbeats({ stuckAfterMs: STUCK_AFTER_MS + config.intents.readBlockTimeoutMs });
     tellSupervisor(options, { redis, postgres, heartbeats });
-    exitCode = await runLoops(loopsOf(options, { redis, postgres, events, heartbeats }), {
+    exitCode = await runLoops(loopsOf(options, { redis, postgres, instruments, heartbeats }), {
       shutdown,
       probe,
       heartbeats,
@@ -92,7 +94,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   }
   // Also without a signal: what ends a loop ends the process.
   shutdown.begin("a loop or the start-up failed");
-  await bounded(Promise.all(Object.values(redis).map((connection) => connection.close())), shutdown.leftMs / 4);
+  await within(shutdown.leftMs / 4, Promise.all(Object.values(redis).map((connection) => connection.close())));
   await Promise.all([postgres.close(shutdown.leftMs / 4), gauges?.close(shutdown.leftMs / 4)]);
   // The other half is for whoever reads the log slowly.
   await telemetry.shutdown(shutdown.leftMs / 2);
@@ -165,22 +167,18 @@ function tellSupervisor(
 }
 
 function loopsOf(
-  { config, catalog, instanceId, shutdown }: ServiceOptions,
-  { redis, postgres, events, heartbeats }: {
+  { config, catalog, instanceId, shutdown, telemetry: { tracing } }: ServiceOptions,
+  { redis, postgres, instruments, heartbeats }: {
     redis: RedisConnections;
     postgres: pg.Pool;
-    events: Events;
+    instruments: Instruments;
     heartbeats: Heartbeats;
   },
 ): Loop[] {
   const clock: Clock = systemClock;
-  const wakes: Readonly<Record<Channel, Wake>> = { push: new Wake(), email: new Wake() };
-  const freshRoutes: Readonly<Record<Channel, FreshRoutes>> = {
-    push: new FreshRoutes(clock.monotonic),
-    email: new FreshRoutes(clock.monotonic),
-  };
-  const recorder = new Recorder({ postgres, redis: redis.push, clock });
-  const { publish, retry, retention } = config;
+  const { publish, retry, retention, intents } = config;
+  const relay = new Relay(clock);
+  const writer = new OutcomeWriter({ postgres, redis: redis.push, clock });
 
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
     new Publisher({
@@ -192,24 +190,23 @@ function loopsOf(
       operationTimeoutMs: config.redis.operationTimeoutMs,
       ladder: retry,
       catalog,
-      freshRoutes: freshRoutes[channel],
-      recorder,
+      relay: relay.channels[channel],
+      writer,
       postgres,
       redis: redis[channel],
-      events,
+      events: createPublishEvents({ channel, stream: outbound.stream, instruments, tracing, clock }),
       clock,
-      wake: wakes[channel],
     });
 
   const observe = (durationMs: number, outcome: string) => {
-    events.userLookUp(durationMs, outcome);
+    instruments.lookUp.record(durationMs / 1000, { outcome });
     // A batch may need thousands of look-ups from a slow User Service.
     heartbeats.beat("intent_consumer");
   };
 
   return [
     new IntentConsumer({
-      ...config.intents,
+      ...intents,
       instanceId,
       catalog,
       administratorEmails: config.administratorEmails,
@@ -218,15 +215,10 @@ function loopsOf(
       redis: redis.intake,
       blockingRedis: redis.blocking,
       userService: new UserService(config.userService, { clock, observe }),
-      events,
+      relay,
+      events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
       clock,
       abandon: shutdown.abandon,
-      onAccepted: (accepted) => {
-        for (const [channel, batch] of freshRoutesOf(accepted)) {
-          freshRoutes[channel].add(batch);
-          wakes[channel].ring();
-        }
-      },
     }),
     publisher("push", { stream: publish.clientEventsStream, maxLength: publish.clientEventsStreamMaxLen }),
     publisher("email", { stream: publish.mailCommandsStream, maxLength: 0 }),
@@ -235,7 +227,7 @@ function loopsOf(
       malformedRetentionMs: retention.malformedMs,
       intervalMs: retention.intervalMs,
       postgres,
-      events,
+      events: createRetentionEvents(instruments),
       clock,
     }),
   ];
@@ -285,11 +277,4 @@ function exitCodeFor(error: unknown): number {
   }
   logger.error("unexpected error", { reason: describeDefect(error) });
   return EXIT.unexpected;
-}
-
-async function bounded(promise: Promise<unknown>, ms: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-  await Promise.race([promise.catch(() => {}), bound]);
-  clearTimeout(timer);
 }

@@ -1,4 +1,5 @@
-// In: labels and numbers. Out: an SVG text: bars that lie, or lines over named places; with title, unit and scale.
+// In: labels and numbers. Out: an SVG text: horizontal bars, whole or of parts, or lines over named places; with title, unit
+// and scale.
 // Guaranteed: readable in light and dark surroundings; whatever stands in a label can't break the markup; the same input
 // gives the same text. Pure.
 
@@ -9,12 +10,16 @@ export interface Bar {
   readonly isOurs?: boolean;
   /** Behind the value, e.g. its spread. */
   readonly note?: string;
+  /** Drawn one behind the other, each in a colour of its own, instead of the value. */
+  readonly parts?: readonly number[];
 }
 
 export interface BarChart {
   readonly title: string;
   readonly unit: string;
   readonly bars: readonly Bar[];
+  /** What the parts of the bars are, in their order. */
+  readonly parts?: readonly string[];
   /** A line that is to be reached, or not to be passed. */
   readonly mark?: { readonly value: number; readonly label: string };
 }
@@ -35,26 +40,31 @@ const LEFT = 190;
 const RIGHT = 150;
 const BAR = 26;
 
-export function barChart({ title, unit, bars, mark }: BarChart): string {
+export function barChart({ title, unit, bars, mark, parts: names = [] }: BarChart): string {
   const ticks = linearTicks(Math.max(...bars.map(({ value }) => value), mark?.value ?? 0));
   const most = ticks.at(-1)!;
-  const bottom = 64 + bars.length * (BAR + 8);
+  const top = names.length > 0 ? 80 : 64;
+  const bottom = top + bars.length * (BAR + 8);
   const x = (value: number) => LEFT + (WIDTH - LEFT - RIGHT) * value / most;
   const grid = ticks.map((tick) =>
-    line([x(tick), 56], [x(tick), bottom], "grid") + text([x(tick), bottom + 18], number(tick), "small middle")
+    line([x(tick), top - 8], [x(tick), bottom], "grid") + text([x(tick), bottom + 18], number(tick), "small middle")
   );
-  const rows = bars.map(({ label, value, isOurs = false, note = "" }, row) => {
-    const y = 64 + row * (BAR + 8);
-    const width = Math.max(1, x(value) - LEFT);
-    return text([LEFT - 10, y + 18], label, "end") +
-      `<rect x="${LEFT}" y="${y}" width="${round(width)}" height="${BAR}" class="${isOurs ? "c0" : "other"}"/>` +
-      text([LEFT + width + 8, y + 18], `${number(value)}${note === "" ? "" : ` ${note}`}`, "small");
+  const rows = bars.map(({ label, value, isOurs = false, note = "", parts }, row) => {
+    const y = top + row * (BAR + 8);
+    const rect = (from: number, { length, colour }: { length: number; colour: string }) =>
+      `<rect x="${round(x(from))}" y="${y}" width="${round(x(length) - LEFT)}" height="${BAR}" class="${colour}"/>`;
+    const begin = (at: number) => (parts ?? []).slice(0, at).reduce((sum, part) => sum + part, 0);
+    const drawn = parts?.map((length, at) => rect(begin(at), { length, colour: `c${at}` })) ??
+      [rect(0, { length: value, colour: isOurs ? "c0" : "other" })];
+    const end = x(parts === undefined ? value : begin(parts.length));
+    return text([LEFT - 10, y + 18], label, "end") + drawn.join("") +
+      text([end + 8, y + 18], `${number(value)}${note === "" ? "" : ` ${note}`}`, "small");
   });
   const limit = mark === undefined ? [] : [
-    line([x(mark.value), 50], [x(mark.value), bottom], "mark"),
-    text([x(mark.value), 46], mark.label, "small middle"),
+    line([x(mark.value), top - 14], [x(mark.value), bottom], "mark"),
+    text([x(mark.value), top - 18], mark.label, "small middle"),
   ];
-  return document(bottom + 32, [heading(title, unit), ...grid, ...rows, ...limit]);
+  return document(bottom + 32, [heading(title, unit), ...names.map(legend), ...grid, ...rows, ...limit]);
 }
 
 export function lineChart({ title, unit, places, xTitle, scale, series }: LineChart): string {

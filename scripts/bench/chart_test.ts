@@ -38,6 +38,17 @@ Deno.test("barChart() draws bars in proportion", () => {
   assert.equal(widths[0], 2 * widths[1]!);
 });
 
+Deno.test("barChart() draws the parts of a bar one behind the other, and names them", () => {
+  const bars = [{ label: "a", value: 100, parts: [60, 30, 10] }];
+  const svg = barChart({ title: "t", unit: "u", bars, parts: ["x", "y", "z"] });
+  const drawn = [...svg.matchAll(/<rect x="([\d.]+)" y="\d+" width="([\d.]+)" height="26" class="c(\d)"/g)]
+    .map(([, from, width, colour]) => [Number(from), Number(width), Number(colour)] as const);
+  assert.deepEqual(drawn.map(([, , colour]) => colour), [0, 1, 2]);
+  assert.equal(drawn[0]![1], 2 * drawn[1]![1]);
+  assert.equal(drawn[1]![0], drawn[0]![0] + drawn[0]![1]);
+  for (const name of ["x", "y", "z"]) assert.ok(svg.includes(`>${name}<`));
+});
+
 Deno.test("lineChart() leaves out what is not finite", () => {
   const series = [{ name: "a", values: [1, Infinity, NaN, 100] }];
   const svg = lineChart({ title: "t", unit: "u", places: ["1", "2", "3", "4"], xTitle: "x", scale: "log", series });

@@ -1,14 +1,26 @@
 // In: what a run found out. Out: its charts as SVG, by the name of their file; none for a part that did not run. Pure.
 
 import { barChart, lineChart } from "./chart.ts";
+import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
-import { type Features, type Flatness, type Latency, type Results, type Throughput, VARIANTS } from "./results.ts";
-import { isService, type Subject, TITLES } from "./subjects.ts";
-import { MOST_MEMORY_MB } from "./targets.ts";
+import {
+  type Features,
+  type Flatness,
+  type Latency,
+  type LatencySubject,
+  type Results,
+  type Throughput,
+  VARIANTS,
+} from "./results.ts";
+import { isService, LATENCY_TITLES, TITLES } from "./subjects.ts";
+import { MAX_MEMORY_MB } from "./targets.ts";
 
 export function chartsOf({ throughput, latency, flatness, memory, features }: Results): Map<string, string> {
   const charts = new Map<string, string>();
-  if (throughput !== undefined) charts.set("throughput.svg", throughputChart(throughput));
+  if (throughput !== undefined) {
+    charts.set("cpu.svg", cpuChart(throughput));
+    charts.set("throughput.svg", throughputChart(throughput));
+  }
   if (latency !== undefined) {
     charts.set("latency_p50.svg", latencyChart(latency, "p50"));
     charts.set("latency_p99.svg", latencyChart(latency, "p99"));
@@ -17,6 +29,23 @@ export function chartsOf({ throughput, latency, flatness, memory, features }: Re
   if (memory !== undefined) charts.set("memory.svg", memoryChart(memory));
   if (features !== undefined) charts.set("features.svg", featuresChart(features));
   return charts;
+}
+
+function cpuChart(throughput: readonly Throughput[]): string {
+  return barChart({
+    title: "CPU time: two deliveries for each intent",
+    unit: "microseconds an intent, median of all rounds",
+    parts: ["process", "PostgreSQL", "Redis"],
+    bars: throughput.filter(({ cpu }) => cpu.length > 0).map(({ subject, cpu }) => ({
+      label: TITLES[subject],
+      value: median(cpu.map(inAll)),
+      parts: [
+        median(cpu.map(({ process }) => process)),
+        median(cpu.map(({ postgres }) => postgres)),
+        median(cpu.map(({ redis }) => redis)),
+      ],
+    })),
+  });
 }
 
 function throughputChart(throughput: readonly Throughput[]): string {
@@ -34,7 +63,8 @@ function throughputChart(throughput: readonly Throughput[]): string {
 function latencyChart(latency: readonly Latency[], which: "p50" | "p99"): string {
   const rates = [...new Set(latency.map(({ rate }) => rate))].sort((left, right) => left - right);
   const subjects = [...new Set(latency.map(({ subject }) => subject))];
-  const at = (subject: Subject, rate: number) => latency.find((row) => row.subject === subject && row.rate === rate);
+  const at = (subject: LatencySubject, rate: number) =>
+    latency.find((row) => row.subject === subject && row.rate === rate);
   return lineChart({
     title: `Latency from XADD in to both entries out, ${which}`,
     unit: "milliseconds, logarithmic",
@@ -42,7 +72,7 @@ function latencyChart(latency: readonly Latency[], which: "p50" | "p99"): string
     xTitle: "intents a second; a line that ends could not keep up",
     scale: "log",
     series: subjects.map((subject) => ({
-      name: TITLES[subject],
+      name: LATENCY_TITLES[subject],
       values: rates.map((rate) => at(subject, rate)?.both[which] ?? NaN),
     })),
   });
@@ -75,7 +105,7 @@ function memoryChart(memory: NonNullable<Results["memory"]>): string {
       value: peakMb,
       isOurs: true,
     })),
-    mark: { value: MOST_MEMORY_MB, label: `at most ${MOST_MEMORY_MB}` },
+    mark: { value: MAX_MEMORY_MB, label: `at most ${MAX_MEMORY_MB}` },
   });
 }
 

@@ -1,14 +1,15 @@
 // In: a database with rows in it. Out: the rate at which the real service, started for it, publishes, accepts or deletes.
 // Guaranteed: the service's own start is not in it, and the rows that it should have changed are counted afterwards.
 
-import { OUTBOUND } from "./fill.ts";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
+import { INTENTS, OUTBOUND } from "./fill.ts";
 import type { BenchProcess } from "./process.ts";
 import type { Session } from "./session.ts";
 import type { Setting } from "./setting.ts";
 import { sleep } from "./sleep.ts";
 import { hasLiveRoutes, release, stage } from "./timed_run.ts";
 
-export interface Place {
+export interface Offset {
   readonly session: Session;
   readonly setting: Setting;
   /** Number of the first record that is not there yet. */
@@ -28,10 +29,10 @@ export function lengthOf({ leadIn, timed, slack }: Stretch): number {
 
 const POLL_MS = 5;
 const LIMIT_MS = 120_000;
-const COPY = "notification:stream_offset:notification:intents";
+const COPY = streamOffsetKey(INTENTS);
 
 /** Routes a second; `all` publishes what there is. */
-export async function publishRate({ session, setting }: Place, stretch: Stretch | "all"): Promise<number> {
+export async function publishRate({ session, setting }: Offset, stretch: Stretch | "all"): Promise<number> {
   const before = await countRoutes(setting);
   await setting.redis.flushdb();
   const sent = async () => {
@@ -50,7 +51,7 @@ export async function publishRate({ session, setting }: Place, stretch: Stretch 
 }
 
 /** Intents a second, of a kind whose one route is terminal from birth, so that nothing else is done meanwhile. */
-export async function acceptRate(place: Place, stretch: Stretch): Promise<number> {
+export async function acceptRate(place: Offset, stretch: Stretch): Promise<number> {
   const { session, setting } = place;
   const count = lengthOf(stretch);
   const before = await countRecords(setting);
@@ -72,7 +73,7 @@ export async function acceptRate(place: Place, stretch: Stretch): Promise<number
 
 /** Records a second, each with its route, by the first cleaning run of a service with that retention. */
 export async function deleteRate(
-  { session, setting }: Place,
+  { session, setting }: Offset,
   { days, records }: { days: number; records: number },
 ): Promise<number> {
   const before = await countRecords(setting);

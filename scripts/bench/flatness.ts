@@ -6,7 +6,7 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
-import { acceptRate, deleteRate, lengthOf, type Place, publishRate } from "./flat_rates.ts";
+import { acceptRate, deleteRate, lengthOf, type Offset, publishRate } from "./flat_rates.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import type { Flat, Flatness } from "./results.ts";
 import type { Session } from "./session.ts";
@@ -31,7 +31,7 @@ const QUICK: typeof FULL = {
 
 /** One rate and how it is measured. */
 interface Measurement {
-  readonly place: Place;
+  readonly place: Offset;
   readonly size: string;
   readonly prepare?: () => Promise<void>;
   readonly measure: () => Promise<number>;
@@ -46,7 +46,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
   const [few, many] = [await open(), await open()];
   await addTerminalRoutes(many);
 
-  const publishing = (place: Place, left: number) => ({
+  const publishing = (place: Offset, left: number) => ({
     place,
     prepare: () => topUp(place, left + lengthOf(published)),
     measure: () => publishRate(place, published),
@@ -87,7 +87,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
 }
 
 /** Of records of which the oldest are old enough to go, in two lots. */
-async function addTerminalRoutes(place: Place): Promise<void> {
+async function addTerminalRoutes(place: Offset): Promise<void> {
   const { records, deleted } = sizesOf(place.session);
   place.session.progress(`making ${thousands(records)} records with terminal routes`);
   const oldest = [20, 15].map((daysAgo, lot) => ({ from: lot * deleted, records: deleted, daysAgo }));
@@ -117,7 +117,7 @@ async function inRounds(rounds: number, measurements: readonly Measurement[]): P
   return found;
 }
 
-async function underOldSnapshot({ setting }: Place, measure: () => Promise<number>): Promise<number> {
+async function underOldSnapshot({ setting }: Offset, measure: () => Promise<number>): Promise<number> {
   const holder = new pg.Client({ connectionString: setting.dsn });
   await holder.connect();
   try {
@@ -129,17 +129,17 @@ async function underOldSnapshot({ setting }: Place, measure: () => Promise<numbe
   }
 }
 
-async function settle({ setting: { pool } }: Place): Promise<void> {
+async function settle({ setting: { pool } }: Offset): Promise<void> {
   await vacuum(pool);
   await pool.query("CHECKPOINT");
 }
 
-async function removeAll({ setting }: Place): Promise<void> {
+async function removeAll({ setting }: Offset): Promise<void> {
   await setting.pool.query("TRUNCATE notification.records, notification.routes");
 }
 
 /** Adds live routes until there are so many. */
-async function topUp(place: Place, wanted: number): Promise<void> {
+async function topUp(place: Offset, wanted: number): Promise<void> {
   const { rows } = await place.setting.pool.query<{ live: number }>(
     "SELECT count(*)::int AS live FROM notification.routes WHERE next_attempt_at IS NOT NULL",
   );
@@ -149,7 +149,7 @@ async function topUp(place: Place, wanted: number): Promise<void> {
   place.nextRecord += records;
 }
 
-async function openPlace(session: Session): Promise<Place & AsyncDisposable> {
+async function openPlace(session: Session): Promise<Offset & AsyncDisposable> {
   const setting = await session.setting();
   await migrate(setting.pool, { lockTimeoutMs: 10_000 });
   return { session, setting, nextRecord: 0, [Symbol.asyncDispose]: () => setting[Symbol.asyncDispose]() };

@@ -1,29 +1,40 @@
 // In: BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN; intents as fill.ts writes them. Out: the rows and the
 // outbound entries that the service would write. Prints `ready`, runs until SIGTERM.
-// This is the limit that the design leaves: the same libraries, schema and steps (read, insert, claim by row lock, hand off
-// by a script with leases, record), and nothing else: no check of anything, no look-up, no log, no lease of the consumer.
+// This is the limit that the design leaves: the same libraries, schema and steps (read, insert routes that are born claimed,
+// hand them off from memory by a script with leases, write the outcomes of both channels behind that, shorten the leases), and
+// nothing else: no check of anything, no look-up, no log, no lease of the consumer, no claiming of what is due.
 
 // @ts-types="@types/pg"
 import pg from "pg";
 import { Redis } from "ioredis";
-import { Wake } from "../../src/lifecycle/wake.ts";
+import { notificationId } from "../../src/notification/identity.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import { INTENTS, OUTBOUND } from "./fill.ts";
-import { CLAIM, HAND_OFF, INSERT, RECORD } from "./floor_statements.ts";
+import { HAND_OFF, INSERT, SHORTEN_LEASES, WRITE_OUTCOMES } from "./floor_statements.ts";
 
-type Channel = "push" | "email";
 /** Fields are names and values in turn. */
 type Entry = [id: string, fields: string[]];
 
-const BATCH = 500;
+interface Intent {
+  readonly id: string;
+  readonly entryId: string;
+  readonly type: string;
+  readonly producer: string;
+  readonly recipients: string;
+  readonly user: string;
+  readonly key: string;
+  readonly occurredAtMs: string;
+  readonly payload: string;
+  readonly requestId: string;
+}
+
+const BATCH = 1000;
 const ROUTES_A_CALL = 100;
+/** Batches that may be handed off and not yet written; the service has the same bound. */
+const MAX_UNWRITTEN = 2;
 const IDLE_MS = 1000;
 /** No intent of fill.ts holds it. */
 const SEPARATOR = "\x1f";
-/** Positions of the values in an entry of fill.ts. */
-const INSERTED_FIELDS = [1, 3, 7, 9, 11, 13, 15];
-/** Position of the row's place in a row of the claim. */
-const PLACE = 10;
 
 if (import.meta.main) {
   const dsn = Deno.env.get("BENCH_POSTGRES_DSN")!;
@@ -31,25 +42,36 @@ if (import.meta.main) {
   await migrate(pool, { lockTimeoutMs: 10_000 });
   await pool.end();
   Deno.addSignalListener("SIGTERM", () => Deno.exit(0));
-  const wakes = { push: new Wake(), email: new Wake() };
-  const lane = async (channel: Channel): Promise<Lane> => {
-    return { channel, client: await openPostgres(dsn), redis: openRedis(), wake: wakes[channel] };
+  const redis = openRedis();
+  const load = async (script: string) => await redis.script("LOAD", script) as string;
+  const publisher: Publisher = {
+    redis,
+    client: await openPostgres(dsn),
+    scripts: {
+      push: await load(HAND_OFF.push),
+      email: await load(HAND_OFF.email),
+      shortenLeases: await load(SHORTEN_LEASES),
+    },
   };
-  const [client, push, email] = [await openPostgres(dsn), await lane("push"), await lane("email")];
+  const client = await openPostgres(dsn);
   console.log("ready");
-  const onInserted = () => Object.values(wakes).forEach((wake) => wake.ring());
-  await Promise.all([readAndInsert(client, openRedis(), onInserted), publish(push), publish(email)]);
+  await acceptAndPublish(client, { reader: openRedis(), publisher });
 }
 
-/** The next batch is read while this one is inserted. */
-async function readAndInsert(client: pg.Client, redis: Redis, onInserted: () => void): Promise<never> {
-  let batch = read(redis, "0-0");
+/** The next batch is read and inserted while this one is handed off and written. */
+async function acceptAndPublish(
+  client: pg.Client,
+  { reader, publisher }: { reader: Redis; publisher: Publisher },
+): Promise<never> {
+  const unwritten = new Set<Promise<void>>();
+  let batch = read(reader, "0-0");
   for (;;) {
-    const entries = await batch;
-    const place = entries.at(-1)![0];
-    batch = read(redis, place);
-    await insert(client, entries);
-    onInserted();
+    const intents = (await batch).map(intentOf);
+    batch = read(reader, intents.at(-1)!.entryId);
+    const acceptedAtMs = await insert(client, intents);
+    while (unwritten.size >= MAX_UNWRITTEN) await Promise.race(unwritten);
+    const published = publish(publisher, { intents, acceptedAtMs }).finally(() => unwritten.delete(published));
+    unwritten.add(published);
   }
 }
 
@@ -62,80 +84,131 @@ async function read(redis: Redis, place: string): Promise<Entry[]> {
   }
 }
 
-async function insert(client: pg.Client, entries: readonly Entry[]): Promise<void> {
-  const column = (at: number) => entries.map(([, fields]) => fields[at]).join(SEPARATOR);
-  const ids = entries.map(([id]) => id).join(SEPARATOR);
-  await client.query({
+/** By position, in the order of fill.ts. */
+function intentOf([entryId, fields]: Entry): Intent {
+  const [type, producer, , recipients, key, occurredAtMs, payload, requestId] = fields.filter((_, at) => at % 2 === 1);
+  return {
+    id: notificationId(entryId, producer!, key!),
+    entryId,
+    type: type!,
+    producer: producer!,
+    recipients: recipients!,
+    user: recipients!.slice(2, -2),
+    key: key!,
+    occurredAtMs: occurredAtMs!,
+    payload: payload!,
+    requestId: requestId!,
+  };
+}
+
+/** Returns the time of acceptance. */
+async function insert(client: pg.Client, intents: readonly Intent[]): Promise<string> {
+  const column = (name: keyof Intent) => intents.map((intent) => intent[name]).join(SEPARATOR);
+  const { rows } = await client.query<string[]>({
     name: "insert",
+    rowMode: "array",
     text: INSERT,
-    values: [SEPARATOR, ids, ...INSERTED_FIELDS.map(column), entries.at(-1)![0], entries.length],
+    values: [
+      SEPARATOR,
+      column("id"),
+      column("entryId"),
+      column("type"),
+      column("producer"),
+      column("recipients"),
+      column("key"),
+      column("occurredAtMs"),
+      column("payload"),
+      column("requestId"),
+      intents.at(-1)!.entryId,
+      intents.length,
+    ],
   });
+  return rows[0]![0]!;
 }
 
-interface Lane {
-  readonly channel: Channel;
-  readonly client: pg.Client;
+interface Publisher {
   readonly redis: Redis;
-  /** Rung when routes were inserted. */
-  readonly wake: Wake;
+  readonly client: pg.Client;
+  /** SHA-1 of each script. */
+  readonly scripts: Readonly<Record<keyof typeof HAND_OFF | "shortenLeases", string>>;
 }
 
-async function publish(lane: Lane): Promise<never> {
-  const never = new AbortController().signal;
-  const scriptSha = await lane.redis.script("LOAD", HAND_OFF) as string;
-  for (;;) {
-    if (await publishBatch(lane, scriptSha) < BATCH) await lane.wake.wait(IDLE_MS, never);
-  }
+interface Batch {
+  readonly intents: readonly Intent[];
+  readonly acceptedAtMs: string;
 }
 
-/** Returns how many routes it published. */
-async function publishBatch({ channel, client, redis }: Lane, scriptSha: string): Promise<number> {
-  void client.query("BEGIN");
-  const claim = { name: "claim", rowMode: "array" as const, text: CLAIM, values: [channel, BATCH] };
-  const { rows } = await client.query<string[]>(claim);
-  if (rows.length > 0) {
-    const entryIds = await handOff(redis, { channel, rows, scriptSha });
-    const places = rows.map((row) => row[PLACE]);
-    const values = [SEPARATOR, places.join(SEPARATOR), entryIds.join(SEPARATOR)];
-    void client.query({ name: "record", text: RECORD, values });
-  }
-  await client.query("COMMIT");
-  return rows.length;
+async function publish({ redis, client, scripts }: Publisher, { intents, acceptedAtMs }: Batch): Promise<void> {
+  const [pushed, mailed] = await Promise.all([
+    handOff(redis, { script: scripts.push, stream: OUTBOUND[0], intents, valuesOf: clientEvent }),
+    handOff(redis, {
+      script: scripts.email,
+      stream: OUTBOUND[1],
+      intents,
+      valuesOf: (intent, values) => mailCommand(intent, { acceptedAtMs, values }),
+    }),
+  ]);
+  const ids = intents.map(({ id }) => id).join(SEPARATOR);
+  const users = intents.map(({ user }) => user).join(SEPARATOR);
+  const values = [SEPARATOR, ids, users, pushed.join(SEPARATOR), mailed.join(SEPARATOR)];
+  await client.query({ name: "write_outcomes", text: WRITE_OUTCOMES, values });
+  await shortenLeases(redis, { script: scripts.shortenLeases, intents });
 }
 
 async function handOff(
   redis: Redis,
-  { channel, rows, scriptSha }: { channel: Channel; rows: readonly string[][]; scriptSha: string },
+  { script, stream, intents, valuesOf }: {
+    script: string;
+    stream: string;
+    intents: readonly Intent[];
+    valuesOf: (intent: Intent, values: string[]) => void;
+  },
 ): Promise<string[]> {
-  const [stream, fieldsOf] = channel === "push" ? [OUTBOUND[0], clientEvent] : [OUTBOUND[1], mailCommand];
   const calls: Promise<unknown>[] = [];
-  for (let at = 0; at < rows.length; at += ROUTES_A_CALL) {
-    const keys: string[] = [stream];
-    const fields: string[] = [];
-    const some = rows.slice(at, at + ROUTES_A_CALL);
-    for (const row of some) {
-      keys.push(`route_leases:${row[0]}:${row[1]}`);
-      fieldsOf(row, fields);
-    }
-    calls.push(redis.evalsha(scriptSha, keys.length, ...keys, fields.length / some.length, ...fields));
+  for (let at = 0; at < intents.length; at += ROUTES_A_CALL) {
+    const values: string[] = [];
+    for (const intent of intents.slice(at, at + ROUTES_A_CALL)) valuesOf(intent, values);
+    calls.push(redis.evalsha(script, 1, stream, ...values));
   }
   return (await Promise.all(calls)).flat() as string[];
 }
 
-function clientEvent([id, routeId, user, , , type, payload, occurredAtMs, requestId]: string[], fields: string[]) {
-  fields.push("user_id", user!, "event_type", type!, "event_id", `${id}/${routeId}`, "payload_bytes", payload!);
-  fields.push("occurred_at_ms", occurredAtMs!, "request_id", requestId!);
+async function shortenLeases(
+  redis: Redis,
+  { script, intents }: { script: string; intents: readonly Intent[] },
+): Promise<void> {
+  const calls: Promise<unknown>[] = [];
+  for (let at = 0; at < intents.length; at += ROUTES_A_CALL) {
+    const some = intents.slice(at, at + ROUTES_A_CALL);
+    calls.push(redis.evalsha(script, 0, ...some.flatMap((intent) => [pushId(intent), emailId(intent)])));
+  }
+  await Promise.all(calls);
 }
 
-function mailCommand(row: string[], fields: string[]) {
-  const [id, routeId, , email, locale, type, payload, , requestId, acceptedAtMs] = row;
-  fields.push("delivery_id", `${id}/${routeId}`, "source", "notification", "payload_mode", "template");
-  fields.push("idempotency_key", `notification:${id}/${routeId}`, "requested_at_ms", acceptedAtMs!, "payload_json");
-  fields.push(
-    `{"to": ["${email}"], "cc": [], "bcc": [], "reply_to": [], "attachments": [], "template_id": "${type}", ` +
-      `"locale": "${locale}", "variables": ${payload}}`,
-    "request_id",
-    requestId!,
+function pushId({ id, user }: Intent): string {
+  return `${id}/push:user:${user}`;
+}
+
+function emailId({ id, user }: Intent): string {
+  return `${id}/email:user:${user}`;
+}
+
+function clientEvent(intent: Intent, values: string[]): void {
+  const { user, type, payload, occurredAtMs, requestId } = intent;
+  values.push(pushId(intent), user, type, payload, occurredAtMs, requestId);
+}
+
+function mailCommand(
+  intent: Intent,
+  { acceptedAtMs, values }: { acceptedAtMs: string; values: string[] },
+): void {
+  const { user, type, payload, requestId } = intent;
+  values.push(
+    emailId(intent),
+    acceptedAtMs,
+    `{"to": ["${user}@example.com"], "cc": [], "bcc": [], "reply_to": [], "attachments": [], "template_id": "${type}", ` +
+      `"locale": "en", "variables": ${payload}}`,
+    requestId,
   );
 }
 

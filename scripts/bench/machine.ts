@@ -1,8 +1,9 @@
-// In: nothing. Out: what the figures were measured on, for whoever compares them.
+// In: what was asked for. Out: what the figures were measured on, and which source, for a reader who compares them.
 
 import { findBinaries } from "../servers/binaries.ts";
+import { ROOT } from "./process.ts";
 
-export async function describeMachine(): Promise<Record<string, string>> {
+export async function describeMachine({ compare }: { compare: string | undefined }): Promise<Record<string, string>> {
   const { redisServer, postgresBin } = await findBinaries();
   return {
     cpu: await cpuModel(),
@@ -13,8 +14,13 @@ export async function describeMachine(): Promise<Record<string, string>> {
     deno: Deno.version.deno,
     postgres: await firstLine(`${postgresBin}/postgres`),
     redis: await firstLine(redisServer),
-    commit: await firstLine("git", ["describe", "--always", "--dirty"]),
+    commit: await commitOf(ROOT),
+    ...(compare === undefined ? {} : { "other checkout": `${compare} ${await commitOf(compare)}` }),
   };
+}
+
+async function commitOf(folder: string): Promise<string> {
+  return await firstLine("git", ["-C", folder, "describe", "--always", "--dirty"]);
 }
 
 async function cpuModel(): Promise<string> {

@@ -2,6 +2,7 @@
 // Guaranteed: read from /proc, of a process of its own for each line; the most there ever was is the kernel's own figure.
 
 import { fill } from "./fill.ts";
+import { wantedSubjects } from "./options.ts";
 import type { MemoryUse } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
@@ -14,7 +15,8 @@ const QUICK = { idleMs: 2000, load: 10_000, backlog: 50_000, backlogMs: 2000 };
 export async function measureMemory(session: Session): Promise<MemoryUse[]> {
   const { backlog } = session.isQuick ? QUICK : FULL;
   const found: MemoryUse[] = [];
-  for (const subject of SERVICES.filter((subject) => missing(subject) === undefined)) {
+  const subjects = wantedSubjects(session.options, SERVICES).filter((subject) => missing(subject) === undefined);
+  for (const subject of subjects) {
     session.progress(`${TITLES[subject]}: idle, then at full load`);
     found.push(...await idleAndLoaded(session, subject));
     session.progress(`${TITLES[subject]}: with ${backlog.toLocaleString("en")} intents waiting`);

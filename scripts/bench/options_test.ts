@@ -1,30 +1,77 @@
 import assert from "node:assert/strict";
-import { parseOptions, wantedParts } from "./options.ts";
+import { type Options, parseOptions, RATES, wantedParts, wantedSubjects } from "./options.ts";
+import { SERVICES, SUBJECTS } from "./subjects.ts";
 
-Deno.test("parseOptions() takes a full run for granted", () => {
-  assert.deepEqual(parseOptions([]), { isQuick: false, only: [], list: false, help: false, docs: false });
+Deno.test("parseOptions() makes no argument a full run of everything but another checkout", () => {
+  const options = parsed([]);
+  assert.equal(options.isQuick, false);
+  assert.deepEqual(options.rates, RATES);
+  assert.deepEqual(wantedParts(options), ["throughput", "latency", "backlog", "flatness", "memory", "features"]);
+  assert.deepEqual(wantedSubjects(options, SUBJECTS), SUBJECTS.filter((subject) => subject !== "other"));
 });
 
-Deno.test("parseOptions() takes --only with a space, with = and more than once", () => {
-  const options = parseOptions(["--quick", "--only", "memory,latency", "--only=throughput"]);
-  assert.ok(!("problem" in options));
+Deno.test("parseOptions() accepts --only with a space, with = and more than once", () => {
+  const options = parsed(["--quick", "--only", "memory,latency", "--only=throughput"]);
   assert.equal(options.isQuick, true);
   assert.deepEqual(wantedParts(options), ["throughput", "latency", "memory"]);
 });
 
+Deno.test("parseOptions() with --compare measures the other checkout, in the parts that compare", () => {
+  const options = parsed(["--compare", "/tree", "--rounds=5", "--rates", "100,1000"]);
+  assert.equal(options.compare, "/tree");
+  assert.equal(options.rounds, 5);
+  assert.deepEqual(options.rates, [100, 1000]);
+  assert.deepEqual(wantedParts(options), ["throughput", "latency", "backlog"]);
+  assert.deepEqual(wantedSubjects(options, SERVICES), SERVICES);
+  assert.deepEqual(wantedParts(parsed(["--compare=/tree", "--only=memory"])), ["memory"]);
+});
+
+Deno.test("parseOptions() accepts subjects in any order; they are measured in that of the table", () => {
+  const options = parsed(["--subjects", "bullmq,floor", "--subjects=service"]);
+  assert.deepEqual(wantedSubjects(options, SUBJECTS), ["floor", "service", "bullmq"]);
+  assert.deepEqual(wantedSubjects(options, SERVICES), ["service"]);
+});
+
 Deno.test("parseOptions() refuses what it does not know", () => {
   for (
-    const args of [["--fast"], ["throughput"], ["--only"], ["--only", "speed"], ["--only="], ["--quick=1"], [
-      "--only",
-      "toString",
-    ]]
+    const args of [
+      ["--fast"],
+      ["--fast=1"],
+      ["throughput"],
+      ["--only"],
+      ["--only", "speed"],
+      ["--only="],
+      ["--quick=1"],
+      ["--only", "toString"],
+      ["--subjects", "redis"],
+      ["--subjects"],
+      ["--subjects=other"],
+      ["--rounds", "0"],
+      ["--rounds=1.5"],
+      ["--rates", "100,fast"],
+      ["--rates="],
+      ["--compare"],
+    ]
   ) {
     assert.ok("problem" in parseOptions(args), args.join(" "));
   }
 });
 
-Deno.test("parseOptions() puts only full runs into the documentation", () => {
-  assert.ok("problem" in parseOptions(["--docs", "--quick"]));
-  assert.ok("problem" in parseOptions(["--docs", "--only", "memory"]));
-  assert.ok(!("problem" in parseOptions(["--docs"])));
+Deno.test("parseOptions() names the argument that is unknown", () => {
+  for (const args of [["--quick", "--fast", "yes"], ["--fast"]]) {
+    assert.deepEqual(parseOptions(args), { problem: "Unknown argument --fast" });
+  }
 });
+
+Deno.test("parseOptions() puts only full runs into the documentation", () => {
+  for (const more of ["--quick", "--only=memory", "--subjects=floor", "--rounds=2", "--rates=10", "--compare=/tree"]) {
+    assert.ok("problem" in parseOptions(["--docs", more]), more);
+  }
+  assert.equal(parsed(["--docs"]).docs, true);
+});
+
+function parsed(args: readonly string[]): Options {
+  const options = parseOptions(args);
+  assert.ok(!("problem" in options));
+  return options;
+}

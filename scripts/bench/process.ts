@@ -1,7 +1,8 @@
-// In: a command and its environment. Out: that command as a process of its own, all it prints in a file.
+// In: a command, its environment and folder. Out: that command as a process of its own, all it prints in a file.
 // Guaranteed: it sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when
 // this process ends, however it ends.
 
+import { resolve } from "node:path";
 import { Guard } from "../servers/guard.ts";
 
 export type Environment = Readonly<Record<string, string>>;
@@ -17,13 +18,16 @@ const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 10_000;
 const POLL_MS = 20;
 
+/** The project's folder. */
+export const ROOT = resolve(import.meta.dirname!, "../..");
+
 export async function startProcess(
   command: readonly string[],
-  { env, output }: { env: Environment; output: string },
+  { env, output, cwd = ROOT }: { env: Environment; output: string; cwd?: string },
 ): Promise<BenchProcess> {
   const child = new Deno.Command("sh", {
     args: ["-c", 'output=$1; shift; exec "$@" >"$output" 2>&1', "sh", output, ...command],
-    cwd: new URL("../../", import.meta.url),
+    cwd,
     clearEnv: true,
     env: { ...surroundings(), ...env },
     stdin: "null",
@@ -47,6 +51,10 @@ export class BenchProcess implements AsyncDisposable {
     this.#guard = guard;
     this.#output = output;
     void child.status.then(() => this.#hasEnded = true);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
   }
 
   get hasEnded(): boolean {

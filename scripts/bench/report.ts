@@ -1,9 +1,12 @@
 // In: what a run found out. Out: its tables, for a terminal and for docs/benchmarks.md. Pure.
 
 import { type Cell, paint, table } from "../demo/table.ts";
+import { CPU_HEADER, cpuCells, ms, ratio, whole, withSpread } from "./cells.ts";
+import { inAll } from "./cpu.ts";
+import { overviewSection } from "./overview.ts";
 import { median } from "./statistics.ts";
-import { type Results, VARIANTS } from "./results.ts";
-import { TITLES } from "./subjects.ts";
+import { type Latency, type Results, type Runs, VARIANTS } from "./results.ts";
+import { LATENCY_TITLES, type Subject, TITLES } from "./subjects.ts";
 import { targetsOf } from "./targets.ts";
 
 export interface Section {
@@ -17,8 +20,10 @@ export interface Section {
 
 export function sectionsOf(results: Results): Section[] {
   return [
-    ...throughputSection(results),
+    ...overviewSection(results),
+    ...throughputSections(results),
     ...latencySection(results),
+    ...backlogSection(results),
     ...flatnessSections(results),
     ...memorySection(results),
     ...featureSections(results),
@@ -47,43 +52,86 @@ export function forDocumentation(sections: readonly Section[]): string {
   ).join("\n\n");
 }
 
-function throughputSection({ throughput }: Results): Section[] {
+function throughputSections({ throughput }: Results): Section[] {
   if (throughput === undefined) return [];
-  const floor = median(throughput.find(({ subject }) => subject === "floor")?.rates ?? []);
-  return [{
-    title: "Throughput",
-    note: "intents a second, two deliveries each, from the start of reading to the last delivery",
-    header: ["subject", "median", "least", "most", "of the floor", "intents a round"],
-    rows: throughput.map(({ subject, rates, intents, missing }) =>
-      missing !== undefined ? [TITLES[subject], missing, "", "", "", ""] : [
+  const find = (subject: Subject) => throughput.find((row) => row.subject === subject);
+  const cpuOf = (subject: Subject) => median((find(subject)?.cpu ?? []).map(inAll));
+  const floor = median(find("floor")?.rates ?? []);
+  const measured = throughput.filter(({ missing }) => missing === undefined);
+  return [
+    {
+      title: "CPU time",
+      note: "µs an intent, user and system; intents a second; two deliveries each; medians",
+      header: ["subject", ...CPU_HEADER, ": graphile", ": floor", "a second"],
+      rows: throughput.map(({ subject, rates, cpu, missing }) =>
+        missing !== undefined ? [TITLES[subject], missing, "", "", "", "", "", ""] : [
+          TITLES[subject],
+          ...cpuCells(cpu),
+          ratio(cpuOf(subject), cpuOf("graphile_worker")),
+          ratio(cpuOf(subject), cpuOf("floor")),
+          whole(median(rates)),
+        ]
+      ),
+      charts: ["cpu.svg"],
+    },
+    {
+      title: "Throughput",
+      note: "intents a second, two deliveries each, from the start of reading to the last delivery",
+      header: ["subject", "median", "least", "most", ": floor", "intents a round"],
+      rows: measured.map(({ subject, rates, intents }) => [
         TITLES[subject],
         whole(median(rates)),
         whole(Math.min(...rates)),
         whole(Math.max(...rates)),
-        (median(rates) / floor).toFixed(2),
+        ratio(median(rates), floor),
         `${whole(intents)} × ${rates.length}`,
-      ]
-    ),
-    charts: ["throughput.svg"],
-  }];
+      ]),
+      charts: ["throughput.svg"],
+    },
+  ];
 }
 
 function latencySection({ latency }: Results): Section[] {
   if (latency === undefined) return [];
   return [{
     title: "Latency",
-    note: "milliseconds from XADD in until both entries are seen; in brackets push and e-mail alone",
+    note: "ms from XADD in until both entries are seen (push and e-mail alone, or the rounds' spread)",
     header: ["subject", "a second", "p50", "p95", "p99", "max", "intents"],
-    rows: latency.map(({ subject, rate, samples, undelivered, both, push, email }) => [
-      TITLES[subject],
-      whole(rate),
-      `${ms(both.p50)} (${ms(push.p50)}, ${ms(email.p50)})`,
-      ms(both.p95),
-      `${ms(both.p99)} (${ms(push.p99)}, ${ms(email.p99)})`,
-      ms(both.max),
-      `${whole(samples)}${undelivered > 0 ? `, ${whole(undelivered)} not in time` : ""}`,
+    rows: latency.map((row) => [
+      LATENCY_TITLES[row.subject],
+      whole(row.rate),
+      latencyCell(row, "p50"),
+      ms(row.both.p95),
+      latencyCell(row, "p99"),
+      ms(row.both.max),
+      `${whole(row.samples)}${row.undelivered > 0 ? `, ${whole(row.undelivered)} not in time` : ""}`,
     ]),
     charts: ["latency_p50.svg", "latency_p99.svg"],
+  }];
+}
+
+function latencyCell({ both, push, email, rounds }: Latency, which: "p50" | "p99"): string {
+  if (rounds.length > 1) {
+    const each = rounds.map((round) => round[which]);
+    return `${ms(both[which])} (${ms(Math.min(...each))}–${ms(Math.max(...each))})`;
+  }
+  if (push === undefined || email === undefined) return ms(both[which]);
+  return `${ms(both[which])} (${ms(push[which])}, ${ms(email[which])})`;
+}
+
+function backlogSection({ backlog }: Results): Section[] {
+  if (backlog === undefined) return [];
+  return [{
+    title: "Backlog",
+    note: "routes that were due before the service started: µs of CPU a route, routes a second",
+    header: ["subject", ...CPU_HEADER, "a second", "timed"],
+    rows: backlog.map(({ subject, routes, rates, cpu }) => [
+      TITLES[subject],
+      ...cpuCells(cpu),
+      withSpread(rates),
+      `${whole(routes)} × ${rates.length}`,
+    ]),
+    charts: [],
   }];
 }
 
@@ -132,31 +180,30 @@ function memorySection({ memory }: Results): Section[] {
 
 function featureSections({ features }: Results): Section[] {
   if (features === undefined) return [];
-  const rateOf = (name: string) => median(features.variants.find((variant) => variant.name === name)?.rates ?? []);
-  const rows = (named: readonly { name: string; rates: readonly number[] }[], base: number) =>
-    named.map(({ name, rates }) => [
+  // The first of each is what the others are compared with.
+  const rows = (named: readonly (Runs & { readonly name: string })[]) => {
+    const [base] = named;
+    return named.map(({ name, rates, cpu }) => [
       name,
-      whole(median(rates)),
-      whole(Math.min(...rates)),
-      whole(Math.max(...rates)),
-      (median(rates) / base).toFixed(2),
+      ...cpuCells(cpu),
+      ratio(median(cpu.map(inAll)), median(base!.cpu.map(inAll))),
+      withSpread(rates),
+      ratio(median(rates), median(base!.rates)),
     ]);
-  const header = ["median", "least", "most"];
-  const variants = features.variants.map(({ name, rates }) => ({ name: VARIANTS[name], rates }));
-  const instances = features.instances.map(({ instances, rates }) => ({ name: String(instances), rates }));
+  };
   return [
     {
       title: "Cost of features",
-      note: "intents a second; the collector is a process that throws away what it gets",
-      header: ["variant", ...header, "of the default"],
-      rows: rows(variants, rateOf("default")),
+      note: "µs of CPU an intent, intents a second; the collector is a process that throws away what it gets",
+      header: ["variant", ...CPU_HEADER, ": default", "a second", ": default"],
+      rows: rows(features.variants.map((variant) => ({ ...variant, name: VARIANTS[variant.name] }))),
       charts: ["features.svg"],
     },
     {
       title: "Instances",
-      note: "intents a second; one of them consumes, all publish",
-      header: ["instances", ...header, "of one"],
-      rows: rows(instances, median(features.instances[0]!.rates)),
+      note: "µs of CPU an intent, intents a second; one of them consumes, all publish",
+      header: ["instances", ...CPU_HEADER, ": one", "a second", ": one"],
+      rows: rows(features.instances.map((row) => ({ ...row, name: String(row.instances) }))),
       charts: [],
     },
   ];
@@ -172,19 +219,4 @@ function targetSection(results: Results): Section[] {
     rows: targets.map(({ what, wanted, found, isMet }) => [isMet ? "✓" : "✗", found, wanted, what]),
     charts: [],
   }];
-}
-
-function whole(value: number): string {
-  return Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–";
-}
-
-/** Median, and where there are several also the least and the most. */
-function withSpread(rates: readonly number[]): string {
-  const spread = rates.length > 1 ? ` (${whole(Math.min(...rates))}–${whole(Math.max(...rates))})` : "";
-  return whole(median(rates)) + spread;
-}
-
-function ms(value: number): string {
-  if (!Number.isFinite(value)) return "∞";
-  return value < 100 ? value.toFixed(1) : whole(value);
 }

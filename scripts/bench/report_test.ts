@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import type { Cpu } from "./cpu.ts";
 import type { Results } from "./results.ts";
-import { forDocumentation, forTerminal, sectionsOf } from "./report.ts";
+import { forDocumentation, forTerminal, type Section, sectionsOf } from "./report.ts";
 
 const RESULTS: Results = {
   at: "",
@@ -9,16 +10,63 @@ const RESULTS: Results = {
   seconds: {},
   problems: [],
   throughput: [
-    { subject: "floor", intents: 5000, rates: [20_000] },
-    { subject: "service", intents: 5000, rates: [16_000, 17_000, 18_000] },
-    { subject: "executable", intents: 5000, rates: [], missing: "not built" },
+    { subject: "floor", intents: 5000, rates: [20_000], cpu: [cpuOf(100)] },
+    { subject: "service", intents: 5000, rates: [16_000, 17_000, 18_000], cpu: [cpuOf(110), cpuOf(120), cpuOf(170)] },
+    { subject: "executable", intents: 5000, rates: [], cpu: [], missing: "not built" },
+    { subject: "graphile_worker", intents: 5000, rates: [9000], cpu: [cpuOf(200)] },
   ],
 };
 
-Deno.test("sectionsOf() shows medians, spread and what is not built", () => {
-  const [throughput] = sectionsOf(RESULTS);
-  assert.deepEqual(throughput?.rows[1], ["service (source)", "17,000", "16,000", "18,000", "0.85", "5,000 × 3"]);
-  assert.equal(throughput?.rows[2]?.[1], "not built");
+Deno.test("sectionsOf() shows CPU time first, then the rate, with medians, spread and what is not built", () => {
+  const cpu = sectionOf("CPU time");
+  assert.deepEqual(cpu.rows[1], [
+    "service (source)",
+    ...["60", "30", "30", "120 (110–170)", "0.60", "1.20"],
+    "17,000",
+  ]);
+  assert.equal(cpu.rows[2]?.[1], "not built");
+  const { rows } = sectionOf("Throughput");
+  assert.deepEqual(rows[1], ["service (source)", "17,000", "16,000", "18,000", "0.85", "5,000 × 3"]);
+  assert.equal(rows.length, 3);
+});
+
+Deno.test("sectionsOf() shows the bare hop, and the rounds' spread where there are several", () => {
+  const even = (p50: number) => ({ p50, p95: p50, p99: p50, max: p50 });
+  const row = { rate: 100, samples: 1, undelivered: 0 };
+  const { rows } = sectionOf("Latency", {
+    latency: [
+      { ...row, subject: "bare_hop", both: even(1), rounds: [even(1)] },
+      { ...row, subject: "service", both: even(3), push: even(1), email: even(2), rounds: [even(3)] },
+      { ...row, subject: "other", both: even(3), push: even(1), email: even(2), rounds: [even(2), even(4)] },
+    ],
+  });
+  assert.deepEqual(rows.map(([subject, , p50]) => [subject, p50]), [
+    ["bare hop", "1.0"],
+    ["service (source)", "3.0 (1.0, 2.0)"],
+    ["service (other checkout)", "3.0 (2.0–4.0)"],
+  ]);
+});
+
+Deno.test("sectionsOf() compares the CPU time of features and instances with that of the first", () => {
+  const features = {
+    variants: [
+      { name: "default", rates: [100], cpu: [cpuOf(100)] },
+      { name: "metrics_10", rates: [90], cpu: [cpuOf(105)] },
+    ],
+    instances: [{ instances: 1, rates: [100], cpu: [cpuOf(200)] }, { instances: 2, rates: [50], cpu: [cpuOf(300)] }],
+  } as const;
+  assert.deepEqual(sectionOf("Cost of features", { features }).rows[1], [
+    "metrics every 10 s",
+    ...["53", "26", "26", "105", "1.05", "90", "0.90"],
+  ]);
+  assert.deepEqual(sectionOf("Instances", { features }).rows[1], ["2", "150", "75", "75", "300", "1.50", "50", "0.50"]);
+});
+
+Deno.test("sectionsOf() shows a backlog's CPU time a route", () => {
+  const backlog = [{ subject: "service", routes: 2000, rates: [30_000], cpu: [cpuOf(60)] }] as const;
+  assert.deepEqual(sectionOf("Backlog", { backlog }).rows, [
+    ["service (source)", "30", "15", "15", "60", "30,000", "2,000 × 1"],
+  ]);
 });
 
 Deno.test("sectionsOf() says that a quick run is not to be judged by", () => {
@@ -28,10 +76,21 @@ Deno.test("sectionsOf() says that a quick run is not to be judged by", () => {
 
 Deno.test("forDocumentation() makes tables and shows charts", () => {
   const text = forDocumentation(sectionsOf(RESULTS));
-  assert.match(text, /^### Throughput\n\n.*\n\n\| subject \| median/);
+  assert.match(text, /### CPU time\n\n.*\n\n\| subject \| process/);
   assert.match(text, /!\[Throughput\]\(benchmarks\/throughput\.svg\)/);
 });
 
 Deno.test("forTerminal() keeps to a hundred columns", () => {
   assert.ok(forTerminal(sectionsOf(RESULTS)).every((line) => [...line].length <= 100));
 });
+
+function sectionOf(title: string, more: Partial<Results> = {}): Section {
+  const section = sectionsOf({ ...RESULTS, ...more }).find((one) => one.title === title);
+  assert.ok(section !== undefined, title);
+  return section;
+}
+
+/** Half of it in the process, a quarter each in PostgreSQL and Redis. */
+function cpuOf(total: number): Cpu {
+  return { process: total / 2, postgres: total / 4, redis: total / 4 };
+}

@@ -1,15 +1,17 @@
-// In: nothing. Out: what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for what
+// In: what was asked for. Out: what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for what
 // processes print, and ways to tell how it goes.
 // Guaranteed: all is gone when the session is disposed of; a problem told here makes the run fail.
 
 import { Guard } from "../servers/guard.ts";
 import type { Postgres } from "../servers/postgres.ts";
+import type { Options } from "./options.ts";
 import { type BenchProcess, type Environment, startProcess } from "./process.ts";
 import { openSetting, type Setting, startBenchPostgres } from "./setting.ts";
 import { startSubject, type Subject } from "./subjects.ts";
 
 export interface Session extends AsyncDisposable {
   readonly isQuick: boolean;
+  readonly options: Options;
   readonly postgres: Postgres;
   readonly problems: string[];
   /** What is being done now, for whoever waits. */
@@ -21,7 +23,8 @@ export interface Session extends AsyncDisposable {
 }
 
 export async function openSession(
-  { isQuick, progress }: { isQuick: boolean; progress: (text: string) => void },
+  options: Options,
+  progress: (text: string) => void,
 ): Promise<Session> {
   progress("starting PostgreSQL and the stand-in User Service");
   await using stack = new AsyncDisposableStack();
@@ -42,13 +45,20 @@ export async function openSession(
   stack.use(users.process);
   const ownership = stack.move();
   return {
-    isQuick,
+    isQuick: options.isQuick,
+    options,
     postgres,
     problems: [],
     progress,
     setting: () => openSetting(postgres),
     start: (subject, setting, env = {}) =>
-      startSubject(subject, { setting, env, userServiceUrl: users.url, output: output(subject) }),
+      startSubject(subject, {
+        setting,
+        env,
+        userServiceUrl: users.url,
+        compare: options.compare,
+        output: output(subject),
+      }),
     startStandIn,
     [Symbol.asyncDispose]: () => ownership.disposeAsync(),
   };

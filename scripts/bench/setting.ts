@@ -22,6 +22,8 @@ export interface Setting extends AsyncDisposable {
   readonly redis: Redis;
   readonly dsn: string;
   readonly pool: pg.Pool;
+  /** Of the servers: Redis, and the postmaster that all databases of this run share. */
+  readonly pids: { readonly postgres: number; readonly redis: number };
 }
 
 export async function openSetting(postgres: Postgres): Promise<Setting> {
@@ -30,11 +32,13 @@ export async function openSetting(postgres: Postgres): Promise<Setting> {
   const dsn = await postgres.createDatabase();
   const pool = new pg.Pool({ connectionString: dsn, max: 4 });
   await pool.query("CHECKPOINT");
+  const pids = { postgres: await postmasterPid(postgres), redis: await redisPid(redis) };
   return {
     server,
     redis,
     dsn,
     pool,
+    pids,
     async [Symbol.asyncDispose]() {
       await pool.end();
       await closeRedis(redis);
@@ -42,4 +46,13 @@ export async function openSetting(postgres: Postgres): Promise<Setting> {
       await dropDatabase(postgres.dsn, dsn);
     },
   };
+}
+
+/** The first line of that file is the process id. */
+async function postmasterPid({ dataDir }: Postgres): Promise<number> {
+  return Number.parseInt(await Deno.readTextFile(`${dataDir}/postmaster.pid`));
+}
+
+async function redisPid(redis: Redis): Promise<number> {
+  return Number(/^process_id:(\d+)/m.exec(await redis.info("server"))?.[1]);
 }

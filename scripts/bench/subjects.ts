@@ -1,17 +1,19 @@
 // In: a setting with the subject's servers. Out: what is measured, as a process of its own: the floor, the service from
-// source or as executable, the peers.
+// source, as executable or from another checkout, the peers.
 // Guaranteed: it is returned when it has set itself up and waits for intents; the service runs on its default
 // configuration but for what `env` says.
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { freePort } from "../servers/free_port.ts";
 import { INTENTS } from "./fill.ts";
-import { type BenchProcess, type Environment, startProcess } from "./process.ts";
+import { type BenchProcess, type Environment, ROOT, startProcess } from "./process.ts";
 import type { Setting } from "./setting.ts";
 
 export const PEERS = ["bullmq", "pg_boss", "graphile_worker"] as const;
-export const SERVICES = ["service", "executable"] as const;
+/** `other` is the service of the folder that `--compare` names. */
+export const SERVICES = ["service", "executable", "other"] as const;
 export const SUBJECTS = ["floor", ...SERVICES, ...PEERS] as const;
 export type Subject = typeof SUBJECTS[number];
 export type ServiceSubject = typeof SERVICES[number];
@@ -20,12 +22,14 @@ export const TITLES: Readonly<Record<Subject, string>> = {
   floor: "floor",
   service: "service (source)",
   executable: "service (executable)",
+  other: "service (other checkout)",
   bullmq: "BullMQ",
   pg_boss: "pg-boss",
   graphile_worker: "graphile-worker",
 };
 
-const ROOT = resolve(import.meta.dirname!, "../..");
+export const LATENCY_TITLES = { ...TITLES, bare_hop: "bare hop" } as const;
+
 const PEER_FOLDER = "scripts/bench/peers";
 /** For what a process does after it said that it is ready. */
 const SETTLE_MS = 300;
@@ -35,6 +39,8 @@ export interface SubjectOptions {
   readonly userServiceUrl: string;
   /** For the service alone. */
   readonly env?: Environment;
+  /** Folder of the other checkout. */
+  readonly compare?: string | undefined;
   /** File for all it prints. */
   readonly output: string;
 }
@@ -45,7 +51,7 @@ export function missing(subject: Subject): string | undefined {
 }
 
 export function isService(subject: Subject): subject is ServiceSubject {
-  return subject === "service" || subject === "executable";
+  return (SERVICES as readonly Subject[]).includes(subject);
 }
 
 export async function startSubject(subject: Subject, options: SubjectOptions): Promise<BenchProcess> {
@@ -56,11 +62,14 @@ export async function startSubject(subject: Subject, options: SubjectOptions): P
 
 async function startService(
   subject: ServiceSubject,
-  { setting, userServiceUrl, env, output }: SubjectOptions,
+  { setting, userServiceUrl, env, compare, output }: SubjectOptions,
 ): Promise<BenchProcess> {
   const probe = `127.0.0.1:${freePort()}`;
-  const process = await startProcess(await serviceCommand(subject), {
+  const folder = subject === "other" ? compare! : ROOT;
+  const command = subject === "executable" ? [executable()] : await startCommand(folder);
+  const process = await startProcess(command, {
     output,
+    cwd: folder,
     env: {
       NOTIFICATION_REDIS_MASTER_ADDR: setting.server.addr,
       NOTIFICATION_REDIS_PASSWORD: setting.server.password,
@@ -72,7 +81,7 @@ async function startService(
   });
   await process.until("it was ready", () => isReady(`http://${probe}/readyz`));
   // The loops start behind the probe: one instance has the consumer's lease when they run.
-  const lease = `notification:consumer_lease:${INTENTS}`;
+  const lease = consumerLeaseKey(INTENTS);
   await process.until("anybody consumed", async () => await setting.redis.exists(lease) === 1);
   return process;
 }
@@ -99,9 +108,8 @@ function executable(): string {
 }
 
 /** The flags have one place, the `start` task in deno.json. */
-async function serviceCommand(subject: ServiceSubject): Promise<string[]> {
-  if (subject === "executable") return [executable()];
-  const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.json`));
+async function startCommand(folder: string): Promise<string[]> {
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${folder}/deno.json`));
   const [, ...args] = (tasks.start.command as string).split(/\s+/);
   return [Deno.execPath(), ...args];
 }

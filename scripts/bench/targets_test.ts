@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { Latency, Results } from "./results.ts";
+import type { Cpu } from "./cpu.ts";
+import type { Latency, Results, Variant } from "./results.ts";
 import { type Target, targetsOf } from "./targets.ts";
 
 const EMPTY: Results = { at: "", machine: {}, isQuick: false, seconds: {}, problems: [] };
@@ -8,38 +9,54 @@ Deno.test("targetsOf() leaves out what did not run", () => {
   assert.deepEqual(targetsOf(EMPTY), []);
 });
 
-Deno.test("targetsOf() holds the service against the floor and the best peer, by medians", () => {
+Deno.test("targetsOf() compares the service's CPU with graphile-worker's and the floor's, by medians", () => {
+  const row = { intents: 1, rates: [1] };
   const targets = targetsOf({
     ...EMPTY,
     throughput: [
-      { subject: "floor", intents: 1, rates: [9000, 10_000, 99_000] },
-      { subject: "service", intents: 1, rates: [8000] },
-      { subject: "executable", intents: 1, rates: [], missing: "not built" },
-      { subject: "bullmq", intents: 1, rates: [4000] },
-      { subject: "pg_boss", intents: 1, rates: [] },
-      { subject: "graphile_worker", intents: 1, rates: [3000] },
+      { ...row, subject: "floor", cpu: [cpuOf(120), cpuOf(130), cpuOf(900)] },
+      { ...row, subject: "service", cpu: [cpuOf(150)] },
+      { ...row, subject: "executable", rates: [], cpu: [], missing: "not built" },
+      { ...row, subject: "other", cpu: [cpuOf(1)] },
+      { ...row, subject: "graphile_worker", cpu: [cpuOf(200)] },
     ],
   });
-  assert.deepEqual(targets.map(({ found, isMet }) => [found, isMet]), [["0.80", true], ["2.00", false]]);
-  assert.match(targets[1]!.what, /BullMQ/);
+  assert.deepEqual(targets.map(({ found, isMet }) => [found, isMet]), [["0.75", true], ["1.15", false]]);
 });
 
-Deno.test("targetsOf() takes a rate that a peer has not got through for one at which it is slower", () => {
+Deno.test("targetsOf() leaves out what a subject was not measured for", () => {
+  const throughput = [{ subject: "service", intents: 1, rates: [1], cpu: [cpuOf(1)] }] as const;
+  const latency = [latencyOf("service", { rate: 1000, p50: 1 }), latencyOf("other", { rate: 1000, p50: 2 })];
+  assert.deepEqual(targetsOf({ ...EMPTY, throughput, latency }), []);
+});
+
+Deno.test("targetsOf() regards a rate that a peer has not got through as one at which it is slower", () => {
   const latency = [
     latencyOf("service", { rate: 100, p50: 2 }),
-    latencyOf("service", { rate: 1000, p50: 3 }),
+    latencyOf("service", { rate: 1000, p50: 3, p99: 30 }),
     latencyOf("graphile_worker", { rate: 100, p50: 4 }),
     latencyOf("graphile_worker", { rate: 1000, p50: Infinity }),
     latencyOf("pg_boss", { rate: 100, p50: 1 }),
+    latencyOf("bullmq", { rate: 100, p50: 0.5 }),
   ];
   const targets = targetsOf({ ...EMPTY, latency });
-  assert.equal(metOf(targets, /graphile-worker/), true);
-  assert.equal(metOf(targets, /pg-boss/), false);
-  assert.equal(metOf(targets, /p50 at 1,000/), false);
-  assert.equal(metOf(targets, /at 100 a second, p50/), true);
+  assert.equal(metOf(targets, /p50 : graphile-worker/), true);
+  assert.equal(metOf(targets, /p50 : pg-boss/), false);
+  assert.equal(metOf(targets, /p50 at 100 a second, behind BullMQ/), true);
 });
 
-Deno.test("targetsOf() holds the largest sizes against the smallest, also under an old snapshot", () => {
+Deno.test("targetsOf() judges tails at 1,000 and 3,000 a second alone", () => {
+  const latency = (p99: number) => [
+    latencyOf("service", { rate: 100, p50: 1, p99: 99 }),
+    latencyOf("service", { rate: 1000, p50: 1, p99 }),
+    latencyOf("pg_boss", { rate: 100, p50: 2, p99: 3 }),
+    latencyOf("pg_boss", { rate: 1000, p50: 2, p99: 3 }),
+  ];
+  assert.equal(metOf(targetsOf({ ...EMPTY, latency: latency(3) }), /p99/), true);
+  assert.equal(metOf(targetsOf({ ...EMPTY, latency: latency(3.1) }), /p99/), false);
+});
+
+Deno.test("targetsOf() compares the largest sizes with the smallest, also under an old snapshot", () => {
   const flat = (size: string, rate: number, underSnapshot: number) => (
     { size, rates: [rate, 1, 99_999], underSnapshot: [underSnapshot] }
   );
@@ -63,28 +80,44 @@ Deno.test("targetsOf() holds the largest sizes against the smallest, also under 
 
 Deno.test("targetsOf() judges memory by its peak, but not that of an idle process", () => {
   const use = (when: string, peakMb: number) => ({ subject: "service", when, residentMb: 1, peakMb }) as const;
-  const targets = targetsOf({ ...EMPTY, memory: [use("idle", 999), use("at full load", 250), use("backlog", 251)] });
+  const targets = targetsOf({ ...EMPTY, memory: [use("idle", 999), use("at full load", 220), use("backlog", 221)] });
   assert.deepEqual(targets.map(({ isMet }) => isMet), [true, false]);
 });
 
-Deno.test("targetsOf() takes the cost of logs from the rate without, that of traces from the default", () => {
+Deno.test("targetsOf() judges features by CPU, all traces by the rate", () => {
+  const variant = (name: Variant["name"], cpu: number, rate: number) => ({ name, rates: [rate], cpu: [cpuOf(cpu)] });
   const targets = targetsOf({
     ...EMPTY,
     features: {
       variants: [
-        { name: "default", rates: [92] },
-        { name: "no_logs", rates: [100] },
-        { name: "traces_1", rates: [84] },
+        variant("default", 109, 100),
+        variant("no_logs", 100, 100),
+        variant("metrics_10", 113, 100),
+        variant("metrics_1", 200, 100),
+        variant("traces_1", 114, 100),
+        variant("traces_100", 300, 60),
       ],
       instances: [],
     },
   });
-  assert.deepEqual(targets.map(({ found, isMet }) => [found, isMet]), [["8.00 %", true], ["8.70 %", false]]);
+  assert.deepEqual(targets.map(({ found, isMet }) => [found, isMet]), [
+    ["9.00 %", true],
+    ["3.67 %", false],
+    ["4.59 %", true],
+    ["0.60", true],
+  ]);
 });
 
-function latencyOf(subject: Latency["subject"], { rate, p50 }: { rate: number; p50: number }): Latency {
-  const both = { p50, p95: p50, p99: p50, max: p50 };
-  return { subject, rate, samples: 1, undelivered: 0, both, push: both, email: both };
+function cpuOf(total: number): Cpu {
+  return { process: total / 2, postgres: total / 4, redis: total / 4 };
+}
+
+function latencyOf(
+  subject: Latency["subject"],
+  { rate, p50, p99 = p50 }: { rate: number; p50: number; p99?: number },
+): Latency {
+  const both = { p50, p95: p50, p99, max: p99 };
+  return { subject, rate, samples: 1, undelivered: 0, both, push: both, email: both, rounds: [both] };
 }
 
 function metOf(targets: readonly Target[], what: RegExp): boolean | undefined {

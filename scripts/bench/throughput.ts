@@ -1,39 +1,44 @@
-// In: a session. Out: intents a second of every subject, one figure a round.
+// In: a session. Out: CPU time an intent and intents a second of every subject, one figure a round.
 // Guaranteed: rounds are interleaved, so that a slow minute of the machine is shared by all; every run has its own
 // database and Redis, and its counts are checked.
 
+import type { Cpu } from "./cpu.ts";
+import { wantedSubjects } from "./options.ts";
 import type { Throughput } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import { isService, missing, type Subject, SUBJECTS, TITLES } from "./subjects.ts";
-import { stage, timeRun, wrongCounts } from "./timed_run.ts";
+import { stage, type TimedRun, timeRun, wrongCounts } from "./timed_run.ts";
 
 const FULL = { rounds: 3, count: 60_000 };
 const QUICK = { rounds: 1, count: 10_000 };
 
 export async function measureThroughput(session: Session): Promise<Throughput[]> {
-  const { rounds, count } = session.isQuick ? QUICK : FULL;
-  const rates = new Map<Subject, number[]>(SUBJECTS.map((subject) => [subject, []]));
+  const { count, ...byDefault } = session.isQuick ? QUICK : FULL;
+  const rounds = session.options.rounds ?? byDefault.rounds;
+  const found = wantedSubjects(session.options, SUBJECTS).map((subject) => {
+    const row = { subject, intents: count, rates: [] as number[], cpu: [] as Cpu[] };
+    const reason = missing(subject);
+    return reason === undefined ? row : { ...row, missing: reason };
+  });
   for (let round = 1; round <= rounds; round++) {
-    for (const subject of SUBJECTS) {
+    for (const { subject, rates, cpu } of found) {
       if (missing(subject) !== undefined) continue;
       session.progress(`round ${round} of ${rounds}: ${TITLES[subject]}, ${count.toLocaleString("en")} intents`);
-      rates.get(subject)!.push(count / await runOnce(session, subject, count));
+      const run = await runOnce(session, subject, count);
+      rates.push(run.rate);
+      cpu.push(run.cpu);
     }
   }
-  return SUBJECTS.map((subject) => {
-    const reason = missing(subject);
-    const found = { subject, intents: count, rates: rates.get(subject)! };
-    return reason === undefined ? found : { ...found, missing: reason };
-  });
+  return found;
 }
 
-async function runOnce(session: Session, subject: Subject, count: number): Promise<number> {
+async function runOnce(session: Session, subject: Subject, count: number): Promise<TimedRun> {
   await using setting = await session.setting();
   await stage(setting, { count });
   await using process = await session.start(subject, setting);
-  const seconds = await timeRun(setting, { count, hasRoutes: hasRoutes(subject), processes: [process] });
+  const run = await timeRun(setting, { count, hasRoutes: hasRoutes(subject), processes: [process] });
   tell(session, `throughput of ${subject}`, await wrongCounts(setting, { count, hasRoutes: hasRoutes(subject) }));
-  return seconds;
+  return run;
 }
 
 function hasRoutes(subject: Subject): boolean {

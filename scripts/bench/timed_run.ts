@@ -1,8 +1,10 @@
 // In: a subject that waits, and intents filled under another name. Out: the seconds from the moment at which these become
-// the intent stream until both outbound streams are complete and, where there are routes, all are published.
+// the intent stream until both outbound streams are complete and, where there are routes, all are published; and the CPU time
+// of the processes, PostgreSQL and Redis meanwhile.
 // Guaranteed: no subject's start-up is in it, and all start from the same event; what came out is counted afterwards, every
 // difference is told.
 
+import { type Cpu, cpuEach, type CpuPids, startCpuMeter } from "./cpu.ts";
 import { countOutbound, fill, type Filling, INTENTS, OUTBOUND } from "./fill.ts";
 import type { BenchProcess } from "./process.ts";
 import type { Setting } from "./setting.ts";
@@ -23,6 +25,13 @@ export async function release({ redis }: Setting): Promise<void> {
   await redis.rename(STAGED, INTENTS);
 }
 
+export interface TimedRun {
+  /** Intents a second. */
+  readonly rate: number;
+  /** Microseconds an intent. */
+  readonly cpu: Cpu;
+}
+
 export async function timeRun(
   setting: Setting,
   { count, hasRoutes, processes }: {
@@ -30,8 +39,9 @@ export async function timeRun(
     hasRoutes: boolean;
     processes: readonly BenchProcess[];
   },
-): Promise<number> {
+): Promise<TimedRun> {
   const { redis, pool } = setting;
+  const readCpu = await startCpuMeter(pidsOf(setting, processes));
   const begun = performance.now();
   await release(setting);
   for (;;) {
@@ -43,7 +53,12 @@ export async function timeRun(
     await sleep(POLL_MS);
   }
   while (hasRoutes && await hasLiveRoutes({ pool })) await sleep(1);
-  return (performance.now() - begun) / 1000;
+  const seconds = (performance.now() - begun) / 1000;
+  return { rate: count / seconds, cpu: cpuEach(await readCpu(), count) };
+}
+
+export function pidsOf({ pids }: Setting, processes: readonly BenchProcess[]): CpuPids {
+  return { process: processes.map(({ pid }) => pid), postgres: [pids.postgres], redis: [pids.redis] };
 }
 
 /** What is not as it has to be after `count` intents of two routes each; empty when all is well. */

@@ -3,6 +3,7 @@
 // Guaranteed: reads past the proxies and by no code of the service; an outbound entry is handed out once, with the
 // stretch that its notification belongs to.
 
+import { streamOffsetKey } from "../../src/redis/keys.ts";
 import type { Evidence, OutboundFact, PlaceFact, Tables } from "./facts.ts";
 import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
@@ -86,7 +87,7 @@ export class EvidenceReader {
       "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1",
       [STREAMS.intents],
     );
-    const copy = await redis.hgetall(`notification:stream_offset:${STREAMS.intents}`);
+    const copy = await redis.hgetall(streamOffsetKey(STREAMS.intents));
     const info = await redis.xinfo("STREAM", STREAMS.intents) as unknown[];
     const infoOf = (name: string) => info[info.indexOf(name) + 1];
     return {

@@ -55,7 +55,7 @@ export interface RefusalWindow {
 }
 
 /** What earlier stretches have left behind. */
-export interface Earlier {
+interface Earlier {
   /** The content that a key stands for. */
   readonly keys: ReadonlyMap<string, string>;
   readonly deliveries: ReadonlySet<string>;

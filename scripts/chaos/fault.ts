@@ -8,7 +8,7 @@ import type { Producer } from "./producer.ts";
 import type { Setting } from "./setting.ts";
 
 /** By the names that the service's log has for them. */
-export type Dependency = "redis" | "postgres" | "user_service" | "intent_stream";
+type Dependency = "redis" | "postgres" | "user_service" | "intent_stream";
 
 export interface Scene {
   readonly setting: Setting;

@@ -4,6 +4,7 @@
 // of a log that must never be written.
 
 import { appendFile, mkdir, readFile } from "node:fs/promises";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { eventually } from "../../tests/support/wait.ts";
 import { type ServiceProcess, startService } from "../../tests/support/service_process.ts";
 import { freePort } from "../servers/free_port.ts";
@@ -12,7 +13,7 @@ import { type Setting, STREAMS } from "./setting.ts";
 import { ToldOutages } from "./told_outages.ts";
 
 /** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
-export const PROFILES = {
+const PROFILES = {
   default: {},
   tiny: {
     NOTIFICATION_INTENTS_BATCH_SIZE: "9",
@@ -44,7 +45,7 @@ const ALARMS = [
   "PostgreSQL lost commits",
   "another stream has the old name",
   "unexpected error",
-  "can't be recorded",
+  "can't be written",
 ];
 /** The exit code of a start that a dependency failed. */
 const DEPENDENCY_EXIT = 69;
@@ -150,7 +151,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Whoever holds the consumer's lease. */
   async consuming(): Promise<Instance | undefined> {
-    const name = await this.#setting.redis.get(`notification:consumer_lease:${STREAMS.intents}`);
+    const name = await this.#setting.redis.get(consumerLeaseKey(STREAMS.intents));
     return this.instances.find((instance) => instance.name === name);
   }
 

@@ -6,7 +6,7 @@ import { firstNotificationId } from "./evidence.ts";
 import { entryMs } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
-export interface Backlog {
+interface Backlog {
   readonly isOver: boolean;
   readonly text: string;
 }
@@ -21,7 +21,7 @@ export async function watermark(setting: Setting): Promise<number> {
 }
 
 /** What is left of the entries up to and with that millisecond. */
-export async function backlog(setting: Setting, untilMs: number): Promise<Backlog> {
+async function backlog(setting: Setting, untilMs: number): Promise<Backlog> {
   const [last] = await setting.redis.xrevrange(STREAMS.intents, untilMs, "-", "COUNT", 1);
   const [found] = await setting.query<{ place: string | null; live: number }>(
     `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
@@ -63,7 +63,7 @@ export async function recovery(setting: Setting, untilMs: number, patienceSecond
 }
 
 /** Whether the first of two entry ids comes before the second. */
-export function isBefore(one: string, other: string): boolean {
+function isBefore(one: string, other: string): boolean {
   const [oneMs, otherMs] = [entryMs(one), entryMs(other)];
   if (oneMs !== otherMs) return oneMs < otherMs;
   return Number(one.slice(one.indexOf("-") + 1)) < Number(other.slice(other.indexOf("-") + 1));

@@ -12,7 +12,7 @@ export interface SentEntry {
   readonly asks: Ask;
 }
 
-export type Ask =
+type Ask =
   | { readonly kind: "malformed"; readonly code: string }
   | {
     readonly kind: "intent";

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 
-export interface Package {
+interface Package {
   readonly name: string;
   readonly version: string;
   /** Of the dependencies, as keys of {@link PackageGraph}. */

@@ -5,7 +5,7 @@
 import type { User } from "../servers/user_service.ts";
 import type { IntentFields } from "../../tests/support/intents.ts";
 
-export type RouteEnd = "published" | "skipped";
+type RouteEnd = "published" | "skipped";
 
 export type Expected =
   | { readonly kind: "accepted"; readonly routes: Readonly<Record<string, RouteEnd>> }

@@ -17,7 +17,7 @@ export interface Route {
   readonly published_entry_id: string | null;
 }
 
-export interface MalformedIntent {
+interface MalformedIntent {
   readonly stream_entry_id: string;
   readonly failure_code: string;
   readonly failure_message: string;

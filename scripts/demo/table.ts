@@ -2,7 +2,7 @@
 
 import * as terminal from "../../src/commands/terminal.ts";
 
-export { type Cell, paint, type Style } from "../../src/commands/terminal.ts";
+export { type Cell, paint } from "../../src/commands/terminal.ts";
 
 const WIDE = { width: 100 };
 

@@ -3,10 +3,10 @@
  * it tries rights to write.
  */
 import type { Config } from "../config/config.ts";
-import { leaseKeyOf } from "../publish/hand_off.ts";
+import { routeLeaseKey } from "../redis/keys.ts";
 import { checkRedis, UnsuitableRedis } from "../redis/check_server.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
-import { isRedisAway, RedisError } from "../redis/failures.ts";
+import { RedisError, refusesAllWrites } from "../redis/failures.ts";
 import { bad, type Finding, good, warn } from "./finding.ts";
 import { type Reader, readersOf } from "./outbound_readers.ts";
 import { openRedis } from "./stores.ts";
@@ -73,7 +73,7 @@ return 1
 
 /** @throws RedisError where the start-up would fail; that Redis refuses writes for now is no reason not to start */
 async function tryHandOff(redis: RedisConnection): Promise<void> {
-  const lease = leaseKeyOf("start-up", crypto.randomUUID());
+  const lease = routeLeaseKey("start-up", crypto.randomUUID());
   const stream = `${lease}:stream`;
   try {
     await redis.call("TIME");
@@ -81,9 +81,7 @@ async function tryHandOff(redis: RedisConnection): Promise<void> {
     await redis.call("XDEL", stream, "1-1");
     await redis.call("DEL", stream, lease);
   } catch (error) {
-    const refusesForNow = error instanceof RedisError && isRedisAway(error) && error.code !== "" &&
-      error.code !== "NOPERM";
-    if (!refusesForNow) throw error;
+    if (!(error instanceof RedisError && refusesAllWrites(error.message))) throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 /** `inspect`: what became of one intent, and lists of what went wrong, newest first. Reads only. */
 import { parseDuration } from "../config/durations.ts";
-import { isEntryId } from "../intake/entry_ids.ts";
+import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";

@@ -4,8 +4,8 @@
  */
 import type pg from "pg";
 import type { Config } from "../config/config.ts";
-import { compareEntryIds, isEntryId } from "../intake/entry_ids.ts";
-import { leaseKeyOf } from "../publish/hand_off.ts";
+import { compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
+import { routeLeaseKey } from "../redis/keys.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { usageError } from "./command.ts";
 import { styled } from "./inspect_lists.ts";
@@ -207,7 +207,7 @@ async function findRoutes(
   );
   const { clientEventsStream, mailCommandsStream } = config.publish;
   return await Promise.all(rows.map(async (route) => {
-    const key = leaseKeyOf(notificationId, route.route_id);
+    const key = routeLeaseKey(notificationId, route.route_id);
     const stream = route.channel === "push" ? clientEventsStream : mailCommandsStream;
     const [value, ttl] = await Promise.all([redis.call("GET", key), redis.call("PTTL", key)]);
     return {

@@ -6,7 +6,7 @@ export interface Reader {
   readonly groups: readonly Group[];
 }
 
-export interface Group {
+interface Group {
   readonly name: string;
   readonly consumers: number;
   readonly pending: number;

@@ -1,13 +1,12 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
-import { readBacklog } from "../backlog.ts";
-import { BEFORE_ALL } from "../intake/entry_ids.ts";
-import { selectPlace } from "../intake/stream_offset.ts";
+import { readBacklog } from "../backlog/backlog.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { shownName } from "../postgres/pool.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
+import { consumerLeaseKey } from "../redis/keys.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
 import { settingsOrFail } from "./settings.ts";
 import { type Stores, withStores } from "./stores.ts";
@@ -62,7 +61,7 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
     "SELECT count(*) FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'",
   );
   return {
-    intent_stream: { lag: intents.lag, next_entry_id: await nextEntryId(postgres, redis, stream) },
+    intent_stream: { lag: intents.lag, next_entry_id: intents.nextEntryId ?? null },
     channels: Object.fromEntries(
       CHANNELS.map((channel) => [channel, { depth: depth[channel], oldest_age_ms: oldestAgeMs[channel] }]),
     ),
@@ -70,13 +69,6 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
     dead_letters_last_hour: Number(deadLetters.rows[0]!.count),
     instances: await readInstances(postgres, redis, stream),
   };
-}
-
-async function nextEntryId(postgres: pg.Pool, redis: RedisConnection, stream: string): Promise<string | null> {
-  if (await redis.call("TYPE", stream) !== "stream") return null;
-  const place = await selectPlace(postgres, stream);
-  const found = await redis.call("XRANGE", stream, `(${place?.entryId ?? BEFORE_ALL}`, "+", "COUNT", 1);
-  return (found as [string, unknown][])[0]?.[0] ?? null;
 }
 
 async function routeCounts(postgres: pg.Pool): Promise<Status["routes"]> {
@@ -105,7 +97,7 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
      WHERE datname = current_database() AND starts_with(application_name, $1)`,
     [APPLICATION],
   );
-  const consumer = await redis.call("GET", `notification:consumer_lease:${stream}`);
+  const consumer = await redis.call("GET", consumerLeaseKey(stream));
   const names = new Map(rows.map(({ name }) => [name, name.slice(APPLICATION.length)]));
   // The lease has the id whole, the session's name perhaps only its end.
   if (typeof consumer === "string") names.set(shownName(APPLICATION + consumer), consumer);
@@ -151,7 +143,7 @@ async function pageOrOutage(read: () => Promise<Status>): Promise<string[]> {
     return [time, "", ...page(await read())];
   } catch (error) {
     if (error instanceof RedisError) return [time, "", ...outage(`Redis: ${error.message}`)];
-    if (postgresFailure(error) !== "away") throw error;
+    if (postgresFailure(error) === undefined) throw error;
     return [time, "", ...outage(`PostgreSQL: ${describePostgresError(error)}`)];
   }
 }

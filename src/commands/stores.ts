@@ -74,9 +74,7 @@ function unavailable(error: unknown): unknown {
   if (code === "42P01" || code === "3F000") {
     return failed("the schema is not there yet: notification-service migrate up makes it");
   }
-  if (postgresFailure(error) === "away" || code === "42501") {
-    return failed(`PostgreSQL: ${describePostgresError(error)}`);
-  }
+  if (postgresFailure(error) !== undefined) return failed(`PostgreSQL: ${describePostgresError(error)}`);
   return error;
 }
 

@@ -4,7 +4,7 @@
  *
  * What came from outside can't steer the terminal: control characters come out as escapes.
  */
-export const WIDTH = 80;
+const WIDTH = 80;
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 
 export type Style = keyof typeof STYLES;
@@ -85,13 +85,13 @@ export function wrap(text: string, indent: number, { width = WIDTH }: Layout = {
 }
 
 /** `text` in one line and without anything that a terminal would obey. */
-export function printable(text: string): string {
+function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) => {
     return `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`;
   });
 }
 
-export function cut(text: string, room: number): string {
+function cut(text: string, room: number): string {
   return lengthOf(text) <= room ? text : [...text].slice(0, Math.max(0, room - 1)).join("") + "…";
 }
 

@@ -2,17 +2,12 @@
 // Each rule names all the variables it is about in full; it is left out while one of them has no valid value, because
 // that one has its own line already.
 
+import { CLAIM_MS } from "../notification/route.ts";
 import { prefix, type Values, type VariableName } from "./variables.ts";
 
 export function brokenRules(values: Partial<Values>): readonly string[] {
   return rules.map((rule) => rule(values)).filter((problem) => problem !== undefined);
 }
-
-/**
- * How long after its start a claim may still append (contract, section 6): a statement and two calls must end before. A claim
- * that gets too old all the same, by a second statement or a wait for a connection, is tried again with fewer routes.
- */
-const claimLifeMs = 10_000;
 
 type Rule = (values: Partial<Values>) => string | undefined;
 
@@ -21,8 +16,9 @@ const rules: readonly Rule[] = [
     holds: (value) => value.ROUTE_BACKOFF_MIN <= value.ROUTE_BACKOFF_MAX,
     problem: ([minimum, maximum]) => `${minimum} should not be longer than ${maximum}`,
   }),
+  // A claim and the hand-off of its first batch end within the claim's life. What comes too late all the same is tried again.
   rule(["POSTGRES_OPERATION_TIMEOUT", "REDIS_OPERATION_TIMEOUT"], {
-    holds: (value) => value.POSTGRES_OPERATION_TIMEOUT + 2 * value.REDIS_OPERATION_TIMEOUT < claimLifeMs,
+    holds: (value) => value.POSTGRES_OPERATION_TIMEOUT + 2 * value.REDIS_OPERATION_TIMEOUT < CLAIM_MS,
     problem: ([postgres, redis]) => `${postgres} plus twice ${redis} should be less than 10s (the life of a claim)`,
   }),
   differ("INTENTS_STREAM", "GATEWAY_CLIENT_EVENTS_STREAM"),

@@ -1,25 +1,21 @@
 /**
- * A judged batch → PostgreSQL, in one transaction: the place moved, records with their routes, malformed intents.
+ * A judged batch → PostgreSQL, in one transaction: the offset moved, records with their routes, malformed intents. Either all of
+ * it is there or nothing.
  *
- * Either all of it is there or nothing. The record that a key has decides which of the batch's intents are duplicates
- * and which are conflicts, also within the batch.
+ * As a rule every intent is new, and one statement does it. Otherwise the records that the keys have decide first which
+ * intents are duplicates and which are conflicts, and the rest is accepted by the same statement.
  */
-import type pg from "pg";
+// @ts-types="@types/pg"
+import pg from "pg";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
-import type { Channel } from "../notification/route.ts";
-import { joinColumn, SEPARATOR } from "../postgres/columns.ts";
 import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
-import { insertAllOrNone, insertRecords } from "./insert_records.ts";
+import { acceptAll, type AcceptAllResult, type NewIntents } from "./accept_all.ts";
 import { type Candidate, type Judgement, keyOf } from "./judge.ts";
 import { insertMalformed, selectMalformed } from "./reject.ts";
-import { movePlace, type Place } from "./stream_offset.ts";
+import { selectFingerprints } from "./select_fingerprints.ts";
 
-export interface Acceptance {
-  readonly stream: string;
-  readonly from: Place;
-  readonly to: Place;
+export interface Acceptance extends Omit<NewIntents, "candidates"> {
   readonly judgement: Pick<Judgement, "candidates" | "followers" | "rejected">;
-  readonly maxAttempts: Readonly<Record<Channel, number>>;
 }
 
 export type AcceptanceResult =
@@ -28,126 +24,123 @@ export type AcceptanceResult =
     readonly accepted: readonly Candidate[];
     /** By PostgreSQL's clock, Unix milliseconds. */
     readonly acceptedAtMs: string;
+    /** The routes' `next_attempt_at`, as PostgreSQL writes it. */
+    readonly claimedUntil: string;
     readonly duplicates: readonly Intent[];
     readonly malformed: readonly Malformed[];
   }
-  /** Another consumer has moved the place: nothing was changed, what was read is stale. */
-  | { readonly kind: "place_moved" }
-  /** A key was neither free nor taken, as when retention removes its record meanwhile: nothing was changed. */
-  | { readonly kind: "try_again"; readonly keys: readonly string[] };
+  /** Another consumer has moved the offset: nothing was changed, what was read is stale. */
+  | { readonly kind: "offset_moved" }
+  /** A key was free and then taken, or taken and then free: nothing was changed. */
+  | { readonly kind: "try_again" };
 
-const MOST_PLAIN = 50;
-
-/** Rolls the transaction back with a result. */
-class RolledBack extends Error {
-  constructor(readonly result: AcceptanceResult) {
-    super("Rolled back");
-  }
-}
+const UNIQUE_VIOLATION = "23505";
 
 export async function acceptBatch(pool: pg.Pool, acceptance: Acceptance): Promise<AcceptanceResult> {
-  const result = isPlain(acceptance) ? await acceptPlainBatch(pool, acceptance) : undefined;
-  if (result !== undefined) return result;
+  const { judgement, ...move } = acceptance;
+  const { candidates, followers, rejected } = judgement;
+  if (followers.length === 0 && rejected.length === 0) {
+    const result = await unlessTaken(atOnce(pool, (client) => acceptAll(client, { ...move, candidates })));
+    if (result.kind === "offset_moved") return result;
+    if (result.kind === "accepted") {
+      return { ...result, kind: "done", accepted: candidates, duplicates: [], malformed: [] };
+    }
+  }
+  return await acceptNew(pool, acceptance);
+}
+
+/** Another stream's consumer may insert a key between the look at it and the insertion. */
+async function unlessTaken(accepting: Promise<AcceptAllResult>): Promise<AcceptAllResult> {
   try {
-    return await inTransaction(pool, (client) => accept(client, acceptance));
+    return await accepting;
   } catch (error) {
-    if (error instanceof RolledBack) return error.result;
+    if (error instanceof pg.DatabaseError && error.code === UNIQUE_VIOLATION) return { kind: "not_all_new" };
     throw error;
   }
 }
 
-/** Candidates alone, and so few of them that the round trips count for more than a second look at their keys. */
-function isPlain({ judgement: { candidates, followers, rejected } }: Acceptance): boolean {
-  return candidates.length > 0 && candidates.length <= MOST_PLAIN && followers.length === 0 && rejected.length === 0;
-}
-
-/** One round trip in the place of three, as long as every key is free; nothing was changed where there is no result. */
-async function acceptPlainBatch(pool: pg.Pool, acceptance: Acceptance): Promise<AcceptanceResult | undefined> {
-  const acceptedAtMs = await atOnce(pool, (client) => insertAllOrNone(client, acceptance));
-  if (acceptedAtMs === undefined) return undefined;
-  return { kind: "done", accepted: acceptance.judgement.candidates, acceptedAtMs, duplicates: [], malformed: [] };
-}
-
-async function accept(client: pg.ClientBase, acceptance: Acceptance): Promise<AcceptanceResult> {
-  const { stream, judgement } = acceptance;
-  const [moved, { insertedIds, acceptedAtMs }] = await allAnswered([
-    movePlace(client, acceptance),
-    insertRecords(client, acceptance),
-  ]);
-  if (!moved) throw new RolledBack({ kind: "place_moved" });
-
-  const accepted = insertedIds === "all"
-    ? judgement.candidates
-    : judgement.candidates.filter(({ intent }) => insertedIds.has(intent.notificationId));
-  const rest = insertedIds === "all"
-    ? judgement.followers
-    : [...notIn(accepted, judgement.candidates), ...judgement.followers];
-  const { duplicates, conflicts } = await tellApart(client, stream, rest, accepted);
-
+async function acceptNew(pool: pg.Pool, { judgement, ...move }: Acceptance): Promise<AcceptanceResult> {
+  const sorted = await sortOut(pool, move.stream, judgement);
+  if (sorted === undefined) return { kind: "try_again" };
+  const { accepted, duplicates, conflicts } = sorted;
   const rejected = [...judgement.rejected, ...conflicts];
-  const recordedIds = await insertMalformed(client, stream, rejected);
-  const malformed = rejected.filter(({ entry }) => recordedIds.has(entry.id));
-  return { kind: "done", accepted, acceptedAtMs, duplicates, malformed };
+  let recorded: ReadonlySet<string> = new Set();
+  const result = await unlessTaken(inTransaction(pool, async (client) => {
+    const [result, ids] = await allAnswered([
+      acceptAll(client, { ...move, candidates: accepted }),
+      insertMalformed(client, move.stream, rejected),
+    ]);
+    if (result.kind !== "accepted") throw new RolledBack(result);
+    recorded = ids;
+    return result;
+  })).catch((error) => {
+    if (error instanceof RolledBack) return error.result;
+    throw error;
+  });
+  switch (result.kind) {
+    case "accepted":
+      return {
+        ...result,
+        kind: "done",
+        accepted,
+        duplicates,
+        malformed: rejected.filter(({ entry }) => recorded.has(entry.id)),
+      };
+    case "offset_moved":
+      return result;
+    case "not_all_new":
+      return { kind: "try_again" };
+    default:
+      return result satisfies never;
+  }
 }
 
-function notIn(accepted: readonly Candidate[], candidates: readonly Candidate[]): Intent[] {
-  const taken = new Set(accepted);
-  return candidates.filter((candidate) => !taken.has(candidate)).map(({ intent }) => intent);
+/** Rolls the transaction back with a result. */
+class RolledBack extends Error {
+  constructor(readonly result: Exclude<AcceptAllResult, { kind: "accepted" }>) {
+    super("Rolled back");
+  }
 }
 
-/** Intents whose key has a record, in this batch or from before: the same fingerprint or another. */
-async function tellApart(
-  client: pg.ClientBase,
+interface SortedOut {
+  readonly accepted: readonly Candidate[];
+  readonly duplicates: readonly Intent[];
+  readonly conflicts: readonly Malformed[];
+}
+
+/**
+ * What the keys' records make of each intent. An entry that is recorded as malformed already keeps that outcome, also when it
+ * is read again. Absent where a record was there when the batch was judged and is not any more.
+ */
+async function sortOut(
+  pool: pg.Pool,
   stream: string,
-  intents: readonly Intent[],
-  accepted: readonly Candidate[],
-): Promise<{ duplicates: Intent[]; conflicts: Malformed[] }> {
+  { candidates, followers }: Acceptance["judgement"],
+): Promise<SortedOut | undefined> {
+  const intents = [...candidates.map(({ intent }) => intent), ...followers];
+  const [fingerprints, malformed] = await Promise.all([
+    selectFingerprints(pool, intents),
+    selectMalformed(pool, stream, intents.map(({ entry }) => entry.id)),
+  ]);
+  const accepted = candidates.filter(({ intent }) =>
+    !fingerprints.has(keyOf(intent)) && !malformed.has(intent.entry.id)
+  );
+  const isNew = new Set(accepted.map(({ intent }) => intent));
+  for (const { intent } of accepted) fingerprints.set(keyOf(intent), intent.fingerprint);
   const duplicates: Intent[] = [];
   const conflicts: Malformed[] = [];
-  if (intents.length === 0) return { duplicates, conflicts };
-
-  const fingerprints = await selectFingerprints(client, intents);
-  for (const { intent } of accepted) fingerprints.set(keyOf(intent), intent.fingerprint);
-  const unknown = intents.filter((intent) => !fingerprints.has(keyOf(intent)));
-  const alreadyMalformed = await selectMalformed(client, stream, unknown.map(({ entry }) => entry.id));
-  const unexplained = unknown.filter(({ entry }) => !alreadyMalformed.has(entry.id));
-  if (unexplained.length > 0) throw new RolledBack({ kind: "try_again", keys: unexplained.map(keyOf) });
-
   for (const intent of intents) {
+    if (isNew.has(intent)) continue;
     const fingerprint = fingerprints.get(keyOf(intent));
-    if (fingerprint === undefined) continue;
     if (fingerprint === intent.fingerprint) duplicates.push(intent);
-    else conflicts.push(malformedIntent(intent, "idempotency_conflict", conflictMessage(intent)));
+    else if (fingerprint !== undefined) {
+      conflicts.push(malformedIntent(intent, "idempotency_conflict", conflictMessage(intent)));
+    } else if (!malformed.has(intent.entry.id)) return undefined;
   }
-  return { duplicates, conflicts };
+  return { accepted, duplicates, conflicts };
 }
 
 function conflictMessage({ idempotencyKey, producer }: Intent): string {
   return `idempotency_key ${JSON.stringify(idempotencyKey.slice(0, 128))} of ${producer} belongs to another request: ` +
     "its type, audience, recipients or payload differ";
-}
-
-/** Fingerprints of the records that the intents' keys have, by {@link keyOf}. */
-export async function selectFingerprints(
-  client: Pick<pg.ClientBase, "query">,
-  intents: readonly Intent[],
-): Promise<Map<string, string>> {
-  if (intents.length === 0) return new Map();
-  const { rows } = await client.query<[string, string, string]>({
-    rowMode: "array",
-    text: `
-      SELECT producer, idempotency_key, encode(request_fingerprint, 'hex')
-      FROM notification.records
-      WHERE (producer, idempotency_key) IN (
-        SELECT * FROM unnest(string_to_array($2, $1), string_to_array($3, $1)))`,
-    values: [
-      SEPARATOR,
-      joinColumn(intents.map(({ producer }) => producer)),
-      joinColumn(intents.map(({ idempotencyKey }) => idempotencyKey)),
-    ],
-  });
-  return new Map(rows.map(([producer, idempotencyKey, fingerprint]) => [
-    keyOf({ producer, idempotencyKey }),
-    fingerprint,
-  ]));
 }

@@ -7,6 +7,7 @@
 import type { Clock } from "../clock.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError, refusesAllWrites } from "../redis/failures.ts";
+import { consumerLeaseKey } from "../redis/keys.ts";
 
 const LEASE_MS = 5000;
 const RENEW_MS = 1000;
@@ -19,7 +20,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `);
 
-/** Where nobody can have the lease (over maxmemory, say, or when its key is no string) intake must go on without. */
+/** Where no instance can have the lease (over maxmemory, say, or when its key is no string) intake must go on without. */
 function canDoWithout({ code }: RedisError): boolean {
   return code === "WRONGTYPE" || (code !== "READONLY" && refusesAllWrites(code));
 }
@@ -34,22 +35,24 @@ export class ConsumerLease {
   readonly #key: string;
   readonly #instanceId: string;
   readonly #clock: Clock;
-  #heldUntilMs = -Infinity;
+  /** By the monotonic clock. */
+  #heldUntil = -Infinity;
+  #keeping: Promise<void> | undefined;
 
   constructor(options: { redis: RedisConnection; stream: string; instanceId: string; clock: Clock }) {
     this.#redis = options.redis;
-    this.#key = `notification:consumer_lease:${options.stream}`;
+    this.#key = consumerLeaseKey(options.stream);
     this.#instanceId = options.instanceId;
     this.#clock = options.clock;
   }
 
   get isHeld(): boolean {
-    return this.#clock.now() < this.#heldUntilMs;
+    return this.#clock.monotonic() < this.#heldUntil;
   }
 
   /** Takes the lease if it is free, renews it if it is ours; whether it is ours now. */
   async take(): Promise<boolean> {
-    const askedAtMs = this.#clock.now();
+    const askedAt = this.#clock.monotonic();
     let taken: boolean;
     try {
       taken = await this.#redis.run(TAKE, [this.#key], [this.#instanceId, LEASE_MS]) === 1;
@@ -57,24 +60,29 @@ export class ConsumerLease {
       if (!(error instanceof RedisError && canDoWithout(error))) throw error;
       taken = true;
     }
-    this.#heldUntilMs = taken ? askedAtMs + LEASE_MS : -Infinity;
+    this.#heldUntil = taken ? askedAt + LEASE_MS : -Infinity;
     return taken;
   }
 
-  /** Renews the lease while it is held, until `stop` aborts. Never rejects. */
-  async keep(stop: AbortSignal): Promise<void> {
+  /** Begins to renew the lease whenever it is held, until `stop` aborts. */
+  keep(stop: AbortSignal): void {
+    this.#keeping ??= this.#renew(stop);
+  }
+
+  /** Lets another instance take over at once; if Redis can't be asked, it does so in five seconds. Never rejects. */
+  async release(): Promise<void> {
+    await this.#keeping;
+    if (!this.isHeld) return;
+    this.#heldUntil = -Infinity;
+    await this.#redis.run(RELEASE, [this.#key], [this.#instanceId]).catch(() => {});
+  }
+
+  async #renew(stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
       await this.#clock.sleep(RENEW_MS, stop);
       if (stop.aborted || !this.isHeld) continue;
-      // The consumer meets the same outage and tells of it; the lease runs out by itself.
+      // The consumer meets the same outage and reports it; the lease runs out by itself.
       await this.take().catch(() => {});
     }
-  }
-
-  /** Lets another instance take over at once. */
-  async release(): Promise<void> {
-    if (!this.isHeld) return;
-    this.#heldUntilMs = -Infinity;
-    await this.#redis.run(RELEASE, [this.#key], [this.#instanceId]);
   }
 }

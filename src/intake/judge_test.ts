@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { embeddedCatalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
 import type { Intent } from "../notification/intent.ts";
-import { ADMINISTRATOR_FIELDS, entryWith } from "../notification/test_examples.ts";
+import { ADMINISTRATOR_FIELDS, entryWith } from "../../tests/support/examples.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
 import { type Decoded, intentsWithProblems, judge, type Judgement, keyOf, type Known } from "./judge.ts";
 

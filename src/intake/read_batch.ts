@@ -1,42 +1,32 @@
 /**
- * The place → the entries behind it and the stream's state, taken together by one read-only script.
+ * The offset → the entries behind it and the stream's state, taken together by one read-only script.
  *
  * A script and no `MULTI`, because Redis refuses a `MULTI` while over `maxmemory`, even one that only reads. A batch is
  * bounded in entries and in bytes (one entry always fits); an entry of more than 1 MiB comes as its size alone and is
  * fetched in pieces by `exact_entry.ts`.
  */
 import type { Clock } from "../clock.ts";
-import { FRESH_MS, type Freshness } from "../notification/fresh_routes.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { OutageError } from "../lifecycle/outage.ts";
+import type { ClaimStart } from "../relay/batch.ts";
+import type { StreamState } from "../stream_offset/ordinals.ts";
 
 export const MAX_BATCH_BYTES = 2 * 1024 * 1024;
-export const LARGE_ENTRY_BYTES = 1024 * 1024;
+const LARGE_ENTRY_BYTES = 1024 * 1024;
 
 /** Fields as names and values in turn; absent for a large entry. Bytes that are not UTF-8 arrive as U+FFFD. */
-export interface ReadEntry {
+interface ReadEntry {
   readonly id: string;
   readonly fields: readonly string[] | undefined;
 }
 
-export interface StreamState {
-  readonly length: number;
-  /** How many entries were ever added. */
-  readonly entriesAdded: number;
-  readonly lastGeneratedId: string;
-  /** The first entry that is still there; `0-0` in an empty stream. */
-  readonly firstId: string;
-}
-
-export interface ReadBatch {
+export interface ReadBatch extends ClaimStart {
   /** Absent when there is no stream, or when it was not asked for. */
   readonly state: StreamState | undefined;
   readonly entries: readonly ReadEntry[];
   /** Whether there is a U+FFFD in it: some of them may not be what came. */
   readonly isDoubtful: boolean;
-  /** Of what is accepted of it. */
-  readonly freshness: Freshness;
 }
 
 // The entries come as one JSON text, which Lua writes and JavaScript reads several times as fast as a reply of sixteen
@@ -47,8 +37,8 @@ export interface ReadBatch {
 // entries of many megabytes are what it can bear within its time.
 const READ = new Script(`
 #!lua flags=no-writes
-local stream, place = KEYS[1], ARGV[1]
-local most, mostBytes, large, step = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), 1
+local stream, offset = KEYS[1], ARGV[1]
+local max, maxBytes, large, step = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), 1
 local state = { length = -1, ['entries-added'] = 0, ['last-generated-id'] = '', ['recorded-first-entry-id'] = '' }
 if ARGV[5] == '1' then
   local info = redis.pcall('XINFO', 'STREAM', stream, 'FULL', 'COUNT', 1)
@@ -59,9 +49,9 @@ if ARGV[5] == '1' then
   for i = 1, #info, 2 do state[info[i]] = info[i + 1] end
 end
 local entries, bytes = {}, 0
-while #entries < most and bytes < mostBytes do
-  local asked = math.min(step, most - #entries)
-  local reply = redis.pcall('XREAD', 'COUNT', asked, 'STREAMS', stream, place)
+while #entries < max and bytes < maxBytes do
+  local asked = math.min(step, max - #entries)
+  local reply = redis.pcall('XREAD', 'COUNT', asked, 'STREAMS', stream, offset)
   if not reply then break end
   if reply.err then return reply end
   local found = reply[1][2]
@@ -70,10 +60,10 @@ while #entries < most and bytes < mostBytes do
     for _, value in ipairs(entry[2]) do size = size + #value + 16 end
     local isLarge = size > large
     local cost = isLarge and large or size
-    if #entries > 0 and bytes + cost > mostBytes then asked = -1 break end
+    if #entries > 0 and bytes + cost > maxBytes then asked = -1 break end
     bytes = bytes + cost
     entries[#entries + 1] = isLarge and { entry[1] } or entry
-    place = entry[1]
+    offset = entry[1]
   end
   if asked ~= #found then break end
   step = math.min(step * 2, 8)
@@ -86,7 +76,8 @@ return { state['length'], state['entries-added'], state['last-generated-id'], st
 export interface ReadOptions {
   readonly clock: Clock;
   readonly stream: string;
-  readonly place: string;
+  /** The entry behind which to read. */
+  readonly after: string;
   readonly maxEntries: number;
   /** Without the stream's state, which costs Redis a copy of the first entry, there is one reason less for it to take long. */
   readonly withoutState?: boolean;
@@ -94,34 +85,33 @@ export interface ReadOptions {
 
 /** @throws OutageError `intent_stream` when the key can't be read as a stream by this user */
 export async function readBatch(redis: RedisConnection, options: ReadOptions): Promise<ReadBatch> {
-  const { clock, stream, place, maxEntries, withoutState = false } = options;
+  const { clock, stream, after, maxEntries, withoutState = false } = options;
   const reply = await unreadableAsOutage(
-    () => redis.run(READ, [stream], [place, maxEntries, MAX_BATCH_BYTES, LARGE_ENTRY_BYTES, withoutState ? 0 : 1]),
+    () => redis.run(READ, [stream], [after, maxEntries, MAX_BATCH_BYTES, LARGE_ENTRY_BYTES, withoutState ? 0 : 1]),
   ) as [number, number, string, string, number, string] | [];
-  const freshUntil = clock.monotonic() + FRESH_MS;
-  if (reply.length === 0) {
-    return { state: undefined, entries: [], isDoubtful: false, freshness: { freshFromMs: 0, freshUntil } };
-  }
-  const [length, entriesAdded, lastGeneratedId, firstId, freshFromMs, text] = reply;
+  const takenAt = clock.monotonic();
+  if (reply.length === 0) return { state: undefined, entries: [], isDoubtful: false, takenAtMs: 0, takenAt };
+  const [length, entriesAdded, lastGeneratedId, firstId, takenAtMs, text] = reply;
   return {
     state: withoutState ? undefined : { length, entriesAdded, lastGeneratedId, firstId },
     entries: (JSON.parse(text) as [string, string[]?][]).map(([id, fields]) => ({ id, fields })),
     isDoubtful: text.includes("\ufffd"),
-    freshness: { freshFromMs, freshUntil },
+    takenAtMs,
+    takenAt,
   };
 }
 
 /**
- * Waits until an entry follows `place`, for `blockMs` at most, and reads then: the script is sent along, and Redis comes to
+ * Waits until an entry follows `after`, for `blockMs` at most, and reads then: the script is sent along, and Redis comes to
  * it as soon as the wait is over.
  */
 export async function readWhenThere(
   redis: RedisConnection,
   { blockMs, ...options }: ReadOptions & { readonly blockMs: number },
 ): Promise<ReadBatch> {
-  const { stream, place } = options;
+  const { stream, after } = options;
   // As bytes: the entry comes again with the script's reply, and one of 100 MiB is not made a string here.
-  const wait = () => redis.callBuffer("XREAD", "COUNT", 1, "BLOCK", blockMs, "STREAMS", stream, place);
+  const wait = () => redis.callBuffer("XREAD", "COUNT", 1, "BLOCK", blockMs, "STREAMS", stream, after);
   const [, batch] = await Promise.all([unreadableAsOutage(wait), readBatch(redis, options)]);
   return batch;
 }

@@ -8,7 +8,7 @@ import type { Intent } from "../notification/intent.ts";
 import type { User } from "../notification/routing.ts";
 import type { UserService } from "../user_service/client.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
-import { compareEntryIds } from "./entry_ids.ts";
+import { compareEntryIds } from "../redis/entry_ids.ts";
 
 interface Held {
   readonly answer: UserAnswer;

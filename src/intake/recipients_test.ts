@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { embeddedCatalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
 import type { Intent } from "../notification/intent.ts";
-import { entryWith } from "../notification/test_examples.ts";
+import { entryWith } from "../../tests/support/examples.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
 import { Recipients } from "./recipients.ts";
 

@@ -35,3 +35,13 @@ export class Heartbeats {
     return undefined;
   }
 }
+
+/** Several times as long as the waits of a pass for PostgreSQL and Redis can add up to. */
+const STORES_MS = 60_000;
+
+/** Longer than any pass goes without a sign of progress: the waits that an operator may make as long as they like come on top. */
+export function stuckAfterMs(
+  { readBlockTimeoutMs, userServiceTimeoutMs }: { readBlockTimeoutMs: number; userServiceTimeoutMs: number },
+): number {
+  return STORES_MS + readBlockTimeoutMs + userServiceTimeoutMs;
+}

@@ -1,7 +1,7 @@
 // What counts as stuck, by a clock that the test moves.
 
 import assert from "node:assert/strict";
-import { Heartbeats } from "./heartbeats.ts";
+import { Heartbeats, stuckAfterMs } from "./heartbeats.ts";
 
 function heartbeats() {
   const time = { now: 0 };
@@ -32,4 +32,18 @@ Deno.test("a loop between two passes is never stuck, one that gives signs of pro
   assert.equal(hearts.stuckLoop(), undefined);
   time.now = 10_000;
   assert.equal(hearts.stuckLoop(), "email_publisher");
+});
+
+Deno.test("no wait that the configuration allows makes a loop stuck", () => {
+  const [readBlockTimeoutMs, userServiceTimeoutMs] = [600_000, 300_000];
+  const time = { now: 0 };
+  const hearts = new Heartbeats({
+    stuckAfterMs: stuckAfterMs({ readBlockTimeoutMs, userServiceTimeoutMs }),
+    now: () => time.now,
+  });
+  hearts.passBegan("intent_consumer");
+  time.now = readBlockTimeoutMs + userServiceTimeoutMs + 10_000;
+  assert.equal(hearts.stuckLoop(), undefined);
+  time.now += 60_000;
+  assert.equal(hearts.stuckLoop(), "intent_consumer");
 });

@@ -1,6 +1,6 @@
-/** An error that a pass threw → the dependency that is out, if it is one. Everything else is a defect of ours. */
+/** An error that a pass threw → the dependency that is out. Whatever a server answers is one; everything else is a defect. */
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
-import { isRedisAway, RedisError } from "../redis/failures.ts";
+import { RedisError } from "../redis/failures.ts";
 import type { Dependency } from "../telemetry/outages.ts";
 
 /** Thrown by a stage that can't go on because of a dependency, in its own words. */
@@ -32,13 +32,11 @@ export class OutageError extends Error {
   }
 }
 
+/** The outage that an error of a server or of the way to it is; `undefined` where it is a defect of this program. */
 export function outageOf(error: unknown): OutageError | undefined {
   if (error instanceof OutageError) return error;
-  if (error instanceof RedisError) {
-    return isRedisAway(error) ? new OutageError("redis", error.message, { cause: error }) : undefined;
-  }
-  if (postgresFailure(error) === "away") {
-    return new OutageError("postgres", describePostgresError(error), { cause: error });
-  }
-  return undefined;
+  if (error instanceof RedisError) return new OutageError("redis", error.message, { cause: error });
+  // Also what is about data, where a stage has no row that it could set aside for it.
+  if (postgresFailure(error) === undefined) return undefined;
+  return new OutageError("postgres", describePostgresError(error), { cause: error });
 }

@@ -1,7 +1,8 @@
-// Which errors of a pass are a dependency's outage; everything else is a defect.
+// Which errors of a pass are a dependency's outage: whatever a server answers; everything else is a defect.
 
 import assert from "node:assert/strict";
 import pg from "pg";
+import { PostgresConnectionError } from "../postgres/failures.ts";
 import { RedisError } from "../redis/failures.ts";
 import { OutageError, outageOf } from "./outage.ts";
 
@@ -16,9 +17,13 @@ Deno.test("outageOf() knows a dependency by its error", () => {
     [new RedisError("Connection is closed.", { code: "" }), "redis"],
     [new RedisError("OOM command not allowed", { code: "OOM" }), "redis"],
     [new RedisError("NOAUTH Authentication required.", { code: "NOAUTH" }), "redis"],
+    [new RedisError("WRONGTYPE Operation against a key", { code: "WRONGTYPE" }), "redis"],
+    [new RedisError("ERR Error running script: Script killed by user with SCRIPT KILL.", { code: "ERR" }), "redis"],
     [postgresError("57P01"), "postgres"],
-    [postgresError("25006"), "postgres"],
-    [Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" }), "postgres"],
+    [postgresError("42601"), "postgres"],
+    [postgresError("23503"), "postgres"],
+    [postgresError("XX000"), "postgres"],
+    [new PostgresConnectionError(new Error("Query read timeout")), "postgres"],
   ];
   for (const [error, dependency] of examples) {
     const outage = outageOf(error);
@@ -42,10 +47,9 @@ Deno.test("outageOf() passes an outage on that a stage has put into words", () =
 Deno.test("outageOf() takes nothing else for one", () => {
   const defects: unknown[] = [
     new TypeError("x is not a function"),
-    new RedisError("WRONGTYPE Operation against a key", { code: "WRONGTYPE" }),
-    new RedisError("ERR wrong number of arguments", { code: "ERR" }),
-    postgresError("42601"),
-    postgresError("23505"),
+    new RangeError("Invalid array length"),
+    new assert.AssertionError({ message: "1 == 2" }),
+    new Error("The transaction was rolled back: one of its statements had failed"),
     "text",
     undefined,
     null,

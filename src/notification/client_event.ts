@@ -1,7 +1,7 @@
 /** A due push route → the entry of `gateway:client-events`, as names and values in turn. Contract, section 7. */
-import { deliveryId, type DueRoute } from "./route.ts";
+import { type ClaimedRoute, deliveryId } from "./route.ts";
 
-export function clientEvent(route: DueRoute): string[] {
+export function clientEvent(route: ClaimedRoute): string[] {
   const { record } = route;
   const fields = [
     "user_id",
@@ -20,7 +20,7 @@ export function clientEvent(route: DueRoute): string[] {
 }
 
 /** The producer's correlation fields, where known; the trace goes on from this publication, where it is traced. */
-export function addCorrelation(fields: string[], { record, traceparent = record.traceparent }: DueRoute): void {
+export function addCorrelation(fields: string[], { record, traceparent = record.traceparent }: ClaimedRoute): void {
   if (record.requestId !== "") fields.push("request_id", record.requestId);
   if (record.traceId !== "") fields.push("trace_id", record.traceId);
   if (traceparent !== "") fields.push("traceparent", traceparent);

@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { clientEvent } from "./client_event.ts";
-import { dueRoute } from "./test_examples.ts";
+import { claimedRoute } from "../../tests/support/examples.ts";
 
 const payload = ' {"turn_number": 12345678901234567890, "price":1.10,"name":"\\u2603☃"}';
 
 Deno.test("clientEvent() holds what the contract names, in its order", () => {
-  const route = dueRoute({ routeId: "push:user:user:1", recipient: "user:user:1", record: { payload } });
+  const route = claimedRoute({ routeId: "push:user:user:1", recipient: "user:user:1", record: { payload } });
   const id = `${route.record.notificationId}/push:user:user:1`;
   assert.deepEqual(clientEvent(route), [
     ...["user_id", "user:1"],
@@ -20,7 +20,7 @@ Deno.test("clientEvent() holds what the contract names, in its order", () => {
 
 Deno.test("clientEvent() adds each correlation field that is known", () => {
   const known = { requestId: "r-1", traceId: "t-1", traceparent: "00-1" };
-  const added = (record: Partial<typeof known>) => clientEvent(dueRoute({ record })).slice(10);
+  const added = (record: Partial<typeof known>) => clientEvent(claimedRoute({ record })).slice(10);
   assert.deepEqual(added(known), ["request_id", "r-1", "trace_id", "t-1", "traceparent", "00-1"]);
   assert.deepEqual(added({ traceId: "t-1" }), ["trace_id", "t-1"]);
   assert.deepEqual(added({ requestId: "r-1", traceparent: "00-1" }), ["request_id", "r-1", "traceparent", "00-1"]);

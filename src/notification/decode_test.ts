@@ -6,7 +6,14 @@ import { embeddedCatalog } from "./catalog.ts";
 import { decode, MAX_PAYLOAD_BYTES, MAX_RECIPIENTS } from "./decode.ts";
 import { type Intent, type Malformed, MALFORMED_CODES, type MalformedCode } from "./intent.ts";
 import type { FieldValue, StreamEntry } from "./stream_entry.ts";
-import { ADMINISTRATOR_FIELDS, type Changes, cutValue, entryWith, fieldsWith, VALID_FIELDS } from "./test_examples.ts";
+import {
+  ADMINISTRATOR_FIELDS,
+  type Changes,
+  cutValue,
+  entryWith,
+  fieldsWith,
+  VALID_FIELDS,
+} from "../../tests/support/examples.ts";
 
 const catalog = embeddedCatalog();
 

@@ -52,6 +52,8 @@ export interface Malformed {
   readonly requestId: string;
   readonly traceId: string;
   readonly traceparent: string;
+  /** PostgreSQL refuses the fields in any form: none of them is kept. */
+  readonly isWithoutFields?: true;
 }
 
 /** An intent that turned out malformed after decoding: by its key, its recipients, or PostgreSQL. */

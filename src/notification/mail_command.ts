@@ -1,11 +1,11 @@
 /** A due e-mail route → the entry of `mail:delivery_commands`, as names and values in turn. Contract, section 7. */
 import { addCorrelation } from "./client_event.ts";
-import { deliveryId, type DueRoute } from "./route.ts";
+import { type ClaimedRoute, deliveryId } from "./route.ts";
 
 /** Language of a mail whose recipient's is not known. */
 const DEFAULT_LOCALE = "en";
 
-export function mailCommand(route: DueRoute): string[] {
+export function mailCommand(route: ClaimedRoute): string[] {
   const id = deliveryId(route);
   const fields = [
     "delivery_id",
@@ -26,7 +26,7 @@ export function mailCommand(route: DueRoute): string[] {
 }
 
 /** Put together as text: the payload must come out digit for digit, which parsing and printing it would not give. */
-function mailPayload({ record, recipientEmail, locale }: DueRoute): string {
+function mailPayload({ record, recipientEmail, locale }: ClaimedRoute): string {
   return `{"to": [${JSON.stringify(recipientEmail)}], "cc": [], "bcc": [], "reply_to": [], "attachments": [], ` +
     `"template_id": ${JSON.stringify(record.notificationType)}, ` +
     `"locale": ${JSON.stringify(locale === "" ? DEFAULT_LOCALE : locale)}, "variables": ${record.payload}}`;

@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { mailCommand } from "./mail_command.ts";
-import { dueRoute } from "./test_examples.ts";
+import { claimedRoute } from "../../tests/support/examples.ts";
 
 const valueOf = (fields: readonly string[], name: string) => fields[fields.indexOf(name) + 1]!;
 
 Deno.test("mailCommand() holds what the contract names, in its order", () => {
   const payload = '{"turn_number": 12345678901234567890, "price":1.10,"name":"\\u2603☃"}';
-  const route = dueRoute({
+  const route = claimedRoute({
     routeId: "email:user:user-1",
     recipientEmail: "one@example.com",
     locale: "de-AT",
@@ -26,12 +26,12 @@ Deno.test("mailCommand() holds what the contract names, in its order", () => {
     '{"to": ["one@example.com"], "cc": [], "bcc": [], "reply_to": [], "attachments": [], ' +
     `"template_id": "game.turn.ready", "locale": "de-AT", "variables": ${payload}}`,
   ]);
-  const known = dueRoute({ record: { requestId: "r-1", traceId: "t-1", traceparent: "00-1" } });
+  const known = claimedRoute({ record: { requestId: "r-1", traceId: "t-1", traceparent: "00-1" } });
   assert.deepEqual(mailCommand(known).slice(12), ["request_id", "r-1", "trace_id", "t-1", "traceparent", "00-1"]);
 });
 
 Deno.test("mailCommand() writes in English to whom the language is not known", () => {
-  assert.equal(JSON.parse(valueOf(mailCommand(dueRoute()), "payload_json")).locale, "en");
+  assert.equal(JSON.parse(valueOf(mailCommand(claimedRoute()), "payload_json")).locale, "en");
 });
 
 Deno.test("mailCommand() is the same byte for byte when it is repeated, and always JSON", () => {
@@ -40,7 +40,7 @@ Deno.test("mailCommand() is the same byte for byte when it is repeated, and alwa
     space + JSON.stringify(value) + space
   );
   fc.assert(fc.property(text, text, text, payload, (recipientEmail, locale, notificationType, payload) => {
-    const route = dueRoute({ recipientEmail, locale, record: { notificationType, payload } });
+    const route = claimedRoute({ recipientEmail, locale, record: { notificationType, payload } });
     assert.deepEqual(mailCommand(route), mailCommand(structuredClone(route)));
     assert.deepEqual(JSON.parse(valueOf(mailCommand(route), "payload_json")), {
       to: [recipientEmail],

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { MAX_KEPT_BYTES, MAX_VALUE_BYTES, rawFields } from "./raw_fields.ts";
 import type { FieldValue, StreamEntry } from "./stream_entry.ts";
-import { cutValue } from "./test_examples.ts";
+import { cutValue } from "../../tests/support/examples.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const sha256 = (value: string | Uint8Array) => createHash("sha256").update(value).digest("hex");

@@ -10,7 +10,8 @@
  *        │            └─────────────┴─► dead_letter         publisher: cannot be encoded, or only one attempt
  *        └──► skipped                                       consumer: there is nobody to deliver to
  *
- * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again.
+ * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again. A live route
+ * belongs to the process that has claimed it last, until the claim ends (`relay/batch.ts`).
  */
 
 export const CHANNELS = ["push", "email"] as const;
@@ -19,11 +20,8 @@ export type Channel = typeof CHANNELS[number];
 export const ROUTE_STATUSES = ["pending", "failed", "published", "dead_letter", "skipped"] as const;
 export type RouteStatus = typeof ROUTE_STATUSES[number];
 
-/** The statuses that a publisher may still move a route out of. */
-export const LIVE_STATUSES = ["pending", "failed"] as const satisfies readonly RouteStatus[];
-
 export const SKIP_REASONS = ["recipient_email_missing", "admin_emails_not_configured"] as const;
-export type SkipReason = typeof SKIP_REASONS[number];
+type SkipReason = typeof SKIP_REASONS[number];
 
 export const FAILURE_CLASSIFICATIONS = [
   "payload_encoding_failed",
@@ -31,6 +29,14 @@ export const FAILURE_CLASSIFICATIONS = [
   "mail_stream_publish_failed",
 ] as const;
 export type FailureClassification = typeof FAILURE_CLASSIFICATIONS[number];
+
+/**
+ * How long the claim lives that a route is born with, in milliseconds: long enough for the process that accepted it, short enough
+ * for the routes of one that died.
+ */
+export const BIRTH_CLAIM_MS = 2_000;
+/** How long a later claim lives. The waits of a pass for PostgreSQL and Redis end earlier (`config/rules.ts`). */
+export const CLAIM_MS = 10_000;
 
 /** A route as the consumer creates it. */
 export interface NewRoute {
@@ -60,10 +66,18 @@ export interface StoredRecord {
   readonly traceId: string;
   readonly traceparent: string;
   readonly streamEntryId: string;
+  /** Why its routes can't be encoded (any more); absent where they can. */
+  readonly problem?: EncodingProblem;
 }
 
-/** A live route as a publisher takes it. */
-export interface DueRoute {
+export interface EncodingProblem {
+  /** `unknown_type`: another version's catalog may know the type. */
+  readonly kind: "unknown_type" | "unusable";
+  readonly message: string;
+}
+
+/** A live route that a publisher of this process has claimed. */
+export interface ClaimedRoute {
   readonly record: StoredRecord;
   readonly routeId: string;
   readonly recipient: string;
@@ -71,11 +85,13 @@ export interface DueRoute {
   readonly locale: string;
   readonly attemptCount: number;
   readonly maxAttempts: number;
-  /** Of this publication, where it is traced: what goes out in the place of the record's. */
+  /** The `next_attempt_at` that the claim has set, as PostgreSQL writes it: while it stands, the claim is this one. */
+  readonly claimedUntil: string;
+  /** Of this publication, where it is traced: goes out instead of the record's. */
   readonly traceparent?: string;
 }
 
 /** `<notification_id>/<route_id>`: what neighbours know an outbound entry by. */
-export function deliveryId(route: DueRoute): string {
+export function deliveryId(route: ClaimedRoute): string {
   return `${route.record.notificationId}/${route.routeId}`;
 }

@@ -1,91 +1,113 @@
 /**
- * What an error of PostgreSQL means, in one table, and how to put it into a log. Pure; never throws.
+ * What an error of PostgreSQL means, in one table by SQLSTATE, and how to put it into a log. Pure; never throws.
  *
- * `away`: it passes by itself or by an operator's hand on the server, so waiting is right. `data`: this statement can
- * never succeed with these values. `unexpected`: a defect of ours or of the set-up.
+ * Whatever PostgreSQL, a pooler, a socket, TLS or name resolution answers is an outage, except what is about this very
+ * data. A failed call is recognised by where it was thrown: `client.ts` and `pool.ts` reject with pg's `DatabaseError`
+ * where PostgreSQL answered to a statement, with {@link PostgresConnectionError} where anything else went wrong, and pass on
+ * only JavaScript's own exceptions.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
 
-export type PostgresFailure = "away" | "data" | "unexpected";
+/** `data`: the statement can never succeed with these values. `outage`: waiting is right, whatever it is. */
+export type PostgresFailure = "outage" | "data";
+
+/** PostgreSQL could not be connected to, or gave no answer to a statement; why is the `cause`. */
+export class PostgresConnectionError extends Error {
+  override readonly name = "PostgresConnectionError";
+  /** The cause's SQLSTATE or system code; empty where it has none. */
+  readonly code: string;
+
+  constructor(cause: unknown) {
+    super(describePostgresError(cause), { cause });
+    this.code = cause instanceof Error ? codeOf(cause) : "";
+  }
+}
 
 interface Meaning {
   /** The first characters of the SQLSTATE; the longest that fits counts. */
   readonly sqlState: string;
-  readonly failure: PostgresFailure;
+  /** Absent: an outage like every code that is not listed. */
+  readonly isData?: true;
+  /** What the server did to the session, or what the session lacks, ends with a new connection. */
+  readonly isConnectionReplaced?: true;
   readonly reason: string;
 }
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 export const SQL_STATES: readonly Meaning[] = [
-  { sqlState: "08", failure: "away", reason: "the connection failed, or a pooler can't reach its server" },
-  { sqlState: "22", failure: "data", reason: "a value that its type can't hold" },
-  { sqlState: "23", failure: "data", reason: "a constraint forbids the row" },
-  { sqlState: "25006", failure: "away", reason: "the server takes no writes: it has become a standby" },
-  { sqlState: "25P03", failure: "away", reason: "the transaction was idle for too long: this process was paused" },
-  { sqlState: "25P04", failure: "away", reason: "the transaction ran past the server's bound" },
-  {
-    sqlState: "28",
-    failure: "away",
-    reason: "password or pg_hba.conf were changed; connections that exist still work",
-  },
-  { sqlState: "3D000", failure: "away", reason: "the database is gone, as while it is restored" },
-  { sqlState: "40", failure: "away", reason: "a deadlock or a serialization failure: the same again succeeds" },
-  { sqlState: "53", failure: "away", reason: "out of connections, memory or disk" },
-  { sqlState: "54", failure: "data", reason: "a value larger or deeper than PostgreSQL takes" },
-  { sqlState: "55P03", failure: "away", reason: "a lock was not to be had in time" },
-  { sqlState: "57014", failure: "away", reason: "the statement ran past its bound, or an operator cancelled it" },
-  { sqlState: "57P", failure: "away", reason: "the server shuts down, starts up, or has crashed" },
-  { sqlState: "58", failure: "away", reason: "the server's disk or operating system failed" },
+  { sqlState: "08", isConnectionReplaced: true, reason: "the connection failed, or a pooler lost its server" },
+  { sqlState: "0A000", isConnectionReplaced: true, reason: "a prepared statement's result has another type since DDL" },
+  { sqlState: "22", isData: true, reason: "a value that its type can't hold" },
+  { sqlState: "23", isData: true, reason: "a constraint forbids the row" },
+  { sqlState: "25006", isConnectionReplaced: true, reason: "the server has become a standby: another may be primary" },
+  { sqlState: "25P03", isConnectionReplaced: true, reason: "the transaction was idle for too long: the session ended" },
+  { sqlState: "25P04", isConnectionReplaced: true, reason: "transaction_timeout: the session ended" },
+  { sqlState: "26000", isConnectionReplaced: true, reason: "a pooler's server has not the prepared statement" },
+  { sqlState: "42P05", isConnectionReplaced: true, reason: "a pooler's server has the prepared statement already" },
+  { sqlState: "57P", isConnectionReplaced: true, reason: "the server shuts down, starts up, or ended the session" },
+  { sqlState: "XX", isConnectionReplaced: true, reason: "an internal error, or one that a pooler made up" },
 ];
 
-/** The beginnings of what pg and pg-pool say about a connection; these errors carry no code at all. */
-const CONNECTION_MESSAGES: readonly string[] = [
-  "Query read timeout",
-  "timeout exceeded when trying to connect",
-  "timeout expired",
-  "Connection terminated",
-  "Client has encountered a connection error and is not queryable",
-  "Client was closed and is not queryable",
-  "Cannot use a pool after calling end on the pool",
-  "The server does not support SSL connections",
-  "There was an error establishing an SSL connection",
-];
-
-/** Of sockets and name look-ups. ENOENT is a Unix socket whose server is down. */
-const SOCKET_CODES: ReadonlySet<string> = new Set([
-  ...["ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ETIMEDOUT", "ENOTCONN", "ENOENT", "EADDRNOTAVAIL"],
-  ...["EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "ENETDOWN", "ENETRESET", "ENOTFOUND", "EAI_AGAIN"],
+/**
+ * SQLSTATE 54000 says that a limit was reached, which may be one of the server (it assigns no more transaction ids) or one of
+ * a value. The function that reports it tells them apart; unlike the message it is not translated, and poolers pass it on.
+ * Not listed: 54001 (stack depth, which our values can't reach: they are at most 100 deep), 54011 and 54023 (columns and
+ * arguments of a statement). A name that a later version gives to one of these functions makes it an outage.
+ */
+const ROUTINES_ABOUT_A_VALUE: ReadonlyMap<string, string> = new Map([
+  ["RelationGetBufferForTuple", "a row larger than a page"],
+  ["index_form_tuple", "an index row larger than an index tuple (PostgreSQL 14 and 15)"],
+  ["index_form_tuple_context", "an index row larger than an index tuple"],
+  ["_bt_check_third_page", "a value too large for a B-tree index"],
+  ["_hash_doinsert", "a value too large for a hash index"],
+  ["GinFormTuple", "a value too large for a GIN index"],
+  ["gistSplit", "a value too large for a GiST index"],
+  ["spgdoinsert", "a value too large for an SP-GiST index"],
+  ["brin_doinsert", "a value too large for a BRIN index"],
+  ["brin_doupdate", "a value too large for a BRIN index"],
+  ["checkStringLen", "a string too long for jsonb"],
+  ["convertJsonbArray", "an array too large for jsonb"],
+  ["convertJsonbObject", "an object too large for jsonb"],
+  ["make_tsvector", "a text too long for a text search index"],
 ]);
 
-/** Looks through to the cause where the error itself says nothing about PostgreSQL. */
-export function postgresFailure(error: unknown): PostgresFailure {
-  if (!(error instanceof Error)) return "unexpected";
-  if (error instanceof pg.DatabaseError) return failureOf(error.code ?? "");
-  if (SOCKET_CODES.has(codeOf(error))) return "away";
-  if (CONNECTION_MESSAGES.some((message) => error.message.startsWith(message))) return "away";
-  // One error for each address of a host name that was tried.
-  if (error instanceof AggregateError && error.errors.some((part) => postgresFailure(part) === "away")) return "away";
-  return error.cause === undefined ? "unexpected" : postgresFailure(error.cause);
+/** `undefined` where the error is not PostgreSQL's. Looks through to the cause of an error of ours. */
+export function postgresFailure(error: unknown): PostgresFailure | undefined {
+  if (error instanceof PostgresConnectionError) return "outage";
+  if (error instanceof pg.DatabaseError) return isAboutData(error) ? "data" : "outage";
+  return error instanceof Error && error.cause !== undefined ? postgresFailure(error.cause) : undefined;
 }
 
-function failureOf(sqlState: string): PostgresFailure {
+function isAboutData({ code = "", routine = "" }: pg.DatabaseError): boolean {
+  if (code === "54000") return ROUTINES_ABOUT_A_VALUE.has(routine);
+  return meaningOf(code)?.isData ?? false;
+}
+
+/** Whether the connection can do the next statement: PostgreSQL answered, and neither ended the session nor lacks anything. */
+export function leavesConnectionUsable(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code !== undefined && !meaningOf(error.code)?.isConnectionReplaced;
+}
+
+function meaningOf(sqlState: string): Meaning | undefined {
   let found: Meaning | undefined;
   for (const meaning of SQL_STATES) {
     const isLonger = meaning.sqlState.length > (found?.sqlState.length ?? 0);
     if (isLonger && sqlState.startsWith(meaning.sqlState)) found = meaning;
   }
-  return found?.failure ?? "unexpected";
+  return found;
 }
 
-const MAX_DESCRIPTION = 500;
+/** What pg says, without a code, of a statement that the server's own time-out should have ended before. */
+const READ_TIMEOUT = "Query read timeout";
 
 /** Whether a statement took longer than its time, so that the same again would too. */
 export function ranPastItsTime(error: unknown): boolean {
-  return error instanceof pg.DatabaseError
-    ? error.code === "57014"
-    : error instanceof Error && error.message === "Query read timeout";
+  if (error instanceof pg.DatabaseError) return error.code === "57014";
+  return error instanceof PostgresConnectionError && error.message === READ_TIMEOUT;
 }
+
+const MAX_DESCRIPTION = 500;
 
 /**
  * One line for a log: what went wrong, with its code. Holds no password and no DSN, whatever the error's message: of an
@@ -98,6 +120,7 @@ export function describePostgresError(error: unknown): string {
 
 function plainDescription(error: unknown): string {
   if (!(error instanceof Error)) return withoutSecrets(String(error));
+  if (error instanceof PostgresConnectionError) return error.message;
   if (error instanceof pg.DatabaseError) {
     const { code, table, constraint } = error;
     const details = [code, table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean);

@@ -3,7 +3,15 @@
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
-import { describePostgresError, type PostgresFailure, postgresFailure, SQL_STATES } from "./failures.ts";
+import {
+  describePostgresError,
+  leavesConnectionUsable,
+  PostgresConnectionError,
+  type PostgresFailure,
+  postgresFailure,
+  ranPastItsTime,
+  SQL_STATES,
+} from "./failures.ts";
 
 function databaseError(code: string, fields: Partial<pg.DatabaseError> = {}): Error {
   return Object.assign(new pg.DatabaseError("the server said no", 0, "error"), { code, ...fields });
@@ -13,62 +21,134 @@ function socketError(code: string, message = `connect ${code} 127.0.0.1:5432`): 
   return Object.assign(new Error(message), { code });
 }
 
-const bySqlState: Record<PostgresFailure, readonly string[]> = {
-  away: [
-    ...["08000", "08001", "08003", "08006", "08P01", "25006", "25P03", "28000", "28P01", "3D000", "40001", "40P01"],
-    ...["53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58030"],
+/** Every class of PostgreSQL's errcodes.txt, 00 to 03 left out, which are no errors. */
+const CLASSES: Readonly<Record<PostgresFailure, readonly string[]>> = {
+  data: ["22", "23"],
+  outage: [
+    ...["08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "24", "25", "26", "27", "28", "2B", "2D", "2F"],
+    ...[
+      "34",
+      "38",
+      "39",
+      "3B",
+      "3D",
+      "3F",
+      "40",
+      "42",
+      "44",
+      "53",
+      "54",
+      "55",
+      "57",
+      "58",
+      "72",
+      "F0",
+      "HV",
+      "P0",
+      "XX",
+    ],
   ],
-  data: ["22001", "22003", "22021", "22P02", "22P05", "23502", "23505", "23514", "54000", "54001"],
-  unexpected: ["0A000", "21000", "25P01", "25P02", "26000", "42501", "42601", "42P01", "55006", "XX000", "XX001", ""],
 };
 
-for (const [failure, sqlStates] of Object.entries(bySqlState)) {
-  Deno.test(`postgresFailure() counts SQLSTATE ${sqlStates.join(" ")} as ${failure}`, () => {
-    for (const sqlState of sqlStates) assert.equal(postgresFailure(databaseError(sqlState)), failure, sqlState);
+for (const [failure, classes] of Object.entries(CLASSES)) {
+  Deno.test(`postgresFailure() counts the SQLSTATE classes ${classes.join(" ")} as ${failure}`, () => {
+    for (const sqlState of classes.flatMap((prefix) => [`${prefix}000`, `${prefix}001`, `${prefix}P01`])) {
+      assert.equal(postgresFailure(databaseError(sqlState)), failure, sqlState);
+    }
   });
 }
 
-Deno.test("every row of the table has a reason and stands once", () => {
-  assert.equal(new Set(SQL_STATES.map(({ sqlState }) => sqlState)).size, SQL_STATES.length);
-  for (const { sqlState, reason } of SQL_STATES) {
-    assert.match(sqlState, /^[0-9A-Z]{2,5}$/);
-    assert.ok(reason.length > 10);
+Deno.test("postgresFailure() tells a value that is too large from another limit by the routine that reports it", () => {
+  const examples: [code: string, routine: string | undefined, failure: PostgresFailure][] = [
+    ["54000", "_bt_check_third_page", "data"],
+    ["54000", "index_form_tuple_context", "data"],
+    ["54000", "RelationGetBufferForTuple", "data"],
+    ["54000", "checkStringLen", "data"],
+    ["54000", "GetNewTransactionId", "outage"],
+    ["54000", "GetNewMultiXactId", "outage"],
+    ["54000", "CommandCounterIncrement", "outage"],
+    ["54000", undefined, "outage"],
+    ["54001", "check_stack_depth", "outage"],
+    ["54011", "heap_form_tuple", "outage"],
+    ["54023", "ParseFuncOrColumn", "outage"],
+  ];
+  for (const [code, routine, failure] of examples) {
+    // In whatever language the message is.
+    const message = "база данных не принимает команды";
+    assert.equal(postgresFailure(databaseError(code, { routine, message })), failure, `${code} ${routine}`);
   }
 });
 
-Deno.test("postgresFailure() knows connection errors, which carry no SQLSTATE", () => {
-  const messages = [
-    "Query read timeout",
-    "timeout exceeded when trying to connect",
-    "timeout expired",
-    "Connection terminated",
-    "Connection terminated unexpectedly",
-    "Connection terminated due to connection timeout",
-    "Client has encountered a connection error and is not queryable",
-    "Client was closed and is not queryable",
-  ];
-  for (const message of messages) assert.equal(postgresFailure(new Error(message)), "away", message);
-  for (const code of ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"]) {
-    assert.equal(postgresFailure(socketError(code)), "away", code);
+Deno.test("every row of the table has a reason, an effect, and stands once", () => {
+  assert.equal(new Set(SQL_STATES.map(({ sqlState }) => sqlState)).size, SQL_STATES.length);
+  for (const { sqlState, reason, isData, isConnectionReplaced } of SQL_STATES) {
+    assert.match(sqlState, /^[0-9A-Z]{2,5}$/);
+    assert.ok(reason.length > 10);
+    assert.ok(isData || isConnectionReplaced, sqlState);
   }
-  const addresses = new AggregateError([socketError("ECONNREFUSED", "[::1]"), socketError("ECONNREFUSED")], "");
-  assert.equal(postgresFailure(addresses), "away");
+});
+
+Deno.test("postgresFailure() counts a connection error as an outage, whatever caused it", () => {
+  const causes: unknown[] = [
+    new Error("Connection terminated unexpectedly"),
+    new Error("invalid peer certificate: UnknownIssuer"),
+    new TypeError("Cannot read properties of null (reading 'readStop')"),
+    new AggregateError([socketError("ECONNREFUSED", "[::1]"), socketError("EPERM")], ""),
+    socketError("UNKNOWN"),
+    // A setting of the role that is refused while connecting is not about the data of the statement that waits for it.
+    databaseError("22023"),
+    databaseError("28P01"),
+    "closed",
+    undefined,
+  ];
+  for (const cause of causes) {
+    assert.equal(postgresFailure(new PostgresConnectionError(cause)), "outage", String(cause));
+  }
+  assert.equal(new PostgresConnectionError(databaseError("28P01")).code, "28P01");
+  assert.equal(new PostgresConnectionError(socketError("EPIPE")).code, "EPIPE");
+  assert.equal(new PostgresConnectionError("closed").code, "");
 });
 
 Deno.test("postgresFailure() looks through to the cause", () => {
   const wrapped = (cause: unknown) => new Error("Migration failed", { cause });
-  assert.equal(postgresFailure(wrapped(databaseError("57P01"))), "away");
-  assert.equal(postgresFailure(wrapped(wrapped(socketError("EPIPE")))), "away");
+  assert.equal(postgresFailure(wrapped(databaseError("57P01"))), "outage");
+  assert.equal(postgresFailure(wrapped(wrapped(new PostgresConnectionError(socketError("EPIPE"))))), "outage");
   assert.equal(postgresFailure(wrapped(databaseError("22P02"))), "data");
-  assert.equal(postgresFailure(wrapped("nothing")), "unexpected");
+  assert.equal(postgresFailure(wrapped("nothing")), undefined);
 });
 
-Deno.test("postgresFailure() finds everything else unexpected", () => {
+Deno.test("postgresFailure() finds that nothing else is PostgreSQL's", () => {
   for (
-    const error of [new TypeError("x is undefined"), new Error("57P01"), "57014", undefined, null, { code: "57P01" }]
+    const error of [
+      new TypeError("x is undefined"),
+      new Error("57P01"),
+      socketError("ECONNREFUSED"),
+      "57014",
+      undefined,
+      null,
+      { code: "57P01" },
+    ]
   ) {
-    assert.equal(postgresFailure(error), "unexpected");
+    assert.equal(postgresFailure(error), undefined);
   }
+});
+
+Deno.test("leavesConnectionUsable() is false after the end of a session and where a prepared statement is not as expected", () => {
+  for (const code of ["08P01", "0A000", "25006", "25P03", "25P04", "26000", "42P05", "57P01", "57P05", "XX000"]) {
+    assert.ok(!leavesConnectionUsable(databaseError(code)), code);
+  }
+  for (const code of ["22P02", "23505", "40P01", "42501", "42P01", "55P03", "57014", "25P02"]) {
+    assert.ok(leavesConnectionUsable(databaseError(code)), code);
+  }
+  assert.ok(!leavesConnectionUsable(new PostgresConnectionError(new Error("Query read timeout"))));
+  assert.ok(!leavesConnectionUsable(new TypeError("x is undefined")));
+});
+
+Deno.test("ranPastItsTime() knows the server's time-out and this side's", () => {
+  assert.ok(ranPastItsTime(databaseError("57014")));
+  assert.ok(ranPastItsTime(new PostgresConnectionError(new Error("Query read timeout"))));
+  assert.ok(!ranPastItsTime(new PostgresConnectionError(new Error("timeout exceeded when trying to connect"))));
+  assert.ok(!ranPastItsTime(databaseError("55P03")));
 });
 
 Deno.test("describePostgresError() gives one line with the code", () => {
@@ -95,6 +175,7 @@ Deno.test("describePostgresError() leaves a DSN and a password out", () => {
     new Error("cannot parse PostgreSQL://user:hunter2@host"),
     new Error("host=h user=u password = hunter2 dbname=d"),
     new AggregateError([new Error("postgresql://u:hunter2@h")]),
+    new PostgresConnectionError(new Error("postgresql://u:hunter2@h")),
     "postgres://u:hunter2@h",
   ];
   for (const error of errors) {

@@ -77,8 +77,8 @@ export async function migrateDown(pool: pg.Pool, options: MigrateOptions): Promi
 }
 
 /** All known migrations and all applied ones, by version. Changes nothing and takes no lock. */
-export async function migrationStatus(client: Client, { folder }: { folder?: URL } = {}): Promise<MigrationStatus[]> {
-  const known = await readMigrations(folder);
+export async function migrationStatus(client: Client): Promise<MigrationStatus[]> {
+  const known = await readMigrations();
   const applied = await appliedVersions(client);
   const names = new Map([...applied.keys()].map((version) => [version, ""]));
   for (const { version, name } of known) names.set(version, name);

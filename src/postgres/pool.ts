@@ -6,7 +6,9 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
-import { describePostgresError } from "./failures.ts";
+import { clientClass } from "./client.ts";
+import { describePostgresError, PostgresConnectionError } from "./failures.ts";
+import { atOnce } from "./transaction.ts";
 
 export interface PoolOptions {
   readonly dsn: { reveal(): string };
@@ -15,8 +17,6 @@ export interface PoolOptions {
   readonly maxOpenConns: number;
   /** The server shows 63 characters: `program/` at its beginning, then the end. */
   readonly applicationName: string;
-  /** Told when a connection breaks that nobody was using; one in use tells its user. */
-  readonly onIdleConnectionLost?: (reason: string) => void;
 }
 
 /**
@@ -43,13 +43,27 @@ export class PostgresPool extends pg.Pool {
       ...config,
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
-      Client: trackedClient(connections),
+      Client: clientClass(connections),
       onConnect: (client) => setUpSession(client, options),
     });
     this.#connections = connections;
     // pg-pool keeps the DSN where console.log(pool) would show it.
     Object.defineProperty(this.options, "connectionString", { enumerable: false });
-    this.on("error", (error) => options.onIdleConnectionLost?.(describePostgresError(error)));
+    // An idle connection broke: the next statement gets another. Without a listener the event would end the process.
+    this.on("error", () => {});
+    // pg's own would close the connection after an answer that is an error.
+    const query = (...statement: [pg.QueryConfig]) => atOnce(this, (client) => client.query(...statement));
+    this.query = query as pg.Pool["query"];
+  }
+
+  /** @throws PostgresConnectionError whatever went wrong */
+  override connect(): Promise<pg.PoolClient>;
+  override connect(callback: PoolCallback): void;
+  override connect(callback?: PoolCallback): Promise<pg.PoolClient> | void {
+    if (callback !== undefined) return super.connect(callback);
+    return super.connect().catch((error) => {
+      throw new PostgresConnectionError(error);
+    });
   }
 
   /**
@@ -66,6 +80,8 @@ export class PostgresPool extends pg.Pool {
     clearTimeout(timer);
   }
 }
+
+type PoolCallback = Parameters<pg.Pool["connect"]>[0];
 
 function closed(client: pg.Client): Promise<void> {
   return new Promise((resolve) => client.on("end", resolve));
@@ -108,18 +124,6 @@ function refuseUnusable(config: pg.ClientConfig): void {
     // Without the cause: its message may quote the DSN.
     throw new Error(`The PostgreSQL DSN can't be used${code}`);
   }
-}
-
-function trackedClient(connections: Set<pg.Client>): typeof pg.Client {
-  return class extends pg.Client {
-    constructor(config?: string | pg.ClientConfig) {
-      super(config);
-      connections.add(this);
-      this.on("end", () => connections.delete(this));
-      // Whoever waits for an answer gets the error; without a listener the event would end the process.
-      this.on("error", () => {});
-    }
-  };
 }
 
 /**
@@ -208,7 +212,7 @@ async function askServer(pool: pg.Pool) {
 }
 
 function adviceFor(error: unknown): string {
-  const sqlState = error instanceof pg.DatabaseError ? error.code ?? "" : "";
+  const sqlState = error instanceof PostgresConnectionError ? error.code : "";
   if (sqlState.startsWith("28")) return "see that the DSN's role and password are right and pg_hba.conf lets them in";
   if (sqlState === "3D000") return "CREATE DATABASE … ENCODING 'UTF8', as an administrator, or name another in the DSN";
   if (sqlState === "42501") return "GRANT CONNECT ON DATABASE … to the DSN's role, as an administrator";

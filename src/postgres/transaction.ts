@@ -5,8 +5,8 @@
  * transaction rejects, and whether it happened the caller has to cope with. Every wait on PostgreSQL is bounded by the
  * pool's time-outs, and ends at once when the signal aborts.
  */
-// @ts-types="@types/pg"
-import pg from "pg";
+import type pg from "pg";
+import { leavesConnectionUsable, PostgresConnectionError, postgresFailure } from "./failures.ts";
 
 export interface TransactionOptions {
   /** Cuts the transaction: its connection is destroyed, whatever waits for it rejects with the signal's reason. */
@@ -94,7 +94,7 @@ export async function withClient<Result>(
     return await work(client, () => isKept = true);
   } catch (error) {
     // What the work met is the cut, as pg words it.
-    if (signal?.aborted && isConnectionLoss(error)) throw signal.reason;
+    if (signal?.aborted && error instanceof PostgresConnectionError) throw signal.reason;
     throw error;
   } finally {
     signal?.removeEventListener("abort", destroy);
@@ -132,14 +132,8 @@ async function commit(client: pg.PoolClient): Promise<void> {
   if (command !== "COMMIT") throw new Error("The transaction was rolled back: one of its statements had failed");
 }
 
-/** PostgreSQL answered, and neither says goodbye (57P01 and its kin) nor has become a standby (25006). */
-function leavesConnectionUsable(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code !== undefined && !/^57P|^25006$/.test(error.code);
-}
-
 async function isRolledBack(client: pg.PoolClient, error: unknown): Promise<boolean> {
-  // The server has become a standby: a new connection may find the primary.
-  if (error instanceof pg.DatabaseError && error.code === "25006") return false;
+  if (postgresFailure(error) !== undefined && !leavesConnectionUsable(error)) return false;
   try {
     await client.query("ROLLBACK");
     return client.getTransactionStatus() === "I";
@@ -147,9 +141,4 @@ async function isRolledBack(client: pg.PoolClient, error: unknown): Promise<bool
     // The work's own error says what happened.
     return false;
   }
-}
-
-function isConnectionLoss(error: unknown): boolean {
-  return error instanceof Error && !(error instanceof pg.DatabaseError) &&
-    /^(Connection terminated|Client (has encountered|was closed))/.test(error.message);
 }

@@ -1,37 +1,63 @@
 /**
- * Runs the hand-off script once on a throwaway stream and lease, and takes back what it did: whether this Redis, and this
- * user, let everything work that a route's publication may need.
+ * The hand-off script on a throwaway stream and lease, which are deleted again: whether this Redis lets publishing work, for
+ * now (a publisher in doubt) and at all (start-up, `check`).
  */
 import type { RedisConnection } from "../redis/connection.ts";
 import { isRedisAway, RedisError } from "../redis/failures.ts";
+import { routeLeaseKey } from "../redis/keys.ts";
 import { redisTimeMs } from "../redis/time.ts";
-import { CLAIM_LIFE_MS, handOff, leaseKeyOf } from "./hand_off.ts";
+import { CLAIM_MS } from "../notification/route.ts";
+import { handOff, type HandOffOptions, type HandOffResult } from "./hand_off.ts";
+import { shortenLeases } from "./shorten_leases.ts";
+
+type Replicas = Pick<HandOffOptions, "waitReplicas" | "waitMs">;
 
 const THROWAWAY_MS = 10_000;
 
-/** @throws when the script can't run; that Redis refuses writes for now is no reason not to start */
+/** Why Redis refuses to publish anything at this moment, if it does. */
+export async function refusalToPublish(redis: RedisConnection, replicas: Replicas): Promise<RedisError | undefined> {
+  return await withThrowaway(redis, replicas, ({ outage }) => Promise.resolve(outage));
+}
+
+/** @throws when publishing can't work; that Redis refuses writes for now is no reason not to start */
 export async function checkHandOff(redis: RedisConnection): Promise<void> {
-  const leaseKey = leaseKeyOf("start-up", crypto.randomUUID());
-  const stream = `${leaseKey}:stream`;
   try {
-    const { answers, outage } = await handOff(redis, [{ leaseKey, fields: ["check", "start-up"] }], {
-      stream,
-      maxLength: 0,
-      leaseTtlMs: THROWAWAY_MS,
-      waitReplicas: 0,
-      waitMs: 0,
-      claimedAtMs: await redisTimeMs(redis),
-      claimLifeMs: CLAIM_LIFE_MS,
-    });
-    if (outage !== undefined) throw outage;
-    const [answer] = answers;
-    if (answer?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answer)}`);
-    // What the script does if the lease can't be set, then what is left of this check.
-    await redis.call("XDEL", stream, answer.entryId);
-    await redis.call("DEL", stream, leaseKey);
+    await withThrowaway(
+      redis,
+      { waitReplicas: 0, waitMs: 0 },
+      async ({ answers: [answer], outage }, { stream, leaseKey }) => {
+        if (outage !== undefined) throw outage;
+        if (answer?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answer)}`);
+        await shortenLeases(redis, [leaseKey]);
+        // What the script does when the lease can't be set.
+        await redis.call("XDEL", stream, answer.entryId);
+        await redis.call("DEL", stream, leaseKey);
+        await redis.call("WAIT", 0, 0);
+      },
+    );
   } catch (error) {
     const refusesForNow = error instanceof RedisError && isRedisAway(error) && error.code !== "" &&
       error.code !== "NOPERM";
     if (!refusesForNow) throw error;
+  }
+}
+
+async function withThrowaway<Result>(
+  redis: RedisConnection,
+  replicas: Replicas,
+  use: (result: HandOffResult, keys: { readonly stream: string; readonly leaseKey: string }) => Promise<Result>,
+): Promise<Result> {
+  const leaseKey = routeLeaseKey("throwaway", crypto.randomUUID());
+  const stream = `${leaseKey}:stream`;
+  const claim = { takenAtMs: await redisTimeMs(redis), lifeMs: CLAIM_MS };
+  const options = { ...replicas, stream, maxLength: 0, leaseTtlMs: THROWAWAY_MS, claim };
+  try {
+    return await use(await handOff(redis, [{ leaseKey, fields: ["check", "throwaway"] }], options), {
+      stream,
+      leaseKey,
+    });
+  } finally {
+    // A Redis that can't be asked any more keeps an entry of a few bytes.
+    await redis.call("DEL", stream, leaseKey).catch(() => {});
   }
 }

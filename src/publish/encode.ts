@@ -1,36 +1,37 @@
-/** Routes → what is handed off for each, and why a record's routes can't be encoded any more. Pure; contract, section 7. */
+/** Routes → what is handed off for each, and why a stored record can't be encoded (any more). Pure; contract, section 7. */
 import type { Catalog } from "../notification/catalog.ts";
 import { clientEvent } from "../notification/client_event.ts";
 import { mailCommand } from "../notification/mail_command.ts";
-import type { Channel, DueRoute, StoredRecord } from "../notification/route.ts";
-import { type Delivery, leaseKeyOf } from "./hand_off.ts";
+import type { Channel, ClaimedRoute, EncodingProblem, StoredRecord } from "../notification/route.ts";
+import { routeLeaseKey } from "../redis/keys.ts";
+import type { Delivery } from "./hand_off.ts";
 
-/** By record, why its routes can't be encoded; nothing where they can. */
-export type Problems = ReadonlyMap<StoredRecord, string | undefined>;
-
-/** One delivery for each route; one that can't be encoded only asks whether it was published before. */
-export function deliveriesOf(routes: readonly DueRoute[], channel: Channel, problems?: Problems): Delivery[] {
+/** One delivery for each route; one that can't be encoded only asks whether the route was published before. */
+export function deliveriesOf(routes: readonly ClaimedRoute[], channel: Channel): Delivery[] {
   const encode = channel === "push" ? clientEvent : mailCommand;
   return routes.map((route) => ({
-    leaseKey: leaseKeyOf(route.record.notificationId, route.routeId),
-    fields: problems?.get(route.record) === undefined ? encode(route) : [],
+    leaseKey: routeLeaseKey(route.record.notificationId, route.routeId),
+    fields: route.record.problem === undefined ? encode(route) : [],
   }));
 }
 
-/** A stored payload is held against the catalog as it is now, once a record. */
-export function encodingProblems(routes: readonly DueRoute[], catalog: Catalog): Problems {
-  const records = new Set(routes.map(({ record }) => record));
-  return new Map([...records].map((record) => [record, encodingProblem(record, catalog)]));
+/** A record as it was read, compared with the catalog as it is now. */
+export function withProblem(record: StoredRecord, catalog: Catalog): StoredRecord {
+  const problem = encodingProblem(record, catalog);
+  return problem === undefined ? record : { ...record, problem };
 }
 
-function encodingProblem({ notificationType, payload }: StoredRecord, catalog: Catalog): string | undefined {
-  if (notificationType === "") return "the route's record is gone";
+function encodingProblem({ notificationType, payload }: StoredRecord, catalog: Catalog): EncodingProblem | undefined {
+  const unusable = (message: string) => ({ kind: "unusable" as const, message });
+  if (notificationType === "") return unusable("the route's record does not exist any more");
   const type = catalog.get(notificationType);
-  if (type === undefined) return `notification type ${notificationType} is not in the catalog any more`;
+  if (type === undefined) {
+    return { kind: "unknown_type", message: `notification type ${notificationType} is not in the catalog` };
+  }
   try {
     const problem = type.payloadProblem(JSON.parse(payload));
-    return problem && `the payload does not match the type's schema any more: ${problem}`;
+    return problem === undefined ? undefined : unusable(`the payload no longer matches the type's schema: ${problem}`);
   } catch (error) {
-    return `the stored payload is not JSON: ${(error as Error).message}`;
+    return unusable(`the stored payload is not JSON: ${(error as Error).message}`);
   }
 }

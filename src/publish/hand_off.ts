@@ -1,33 +1,32 @@
 /**
  * Outbound entries → the outbound stream, each at most once, whatever dies and however often it is tried.
  *
- * One atomic script a hundred routes. For each route it looks at the route's lease: `published:<entry id>` means that
- * the entry is there already and gives its id; otherwise it appends the entry and sets the lease. A claim older than
- * its life, or from the future, appends nothing. Contract, section 6.
+ * One atomic script for a hundred routes. For each route it looks at the route's lease: `published:<entry id>` means that
+ * the entry is in the stream already, and is answered with its id; otherwise the script appends the entry and sets the lease.
+ * For a batch whose claim is over, or begins in the future, it appends nothing. Contract, section 6.
  */
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { RedisError, refusesAllWrites, replyCode } from "../redis/failures.ts";
-
-/** A claim's life: what a paused publisher may still append after, and how long a finished lease is kept. */
-export const CLAIM_LIFE_MS = 10_000;
+import type { Batch } from "../relay/batch.ts";
 
 const MAX_ROUTES_A_CALL = 100;
-const MAX_LEASES_A_CALL = 500;
-const MAX_BYTES_A_CALL = 1024 * 1024;
+const MAX_CHARS_A_CALL = 1024 * 1024;
 
 /** What became of one route's entry. */
 export type HandOffAnswer =
   | { readonly kind: "published"; readonly entryId: string }
-  /** It was not published before, and there was nothing to append. */
+  /** The route was not published before, and there was nothing to append. */
   | { readonly kind: "absent" }
   /** The outbound stream refused this very entry. */
   | { readonly kind: "refused"; readonly message: string }
-  /** Nothing is known, or nothing was tried: the route stays as it is. */
+  /** The batch came too late for its claim: the route was not published before, and nothing was appended. */
+  | { readonly kind: "late" }
+  /** Nothing is known: the route stays as it is. */
   | { readonly kind: "unanswered" };
 
 export interface Delivery {
   readonly leaseKey: string;
-  /** Names and values in turn; none asks only whether the route was published before. */
+  /** Names and values in turn; without any the script only answers whether the route was published before. */
   readonly fields: readonly string[];
 }
 
@@ -38,12 +37,10 @@ export interface HandOffOptions {
   readonly leaseTtlMs: number;
   /** Replicas that must acknowledge before an answer counts; 0 for none. */
   readonly waitReplicas: number;
-  /** Bound of the wait for them. */
+  /** Bound of the wait for them, in milliseconds. */
   readonly waitMs: number;
-  /** Redis's time before the routes were claimed, or accepted here; Unix milliseconds. */
-  readonly claimedAtMs: number;
-  /** How long after that the script may still append. */
-  readonly claimLifeMs: number;
+  /** The claim on the routes. */
+  readonly claim: Pick<Batch, "takenAtMs" | "lifeMs">;
 }
 
 export interface HandOffResult {
@@ -53,15 +50,14 @@ export interface HandOffResult {
   readonly outage: RedisError | undefined;
 }
 
-// KEYS: the stream. ARGV: claim time, its life, lease TTL, MAXLEN, whether a lease found is to be written again (so that a
-// WAIT that follows covers it), and the deliveries as JSON, which JavaScript writes and Lua reads several times as fast as
-// two thousand arguments; the leases' keys are in it, which is no matter outside of a cluster.
-// Answers, as JSON: "+id" published, "-" absent, "!error" refused by the stream, "?error" refused by the server, "~" stale
-// claim.
+// KEYS: the stream. ARGV: when the claim was taken, its life, the lease's TTL, MAXLEN, whether a lease that exists is to be
+// written again (so that a WAIT that follows covers it), and the deliveries as JSON, which JavaScript writes and Lua reads
+// several times as fast as two thousand arguments. The leases' keys are in it: only a cluster needs them as KEYS.
+// Answers, as JSON: "+id" published, "-" absent, "!error" refused by the stream, "?error" refused by the server, "~" late.
 const HAND_OFF = new Script(`
 local time = redis.call('TIME')
 local age = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[1])
-local stale = age < 0 or age > tonumber(ARGV[2])
+local late = age < 0 or age > tonumber(ARGV[2])
 local ttl, maxlen, rewrite = ARGV[3], ARGV[4], ARGV[5] == '1'
 local stream, answers = KEYS[1], {}
 for i, delivery in ipairs(cjson.decode(ARGV[6])) do
@@ -76,7 +72,7 @@ for i, delivery in ipairs(cjson.decode(ARGV[6])) do
     if type(kept) == 'table' then answer = '?' .. kept.err end
   elseif #fields == 0 then
     answer = '-'
-  elseif stale then
+  elseif late then
     answer = '~'
   else
     local id
@@ -94,14 +90,6 @@ for i, delivery in ipairs(cjson.decode(ARGV[6])) do
 end
 return cjson.encode(answers)
 `);
-
-const SHORTEN_LEASES = new Script(`
-for _, key in ipairs(cjson.decode(ARGV[2])) do redis.call('PEXPIRE', key, ARGV[1]) end
-`);
-
-export function leaseKeyOf(notificationId: string, routeId: string): string {
-  return `route_leases:${notificationId}:${routeId}`;
-}
 
 /** Never rejects for what Redis does: what is not known is unanswered. */
 export async function handOff(
@@ -132,27 +120,17 @@ export async function handOff(
   return { answers, outage };
 }
 
-/** To be called once PostgreSQL has committed the outcomes: the leases then live on for a claim's life. */
-export async function shortenLeases(redis: RedisConnection, leaseKeys: readonly string[]): Promise<void> {
-  const calls: Promise<unknown>[] = [];
-  for (let at = 0; at < leaseKeys.length; at += MAX_LEASES_A_CALL) {
-    const some = leaseKeys.slice(at, at + MAX_LEASES_A_CALL);
-    calls.push(redis.run(SHORTEN_LEASES, [], [CLAIM_LIFE_MS, JSON.stringify(some)]));
-  }
-  await Promise.all(calls);
-}
-
 function callsOf(deliveries: readonly Delivery[]): Delivery[][] {
   const calls: Delivery[][] = [];
-  let bytes = Infinity;
+  let chars = Infinity;
   for (const delivery of deliveries) {
     const size = delivery.fields.reduce((sum, field) => sum + field.length, 0);
-    if (bytes + size > MAX_BYTES_A_CALL || calls.at(-1)!.length === MAX_ROUTES_A_CALL) {
+    if (chars + size > MAX_CHARS_A_CALL || calls.at(-1)!.length === MAX_ROUTES_A_CALL) {
       calls.push([]);
-      bytes = 0;
+      chars = 0;
     }
     calls.at(-1)!.push(delivery);
-    bytes += size;
+    chars += size;
   }
   return calls;
 }
@@ -160,11 +138,11 @@ function callsOf(deliveries: readonly Delivery[]): Delivery[][] {
 async function runCall(
   redis: RedisConnection,
   call: readonly Delivery[],
-  { stream, maxLength, leaseTtlMs, claimedAtMs, claimLifeMs, waitReplicas }: HandOffOptions,
+  { stream, maxLength, leaseTtlMs, claim, waitReplicas }: HandOffOptions,
 ): Promise<string[]> {
   const isWaited = waitReplicas > 0;
-  const args = [claimedAtMs, claimLifeMs, leaseTtlMs, maxLength, isWaited ? 1 : 0, JSON.stringify(call)];
-  // With a WAIT behind it the script must not be sent a second time behind that.
+  const args = [claim.takenAtMs, claim.lifeMs, leaseTtlMs, maxLength, isWaited ? 1 : 0, JSON.stringify(call)];
+  // With a WAIT behind it the script must not be sent again behind that.
   const reply = await (isWaited ? redis.runAtOnce(HAND_OFF, [stream], args) : redis.run(HAND_OFF, [stream], args));
   return JSON.parse(reply as string);
 }
@@ -187,7 +165,7 @@ async function settled<Value>(promise: Promise<Value>): Promise<Value | RedisErr
   }
 }
 
-/** The server's refusal of all writes, where the script met one in the place of an answer about this route. */
+/** The server's refusal of all writes, where the script got that instead of an answer about this route. */
 function serverRefusal(answer: string | undefined): RedisError | undefined {
   const message = answer?.slice(1) ?? "";
   const refused = answer?.[0] === "?" || (answer?.[0] === "!" && refusesAllWrites(message));
@@ -202,6 +180,8 @@ function answerOf(answer: string | undefined): HandOffAnswer {
       return { kind: "absent" };
     case "!":
       return { kind: "refused", message: answer.slice(1) };
+    case "~":
+      return { kind: "late" };
     default:
       return { kind: "unanswered" };
   }

@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { RedisConnection } from "../redis/connection.ts";
-import { type Delivery, handOff, leaseKeyOf } from "./hand_off.ts";
+import { routeLeaseKey } from "../redis/keys.ts";
+import { type Delivery, handOff } from "./hand_off.ts";
 
 const options = {
   stream: "gateway:client-events",
@@ -12,8 +13,7 @@ const options = {
   leaseTtlMs: 3_600_000,
   waitReplicas: 0,
   waitMs: 100,
-  claimedAtMs: 0,
-  claimLifeMs: 10_000,
+  claim: { takenAtMs: 0, lifeMs: 10_000 },
 };
 
 function unconnected(): RedisConnection {
@@ -22,16 +22,9 @@ function unconnected(): RedisConnection {
   return new RedisConnection(settings, { role: "test" });
 }
 
-Deno.test("leaseKeyOf() is the contract's key", () => {
-  assert.equal(
-    leaseKeyOf("019a7afd-1e01-71aa-a2df-81277a06d180", "push:user:u"),
-    "route_leases:019a7afd-1e01-71aa-a2df-81277a06d180:push:user:u",
-  );
-});
-
 Deno.test("handOff() knows of no route while Redis is away, and says why", async () => {
   const deliveries: Delivery[] = Array.from({ length: 250 }, (_, n) => ({
-    leaseKey: leaseKeyOf("n", `push:user:${n}`),
+    leaseKey: routeLeaseKey("n", `push:user:${n}`),
     fields: ["payload_bytes", "x".repeat(n % 50 === 0 ? 300_000 : 10)],
   }));
   for (const waitReplicas of [0, 1]) {

@@ -2,44 +2,44 @@
  * Where the next claim begins to look.
  *
  * Routes become due in the order of time, so that a scan can begin where the last one ended, and need not pass over index
- * entries of finished routes that an old snapshot keeps. What appeared behind that, made by another instance's slower
- * transaction or given up by a publisher, is found by a full scan, often if that is quick.
+ * entries of finished routes that an old snapshot keeps. A route can also become due behind that place: one that a slow
+ * transaction accepted or gave back, or that an operator moved. A full scan finds it: at least every second while that is
+ * quick, never more than 2 % of the time, and at least every ten seconds.
  */
-import { FROM_THE_BEGINNING } from "./claim.ts";
+import type { Clock } from "../clock.ts";
+import { pauseAfterMs } from "../lifecycle/pacing.ts";
+import { FROM_THE_BEGINNING } from "./claim_due.ts";
 
-const FULL_SCAN_MS = 1000;
-/** While a backlog leaves no short claim to follow with a full scan, or while one takes long. */
-const MAX_FULL_SCAN_MS = 10_000;
-/** Of the time that full scans may take. */
-const FULL_SCAN_SHARE = 0.02;
+const MIN_PAUSE_MS = 1_000;
+/** Also the pause under a standing backlog, where each scan is full and the routes it would find are many. */
+const MAX_PAUSE_MS = 10_000;
 
 export class Scan {
-  readonly #monotonic: () => number;
+  readonly #clock: Clock;
   #from = FROM_THE_BEGINNING;
-  #lastFullMs = -Infinity;
-  #pauseMs = FULL_SCAN_MS;
+  #lastFullAt = -Infinity;
+  #pauseMs = MIN_PAUSE_MS;
 
-  constructor(monotonic: () => number) {
-    this.#monotonic = monotonic;
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
   /** The time from which to look. */
   begin(): string {
-    if (this.#monotonic() - this.#lastFullMs >= this.#pauseMs) this.startOver();
+    if (this.#clock.monotonic() - this.#lastFullAt >= this.#pauseMs) this.startOver();
     return this.#from;
   }
 
-  /** To be called after a scan `from` there. */
+  /** Call this after a scan that began at `from`. */
   took(durationMs: number, { from, isFull }: { from: string; isFull: boolean }): void {
     if (from !== FROM_THE_BEGINNING) return;
-    this.#lastFullMs = this.#monotonic();
-    const pauseMs = isFull ? MAX_FULL_SCAN_MS : Math.max(FULL_SCAN_MS, durationMs / FULL_SCAN_SHARE);
-    this.#pauseMs = Math.min(MAX_FULL_SCAN_MS, pauseMs);
+    this.#lastFullAt = this.#clock.monotonic();
+    this.#pauseMs = isFull ? MAX_PAUSE_MS : pauseAfterMs(durationMs, { minMs: MIN_PAUSE_MS, maxMs: MAX_PAUSE_MS });
   }
 
-  /** Everything up to that time was claimed, and is dealt with. */
+  /** Everything that was due up to that time is claimed. */
   goOnFrom(upTo: string): void {
-    if (upTo !== "") this.#from = upTo;
+    this.#from = upTo;
   }
 
   startOver(): void {

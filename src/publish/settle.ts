@@ -1,22 +1,31 @@
-/** What happened to a route that was taken → its next state. Pure; contract, section 5. */
-import type { Channel, DueRoute, FailureClassification } from "../notification/route.ts";
+/** What was answered for a route → its outcome. Pure; contract, section 5. */
+import type { Channel, ClaimedRoute, FailureClassification } from "../notification/route.ts";
 import { retryDelayMs, type RetryLadder } from "../notification/retry_ladder.ts";
 import type { HandOffAnswer } from "./hand_off.ts";
 
-export type Attempt =
-  | Exclude<HandOffAnswer, { kind: "absent" }>
-  /** The stored payload is not what the catalog says (any more). */
-  | { readonly kind: "not_encodable"; readonly message: string };
+export type Outcome =
+  | { readonly kind: "published"; readonly route: ClaimedRoute; readonly entryId: string }
+  | { readonly kind: "failed"; readonly route: ClaimedRoute; readonly failure: Failure; readonly retryInMs: number }
+  | { readonly kind: "dead_letter"; readonly route: ClaimedRoute; readonly failure: Failure }
+  /** Stays claimed, and is due when the claim ends. */
+  | {
+    readonly kind: "unchanged";
+    readonly route: ClaimedRoute;
+    readonly reason: "unanswered" | "late" | "unknown_type";
+  };
 
-export type Settlement =
-  | { readonly kind: "published"; readonly route: DueRoute; readonly entryId: string }
-  | { readonly kind: "failed"; readonly route: DueRoute; readonly failure: Failure; readonly retryInMs: number }
-  | { readonly kind: "dead_letter"; readonly route: DueRoute; readonly failure: Failure }
-  | { readonly kind: "unchanged"; readonly route: DueRoute };
-
-export interface Failure {
+interface Failure {
   readonly classification: FailureClassification;
   readonly message: string;
+}
+
+export interface SettleOptions {
+  readonly channel: Channel;
+  readonly ladder: RetryLadder;
+  /** In [0, 1). */
+  readonly random: number;
+  /** Unix milliseconds. */
+  readonly nowMs: number;
 }
 
 const STREAM_FAILURE: Readonly<Record<Channel, FailureClassification>> = {
@@ -24,31 +33,39 @@ const STREAM_FAILURE: Readonly<Record<Channel, FailureClassification>> = {
   email: "mail_stream_publish_failed",
 };
 
-export function settle(
-  route: DueRoute,
-  attempt: Attempt,
-  { channel, ladder, random }: { channel: Channel; ladder: RetryLadder; random: number },
-): Settlement {
-  switch (attempt.kind) {
+/** For so long a type that this catalog doesn't know is left to instances of another version, which may know it. */
+const FOREIGN_TYPE_MS = 3_600_000;
+
+export function settle(route: ClaimedRoute, answer: HandOffAnswer, options: SettleOptions): Outcome {
+  switch (answer.kind) {
     case "published":
-      return { kind: "published", route, entryId: attempt.entryId };
+      return { kind: "published", route, entryId: answer.entryId };
     case "unanswered":
-      return { kind: "unchanged", route };
-    case "not_encodable":
-      return {
-        kind: "dead_letter",
-        route,
-        failure: { classification: "payload_encoding_failed", message: attempt.message },
-      };
-    case "refused": {
-      const failure = { classification: STREAM_FAILURE[channel], message: attempt.message };
-      const { maxAttempts } = route;
-      const retryInMs = retryDelayMs(ladder, { failedAttempts: route.attemptCount + 1, maxAttempts, random });
-      return retryInMs === undefined
-        ? { kind: "dead_letter", route, failure }
-        : { kind: "failed", route, failure, retryInMs };
-    }
+    case "late":
+      return { kind: "unchanged", route, reason: answer.kind };
+    case "absent":
+      return notEncodable(route, options);
+    case "refused":
+      return attemptFailed(route, answer.message, options);
     default:
-      return attempt satisfies never;
+      return answer satisfies never;
   }
+}
+
+function notEncodable(route: ClaimedRoute, { nowMs }: SettleOptions): Outcome {
+  const { acceptedAtMs, problem } = route.record;
+  if (problem?.kind === "unknown_type" && nowMs - Number(acceptedAtMs) < FOREIGN_TYPE_MS) {
+    return { kind: "unchanged", route, reason: "unknown_type" };
+  }
+  const message = problem === undefined ? "" : problem.message;
+  return { kind: "dead_letter", route, failure: { classification: "payload_encoding_failed", message } };
+}
+
+function attemptFailed(route: ClaimedRoute, message: string, { channel, ladder, random }: SettleOptions): Outcome {
+  const { attemptCount, maxAttempts } = route;
+  const failure = { classification: STREAM_FAILURE[channel], message };
+  const retryInMs = retryDelayMs(ladder, { failedAttempts: attemptCount + 1, maxAttempts, random });
+  return retryInMs === undefined
+    ? { kind: "dead_letter", route, failure }
+    : { kind: "failed", route, failure, retryInMs };
 }

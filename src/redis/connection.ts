@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { isDefect } from "../lifecycle/defects.ts";
 import { RedisError, replyCode } from "./failures.ts";
 
 export interface RedisSettings {
@@ -152,7 +153,8 @@ export class RedisConnection {
   }
 
   /** ioredis words a call that got no reply in its own terms; what happened to the connection says more. */
-  #failure(error: unknown): RedisError {
+  #failure(error: unknown): unknown {
+    if (isDefect(error)) return error;
     const failure = redisError(error);
     if (failure.code !== "") return failure;
     return new RedisError(this.#broken ?? "The connection was lost", { code: "", cause: error });

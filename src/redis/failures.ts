@@ -1,11 +1,11 @@
 /**
- * What an error of Redis means: the one table of this service, by the error code a reply starts with.
+ * What an error of Redis means: the one table of this service, by the error code that a reply starts with.
  *
- * A reply is about one write, or about the server, which then refuses others as well; no reply at all means that
- * nothing is known about the command.
+ * For a loop every failed call is an outage, whatever Redis answered. The table is for the hand-off script, which meets errors
+ * for each route: such a reply is about this one write, or about the server, which then refuses all others as well.
  */
 
-/** Every failed call of a `RedisConnection` rejects with this. */
+/** Every failed call of a `RedisConnection` rejects with this, except with an exception of JavaScript's own: a defect. */
 export class RedisError extends Error {
   override readonly name = "RedisError";
   /** The reply's error code (`OOM`, `WRONGTYPE`, `ERR`, …); empty where there was no reply. */
@@ -30,14 +30,6 @@ const REFUSES_ALL_WRITES: ReadonlyMap<string, string> = new Map([
   ["TRYAGAIN", "a cluster's slot is being moved"],
 ]);
 
-/** Answers to a call as a whole that an operator's hand mends. Inside a script they are about one command. */
-const REFUSES_THE_CALL: ReadonlyMap<string, string> = new Map([
-  ["NOAUTH", "the password was changed under the connection"],
-  ["WRONGPASS", "the password was changed"],
-  ["NOPERM", "the user may not make this call"],
-  ["UNBLOCKED", "the server has become a replica during a blocking call"],
-]);
-
 /** The first word of an error reply if it is a code, else `ERR`. */
 export function replyCode(message: string): string {
   // A script that may not do what it does: 7.0 words it like this, later versions "ACL failure in script".
@@ -50,7 +42,7 @@ export function refusesAllWrites(message: string): boolean {
   return REFUSES_ALL_WRITES.has(replyCode(message));
 }
 
-/** Whether the failure passes by itself or by an operator's hand, so that waiting is right. */
+/** Whether there was no reply, or one that refuses all writes. Only a start-up check asks: for a loop every failure is an outage. */
 export function isRedisAway(error: RedisError): boolean {
-  return error.code === "" || REFUSES_ALL_WRITES.has(error.code) || REFUSES_THE_CALL.has(error.code);
+  return error.code === "" || REFUSES_ALL_WRITES.has(error.code);
 }

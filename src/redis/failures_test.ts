@@ -41,9 +41,9 @@ Deno.test("isRedisAway() and refusesAllWrites() know what is about the server", 
   }
 });
 
-Deno.test("isRedisAway() knows what is about the call, which inside a script is about one route", () => {
-  for (const code of ["NOPERM", "NOAUTH", "WRONGPASS", "UNBLOCKED"]) {
-    assert.deepEqual(meaningOf(`${code} for a reason`), { away: true, refusesAllWrites: false }, code);
+Deno.test("what refuses the call alone, or anything else, is no refusal of all writes", () => {
+  for (const code of ["NOPERM", "NOAUTH", "WRONGPASS", "UNBLOCKED", "NOSCRIPT", "EXECABORT", "CROSSSLOT"]) {
+    assert.deepEqual(meaningOf(`${code} for a reason`), { away: false, refusesAllWrites: false }, code);
   }
 });
 
@@ -62,7 +62,7 @@ Deno.test("a script that may not do what it does is told in the words of each ve
     ]
   ) {
     assert.equal(replyCode(message), "NOPERM");
-    assert.deepEqual(meaningOf(message), { away: true, refusesAllWrites: false }, message);
+    assert.deepEqual(meaningOf(message), { away: false, refusesAllWrites: false }, message);
   }
 });
 

@@ -7,7 +7,7 @@
 import type pg from "pg";
 
 /** Rows of each table that a batch deleted. */
-export type Purged = Readonly<Record<"records" | "routes" | "dead_letters" | "malformed_intents", number>>;
+type Purged = Readonly<Record<"records" | "routes" | "dead_letters" | "malformed_intents", number>>;
 
 export interface RecordBatch {
   readonly purged: Purged;
@@ -80,6 +80,23 @@ export async function purgeRecords(
     purged: { ...purged, malformed_intents: 0 },
     next: acceptedAt === null ? undefined : { acceptedAt, notificationId: notificationId! },
   };
+}
+
+/** The record that a batch of one would look at; `undefined` when there is none left. */
+export async function nextRecord(
+  pool: pg.Pool,
+  { retentionMs, after }: { retentionMs: number; after: RecordCursor },
+): Promise<RecordCursor | undefined> {
+  const { rows } = await pool.query<RecordCursor>({
+    text: `
+      SELECT accepted_at::text AS "acceptedAt", notification_id AS "notificationId"
+      FROM notification.records
+      WHERE accepted_at < now() - $1 * interval '1 millisecond' AND (accepted_at, notification_id) > ($2, $3)
+      ORDER BY accepted_at, notification_id
+      LIMIT 1`,
+    values: [retentionMs, after.acceptedAt, after.notificationId],
+  });
+  return rows[0];
 }
 
 /** How many malformed intents were deleted: fewer than `limit` when none is left. */

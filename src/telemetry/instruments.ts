@@ -11,6 +11,9 @@ const WORK_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 /** From a few milliseconds to a day of outage and a week of backlog. */
 const LATENCY_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400, 604_800];
 
+export type Instruments = ReturnType<typeof createInstruments>;
+
+/** Call this once, after OpenTelemetry has started: instruments made before would never export. */
 export function createInstruments() {
   const meter = metrics.getMeter("notification-service");
   const count = (name: string, unit: string, description: string) => meter.createCounter(name, { unit, description });

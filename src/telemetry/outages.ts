@@ -6,7 +6,7 @@ import { metrics } from "@opentelemetry/api";
 import type { Clock } from "../clock.ts";
 import { loggerOf } from "./logging.ts";
 
-export const DEPENDENCIES = ["redis", "postgres", "user_service", "intent_stream"] as const;
+const DEPENDENCIES = ["redis", "postgres", "user_service", "intent_stream"] as const;
 export type Dependency = typeof DEPENDENCIES[number];
 
 interface Ongoing {

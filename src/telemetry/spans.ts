@@ -1,9 +1,9 @@
 /**
- * Spans of one kind. Tracing is switched on or off for the process: where it is off, nothing is made and nothing is looked
- * at but that.
+ * Spans of one kind, kept by the object that they are about until that has its outcome. Tracing is switched on or off for the
+ * process: where it is off, nothing is made and nothing else is looked at.
  *
- * A span that gets no outcome is never ended and so never exported: a batch that was given up comes again, and its spans
- * with it, under the same ids.
+ * A span without an outcome is never ended and so never exported: a batch that was given up comes again, and its spans
+ * with it, under the same ids. It is collected together with its object.
  */
 import { type Attributes, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { formatTraceparent, isSampled, parseTraceparent, type SpanIds } from "./trace_context.ts";
@@ -24,7 +24,7 @@ export interface SpanFields {
 }
 
 export interface SpanToBegin {
-  /** From which its id is made, in a trace that was begun elsewhere. */
+  /** What the span's id is made from, in a trace that was begun elsewhere. */
   readonly idName: string;
   /** Of the parent; may be empty. */
   readonly traceparent: string;
@@ -36,10 +36,16 @@ export interface SpanToBegin {
 }
 
 export interface BegunSpan {
-  /** To go on with: the new span's where it is recorded, else the parent's; without a parent one that is not sampled. */
+  /** What to go on with: the new span's where it is recorded, else the parent's; without a parent one that is not sampled. */
   readonly traceparent: string;
   /** Absent: it is not recorded. */
   readonly span?: Span;
+}
+
+/** What went wrong, for an operator; `type` has few values. */
+export interface SpanError {
+  readonly type: string;
+  readonly message: string;
 }
 
 const NO_FIELDS: SpanFields = {};
@@ -48,6 +54,7 @@ export class Spans {
   readonly #name: string;
   readonly #tracing: Tracing | undefined;
   readonly #tracer = trace.getTracer("notification-service");
+  readonly #open = new WeakMap<object, Span>();
 
   constructor(name: string, tracing: Tracing | undefined) {
     this.#name = name;
@@ -72,35 +79,37 @@ export class Spans {
     if (parent !== undefined) this.#tracing!.spanIds.nameNext(idName);
     const span = this.#tracer.startSpan(this.#name, { kind, startTime }, parentContext);
     const ownTraceparent = formatTraceparent(span.spanContext());
-    // Whoever comes next is told that the trace is not sampled, unless its producer has told already.
+    // What follows has to know that the trace is not sampled, unless its producer has said so already.
     if (!span.isRecording()) return { traceparent: traceparent === "" ? ownTraceparent : traceparent };
     span.setAttributes(attributes());
     return { traceparent: ownTraceparent, span };
   }
-}
 
-export function spanFields(span: Span | undefined): SpanFields {
-  if (span === undefined) return NO_FIELDS;
-  const { traceId, spanId } = span.spanContext();
-  return { trace_id: traceId, span_id: spanId };
-}
-
-/** What went wrong, for an operator; `type` has few values. */
-export interface SpanError {
-  readonly type: string;
-  readonly message: string;
-}
-
-/** Ends it once, however often it is called. */
-export function endSpan(
-  span: Span,
-  { attributes, error }: { readonly attributes: Attributes; readonly error?: SpanError | undefined },
-): void {
-  if (!span.isRecording()) return;
-  span.setAttributes(attributes);
-  if (error !== undefined) {
-    span.setAttribute("error.type", error.type);
-    span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
+  /** Keeps a span for the object that it is about: only this very object leads to it, a copy has none. */
+  keep(subject: object, span: Span | undefined): void {
+    if (span !== undefined) this.#open.set(subject, span);
   }
-  span.end();
+
+  fieldsOf(subject: object): SpanFields {
+    const span = this.isOn ? this.#open.get(subject) : undefined;
+    if (span === undefined) return NO_FIELDS;
+    const { traceId, spanId } = span.spanContext();
+    return { trace_id: traceId, span_id: spanId };
+  }
+
+  /** Ends the object's span, if it has one; once, however often this is called. */
+  end(
+    subject: object,
+    outcome: () => { readonly attributes: Attributes; readonly error?: SpanError | undefined },
+  ): void {
+    const span = this.isOn ? this.#open.get(subject) : undefined;
+    if (span === undefined || !span.isRecording()) return;
+    const { attributes, error } = outcome();
+    span.setAttributes(attributes);
+    if (error !== undefined) {
+      span.setAttribute("error.type", error.type);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
+    }
+    span.end();
+  }
 }

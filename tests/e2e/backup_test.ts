@@ -1,6 +1,7 @@
 // docs/upgrade_and_backup.md: its commands back a database up and restore it, and afterwards everything is as the page says.
 
 import assert from "node:assert/strict";
+import { ROUTE_LEASE_PATTERN } from "../../src/redis/keys.ts";
 import { openRig } from "../support/rig.ts";
 
 const [BACKUP, RESTORE] = [
@@ -32,7 +33,8 @@ Deno.test("a restored backup reads again what came after it, under the same ids"
     await rig.settled();
     await before.terminate();
     const published = (await rig.clientEvents()).map(({ fields }) => fields["event_id"]);
-    await rig.redis.eval("for _, key in ipairs(redis.call('KEYS', 'route_leases:*')) do redis.call('DEL', key) end", 0);
+    const leases = await rig.redis.keys(ROUTE_LEASE_PATTERN);
+    if (leases.length > 0) await rig.redis.del(leases);
 
     await run(RESTORE!);
     const after = await rig.start();

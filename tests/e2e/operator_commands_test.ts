@@ -133,7 +133,7 @@ Deno.test("check ends as run would where Redis lets a user do too little, and wr
   await runOn(rig, ["migrate", "up"]);
   const observer = await openRedis(redisServer, { username: OBSERVER });
   try {
-    for (const command of ["xadd", "set", "xdel", "del", "get", "time", "evalsha"]) {
+    for (const command of ["xadd", "set", "xdel", "del", "get", "time", "pexpire", "wait", "info", "evalsha"]) {
       await observer.call("ACL", "SETUSER", "default", `-${command}`);
       assert.match(await endsAsRun(rig, 69), /✗ redis: [^]*→ see that the user default has/, command);
       await observer.call("ACL", "SETUSER", "default", `+${command}`);

@@ -3,12 +3,13 @@
 
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 
 const STREAM = "notification:intents";
-const HASH = `notification:stream_offset:${STREAM}`;
+const HASH = streamOffsetKey(STREAM);
 const QUICK = { NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "200ms" };
 
 const loseHash = (rig: Rig) => rig.redis.del(HASH);

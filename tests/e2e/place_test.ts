@@ -2,6 +2,7 @@
 // stream (contract, section 6).
 
 import assert from "node:assert/strict";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { validIntent } from "../support/intents.ts";
@@ -9,7 +10,7 @@ import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
 const STREAM = "notification:intents";
-const HASH = `notification:stream_offset:${STREAM}`;
+const HASH = streamOffsetKey(STREAM);
 
 Deno.test("row and hash have the last entry dealt with and its ordinal", async () => {
   await using rig = await openRig();

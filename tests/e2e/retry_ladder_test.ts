@@ -2,6 +2,7 @@
 // independence (contract, sections 5 and 6).
 
 import assert from "node:assert/strict";
+import { routeLeaseKey } from "../../src/redis/keys.ts";
 import { type Outcome, outcomeOf } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
@@ -145,7 +146,7 @@ Deno.test("an error about one route's lease is that route's alone", async () => 
   const leases = await eventually(async () => {
     const routes = await Promise.all(entryIds.map((entryId) => pushRoute(rig, entryId)));
     if (routes.some((route) => route?.status !== "failed")) return undefined;
-    return routes.map((route) => `route_leases:${route?.notification_id}:${route?.route_id}`);
+    return routes.map((route) => routeLeaseKey(route!.notification_id, route!.route_id));
   });
   await rig.redis.multi()
     .del(PUSH_STREAM)

@@ -1,12 +1,13 @@
 // Several instances on one Redis and PostgreSQL: who consumes, who takes over, who publishes (contract, section 6).
 
 import assert from "node:assert/strict";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
-const LEASE = "notification:consumer_lease:notification:intents";
+const LEASE = consumerLeaseKey("notification:intents");
 
 Deno.test("one instance consumes, the others stand by; the lease is the consumer's, and short", async () => {
   await using rig = await openRig();

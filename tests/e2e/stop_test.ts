@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { hang } from "../../scripts/servers/user_service.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -33,7 +34,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     assert.equal(stopped[0], "internal_http");
     assert.deepEqual(stopped.slice(1).sort(), [...LOOPS].sort());
     assert.equal(service.stderr, "");
-    assert.equal(await rig.redis.exists("notification:consumer_lease:notification:intents"), 0);
+    assert.equal(await rig.redis.exists(consumerLeaseKey(rig.intentsStream)), 0);
     await nobodyIsConnected(rig);
   });
 }

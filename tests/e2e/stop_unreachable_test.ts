@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { hang } from "../../scripts/servers/user_service.ts";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -107,7 +108,7 @@ async function stopsInTime(breakage: Breakage): Promise<void> {
 }
 
 async function finishesEverything(rig: Rig, intents: number): Promise<void> {
-  await rig.redis.del("notification:consumer_lease:notification:intents"); // saves its five seconds
+  await rig.redis.del(consumerLeaseKey(rig.intentsStream)); // saves its five seconds
   await rig.start();
   await rig.settled();
   const [row] = await rig.query<{ records: number }>("SELECT count(*)::int AS records FROM notification.records");

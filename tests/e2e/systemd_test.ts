@@ -3,8 +3,10 @@
 
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
+import { hang } from "../../scripts/servers/user_service.ts";
 import { NotifySocket } from "../support/notify_socket.ts";
 import { runOn } from "../support/command.ts";
+import { verdicts } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -67,6 +69,29 @@ Deno.test("an abstract socket is notified by what Deno 2.9 runs; made with 2.7 t
   assert.equal((await service.terminate()).code, 0);
   if (socket.received.length > 0) await eventually(() => socket.received.includes("STOPPING=1 STATUS=Stopping"));
   assert.equal(warnings().length, socket.received.length > 0 ? 0 : 1);
+});
+
+Deno.test("a look-up that waits for more than a minute is no stuck loop", async () => {
+  await using rig = await openRig();
+  await using socket = await NotifySocket.open(await place());
+  rig.users.behaviour = hang;
+  const service = await rig.start({
+    NOTIFY_SOCKET: socket.place,
+    RUNTIME_DIRECTORY,
+    WATCHDOG_USEC: "1000000",
+    NOTIFICATION_USER_SERVICE_TIMEOUT: "75s",
+    NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "1s",
+  });
+  const entryId = await rig.addIntent();
+  await eventually(() => rig.users.inFlight.now > 0);
+  await new Promise((resolve) => setTimeout(resolve, 65_000));
+  assert.deepEqual(service.logs.filter(({ level }) => level === "error"), []);
+  const fed = socket.count("WATCHDOG=1");
+  await eventually(() => socket.count("WATCHDOG=1") > fed);
+
+  rig.users.behaviour = undefined;
+  await rig.settled({ timeoutMs: 30_000 });
+  assert.deepEqual(await verdicts(rig, [entryId]), ["accepted"]);
 });
 
 async function place(): Promise<string> {

@@ -2,6 +2,7 @@
 // and the value that what was done to the service must have given it.
 
 import assert from "node:assert/strict";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
 import { dashboardQueries, ruleQueries, seriesOf, unknownIn } from "../support/prometheus.ts";
 import { openRig } from "../support/rig.ts";
@@ -296,7 +297,7 @@ Deno.test("the resource names the service, its version, its instance and where i
     })
   ) assert.equal(resource[name], value, name);
   await service.waitForLog(({ message }) => message === "consuming");
-  assert.equal(await rig.redis.get("notification:consumer_lease:notification:intents"), "instance-7");
+  assert.equal(await rig.redis.get(consumerLeaseKey(rig.intentsStream)), "instance-7");
   const [seen] = await rig.query<{ count: number }>(
     "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'notification-service/instance-7'",
   );

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { hang, refuse } from "../../scripts/servers/user_service.ts";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
@@ -131,7 +132,7 @@ Deno.test("a hanging User Service costs a time-out a look-up, and a killed consu
   const entryId = await rig.addIntent();
   await service.waitForLog((line) => line.level === "warn" && /user.service/i.test(JSON.stringify(line)));
   await service.kill();
-  await rig.redis.del("notification:consumer_lease:notification:intents");
+  await rig.redis.del(consumerLeaseKey(rig.intentsStream));
   rig.users.behaviour = undefined;
   await rig.start();
   await rig.settled();

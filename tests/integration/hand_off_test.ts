@@ -1,6 +1,7 @@
 /** The hand-off script on a real Redis: at most one entry a route, whatever the lease says and however old the claim. */
 import assert from "node:assert/strict";
-import { CLAIM_LIFE_MS, type Delivery, handOff, type HandOffOptions } from "../../src/publish/hand_off.ts";
+import { type Delivery, handOff, type HandOffOptions } from "../../src/publish/hand_off.ts";
+import { CLAIM_MS } from "../../src/notification/route.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
 import type { RedisConnection } from "../../src/redis/connection.ts";
 import { openStage } from "../support/stage.ts";
@@ -16,8 +17,7 @@ async function options(redis: RedisConnection, changes: Partial<HandOffOptions> 
     leaseTtlMs: 60_000,
     waitReplicas: 0,
     waitMs: 100,
-    claimedAtMs: await redisTimeMs(redis),
-    claimLifeMs: CLAIM_LIFE_MS,
+    claim: { takenAtMs: await redisTimeMs(redis), lifeMs: CLAIM_MS },
     ...changes,
   };
 }
@@ -40,20 +40,20 @@ Deno.test("handOff() appends each entry once and answers the same id the second 
 });
 
 for (
-  const [name, ageMs] of [["older than its life", CLAIM_LIFE_MS + 1], ["from the future", -5000]] as const
+  const [name, ageMs] of [["older than its life", CLAIM_MS + 1], ["from the future", -5000]] as const
 ) {
-  Deno.test(`handOff() appends nothing for a claim ${name}, but tells what was published before`, async () => {
+  Deno.test(`handOff() appends nothing for a claim ${name}, but answers what was published before`, async () => {
     await using stage = await openStage();
     const redis = await stage.connection();
     await handOff(redis, [delivery("before")], await options(redis));
-    const claimedAtMs = await redisTimeMs(redis) - ageMs;
+    const claim = { takenAtMs: await redisTimeMs(redis) - ageMs, lifeMs: CLAIM_MS };
     const { answers, outage } = await handOff(
       redis,
       [delivery("new"), delivery("before")],
-      await options(redis, { claimedAtMs }),
+      await options(redis, { claim }),
     );
     assert.equal(outage, undefined);
-    assert.deepEqual(answers.map(({ kind }) => kind), ["unanswered", "published"]);
+    assert.deepEqual(answers.map(({ kind }) => kind), ["late", "published"]);
     assert.equal(await stage.redis.xlen("out"), 1);
   });
 }

@@ -1,5 +1,7 @@
 /** Intake where something is in its way: backlogs of large entries, keys of somebody else's, rights taken away. */
 import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import type pg from "pg";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { readExactEntry } from "../../src/intake/exact_entry.ts";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
@@ -8,7 +10,6 @@ import { decode } from "../../src/notification/decode.ts";
 import { MAX_KEPT_BYTES, MAX_VALUE_BYTES } from "../../src/notification/raw_fields.ts";
 import type { FieldValue } from "../../src/notification/stream_entry.ts";
 import { RedisError } from "../../src/redis/failures.ts";
-import { createEvents } from "../../src/telemetry/events.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -137,16 +138,18 @@ Deno.test("a duplicate whose record retention takes meanwhile is judged anew, no
   await consume(stage, 1);
   await stage.addIntent(fields);
   stage.users.behaviour = () => new Response("oops", { status: 500 });
-  // The key is taken when the intent is judged, and free when its transaction begins.
+  // The key is taken when the intent is judged, and free when it is looked at for the acceptance.
+  let looks = 0;
+  const query = async (config: pg.QueryConfig, values: unknown[]) => {
+    if (config.name === "select_fingerprints" && ++looks === 2) {
+      await stage.query("DELETE FROM notification.routes");
+      await stage.query("DELETE FROM notification.records");
+    }
+    return await stage.pool.query(config, values);
+  };
   const postgres = Object.create(stage.pool, {
-    query: { value: stage.pool.query.bind(stage.pool) },
-    connect: {
-      value: async () => {
-        await stage.query("DELETE FROM notification.routes");
-        await stage.query("DELETE FROM notification.records");
-        return await stage.pool.connect();
-      },
-    },
+    query: { value: query },
+    connect: { value: stage.pool.connect.bind(stage.pool) },
   });
   const isOutage = (dependency: string) => (error: unknown) =>
     error instanceof OutageError && error.dependency === dependency;
@@ -188,7 +191,7 @@ Deno.test("rights taken away on the stream are an outage of it, also for an entr
 Deno.test("a restart right after another stream was found raises no false alarm", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];
-  const events = { ...createEvents(), trimmedUnread: (entries: number) => trimmed.push(entries) };
+  const events = { ...stage.intakeEvents(), trimmedUnread: (entries: number) => trimmed.push(entries) };
   for (let at = 0; at < 3; at++) await stage.addIntent();
   await consume(stage, 1, { events });
   await stage.redis.del(INTENTS);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { OutageError } from "../../src/lifecycle/outage.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
-import { createEvents } from "../../src/telemetry/events.ts";
+import { eventually } from "../support/wait.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
 function place(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
@@ -47,7 +47,13 @@ Deno.test("an intent that PostgreSQL refuses for its data is recorded, and the r
     ALTER TABLE notification.records ADD CONSTRAINT refuse CHECK (idempotency_key NOT IN ('bad-1', 'bad-2'))`);
   const keys = Array.from({ length: 30 }, (_, at) => at === 7 ? "bad-1" : at === 23 ? "bad-2" : `good-${at}`);
   for (const idempotency_key of keys) await stage.addIntent({ idempotency_key });
-  await withConsumer(stage, (_, pass) => pass());
+  // Read again by halves, down to the entry at fault.
+  await withConsumer(stage, async (_, pass) => {
+    await eventually(async () => {
+      await pass();
+      return (await place(stage))[0]?.entries_read === "30";
+    }, { timeoutMs: 20_000, intervalMs: 0 });
+  });
   const malformed = await stage.query<{ idempotency_key: string; failure_code: string; failure_message: string }>(
     "SELECT idempotency_key, failure_code, failure_message FROM notification.malformed_intents ORDER BY 1",
   );
@@ -138,9 +144,11 @@ Deno.test("two streams on one PostgreSQL share its keys, and have a place each",
   await using stage = await openStage();
   const OTHER = "notification:intents:other";
   const outcomes: string[] = [];
-  const events = { ...createEvents() };
-  events.accepted = (batch) => outcomes.push(...batch.map(({ stream_entry_id }) => `accepted ${stream_entry_id}`));
-  events.duplicate = (batch) => outcomes.push(...batch.map(({ stream_entry_id }) => `duplicate ${stream_entry_id}`));
+  const events = { ...stage.intakeEvents() };
+  events.outcomes = ({ accepted, duplicates }) => {
+    outcomes.push(...accepted.map(({ intent }) => `accepted ${intent.entry.id}`));
+    outcomes.push(...duplicates.map(({ entry }) => `duplicate ${entry.id}`));
+  };
   const id = await stage.addIntent({ idempotency_key: "shared" });
   const [[, fields]] = await stage.redis.xrange(INTENTS, "-", "+") as [[string, string[]]];
   // The same millisecond and sequence: nothing but the stream tells the entries apart.
@@ -226,7 +234,7 @@ Deno.test("an entry keeps its outcome when it is read again", async () => {
 Deno.test("entries trimmed unread are counted once, also after a restart; trimming read ones raises no alarm", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];
-  const counting = { events: { ...createEvents() } };
+  const counting = { events: { ...stage.intakeEvents() } };
   counting.events.trimmedUnread = (entries) => trimmed.push(entries);
   for (let at = 0; at < 10; at++) await stage.addIntent();
   await withConsumer(stage, (_, pass) => pass(), { ...counting, batchSize: 4 });
@@ -245,7 +253,7 @@ Deno.test("entries trimmed unread are counted once, also after a restart; trimmi
 Deno.test("of two consumers that find the same entries trimmed, one tells it", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];
-  const counting = { events: { ...createEvents() } };
+  const counting = { events: { ...stage.intakeEvents() } };
   counting.events.trimmedUnread = (entries) => trimmed.push(entries);
   await stage.addIntent();
   const stop = new AbortController();
@@ -267,7 +275,7 @@ Deno.test("of two consumers that find the same entries trimmed, one tells it", a
 Deno.test("entries trimmed unread are noticed also when none is left", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];
-  const events = { ...createEvents() };
+  const events = { ...stage.intakeEvents() };
   events.trimmedUnread = (entries) => trimmed.push(entries);
   await stage.addIntent();
   await withConsumer(stage, (_, pass) => pass(), { events });

@@ -367,7 +367,7 @@ test("a connection lost in the middle of a migration is told as such", async (ri
   });
   const error = await refusal(migrate(rig.pool, { ...OPTIONS, folder }));
   assert.match(error.message, /^Migration 1_killed\.sql \(up\) failed: (terminating connection|Connection terminated)/);
-  assert.equal(postgresFailure(error), "away");
+  assert.equal(postgresFailure(error), "outage");
 });
 
 test("claims, the next wake-up and the depth are served by the index of live routes", async ({ pool }) => {

@@ -158,7 +158,7 @@ test("cancelled statements, BEGIN and COMMIT included, leave all of a transactio
       }, { first: (client) => client.query("SELECT 1 FROM pg_class LIMIT 1") });
       committed++;
     } catch (error) {
-      assert.equal(postgresFailure(error), "away");
+      assert.equal(postgresFailure(error), "outage");
       failed++;
     }
   }
@@ -179,7 +179,7 @@ test("a connection that the server ends in the middle is replaced", async ({ poo
   const asleep = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
   await eventually(async () => (await run(asleep)).rowCount === 1);
   await run("SELECT pg_terminate_backend($1)", [pids[0]]);
-  assert.equal(postgresFailure(await statement), "away");
+  assert.equal(postgresFailure(await statement), "outage");
 
   const between = failureOf(inTransaction(pool, async (client) => {
     await insert(client, 2);
@@ -188,7 +188,7 @@ test("a connection that the server ends in the middle is replaced", async ({ poo
     await untilGone(run, pid);
     await insert(client, 3);
   }));
-  assert.equal(postgresFailure(await between), "away");
+  assert.equal(postgresFailure(await between), "outage");
   await inTransaction(pool, (client) => insert(client, 4));
   assert.deepEqual(await numbers(), [4]);
   assert.equal(pool.totalCount, 1);
@@ -204,7 +204,7 @@ test("it rejects when the connection is lost while committing", async ({ pool, n
   const committing = "SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'";
   const { pid } = await eventually(async () => (await run(committing)).rows[0]);
   await run("SELECT pg_terminate_backend($1)", [pid]);
-  assert.equal(postgresFailure(await pending), "away");
+  assert.equal(postgresFailure(await pending), "outage");
   assert.deepEqual(await numbers(), []);
   assert.equal(pool.totalCount, 0);
 });
@@ -216,7 +216,7 @@ test("an answer that is overdue rejects in time and destroys the connection", as
     await client.query("SET LOCAL statement_timeout = 0");
     await client.query("SELECT pg_sleep(30)");
   }));
-  assert.equal(postgresFailure(error), "away");
+  assert.equal(postgresFailure(error), "outage");
   assert.ok(performance.now() - startedAt < 15_000);
   assert.equal(pool.totalCount, 0);
   assert.deepEqual(await numbers(), []);
@@ -228,7 +228,7 @@ test("a server that takes no writes is left, for a new connection may find the p
     await client.query("SET TRANSACTION READ ONLY");
     await insert(client, 1);
   }));
-  assert.equal(postgresFailure(error), "away");
+  assert.equal(postgresFailure(error), "outage");
   assert.notEqual(await backend(pool), pid);
 });
 
@@ -243,7 +243,7 @@ test("a process that is paused within a transaction loses it after idle_in_trans
     await untilGone(run, pid);
     await insert(client, 2);
   }));
-  assert.equal(postgresFailure(error), "away");
+  assert.equal(postgresFailure(error), "outage");
   assert.deepEqual(await numbers(), []);
 });
 

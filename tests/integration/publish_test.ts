@@ -2,29 +2,72 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../../src/clock.ts";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
-import { type Accepted, FRESH_MS, FreshRoutes, freshRoutesOf } from "../../src/notification/fresh_routes.ts";
-import {
-  type ClaimOptions,
-  FROM_THE_BEGINNING,
-  lockDueRoutes,
-  MAX_PASS_BYTES,
-  withRecords,
-} from "../../src/publish/claim.ts";
+import type { Channel, ClaimedRoute } from "../../src/notification/route.ts";
+import { claimDue, FROM_THE_BEGINNING } from "../../src/publish/claim_due.ts";
+import { DueRoutes } from "../../src/publish/due_routes.ts";
 import type { Publisher } from "../../src/publish/publisher.ts";
-import { Recorder } from "../../src/publish/recorder.ts";
+import { type Batch, MAX_BATCH_CHARS } from "../../src/relay/batch.ts";
+import { BIRTH_CLAIM_MS, CLAIM_MS } from "../../src/notification/route.ts";
+import { type Accepted, batchesOf, type ChannelRelay, Relay } from "../../src/relay/relay.ts";
+import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import { captureLog } from "../support/captured_log.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
-/** Accepts `count` intents for one user each. */
+/** Accepts `count` intents for one user each, which are due for any process afterwards. */
 async function accept(stage: Stage, count: number): Promise<void> {
   for (let at = 0; at < count; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  await acceptedHere(stage);
+  await stage.endClaims();
+}
+
+/** Accepts what is in the stream, and returns what the consumer hands over, all passes together. */
+async function acceptedHere(stage: Stage): Promise<Accepted> {
+  const handedOver: Accepted[] = [];
   const stop = new AbortController();
-  const consumer = await stage.consumer();
-  await consumer.pass(stop.signal);
+  const relay = { room: () => Promise.resolve(), handOver: (accepted: Accepted) => void handedOver.push(accepted) };
+  const consumer = await stage.consumer({ relay });
+  const expected = await stage.redis.xlen("notification:intents");
+  const count = () => handedOver.reduce((sum, { intents }) => sum + intents.length, 0);
+  while (count() < expected) await consumer.pass(stop.signal);
   stop.abort();
   await consumer.close();
-  await stage.makeClaimable();
+  return { ...handedOver[0]!, intents: handedOver.flatMap(({ intents }) => intents) };
+}
+
+/** A relay that holds what was accepted, as if it had been read just now or `ageMs` ago by Redis's clock. */
+async function relayWith(
+  stage: Stage,
+  accepted: Accepted,
+  { channel = "push", ageMs = 0 }: { channel?: Channel; ageMs?: number } = {},
+): Promise<ChannelRelay> {
+  const relay = new Relay(systemClock).channels[channel];
+  relay.accepted.add(await justTaken(stage, batchesOf(accepted).get(channel)!, ageMs));
+  return relay;
+}
+
+async function justTaken(stage: Stage, batch: Batch, ageMs = 0): Promise<Batch> {
+  const [seconds, microseconds] = await stage.redis.time();
+  const takenAtMs = Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - ageMs;
+  return { ...batch, takenAtMs, takenAt: systemClock.monotonic() };
+}
+
+/** The second source of batches, by itself. */
+async function dueRoutes(stage: Stage, batchSize = 1000): Promise<DueRoutes> {
+  return new DueRoutes({
+    channel: "push",
+    batchSize,
+    catalog: embeddedCatalog(),
+    postgres: stage.pool,
+    redis: await stage.connection(),
+    clock: systemClock,
+  });
+}
+
+/** Runs passes until there is nothing more to do, and all of it is written. */
+async function work(publisher: Publisher): Promise<void> {
+  while (await publisher.pass() === "again");
+  await publisher.close();
 }
 
 function statuses(stage: Stage, channel = "push"): Promise<{ status: string; count: string; attempts: string }[]> {
@@ -38,6 +81,7 @@ function statuses(stage: Stage, channel = "push"): Promise<{ status: string; cou
 const isOutage = (dependency: string) => (error: unknown) =>
   error instanceof OutageError && error.dependency === dependency;
 
+/** Waits until all outcomes are written. */
 async function finish(...publishers: Publisher[]): Promise<void> {
   for (const publisher of publishers) await publisher.close();
 }
@@ -49,7 +93,6 @@ Deno.test("a pass publishes what is due, in full batches until nothing is left",
   assert.equal(await publisher.pass(), "again");
   assert.equal(await publisher.pass(), "again");
   assert.equal(await publisher.pass(), "idle");
-  assert.equal(await publisher.pass(), "idle");
   await finish(publisher);
   const delivered = await stage.delivered("push");
   assert.equal(delivered.length, 25);
@@ -58,24 +101,25 @@ Deno.test("a pass publishes what is due, in full batches until nothing is left",
   assert.equal(await stage.redis.xlen(STREAMS.email), 0);
 });
 
-Deno.test("routes handed off by a transaction that fails are not appended again, and get the ids they had", async () => {
+Deno.test("routes whose outcomes are lost are not appended again, and get the ids they had", async () => {
   await using stage = await openStage();
   await accept(stage, 5);
-  // Fails at COMMIT, after the hand-off.
-  const heal = await stage.failRecording();
+  const heal = await stage.failWriting();
   const publisher = await stage.publisher("push");
-  await assert.rejects(publisher.pass());
+  await publisher.pass();
+  await eventually(() => publisher.pass().then(() => false, (error) => error.code === "57P02"));
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "5", attempts: "0" }]);
   const before = await stage.redis.xrange(STREAMS.push, "-", "+");
+  assert.equal(before.length, 5);
   await heal();
-  await publisher.pass();
-  await finish(publisher);
+  await stage.endClaims();
+  await work(publisher);
   assert.deepEqual(await stage.redis.xrange(STREAMS.push, "-", "+"), before);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "5", attempts: "1" }]);
-  const recorded = await stage.query<{ published_entry_id: string }>(
+  const written = await stage.query<{ published_entry_id: string }>(
     "SELECT published_entry_id FROM notification.routes WHERE channel = 'push' ORDER BY published_entry_id",
   );
-  assert.deepEqual(recorded.map((row) => row.published_entry_id), before.map(([id]) => id));
+  assert.deepEqual(written.map((row) => row.published_entry_id), before.map(([id]) => id));
 });
 
 Deno.test("leases live on for a claim's life once the outcomes are committed, and for their full time before", async () => {
@@ -100,6 +144,7 @@ Deno.test("a stream of the wrong type uses attempts up to the dead letter; the o
   const push = await stage.publisher("push", { ladder: { backoffMinMs: 1, backoffMaxMs: 1 } });
   const email = await stage.publisher("email");
   await push.pass();
+  await finish(push);
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "2", attempts: "1" }]);
   const [failed] = await stage.query<Record<string, string>>(
     "SELECT last_error_classification, last_error_message FROM notification.routes WHERE status = 'failed'",
@@ -143,12 +188,23 @@ Deno.test("a lease key of another type is that route's failure and stops no othe
   ]);
 });
 
-Deno.test("a payload that the catalog no longer has becomes a dead letter at once", async () => {
+Deno.test("a type that the catalog doesn't know is left to other instances for an hour, then a dead letter", async () => {
+  await using log = await captureLog();
   await using stage = await openStage();
-  await accept(stage, 1);
+  await accept(stage, 2);
   const publisher = await stage.publisher("push", { catalog: new Map() });
-  await publisher.pass();
-  await finish(publisher);
+  await work(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "2", attempts: "0" }]);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 0);
+  const left = (await log.lines()).filter(({ message }) => String(message).includes("left to other instances"));
+  assert.deepEqual(left.map(({ level, notification_type }) => [level, notification_type]), [[
+    "warn",
+    "game.turn.ready",
+  ]]);
+  await stage.query("DELETE FROM notification.routes WHERE route_id = 'push:user:u1'");
+  await stage.query("UPDATE notification.records SET accepted_at = now() - interval '61 minutes'");
+  await stage.endClaims();
+  await work(await stage.publisher("push", { catalog: new Map() }));
   assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "1", attempts: "1" }]);
   assert.equal(
     await stage.value("SELECT failure_classification FROM notification.dead_letters"),
@@ -156,26 +212,24 @@ Deno.test("a payload that the catalog no longer has becomes a dead letter at onc
   );
 });
 
-Deno.test("one route whose outcome PostgreSQL refuses is set aside; the others are published, and it only once", async () => {
+Deno.test("one route whose outcome PostgreSQL refuses keeps no other from being written, and is published once", async () => {
+  await using log = await captureLog();
   await using stage = await openStage();
   await accept(stage, 20);
   await stage.query(`
     ALTER TABLE notification.routes
     ADD CONSTRAINT refuse CHECK (NOT (route_id = 'push:user:u13' AND status = 'published'))`);
-  const clock = new TestClock();
-  const publisher = await stage.publisher("push", { clock });
-  for (let at = 0; at < 20; at++) {
-    clock.ms += 2000;
-    await publisher.pass();
-  }
+  const publisher = await stage.publisher("push");
+  await work(publisher);
   assert.deepEqual(await statuses(stage), [
     { status: "pending", count: "1", attempts: "0" },
     { status: "published", count: "19", attempts: "1" },
   ]);
+  const refused = (await log.lines()).filter(({ message }) => String(message).includes("can't be written"));
+  assert.deepEqual(refused.map(({ level, route_id }) => [level, route_id]), [["error", "push:user:u13"]]);
   await stage.query("ALTER TABLE notification.routes DROP CONSTRAINT refuse");
-  clock.ms += 300_000;
-  await publisher.pass();
-  await finish(publisher);
+  await stage.endClaims();
+  await work(await stage.publisher("push"));
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "20", attempts: "1" }]);
   assert.equal(new Set(await stage.delivered("push")).size, 20);
   assert.equal((await stage.delivered("push")).length, 20);
@@ -190,9 +244,12 @@ Deno.test("Redis over maxmemory uses no attempt, and the channel goes on once th
   await stage.redis.config("SET", "maxmemory", "1");
   await assert.rejects(publisher.pass(), isOutage("redis"));
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "3", attempts: "0" }]);
+  // In doubt it takes no batch that would be refused.
+  await stage.endClaims();
+  await assert.rejects(publisher.pass(), isOutage("redis"));
+  assert.equal(await stage.value("SELECT count(*) FROM notification.routes WHERE next_attempt_at > now()"), "0");
   await stage.redis.config("SET", "maxmemory", "0");
-  await publisher.pass();
-  await finish(publisher);
+  await work(publisher);
   assert.equal((await stage.delivered("push")).length, 3);
 });
 
@@ -220,6 +277,7 @@ Deno.test("what the Redis user may not do: a denied XADD is the route's failure,
   const acl = (rule: string) => stage.redis.call("ACL", "SETUSER", "default", rule);
   await acl("-xadd");
   await publisher.pass();
+  await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
   await stage.query("UPDATE notification.routes SET next_attempt_at = now() WHERE status = 'failed'");
   await acl("+xadd");
@@ -229,7 +287,9 @@ Deno.test("what the Redis user may not do: a denied XADD is the route's failure,
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
   // Neither lease nor taking back: the entry is there, and counts.
   await acl("-xdel");
+  await stage.endClaims();
   await publisher.pass();
+  await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "2" }]);
   await acl("+@all");
   await finish(publisher);
@@ -243,6 +303,7 @@ Deno.test("with too few replicas nothing counts as published, and the later retr
   await assert.rejects(publisher.pass(), isOutage("redis"));
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "2", attempts: "0" }]);
   assert.equal((await stage.delivered("push")).length, 2);
+  await stage.endClaims();
   const without = await stage.publisher("push");
   await without.pass();
   await finish(publisher, without);
@@ -265,7 +326,7 @@ Deno.test("publishers side by side share the backlog and publish each route once
   assert.equal(new Set(delivered).size, 300);
 });
 
-Deno.test("a claim is bounded in bytes, brings each record once, and passes over routes set aside", async () => {
+Deno.test("a batch of a claim is bounded in payload, and brings each record once", async () => {
   await using stage = await openStage();
   const users = JSON.stringify(Array.from({ length: 200 }, (_, at) => `u${at}`));
   const filler = "x".repeat(200_000);
@@ -273,51 +334,36 @@ Deno.test("a claim is bounded in bytes, brings each record once, and passes over
     recipient_user_ids_json: users,
     payload_json: `{"game_id":"g","game_name":"${filler}","turn_number":1}`,
   });
-  const stop = new AbortController();
-  const consumer = await stage.consumer();
-  await consumer.pass(stop.signal);
-  stop.abort();
-  await consumer.close();
-  await stage.makeClaimable();
-  const options = { channel: "push", from: FROM_THE_BEGINNING } as const;
-  const claim = await claimed(stage, { ...options, limit: 500, except: [] });
-  assert.equal(claim.routes.length, Math.ceil(MAX_PASS_BYTES / 200_044));
-  assert.equal(claim.isFull, true);
-  assert.equal(new Set(claim.routes.map(({ record }) => record)).size, 1);
-  const id = `${claim.routes[0]!.record.notificationId}/${claim.routes[0]!.routeId}`;
-  const without = await claimed(stage, { ...options, limit: 1, except: [id] });
-  assert.notEqual(without.routes[0]!.routeId, claim.routes[0]!.routeId);
+  await acceptedHere(stage);
+  await stage.endClaims();
+  const due = await dueRoutes(stage);
+  const batch = await due.take(500);
+  assert.equal(batch!.routes.length, Math.ceil(MAX_BATCH_CHARS / 200_044));
+  assert.equal(new Set(batch!.routes.map(({ record }) => record)).size, 1);
+  assert.equal(due.inMs, 0);
 });
 
-async function claimed(stage: Stage, options: ClaimOptions) {
-  return await withRecords(stage.pool, await lockDueRoutes(stage.pool, options));
-}
-
-/** Accepts what is in the stream, and gives what the consumer told of it. */
-async function acceptedHere(stage: Stage): Promise<Accepted> {
-  const told: Accepted[] = [];
-  const stop = new AbortController();
-  const consumer = await stage.consumer({ onAccepted: (accepted) => told.push(accepted) });
-  await consumer.pass(stop.signal);
-  stop.abort();
-  await consumer.close();
-  assert.equal(told.length, 1);
-  return told[0]!;
-}
-
-/** What a publisher of the process that accepted them would take, as if they had been read just now or `ageMs` ago. */
-async function freshOf(
-  stage: Stage,
-  accepted: Accepted,
-  { channel = "push", ageMs = 0 }: { channel?: "push" | "email"; ageMs?: number } = {},
-): Promise<FreshRoutes> {
-  const fresh = new FreshRoutes(systemClock.monotonic);
-  const [seconds, microseconds] = await stage.redis.time();
-  const freshFromMs = Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - ageMs;
-  const { routes } = freshRoutesOf(accepted).get(channel)!;
-  fresh.add({ freshFromMs, freshUntil: systemClock.monotonic() + FRESH_MS, routes });
-  return fresh;
-}
+Deno.test("a claim moves the routes' time ahead: for that long no other claim takes them", async () => {
+  await using stage = await openStage();
+  await accept(stage, 3);
+  const options = { channel: "push", from: FROM_THE_BEGINNING, limit: 2 } as const;
+  const claims = await Promise.all([claimDue(stage.pool, options), claimDue(stage.pool, options)]);
+  const [full, rest] = claims.toSorted((a, b) => b.routes.length - a.routes.length);
+  assert.deepEqual([full!.routes.length, full!.isFull, full!.nextDueInMs], [2, true, undefined]);
+  assert.deepEqual([rest!.routes.length, rest!.isFull], [1, false]);
+  const until =
+    "SELECT max(next_attempt_at - now()) > interval '9 seconds' FROM notification.routes WHERE channel = 'push'";
+  assert.equal(await stage.value(until), "true");
+  const again = await claimDue(stage.pool, options);
+  assert.deepEqual(again.routes, []);
+  assert.ok(again.nextDueInMs! > CLAIM_MS - 1000 && again.nextDueInMs! <= CLAIM_MS, `${again.nextDueInMs}`);
+  const written = await stage.value(
+    "SELECT min(next_attempt_at)::text FROM notification.routes WHERE channel = 'push'",
+  );
+  assert.ok(claims.some(({ routes }) => routes[0]?.claimedUntil === written));
+  await stage.query("UPDATE notification.routes SET next_attempt_at = 'infinity'");
+  assert.equal((await claimDue(stage.pool, options)).nextDueInMs, Infinity);
+});
 
 Deno.test("a route that was accepted here is the same as one that is claimed", async () => {
   await using stage = await openStage();
@@ -326,42 +372,37 @@ Deno.test("a route that was accepted here is the same as one that is claimed", a
     payload_json: '{"game_id":"ü","game_name":"x","turn_number":1.0e1}',
     idempotency_key: "bare",
   });
-  const accepted = await acceptedHere(stage);
-  await stage.makeClaimable();
-  for (const channel of ["push", "email"] as const) {
-    const { routes } = await claimed(stage, { channel, from: FROM_THE_BEGINNING, limit: 500, except: [] });
-    assert.equal(routes.length, 2);
-    assert.deepEqual(freshRoutesOf(accepted).get(channel)?.routes, routes);
-  }
+  const born = batchesOf(await acceptedHere(stage)).get("push")!;
+  assert.equal(born.lifeMs, BIRTH_CLAIM_MS);
+  assert.equal(
+    await stage.value("SELECT string_agg(DISTINCT next_attempt_at::text, ' ') FROM notification.routes"),
+    born.routes[0]!.claimedUntil,
+  );
+  await stage.endClaims();
+  const batch = await (await dueRoutes(stage)).take(500);
+  assert.equal(batch!.routes.length, 2);
+  const withoutClaim = ({ claimedUntil: _, ...route }: ClaimedRoute) => route;
+  assert.deepEqual(born.routes.map(withoutClaim), batch!.routes.map(withoutClaim));
 });
 
-Deno.test("for two seconds nobody claims what was accepted; what failed before is claimed when it is due", async () => {
+Deno.test("for two seconds no other process claims what was accepted", async () => {
   await using stage = await openStage();
-  for (let at = 0; at < 3; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  await stage.addIntent();
   await acceptedHere(stage);
-  const age = (routeId: string, change: string) =>
-    stage.query(`UPDATE notification.routes SET ${change} WHERE route_id = $1`, [routeId]);
-  await stage.query("UPDATE notification.routes SET next_attempt_at = now()");
-  await age("push:user:u1", "attempt_count = 1, status = 'failed'");
-  await age("push:user:u2", `next_attempt_at = now() - interval '${FRESH_MS + 1} milliseconds'`);
-  const { routes, isFull } = await claimed(stage, {
-    channel: "push",
-    from: FROM_THE_BEGINNING,
-    limit: 500,
-    except: [],
-  });
-  assert.deepEqual(routes.map(({ routeId }) => routeId), ["push:user:u2", "push:user:u1"]);
-  assert.equal(isFull, false);
+  const due = await dueRoutes(stage);
+  assert.equal(await due.take(500), undefined);
+  assert.ok(due.inMs > 500, `${due.inMs}`);
+  await eventually(async () => await due.take(500) !== undefined, { timeoutMs: BIRTH_CLAIM_MS + 1500 });
 });
 
-Deno.test("a publisher takes what its process accepted without a claim, in full batches, and records it", async () => {
+Deno.test("a publisher takes what its process accepted without a claim, in full batches, and writes the outcomes", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
-  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
-  const publisher = await stage.publisher("push", { freshRoutes, batchSize: 10 });
+  const relay = await relayWith(stage, await acceptedHere(stage));
+  const publisher = await stage.publisher("push", { relay, batchSize: 10 });
   assert.equal(await publisher.pass(), "again");
   assert.equal(await stage.redis.xlen(STREAMS.push), 10);
-  // In turn with what has to be claimed: nothing, as these are nobody else's.
+  // In turn with what has to be claimed: nothing, as these are claimed by this process.
   assert.equal(await publisher.pass(), "again");
   assert.equal(await stage.redis.xlen(STREAMS.push), 10);
   assert.equal(await publisher.pass(), "again");
@@ -376,81 +417,102 @@ Deno.test("a publisher takes what its process accepted without a claim, in full 
   }
 });
 
-Deno.test("what is not fresh any more is not appended, but left to be claimed", async () => {
+Deno.test("due routes get a turn at least once a second while accepted ones keep coming", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 13; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = batchesOf(await acceptedHere(stage)).get("push")!;
+  await stage.query(
+    "UPDATE notification.routes SET next_attempt_at = now() - interval '1 minute' WHERE recipient ~ 'u[0-2]$'",
+  );
+  const born = accepted.routes.filter(({ recipient }) => /u(\d\d|[3-9])$/.test(recipient));
+  const relay = new Relay(systemClock).channels.push;
+  const clock = new TestClock();
+  const publisher = await stage.publisher("push", { relay, batchSize: 1, clock });
+  for (const route of born) {
+    relay.accepted.add(await justTaken(stage, { ...accepted, routes: [route] }));
+    clock.ms += 300;
+    await publisher.pass();
+  }
+  await finish(publisher);
+  const due = (await stage.delivered("push")).flatMap((id) => /u[0-2]$/.exec(id) ?? []);
+  assert.deepEqual(due, ["u0", "u1", "u2"]);
+});
+
+Deno.test("what comes later than its claim is not appended, but left to be claimed", async () => {
+  await using log = await captureLog();
   await using stage = await openStage();
   for (let at = 0; at < 3; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = await acceptedHere(stage);
   // As if the process had been paused after the commit: Redis's clock says so, this process's does not.
-  const freshRoutes = await freshOf(stage, accepted, { ageMs: FRESH_MS + 1 });
-  const publisher = await stage.publisher("push", { freshRoutes });
-  while (await publisher.pass() === "again");
-  assert.ok(freshRoutes.isEmpty);
+  const relay = await relayWith(stage, accepted, { ageMs: BIRTH_CLAIM_MS + 1 });
+  const publisher = await stage.publisher("push", { relay });
+  await work(publisher);
+  assert.ok(relay.accepted.isEmpty);
   assert.equal(await stage.redis.xlen(STREAMS.push), 0);
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "3", attempts: "0" }]);
-  await stage.makeClaimable();
-  const other = await stage.publisher("push");
-  await other.pass();
-  await finish(publisher, other);
+  const late = (await log.lines()).filter(({ message }) => String(message).startsWith("a batch came too late"));
+  assert.deepEqual(late.map(({ routes }) => routes), [3]);
+  await stage.endClaims();
+  await work(await stage.publisher("push"));
   assert.equal((await stage.delivered("push")).length, 3);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "3", attempts: "1" }]);
-});
-
-Deno.test("fresh routes whose outcomes are lost are claimed later, and not appended again", async () => {
-  await using stage = await openStage();
-  for (let at = 0; at < 5; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
-  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
-  const heal = await stage.failRecording();
-  const publisher = await stage.publisher("push", { freshRoutes });
-  await publisher.pass();
-  await finish(publisher);
-  await assert.rejects(publisher.pass(), { code: "57P02" });
-  assert.equal(await publisher.pass(), "idle");
-  const before = await stage.delivered("push");
-  assert.equal(before.length, 5);
-  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "5", attempts: "0" }]);
-  await heal();
-  await stage.makeClaimable();
-  const other = await stage.publisher("push");
-  await other.pass();
-  await finish(publisher, other);
-  assert.deepEqual(await stage.delivered("push"), before);
-  assert.deepEqual(await statuses(stage), [{ status: "published", count: "5", attempts: "1" }]);
 });
 
 Deno.test("of two publishers that have one route at once, one appends it, and an attempt counts once", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   const accepted = await acceptedHere(stage);
-  await stage.makeClaimable();
+  await stage.endClaims();
   const other = await stage.publisher("push");
-  // The other one has claimed it, as it may once the two seconds are over; the acceptor does not know.
+  // The other one has claimed it, as it may once the birth claim is over; the acceptor does not know.
   await stage.redis.set(STREAMS.push, "no stream");
   await other.pass();
+  await finish(other);
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
-  const acceptor = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
-  while (await acceptor.pass() === "again");
-  await finish(acceptor);
+  await work(await stage.publisher("push", { relay: await relayWith(stage, accepted) }));
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
   await stage.redis.del(STREAMS.push);
-  const late = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
-  while (await late.pass() === "again");
-  await finish(other, late);
+  await work(await stage.publisher("push", { relay: await relayWith(stage, accepted) }));
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "2" }]);
   assert.equal(await stage.redis.xlen(STREAMS.push), 1);
 });
 
-Deno.test("what both channels publish at about the same time is recorded by one transaction", async () => {
+Deno.test("only the owner of a claim gives a route up; a publication is written whoever owns it", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  const accepted = { ...await acceptedHere(stage), maxAttempts: { push: 1, email: 1 } };
+  await stage.query("UPDATE notification.routes SET max_attempts = 1");
+  await stage.endClaims();
+  // Another process has claimed the route, and has not answered yet.
+  const claim = await (await dueRoutes(stage)).take(10);
+  assert.equal(claim!.routes.length, 1);
+  await stage.redis.set(STREAMS.push, "no stream");
+  await work(await stage.publisher("push", { relay: await relayWith(stage, accepted) }));
+  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "1", attempts: "0" }]);
+  assert.equal(await stage.value("SELECT count(*) FROM notification.dead_letters"), "0");
+  await stage.redis.del(STREAMS.push);
+  await work(await stage.publisher("push", { relay: await relayWith(stage, accepted) }));
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "1" }]);
+});
+
+Deno.test("a born claim's last attempt makes a dead letter at once", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  const accepted = { ...await acceptedHere(stage), maxAttempts: { push: 1, email: 1 } };
+  await stage.query("UPDATE notification.routes SET max_attempts = 1");
+  await stage.redis.set(STREAMS.push, "no stream");
+  await work(await stage.publisher("push", { relay: await relayWith(stage, accepted) }));
+  assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "1", attempts: "1" }]);
+});
+
+Deno.test("what both channels publish at about the same time is written by one transaction", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 5; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = await acceptedHere(stage);
-  const recorder = new Recorder({
-    postgres: stage.pool,
-    redis: await stage.connection(),
-    clock: { ...systemClock, sleep: () => systemClock.sleep(200) },
-  });
-  const push = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted), recorder });
-  const freshRoutes = await freshOf(stage, accepted, { channel: "email" });
-  const email = await stage.publisher("email", { freshRoutes, recorder, batchSize: 3 });
+  const writer = stage.writer(await stage.connection(), 200);
+  const push = await stage.publisher("push", { relay: await relayWith(stage, accepted), writer });
+  const relay = await relayWith(stage, accepted, { channel: "email" });
+  const email = await stage.publisher("email", { relay, writer, batchSize: 3 });
   await Promise.all([push.pass(), email.pass()]);
   while (await email.pass() === "again");
   await finish(push, email);
@@ -463,8 +525,8 @@ Deno.test("what both channels publish at about the same time is recorded by one 
   for (const key of leases) assert.ok(await stage.redis.pttl(key) <= 10_000);
 });
 
-/** How many routes are published, `expected` at least, while none can be recorded; then it goes on to the end. */
-async function aheadOfRecord(stage: Stage, publisher: Publisher, expected: number): Promise<number> {
+/** How many routes are published, `expected` at least, while no outcome can be written; then it goes on to the end. */
+async function aheadOfWriting(stage: Stage, publisher: Publisher, expected: number): Promise<number> {
   const other = await stage.pool.connect();
   await other.query("BEGIN");
   await other.query("SELECT FROM notification.routes WHERE channel = 'push' FOR UPDATE");
@@ -480,125 +542,139 @@ async function aheadOfRecord(stage: Stage, publisher: Publisher, expected: numbe
   return ahead;
 }
 
-Deno.test("a publisher goes on while PostgreSQL records, two batches ahead and no further", async () => {
+Deno.test("a publisher goes on while PostgreSQL writes, two batches ahead and no further", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = await acceptedHere(stage);
-  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted), batchSize: 5 });
-  assert.equal(await aheadOfRecord(stage, publisher, 10), 10);
+  const publisher = await stage.publisher("push", { relay: await relayWith(stage, accepted), batchSize: 5 });
+  assert.equal(await aheadOfWriting(stage, publisher, 10), 10);
   await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "25", attempts: "1" }]);
   assert.equal(await stage.redis.xlen(STREAMS.push), 25);
 });
 
-Deno.test("of large payloads fewer routes wait to be recorded", async () => {
+Deno.test("of large payloads fewer routes wait to be written", async () => {
   await using stage = await openStage();
   const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(200_000)}","turn_number":1}`;
   for (let at = 0; at < 40; at++) await stage.addIntent({ payload_json: payloadOf(at), idempotency_key: `k${at}` });
-  const stop = new AbortController();
-  const told: Accepted[] = [];
-  const consumer = await stage.consumer({ onAccepted: (accepted) => told.push(accepted) });
-  const count = () => told.reduce((sum, { intents }) => sum + intents.length, 0);
-  while (count() < 40) await consumer.pass(stop.signal);
-  stop.abort();
-  await consumer.close();
-  const accepted = { ...told[0]!, intents: told.flatMap(({ intents }) => intents) };
-  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
+  const accepted = await acceptedHere(stage);
+  const publisher = await stage.publisher("push", { relay: await relayWith(stage, accepted) });
   // Two passes of 2 MiB each.
-  assert.equal(await aheadOfRecord(stage, publisher, 22), 22);
+  assert.equal(await aheadOfWriting(stage, publisher, 22), 22);
   await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "40", attempts: "1" }]);
 });
 
-Deno.test("outcomes that could not be recorded are told by the next pass, or at the end; claims see to it first", async () => {
+Deno.test("outcomes that could not be written are reported by the next pass, or at the end; a claim then comes first", async () => {
   await using log = await captureLog();
   await using stage = await openStage();
   for (let at = 0; at < 6; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
-  const accepted = await acceptedHere(stage);
-  const [first, second] = [accepted.intents.slice(0, 3), accepted.intents.slice(3)];
-  const freshRoutes = await freshOf(stage, { ...accepted, intents: first });
-  const heal = await stage.failRecording();
-  const publisher = await stage.publisher("push", { freshRoutes });
+  const batch = batchesOf(await acceptedHere(stage)).get("push")!;
+  const relay = new Relay(systemClock).channels.push;
+  relay.accepted.add(await justTaken(stage, { ...batch, routes: batch.routes.slice(0, 3) }));
+  const heal = await stage.failWriting();
+  const publisher = await stage.publisher("push", { relay });
   await publisher.pass();
   await eventually(() => publisher.pass().then(() => false, (error) => error.code === "57P02"));
-  const { routes } = freshRoutesOf({ ...accepted, intents: second }).get("push")!;
-  const [seconds] = await stage.redis.time();
-  const freshFromMs = Number(seconds) * 1000;
-  freshRoutes.add({ freshFromMs, freshUntil: systemClock.monotonic() + FRESH_MS, routes });
+  relay.accepted.add(await justTaken(stage, { ...batch, routes: batch.routes.slice(3) }));
   // The first pass after a failure is a claim, which finds that PostgreSQL answers.
   assert.equal(await publisher.pass(), "again");
   assert.equal(await stage.redis.xlen(STREAMS.push), 3);
   assert.equal(await publisher.pass(), "idle");
   assert.equal(await stage.redis.xlen(STREAMS.push), 6);
   await finish(publisher);
-  const told = (await log.messages()).filter((text) => text.includes("could not be recorded"));
-  assert.deepEqual(told, ["warn the outcomes of the last routes could not be recorded"]);
+  const reported = (await log.messages()).filter((text) => text.includes("could not be written"));
+  assert.deepEqual(reported, ["warn the outcomes of the last routes could not be written"]);
   await heal();
 });
 
-Deno.test("the retry of a fresh route wakes the loop that already waits for longer", async () => {
+Deno.test("the retry of a route wakes the loop that already waits for longer", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   await stage.redis.set(STREAMS.push, "no stream");
-  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
-  const clock = { ...systemClock, sleep: () => systemClock.sleep(200) };
-  const recorder = new Recorder({ postgres: stage.pool, redis: await stage.connection(), clock });
   const publisher = await stage.publisher("push", {
-    freshRoutes,
-    recorder,
+    relay: await relayWith(stage, await acceptedHere(stage)),
+    writer: stage.writer(await stage.connection(), 200),
     ladder: { backoffMinMs: 20, backoffMaxMs: 20 },
   });
   const never = new AbortController().signal;
-  await publisher.pass();
-  await publisher.idle(never);
-  assert.equal(await publisher.pass(), "idle");
-  // Nothing can be claimed yet, and the outcome is not recorded: without it this would be a second.
+  while (await publisher.pass() === "again");
+  // Nothing can be claimed yet, and the outcome is not written: without it this would be a second.
   const startedAt = performance.now();
   await publisher.idle(never);
   await publisher.idle(never);
   assert.ok(performance.now() - startedAt < 800);
   await publisher.pass();
-  assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "2" }]);
   await finish(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "2" }]);
 });
 
-Deno.test("leases of routes that PostgreSQL does not know are not cut", async () => {
+Deno.test("leases of routes that PostgreSQL does not know are not shortened", async () => {
   await using stage = await openStage();
   await stage.addIntent();
-  const freshRoutes = await freshOf(stage, await acceptedHere(stage));
+  const relay = await relayWith(stage, await acceptedHere(stage));
   // As after PostgreSQL was put back to an earlier point: the entry is read again, and its route found published.
   await stage.query("TRUNCATE notification.records, notification.routes");
-  const publisher = await stage.publisher("push", { freshRoutes });
-  while (await publisher.pass() === "again");
-  await finish(publisher);
+  await work(await stage.publisher("push", { relay }));
   const [key] = await stage.redis.keys("route_leases:*");
   assert.ok(await stage.redis.pttl(key!) > 10_000);
 });
 
-Deno.test("a claim is cut where its payloads get too large, and skips none", async () => {
+Deno.test("leases that can't be shortened are reported, and keep nothing from being published", async () => {
+  const { startRedis } = await import("../../scripts/servers/redis.ts");
+  await using log = await captureLog();
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  await accept(stage, 2);
+  await stage.redis.call("ACL", "SETUSER", "default", "-pexpire");
+  await work(await stage.publisher("push"));
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "2", attempts: "1" }]);
+  const kept = (await log.lines()).filter(({ message }) => String(message).startsWith("leases can't be shortened"));
+  assert.deepEqual(kept.map(({ level, leases }) => [level, leases]), [["warn", 2]]);
+});
+
+Deno.test("a claim of large payloads is published in several batches, and skips none", async () => {
   await using stage = await openStage();
   const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(60_000)}","turn_number":1}`;
   for (let at = 0; at < 60; at++) await stage.addIntent({ payload_json: payloadOf(at) });
-  const stop = new AbortController();
-  let accepted = 0;
-  const consumer = await stage.consumer({ onAccepted: ({ intents }) => accepted += intents.length });
-  while (accepted < 60) await consumer.pass(stop.signal);
-  stop.abort();
-  await consumer.close();
-  await stage.makeClaimable();
-
-  const options = { channel: "push", from: FROM_THE_BEGINNING, limit: 500, except: [] } as const;
+  await acceptedHere(stage);
+  await stage.endClaims();
   const all = await stage.query<{ id: string }>(
     "SELECT notification_id AS id FROM notification.routes WHERE channel = 'push' ORDER BY next_attempt_at, ctid",
   );
-  const claim = await claimed(stage, options);
-  assert.deepEqual([claim.isFull, claim.upTo], [true, ""]);
-  assert.ok(claim.routes.length >= MAX_PASS_BYTES / 60_100 && claim.routes.length < 60, `${claim.routes.length}`);
-  const ids = claim.routes.map(({ record }) => record.notificationId);
-  assert.deepEqual(ids.toSorted(), all.slice(0, ids.length).map(({ id }) => id).toSorted());
+  const due = await dueRoutes(stage);
+  const batches: Batch[] = [];
+  for (let batch = await due.take(500); batch !== undefined; batch = await due.take(500)) batches.push(batch);
+  const sizes = batches.map(({ routes }) => routes.length);
+  assert.ok(sizes[0]! >= MAX_BATCH_CHARS / 60_100 && sizes[0]! < 60, `${sizes}`);
+  const ids = batches.flatMap(({ routes }) => routes.map(({ record }) => record.notificationId));
+  assert.deepEqual(ids.toSorted(), all.map(({ id }) => id).toSorted());
+  assert.equal(new Set(batches.map(({ takenAtMs }) => takenAtMs)).size, 1);
 });
 
-Deno.test("a publisher whose claims are too old tells so, takes fewer, and goes on when they are not", async () => {
+Deno.test("what a claim has not read when it ends is due again", async () => {
+  await using stage = await openStage();
+  const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(200_000)}","turn_number":1}`;
+  for (let at = 0; at < 15; at++) await stage.addIntent({ payload_json: payloadOf(at), idempotency_key: `k${at}` });
+  await acceptedHere(stage);
+  await stage.endClaims();
+  const clock = new TestClock();
+  const publisher = await stage.publisher("push", { clock });
+  assert.equal(await publisher.pass(), "again");
+  const first = await stage.redis.xlen(STREAMS.push);
+  assert.ok(first < 15);
+  clock.ms += CLAIM_MS;
+  assert.equal(await publisher.pass(), "idle");
+  assert.equal(await stage.redis.xlen(STREAMS.push), first);
+  await stage.endClaims();
+  clock.ms += 10_000;
+  while (await publisher.pass() === "again");
+  await finish(publisher);
+  assert.equal(await stage.redis.xlen(STREAMS.push), 15);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "15", attempts: "1" }]);
+});
+
+Deno.test("a publisher whose claims are too old says so, takes fewer, and goes on when they are not", async () => {
   await using log = await captureLog();
   await using stage = await openStage();
   await accept(stage, 8);
@@ -611,19 +687,26 @@ Deno.test("a publisher whose claims are too old tells so, takes fewer, and goes 
     return command === "TIME" ? [Number((reply as string[])[0]) - offsetMs / 1000, (reply as string[])[1]] : reply;
   };
   const publisher = await stage.publisher("push", { redis });
-  assert.equal(await publisher.pass(), "idle");
-  assert.equal(await publisher.pass(), "idle");
+  await publisher.pass();
+  await stage.endClaims();
+  const clocked = async () => {
+    await eventually(async () => await publisher.pass() === "again" || offsetMs === 0, { timeoutMs: 5_000 });
+  };
+  await clocked();
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "8", attempts: "0" }]);
   offsetMs = 0;
-  for (let passes = 0; passes < 4; passes++) await publisher.pass();
+  await stage.endClaims();
+  await eventually(async () => {
+    await publisher.pass();
+    return await stage.redis.xlen(STREAMS.push) === 8;
+  }, { timeoutMs: 15_000 });
+  await finish(publisher);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "8", attempts: "1" }]);
-  assert.equal(await stage.redis.xlen(STREAMS.push), 8);
-  const told = (await log.lines()).filter(({ message }) => String(message).startsWith("a claim was too old"));
-  assert.deepEqual(told.map(({ routes }) => routes), [8, 4]);
-  await publisher.close();
+  const late = (await log.lines()).filter(({ message }) => String(message).startsWith("a batch came too late"));
+  assert.deepEqual(late.map(({ routes }) => routes).slice(0, 2), [8, 4]);
 });
 
-Deno.test("routes behind the place where the last claim ended are found by a full scan", async () => {
+Deno.test("routes behind the time up to which the last claim looked are found by a full scan", async () => {
   await using stage = await openStage();
   await accept(stage, 4);
   const clock = new TestClock();
@@ -655,23 +738,6 @@ Deno.test("a clock that is set back does not keep routes from being found", asyn
   await publisher.pass();
   await finish(publisher);
   assert.equal((await stage.delivered("push")).length, 4);
-});
-
-Deno.test("a fresh route's last attempt is left to a claim, which nobody can have had it published since", async () => {
-  await using stage = await openStage();
-  await stage.addIntent();
-  const accepted = { ...await acceptedHere(stage), maxAttempts: { push: 1, email: 1 } };
-  await stage.query("UPDATE notification.routes SET max_attempts = 1");
-  await stage.redis.set(STREAMS.push, "no stream");
-  const publisher = await stage.publisher("push", { freshRoutes: await freshOf(stage, accepted) });
-  while (await publisher.pass() === "again");
-  await finish(publisher);
-  assert.deepEqual(await statuses(stage), [{ status: "pending", count: "1", attempts: "0" }]);
-  await stage.makeClaimable();
-  const claiming = await stage.publisher("push");
-  await claiming.pass();
-  await finish(publisher, claiming);
-  assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "1", attempts: "1" }]);
 });
 
 Deno.test("a Redis that is away is an outage and changes nothing", async () => {

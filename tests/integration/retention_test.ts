@@ -1,10 +1,10 @@
 /** Retention on a real PostgreSQL: what is past its time goes, a record with a live route stays however old. */
 import assert from "node:assert/strict";
 import { RetentionCleaner } from "../../src/retention/cleaner.ts";
-import { outageOf } from "../../src/lifecycle/outage.ts";
-import { createEvents } from "../../src/telemetry/events.ts";
+import { createRetentionEvents } from "../../src/retention/events.ts";
+import { createInstruments } from "../../src/telemetry/instruments.ts";
+import { captureLog } from "../support/captured_log.ts";
 import { openStage, type Stage, TestClock } from "../support/stage.ts";
-import { eventually } from "../support/wait.ts";
 
 function cleaner(stage: Stage, postgres = stage.pool): RetentionCleaner {
   return new RetentionCleaner({
@@ -12,7 +12,7 @@ function cleaner(stage: Stage, postgres = stage.pool): RetentionCleaner {
     malformedRetentionMs: 7_200_000,
     intervalMs: 1000,
     postgres,
-    events: createEvents(),
+    events: createRetentionEvents(createInstruments()),
     clock: new TestClock(),
   });
 }
@@ -37,8 +37,8 @@ async function addRecords(stage: Stage, [from, to]: [number, number], age: strin
   );
 }
 
-async function run(stage: Stage): Promise<void> {
-  const loop = cleaner(stage);
+async function run(stage: Stage, postgres = stage.pool): Promise<void> {
+  const loop = cleaner(stage, postgres);
   while (await loop.pass() === "again");
 }
 
@@ -94,24 +94,99 @@ Deno.test("a record of many routes is a batch of its own", async () => {
   assert.equal(await count(stage, "routes"), "0");
 });
 
-Deno.test("a batch that takes PostgreSQL too long is tried again at half its size", async () => {
+Deno.test("a batch that takes PostgreSQL too long is tried again at half its size, in the same run", async () => {
+  await using log = await captureLog();
   await using stage = await openStage();
   await addRecords(stage, [1, 60], "2 hours", "published");
-  await stage.query(`
-    CREATE FUNCTION notification.slow() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN PERFORM pg_sleep(0.05); RETURN OLD; END $$`);
-  await stage.query(`
-    CREATE TRIGGER slow BEFORE DELETE ON notification.records FOR EACH ROW EXECUTE FUNCTION notification.slow()`);
+  await addTrigger(stage, "records", "PERFORM pg_sleep(0.05)");
+  const pool = stage.poolWith(1000);
+  await run(stage, pool);
+  await pool.close(1000);
+  assert.equal(await count(stage, "records"), "0");
+  assert.deepEqual(await log.messages(), ["info cleaned"]);
+});
+
+/** What makes PostgreSQL refuse every deletion, and the code it gives. */
+const REFUSALS = [
+  { name: "a trigger raises an exception", code: "P0001", refuse: "RAISE EXCEPTION 'kept'" },
+  { name: "a trigger raises an exception of its own", code: "ZZ123", refuse: "RAISE SQLSTATE 'ZZ123'" },
+  { name: "the role may not delete", code: "42501", refuse: "RAISE insufficient_privilege" },
+  { name: "a lock is not to be had", code: "55P03", refuse: "RAISE lock_not_available" },
+  { name: "the server is shutting down", code: "57P01", refuse: "RAISE admin_shutdown" },
+] as const;
+
+for (const { name, code, refuse } of REFUSALS) {
+  Deno.test(`${name}: one error line, malformed intents go all the same, the next run tries again`, async () => {
+    await using log = await captureLog();
+    await using stage = await openStage();
+    await addRecords(stage, [1, 2500], "2 hours", "published");
+    await stage.query(`
+      INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields,
+        recorded_at)
+      SELECT 's', n || '-0', 'c', 'm', '[]', now() - interval '3 hours' FROM generate_series(1, 1500) AS n`);
+    // The first batches are deleted before.
+    await addTrigger(stage, "records", `IF OLD.stream_entry_id::text = '2000-0' THEN ${refuse}; END IF`);
+    const loop = cleaner(stage);
+    while (await loop.pass() === "again");
+    const lines = (await log.lines()).filter(({ logger }) => logger === "retention_cleaner");
+    assert.deepEqual(lines.map(({ level }) => level), ["info", "error"]);
+    assert.equal(lines[0]!.records, 2500 - Number(await count(stage, "records")));
+    assert.ok(Number(lines[0]!.records) >= 1000, JSON.stringify(lines[0]));
+    assert.equal(lines[0]!.malformed_intents, 1500);
+    assert.match(String(lines[1]!.reason), new RegExp(`\\(${code}\\)$`));
+
+    await stage.query("DROP TRIGGER try ON notification.records");
+    while (await loop.pass() === "again");
+    assert.equal(await count(stage, "records"), "0");
+    assert.equal((await log.lines()).filter(({ level }) => level === "error").length, 1);
+  });
+}
+
+Deno.test("records that another table refers to are passed over, all others are deleted", async () => {
+  await using log = await captureLog();
+  await using stage = await openStage();
+  await addRecords(stage, [1, 2500], "2 hours", "published");
+  await stage.query("CREATE TABLE complaints (id uuid REFERENCES notification.records)");
+  await stage.query(`INSERT INTO complaints SELECT notification_id FROM notification.records
+    WHERE stream_entry_id IN ('7-0', '8-0', '1800-0')`);
+  await run(stage);
+  assert.deepEqual(
+    await stage.query(`SELECT stream_entry_id FROM notification.records ORDER BY accepted_at, notification_id`),
+    ["7-0", "8-0", "1800-0"].map((id) => ({ stream_entry_id: id })),
+  );
+  const error = (await log.lines()).find(({ level }) => level === "error");
+  assert.equal(error?.records_passed_over, 3);
+  assert.match(String(error?.reason), /complaints_id_fkey\)$/);
+});
+
+Deno.test("a constraint that forbids every deletion does not keep the cleaner busy", async () => {
+  await using log = await captureLog();
+  await using stage = await openStage();
+  await addRecords(stage, [1, 2500], "2 hours", "published");
+  await stage.query("CREATE TABLE complaints (id uuid REFERENCES notification.records)");
+  await stage.query("INSERT INTO complaints SELECT notification_id FROM notification.records");
+  const loop = cleaner(stage);
+  let passes = 1;
+  while (await loop.pass() === "again") passes++;
+  assert.ok(passes < 50, `${passes} passes`);
+  assert.equal(await count(stage, "records"), "2500");
+  assert.deepEqual((await log.messages()).filter((line) => line.startsWith("error")).length, 1);
+});
+
+Deno.test("a PostgreSQL that can't be reached ends the run, not the loop", async () => {
+  await using log = await captureLog();
+  await using stage = await openStage();
   const pool = stage.poolWith(1000);
   const loop = cleaner(stage, pool);
-  let outages = 0;
-  await eventually(async () => {
-    await loop.pass().catch((error) => {
-      if (outageOf(error)?.dependency !== "postgres") throw error;
-      outages++;
-    });
-    return await count(stage, "records") === "0";
-  }, { timeoutMs: 60_000 });
   await pool.close(1000);
-  assert.ok(outages > 0);
+  assert.equal(await loop.pass(), "idle");
+  assert.deepEqual((await log.messages()).filter((line) => line.startsWith("error")).length, 1);
+  assert.equal((await log.lines()).at(-1)?.next_run_in_ms, 1000);
 });
+
+async function addTrigger(stage: Stage, table: string, statement: string): Promise<void> {
+  await stage.query(`
+    CREATE FUNCTION notification.try() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${statement}; RETURN OLD; END $$`);
+  await stage.query(`
+    CREATE TRIGGER try BEFORE DELETE ON notification.${table} FOR EACH ROW EXECUTE FUNCTION notification.try()`);
+}

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { systemClock } from "../../src/clock.ts";
 import type { Supervisor } from "../../src/config/supervisor.ts";
 import { Heartbeats } from "../../src/lifecycle/heartbeats.ts";
+import { OutageError } from "../../src/lifecycle/outage.ts";
 import { runLoop } from "../../src/lifecycle/run_loop.ts";
 import { Systemd } from "../../src/lifecycle/systemd.ts";
 import { Outages } from "../../src/telemetry/outages.ts";
@@ -110,8 +111,8 @@ Deno.test("a loop that is stuck stops the feeding of the watchdog, one in an out
         ...{ stop: stop.signal, abandon, clock: systemClock, outages, heartbeats, onDefect: () => {} },
       });
 
-    const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
-    const loops = [start("push_publisher", () => Promise.reject(refused)), start("retention_cleaner", idleAtOnce)];
+    const refused = () => Promise.reject(new OutageError("redis", "connect ECONNREFUSED"));
+    const loops = [start("push_publisher", refused), start("retention_cleaner", idleAtOnce)];
     await eventually(() => socket.count("WATCHDOG=1") >= 20);
     assert.deepEqual(stuck, []);
 

@@ -4,7 +4,7 @@
 import { reset } from "@logtape/logtape";
 import { type LogSettings, setUpLogging } from "../../src/telemetry/logging.ts";
 
-export type LogLine = Readonly<Record<string, unknown>>;
+type LogLine = Readonly<Record<string, unknown>>;
 
 export interface CapturedLog {
   /** What was logged so far. Ends the running second of the limiter. */

@@ -18,7 +18,7 @@ export interface KeySpace extends RedisAddress {
 const [redis, postgres] = await Promise.all([givenRedis() ?? startRedis(), givenPostgres() ?? startPostgres()]);
 
 /** The shared Redis; tests that stop it or change its settings start their own instead. */
-export function testRedis(): Omit<KeySpace, "db"> {
+function testRedis(): Omit<KeySpace, "db"> {
   return { host: redis.host, port: redis.port, addr: redis.addr, password: redis.password };
 }
 

@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import definitions from "otlp-definitions";
 
-export type Attributes = Readonly<Record<string, unknown>>;
+type Attributes = Readonly<Record<string, unknown>>;
 
 interface Emitted {
   /** The instrumentation scope's name. */

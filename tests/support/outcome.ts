@@ -5,7 +5,7 @@
 
 import type { ClientEvent, MailCommand, Rig } from "./service_rig.ts";
 
-export interface RecordRow {
+interface RecordRow {
   readonly notification_id: string;
   readonly notification_type: string;
   readonly producer: string;
@@ -24,7 +24,7 @@ export interface RecordRow {
   readonly accepted_at: Date;
 }
 
-export interface RouteRow {
+interface RouteRow {
   readonly notification_id: string;
   readonly route_id: string;
   readonly channel: string;
@@ -42,7 +42,7 @@ export interface RouteRow {
   readonly updated_at: Date;
 }
 
-export interface DeadLetterRow {
+interface DeadLetterRow {
   readonly notification_id: string;
   readonly route_id: string;
   readonly channel: string;

@@ -49,7 +49,7 @@ export function seriesOf(metrics: readonly ReceivedMetric[]): Series {
   return series;
 }
 
-export function prometheusName({ name, unit, kind }: ReceivedMetric): string {
+function prometheusName({ name, unit, kind }: ReceivedMetric): string {
   const tokens = name.split(/[^A-Za-z0-9]+/);
   const suffix = /[{}]/.test(unit) ? "" : UNITS[unit] ?? unit;
   if (suffix !== "" && !tokens.includes(suffix)) tokens.push(suffix);

@@ -10,7 +10,7 @@ import { startUserService, type User } from "../../scripts/servers/user_service.
 import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";
 import { openRigOn, type Rig } from "./service_rig.ts";
 
-export type { ClientEvent, MailCommand, OutboundEntry, Rig } from "./service_rig.ts";
+export type { Rig } from "./service_rig.ts";
 
 export interface RigOptions {
   /** Added to the rig's own variables; `undefined` takes one away. */

@@ -8,17 +8,18 @@ import type pg from "pg";
 import type { Redis } from "ioredis";
 import { startUserService, type UserService as StandIn } from "../../scripts/servers/user_service.ts";
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { createIntakeEvents, type IntakeEvents } from "../../src/intake/events.ts";
 import { type ConsumerOptions, IntentConsumer } from "../../src/intake/intent_consumer.ts";
-import { Wake } from "../../src/lifecycle/wake.ts";
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
-import { FreshRoutes } from "../../src/notification/fresh_routes.ts";
 import type { Channel } from "../../src/notification/route.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import { openPool, type PostgresPool } from "../../src/postgres/pool.ts";
 import { Publisher, type PublisherOptions } from "../../src/publish/publisher.ts";
-import { Recorder } from "../../src/publish/recorder.ts";
+import { createPublishEvents } from "../../src/publish/events.ts";
+import { OutcomeWriter } from "../../src/publish/outcome_writer.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
-import { createEvents } from "../../src/telemetry/events.ts";
+import { Relay } from "../../src/relay/relay.ts";
+import { createInstruments } from "../../src/telemetry/instruments.ts";
 import { UserService } from "../../src/user_service/client.ts";
 import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";
 import { type IntentFields, validIntent } from "./intents.ts";
@@ -30,8 +31,10 @@ export const STREAMS: Readonly<Record<Channel, string>> = {
   email: "mail:delivery_commands",
 };
 
+const instruments = createInstruments();
+
 export interface StageOptions {
-  /** A server of the test's own, in the place of the shared one. */
+  /** A server of the test's own instead of the shared one. */
   readonly redisServer?: RedisAddress;
 }
 
@@ -98,10 +101,10 @@ export class Stage implements AsyncDisposable {
         { baseUrl: this.users.baseUrl, timeoutMs: 10_000, maxConcurrency: 32, cacheTtlMs: 0 },
         { clock: systemClock, observe: () => {} },
       ),
-      events: createEvents(),
+      relay: new Relay(systemClock),
+      events: this.intakeEvents(changes.catalog),
       clock: systemClock,
       abandon: new AbortController().signal,
-      onAccepted: () => {},
       ...changes,
     });
   }
@@ -117,37 +120,50 @@ export class Stage implements AsyncDisposable {
       operationTimeoutMs: 2000,
       ladder: { backoffMinMs: 1000, backoffMaxMs: 300_000 },
       catalog: embeddedCatalog(),
-      freshRoutes: new FreshRoutes(systemClock.monotonic),
+      relay: new Relay(systemClock).channels[channel],
       postgres: this.pool,
       redis,
-      recorder: new Recorder({ postgres: this.pool, redis, clock: systemClock }),
-      events: createEvents(),
+      writer: this.writer(redis),
+      events: createPublishEvents({
+        channel,
+        stream: STREAMS[channel],
+        instruments,
+        tracing: undefined,
+        clock: systemClock,
+      }),
       clock: systemClock,
-      wake: new Wake(),
       ...changes,
     });
   }
 
-  /** Appends an intent and gives its entry id. */
+  intakeEvents(catalog = embeddedCatalog()): IntakeEvents {
+    return createIntakeEvents({ stream: INTENTS, catalog, instruments, tracing: undefined, clock: systemClock });
+  }
+
+  /** What writes outcomes; `gatherMs` is how long it waits for those of the other channel. */
+  writer(redis: RedisConnection, gatherMs?: number): OutcomeWriter {
+    const sleep = gatherMs === undefined ? systemClock.sleep : () => systemClock.sleep(gatherMs);
+    return new OutcomeWriter({ postgres: this.pool, redis, clock: { ...systemClock, sleep } });
+  }
+
+  /** Appends an intent and returns its entry id. */
   async addIntent(changes: IntentFields = {}, id = "*"): Promise<string> {
     const fields = Object.entries(validIntent(changes)).filter(([, value]) => value !== undefined);
     return await this.redis.xadd(INTENTS, id, ...fields.flat() as string[]) as string;
   }
 
-  /** Makes the routes that were just accepted old enough for anybody to claim. */
-  async makeClaimable(): Promise<void> {
-    await this.query(`
-      UPDATE notification.routes SET next_attempt_at = next_attempt_at - interval '1 minute'
-      WHERE next_attempt_at IS NOT NULL`);
+  /** Ends every claim: the routes are due. */
+  async endClaims(): Promise<void> {
+    await this.query("UPDATE notification.routes SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL");
   }
 
-  /** Makes every transaction that updates routes fail at its COMMIT, as when PostgreSQL crashes, until it is healed. */
-  async failRecording(): Promise<() => Promise<void>> {
+  /** Makes every transaction that writes outcomes fail at its COMMIT, as when PostgreSQL crashes, until it is healed. */
+  async failWriting(): Promise<() => Promise<void>> {
     await this.query(`
       CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN RAISE EXCEPTION 'crash' USING ERRCODE = '57P02'; END $$`);
     await this.query(`
-      CREATE CONSTRAINT TRIGGER fail AFTER UPDATE ON notification.routes
+      CREATE CONSTRAINT TRIGGER fail AFTER UPDATE OF status ON notification.routes
       DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notification.fail()`);
     return async () => void await this.query("DROP TRIGGER fail ON notification.routes");
   }

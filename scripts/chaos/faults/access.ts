@@ -1,5 +1,6 @@
 // Keys or commands are taken away from the Redis user while the service runs, and given back.
 
+import { ROUTE_LEASE_PATTERN } from "../../../src/redis/keys.ts";
 import { type Fault, pause } from "../fault.ts";
 import type { Channel } from "../cast.ts";
 import { type Setting, STREAMS } from "../setting.ts";
@@ -19,8 +20,11 @@ const LOSSES: readonly Loss[] = [
   { what: "scripts", rules: ["-eval", "-evalsha"] },
   { what: "XREAD", rules: ["-xread"] },
   { what: "the leases", rules: ["resetkeys", ...keys(STREAMS.intents, STREAMS.push, STREAMS.email)] },
-  { what: "the push stream", rules: ["resetkeys", ...keys(STREAMS.intents, STREAMS.email, "route_leases:*")] },
-  { what: "the place and the consumer's lease", rules: ["resetkeys", ...keys(...Object.values(STREAMS), "route_*")] },
+  { what: "the push stream", rules: ["resetkeys", ...keys(STREAMS.intents, STREAMS.email, ROUTE_LEASE_PATTERN)] },
+  {
+    what: "the place and the consumer's lease",
+    rules: ["resetkeys", ...keys(...Object.values(STREAMS), ROUTE_LEASE_PATTERN)],
+  },
 ];
 
 export const ACCESS_FAULTS: readonly Fault[] = [

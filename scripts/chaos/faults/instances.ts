@@ -1,6 +1,7 @@
 // Instances of the service are killed, frozen, started and stopped, at moments that hurt.
 
 import { eventually } from "../../../tests/support/wait.ts";
+import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import { again, type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import type { Instance } from "../fleet.ts";
 import type { Breach } from "../facts.ts";
@@ -104,7 +105,7 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
     const { profile } = victim;
     await fleet.kill(victim);
     // As a rule nobody waits until the dead one's lease has run out: this is about what it had in hand.
-    if (!chance.oneIn(5)) await setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`).catch(() => {});
+    if (!chance.oneIn(5)) await setting.redis.del(consumerLeaseKey(STREAMS.intents)).catch(() => {});
     const successor = await fleet.join(profile);
     if (chance.oneIn(4)) {
       // The next one while it starts, which doesn't count.

@@ -2,6 +2,7 @@
 // script call with entries to append, a COMMIT.
 
 import { eventually } from "../../../tests/support/wait.ts";
+import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import type { Instance } from "../fleet.ts";
 import { STREAMS } from "../setting.ts";
@@ -83,7 +84,7 @@ async function holdBack(scene: Scene, { port, seconds, text, env }: Held): Promi
 async function consumes(instance: Instance, { fleet, setting }: Scene): Promise<void> {
   await eventually(async () => {
     if (await fleet.consuming() === instance) return true;
-    await setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`);
+    await setting.redis.del(consumerLeaseKey(STREAMS.intents));
     return false;
   }, { timeoutMs: CONSUMES_WITHIN_MS, intervalMs: 200, message: `${instance.name} never consumed` });
 }

@@ -2,6 +2,7 @@
 // attempts. And two consumers at once, by deleting the lease that keeps them apart.
 
 import { eventually } from "../../../tests/support/wait.ts";
+import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import type { Channel } from "../cast.ts";
 import { again, type Fault, pause, type Scene } from "../fault.ts";
 import type { Breach } from "../facts.ts";
@@ -53,7 +54,7 @@ export const STREAM_FAULTS: readonly Fault[] = [
     async inject({ setting, chance }) {
       let times = 0;
       await again(chance, { seconds: chance.between(2, 4), pauses: [0, 0.08] }, async () => {
-        times += await setting.redis.del(`notification:consumer_lease:${STREAMS.intents}`);
+        times += await setting.redis.del(consumerLeaseKey(STREAMS.intents));
       });
       return { times };
     },

@@ -1,6 +1,7 @@
 // In: the setting, while an instance is frozen. Out: what this one instance has in hand at this moment, as PostgreSQL and
 // Redis show it. Whether a claim is a row lock or not makes no difference.
 
+import { consumerLeaseKey, routeLeaseKey } from "../../../src/redis/keys.ts";
 import type { Instance } from "../fleet.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 
@@ -32,20 +33,20 @@ export async function isBetweenHandOffAndCommit(setting: Setting, { readyAtMs }:
  * not in the outbound stream, and neither is anything else that it did not record.
  */
 export async function isBeforeHandOff(setting: Setting, { name }: Instance): Promise<boolean> {
-  if (await setting.redis.get(`notification:consumer_lease:${STREAMS.intents}`) !== name) return false;
+  if (await setting.redis.get(consumerLeaseKey(STREAMS.intents)) !== name) return false;
   const { handedOff, waiting } = await liveRoutes(setting, Date.now() - 1000);
   return waiting > 0 && handedOff === 0;
 }
 
 /** Routes accepted since then that PostgreSQL doesn't know to be finished: in the outbound stream, or not. */
 async function liveRoutes(setting: Setting, sinceMs: number): Promise<{ handedOff: number; waiting: number }> {
-  const routes = await setting.query<{ key: string }>(
-    `SELECT 'route_leases:' || notification_id || ':' || route_id AS key FROM notification.routes
+  const routes = await setting.query<{ notification_id: string; route_id: string }>(
+    `SELECT notification_id, route_id FROM notification.routes
       WHERE next_attempt_at IS NOT NULL AND created_at >= to_timestamp($1::float8 / 1000) LIMIT $2`,
     [sinceMs, MOST_ROUTES],
   );
   if (routes.length === 0) return { handedOff: 0, waiting: 0 };
-  const leases = await setting.redis.mget(routes.map(({ key }) => key));
+  const leases = await setting.redis.mget(routes.map((route) => routeLeaseKey(route.notification_id, route.route_id)));
   const handedOff = leases.filter((lease) => lease?.startsWith("published:")).length;
   return { handedOff, waiting: routes.length - handedOff };
 }

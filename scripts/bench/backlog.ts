@@ -1,0 +1,83 @@
+// In: a session. Out: how fast the service publishes routes that are due already, which it has not accepted itself, and the CPU
+// time that one of them takes.
+// Guaranteed: the schema is that of the subject's own migrations; the figures are those of a stretch in the middle of the
+// work, when the process is warm; rounds are interleaved; all is published in the end, and counted.
+
+import { type Cpu, cpuEach, startCpuMeter } from "./cpu.ts";
+import { OUTBOUND } from "./fill.ts";
+import { wantedSubjects } from "./options.ts";
+import type { Backlog } from "./results.ts";
+import { type Session, tell } from "./session.ts";
+import type { Setting } from "./setting.ts";
+import { sleep } from "./sleep.ts";
+import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
+import { addRows } from "./tables.ts";
+import { hasLiveRoutes, pidsOf, wrongCounts } from "./timed_run.ts";
+
+/** Each record has two routes; `leadIn` and `timed` are routes. */
+const FULL = { rounds: 3, records: 90_000, leadIn: 30_000, timed: 120_000 };
+const QUICK = { rounds: 1, records: 25_000, leadIn: 15_000, timed: 20_000 };
+
+const POLL_MS = 5;
+const LIMIT_MS = 120_000;
+
+export async function measureBacklog(session: Session): Promise<Backlog[]> {
+  const { records, timed, ...byDefault } = session.isQuick ? QUICK : FULL;
+  const rounds = session.options.rounds ?? byDefault.rounds;
+  const found = wantedSubjects(session.options, SERVICES)
+    .filter((subject) => missing(subject) === undefined)
+    .map((subject) => ({ subject, routes: timed, rates: [] as number[], cpu: [] as Cpu[] }));
+  for (let round = 1; round <= rounds; round++) {
+    for (const { subject, rates, cpu } of round % 2 === 1 ? found : found.toReversed()) {
+      session.progress(`round ${round} of ${rounds}: ${TITLES[subject]}, ${(2 * records).toLocaleString("en")} routes`);
+      const run = await runOnce(session, subject);
+      rates.push(run.rate);
+      cpu.push(run.cpu);
+    }
+  }
+  return found;
+}
+
+async function runOnce(session: Session, subject: ServiceSubject): Promise<{ rate: number; cpu: Cpu }> {
+  const { records: count } = session.isQuick ? QUICK : FULL;
+  await using setting = await session.setting();
+  await migrateBy(session, { subject, setting });
+  await addRows(setting.pool, { from: 0, records: count, routes: "live", daysAgo: 2 });
+  await setting.pool.query("CHECKPOINT");
+  await using process = await session.start(subject, setting);
+  const run = await timeStretch(session, { setting, process });
+  await process.until("all was published", async () => !await hasLiveRoutes(setting));
+  tell(session, `backlog of ${subject}`, await wrongCounts(setting, { count, hasRoutes: true }));
+  return run;
+}
+
+/** Another checkout may have another schema. */
+async function migrateBy(
+  session: Session,
+  { subject, setting }: { subject: ServiceSubject; setting: Setting },
+): Promise<void> {
+  await using _process = await session.start(subject, setting);
+}
+
+async function timeStretch(
+  session: Session,
+  { setting, process }: { setting: Setting; process: Awaited<ReturnType<Session["start"]>> },
+): Promise<{ rate: number; cpu: Cpu }> {
+  const { leadIn, timed } = session.isQuick ? QUICK : FULL;
+  const deadline = performance.now() + LIMIT_MS;
+  const reach = async (wanted: number) => {
+    for (;;) {
+      const lengths = await Promise.all(OUTBOUND.map((stream) => setting.redis.xlen(stream)));
+      const sent = lengths.reduce((sum, length) => sum + length, 0);
+      if (sent >= wanted) return { sent, at: performance.now() };
+      if (process.hasEnded || performance.now() > deadline) throw new Error(`Only ${sent} of ${wanted} came out`);
+      await sleep(POLL_MS);
+    }
+  };
+  const from = await reach(leadIn);
+  const readCpu = await startCpuMeter(pidsOf(setting, [process]));
+  const to = await reach(from.sent + timed);
+  const cpu = await readCpu();
+  const routes = to.sent - from.sent;
+  return { rate: routes * 1000 / (to.at - from.at), cpu: cpuEach(cpu, routes) };
+}

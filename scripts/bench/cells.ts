@@ -1,0 +1,32 @@
+// Numbers → the texts of a table's cells. Pure. What is not a finite number is a dash.
+
+import { type Cpu, inAll } from "./cpu.ts";
+import { median } from "./statistics.ts";
+
+export function whole(value: number): string {
+  return Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–";
+}
+
+export function ratio(value: number, base: number): string {
+  return Number.isFinite(value / base) ? (value / base).toFixed(2) : "–";
+}
+
+/** Milliseconds; what did not come out is infinitely late. */
+export function ms(value: number): string {
+  if (Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return "∞";
+  return value < 100 ? value.toFixed(1) : whole(value);
+}
+
+/** Median, and where there are several also the least and the most. */
+export function withSpread(values: readonly number[]): string {
+  const spread = values.length > 1 ? ` (${whole(Math.min(...values))}–${whole(Math.max(...values))})` : "";
+  return whole(median(values)) + spread;
+}
+
+export const CPU_HEADER = ["process", "PostgreSQL", "Redis", "in all"] as const;
+
+export function cpuCells(cpu: readonly Cpu[]): string[] {
+  const part = (name: keyof Cpu) => whole(median(cpu.map((one) => one[name])));
+  return [part("process"), part("postgres"), part("redis"), withSpread(cpu.map(inAll))];
+}

@@ -1,0 +1,32 @@
+// In: the project, or another one whose folder is given. Out: one line `file:line: what is wrong` for every dead export or file
+// and every unused option; exit code 1 when there is one, or an exception that is no longer needed.
+// Guaranteed: nothing outside the project is looked at. Needs no network once its packages are cached.
+
+import { checkDeadExports } from "./dead_exports.ts";
+import { EXCEPTIONS } from "./exceptions.ts";
+import { type Breach, readProject } from "./project.ts";
+import { checkUnusedOptions } from "./unused_options.ts";
+
+if (import.meta.main) {
+  const [folder] = Deno.args;
+  const project = readProject(folder === undefined ? new URL("../../", import.meta.url) : new URL(`file://${folder}/`));
+  const breaches = [...await checkDeadExports(project), ...checkUnusedOptions(project)];
+  const lines = withoutExceptions(breaches, folder === undefined ? EXCEPTIONS : []);
+  for (const line of lines) console.error(line);
+  if (lines.length > 0) Deno.exit(1);
+}
+
+/**
+ * What to print: the breaches that no exception names, and the exceptions that name no breach.
+ * @param exceptions each `<file>: <message>`
+ */
+export function withoutExceptions(breaches: readonly Breach[], exceptions: readonly string[]): string[] {
+  const nameOf = ({ file, message }: Breach) => `${file}: ${message}`;
+  const names = new Set(breaches.map(nameOf));
+  return [
+    ...breaches.filter((breach) => !exceptions.includes(nameOf(breach)))
+      .map(({ file, line, message }) => `${file}:${line}: ${message}`),
+    ...exceptions.filter((name) => !names.has(name))
+      .map((name) => `scripts/unused/exceptions.ts: Delete this exception, nothing needs it: ${name}`),
+  ];
+}

@@ -1,0 +1,39 @@
+// Exceptions, and that the check can fail as a command.
+
+import assert from "node:assert/strict";
+import { withoutExceptions } from "./check.ts";
+
+Deno.test("withoutExceptions() leaves out what an exception names, and reports an exception that is not needed", () => {
+  const breaches = [{ file: "src/a.ts", line: 3, message: "No." }, { file: "src/b.ts", line: 4, message: "No." }];
+  assert.deepEqual(withoutExceptions(breaches, ["src/a.ts: No.", "src/c.ts: No."]), [
+    "src/b.ts:4: No.",
+    "scripts/unused/exceptions.ts: Delete this exception, nothing needs it: src/c.ts: No.",
+  ]);
+});
+
+Deno.test("check.ts fails and names file and line", async () => {
+  const root = await Deno.makeTempDir();
+  try {
+    for (const folder of ["src", "scripts", "tests"]) await Deno.mkdir(`${root}/${folder}`);
+    await Deno.writeTextFile(`${root}/main.ts`, `import { a } from "./src/a.ts";\na();`);
+    await Deno.writeTextFile(
+      `${root}/src/a.ts`,
+      "export function a(b?: number) {\n  return b;\n}\nexport const c = 1;\n",
+    );
+    assert.deepEqual(await run(root), {
+      code: 1,
+      stderr: "src/a.ts:4: No other file uses the export c\nsrc/a.ts:1: Nothing gives the option b\n",
+    });
+    await Deno.writeTextFile(`${root}/src/a.ts`, "export function a() {}\n");
+    assert.deepEqual(await run(root), { code: 0, stderr: "" });
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
+async function run(root: string): Promise<{ code: number; stderr: string }> {
+  const path = (name: string) => new URL(name, import.meta.url).pathname;
+  const args = ["run", "--allow-all", "--config", path("deno.json"), path("check.ts"), root];
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" } }).output();
+  return { code, stderr: new TextDecoder().decode(stderr) };
+}

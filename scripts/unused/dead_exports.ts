@@ -1,0 +1,89 @@
+// In: the files of the project. Out: the exports and files that knip finds unused.
+// Guaranteed: every export, types included, is used by another file; every file and export of src/ is used by the program or a
+// script, where for an export that a test uses its own file is enough. What the producer module exports counts as used.
+
+import { createOptions, createSession } from "knip/session";
+import { type Breach, isTestCode, type Project } from "./project.ts";
+
+/** Files that are run or installed, beside the tests and the scripts with `import.meta.main`. */
+const ENTRIES = [
+  /^main\.ts$/,
+  /^src\/producer\/producer\.ts$/,
+  // Processes and workers of the benchmark, which it starts by their names.
+  /^scripts\/bench\/(floor|otlp_sink|producer_worker|user_service|peers\/[a-z_]+)\.ts$/,
+];
+const ISSUES = ["files", "exports", "types", "nsExports", "nsTypes", "enumMembers", "namespaceMembers"] as const;
+
+export async function checkDeadExports(project: Project): Promise<Breach[]> {
+  const copy = await Deno.makeTempDir({ prefix: "unused-" });
+  try {
+    await writeCopy(copy, project);
+    const all = await runKnip(copy, "all");
+    const program = await runKnip(copy, "program");
+    const isNew = ({ file, name }: Unused) => !all.some((found) => found.file === file && found.name === name);
+    return [
+      ...all.map(({ file, line, name }) => {
+        const message = name === undefined
+          ? "Nothing imports or runs this file"
+          : `No other file uses the export ${name}`;
+        return { file, line, message };
+      }),
+      // Scripts may have parts that only tests use, such as the servers that they start.
+      ...program.filter((found) => found.file.startsWith("src/") && isNew(found)).map(({ file, line, name }) => {
+        const message = name === undefined ? "Only tests use this file" : `Only tests use the export ${name}`;
+        return { file, line, message };
+      }),
+    ];
+  } finally {
+    await Deno.remove(copy, { recursive: true });
+  }
+}
+
+/** An export, or a whole file without `name`. */
+interface Unused {
+  readonly file: string;
+  readonly line: number;
+  readonly name: string | undefined;
+}
+
+/** knip wants a package.json, which would change how Deno resolves packages: it looks at a copy. */
+async function writeCopy(folder: string, project: Project): Promise<void> {
+  const entries = [...project].filter(([file, text]) => isEntry(file, text));
+  // An exclamation mark marks the program, as opposed to its tests.
+  const marked = (file: string) => isTestCode(file) ? file : `${file}!`;
+  const common = { entry: entries.map(([file]) => marked(file)), project: [...project.keys()].map(marked) };
+  const texts: [string, string][] = [
+    ...project,
+    ["package.json", JSON.stringify({ name: "copy", private: true })],
+    ["all.json", JSON.stringify({ ...common, ignoreExportsUsedInFile: false })],
+    ["program.json", JSON.stringify({ ...common, ignoreExportsUsedInFile: true })],
+  ];
+  for (const [file, text] of texts) {
+    const path = `${folder}/${file}`;
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await Deno.writeTextFile(path, text);
+  }
+}
+
+function isEntry(file: string, text: string): boolean {
+  if (isTestCode(file)) return file.endsWith("_test.ts");
+  return ENTRIES.some((entry) => entry.test(file)) || file.startsWith("scripts/") && text.includes("import.meta.main");
+}
+
+/** Of all files: exports that no other file uses. Of the program: those that its own files do not use either. */
+async function runKnip(cwd: string, part: "all" | "program"): Promise<Unused[]> {
+  const options = await createOptions({
+    args: { config: `${part}.json`, include: [...ISSUES] },
+    cwd,
+    gitignore: false,
+    isProduction: part === "program",
+    isSession: true,
+    isShowProgress: false,
+  });
+  const { issues } = (await createSession(options)).getIssues();
+  return ISSUES.flatMap((type) => Object.values(issues[type]).flatMap((found) => Object.values(found)))
+    .map(({ type, filePath, line = 1, symbol }) => {
+      const file = filePath.replace(`${cwd}/`, "");
+      return { file, line, name: type === "files" ? undefined : symbol };
+    });
+}

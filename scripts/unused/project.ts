@@ -1,0 +1,26 @@
+// In: the folder of a project. Out: its TypeScript files.
+// Guaranteed: only main.ts and what is below src/, scripts/ and tests/ belongs to it. Paths are relative to the project, e.g.
+// `src/intake/accept.ts`.
+
+import { sourceFiles } from "../imports.ts";
+
+/** One line of the check's output. */
+export interface Breach {
+  readonly file: string;
+  /** Counted from 1. */
+  readonly line: number;
+  readonly message: string;
+}
+
+/** The text of every file by its path. */
+export type Project = ReadonlyMap<string, string>;
+
+export function readProject(root: URL): Project {
+  const files = ["main.ts", ...["src", "scripts", "tests"].flatMap((folder) => [...sourceFiles(root, folder)])].sort();
+  return new Map(files.map((file) => [file, Deno.readTextFileSync(new URL(file, root))]));
+}
+
+/** Code that only tests run. */
+export function isTestCode(file: string): boolean {
+  return file.endsWith("_test.ts") || file.startsWith("tests/");
+}

@@ -1,0 +1,229 @@
+// In: the files of the project. Out: optional parameters and options of src/ that the program never gives.
+// Guaranteed: every option is given by the program, or has a default and is given by a test. Passing an option on does not
+// count as giving it. What the producer module offers to others is not looked at.
+//
+// An option is an optional parameter of a function with a body, or an optional property: of a type named …Options, or of the
+// type written at a destructured parameter. A default is an initializer or the right side of `??`.
+
+import ts from "typescript";
+import { type Breach, isTestCode, type Project } from "./project.ts";
+
+type Option = ts.ParameterDeclaration | ts.PropertySignature;
+
+interface Facts {
+  /** By whom it is given: by the program or a test, or by passing on another option. */
+  readonly givers: Set<"program" | "test" | Option>;
+  hasDefault: boolean;
+}
+
+export function checkUnusedOptions(project: Project): Breach[] {
+  const { sources, checker } = compile(project);
+  const options = new Map<Option, Facts>();
+  for (const source of sources) {
+    if (isLookedAt(source.fileName)) eachNode(source, (node) => collectOption(node, options));
+  }
+  const finder = new Finder(checker, options);
+  for (const source of sources) {
+    const giver = isTestCode(pathOf(source)) ? "test" : "program";
+    eachNode(source, (node) => finder.look(node, giver));
+  }
+  const breaches: Breach[] = [];
+  for (const option of options.keys()) {
+    const isGivenBy = (giver: "program" | "test") => isGiven(option, giver, options);
+    if (isGivenBy("program") || isGivenBy("test") && hasDefault(option, options)) continue;
+    const source = option.getSourceFile();
+    const line = source.getLineAndCharacterOfPosition(option.getStart()).line + 1;
+    const name = ts.isIdentifier(option.name) ? option.name.text : option.name.getText().replace(/\s+/g, " ");
+    const who = isGivenBy("test") ? "Only tests give" : "Nothing gives";
+    breaches.push({ file: pathOf(source), line, message: `${who} the option ${name}` });
+  }
+  return breaches;
+}
+
+function isLookedAt(fileName: string): boolean {
+  return fileName.startsWith("/src/") && !fileName.startsWith("/src/producer/") && !isTestCode(fileName.slice(1));
+}
+
+/** Packages and Deno's globals are not resolved: their types are `any` here, which options do not depend on. */
+function compile(project: Project): { sources: readonly ts.SourceFile[]; checker: ts.TypeChecker } {
+  const settings: ts.CompilerOptions = {
+    allowImportingTsExtensions: true,
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    noEmit: true,
+    strict: true,
+    target: ts.ScriptTarget.ESNext,
+    lib: ["lib.esnext.d.ts"],
+    types: [],
+  };
+  const host = ts.createCompilerHost(settings);
+  const read = host.getSourceFile;
+  host.getCurrentDirectory = () => "/";
+  host.fileExists = (path) => project.has(path.slice(1));
+  host.directoryExists = () => true;
+  host.readFile = (path) => project.get(path.slice(1));
+  host.getSourceFile = (path, language) => {
+    const text = project.get(path.slice(1));
+    return text === undefined ? read(path, language) : ts.createSourceFile(path, text, language, true);
+  };
+  const program = ts.createProgram([...project.keys()].map((file) => `/${file}`), settings, host);
+  const sources = program.getSourceFiles().filter((source) => project.has(pathOf(source)));
+  return { sources, checker: program.getTypeChecker() };
+}
+
+function collectOption(node: ts.Node, options: Map<Option, Facts>): void {
+  const add = (option: Option, hasDefault: boolean) => options.set(option, { givers: new Set(), hasDefault });
+  const addProperties = (type: ts.Node) =>
+    eachNode(type, (member) => {
+      if (ts.isPropertySignature(member) && member.questionToken !== undefined) add(member, false);
+    });
+  if (ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) {
+    if (node.name.text.endsWith("Options")) addProperties(node);
+  } else if (ts.isParameter(node) && isOfOurs(node.parent)) {
+    if (node.questionToken !== undefined || node.initializer !== undefined) add(node, node.initializer !== undefined);
+    if (ts.isObjectBindingPattern(node.name) && node.type !== undefined) addProperties(node.type);
+  }
+}
+
+/** A function of this file with a body. A class expression is made for a library, which calls its constructor. */
+function isOfOurs(callable: ts.SignatureDeclaration): boolean {
+  return "body" in callable && callable.body !== undefined && !ts.isClassExpression(callable.parent);
+}
+
+function isGiven(
+  option: Option,
+  by: "program" | "test",
+  options: ReadonlyMap<Option, Facts>,
+  asked = new Set<Option>(),
+): boolean {
+  asked.add(option);
+  return [...options.get(option)!.givers].some((giver) =>
+    giver === by || typeof giver === "object" && !asked.has(giver) && isGiven(giver, by, options, asked)
+  );
+}
+
+/** Its own, or that of an option that it is passed on to. */
+function hasDefault(option: Option, options: ReadonlyMap<Option, Facts>): boolean {
+  return [...options].some(([other, facts]) => facts.hasDefault && (other === option || facts.givers.has(option)));
+}
+
+class Finder {
+  readonly #checker: ts.TypeChecker;
+  readonly #options: ReadonlyMap<Option, Facts>;
+
+  constructor(checker: ts.TypeChecker, options: ReadonlyMap<Option, Facts>) {
+    this.#checker = checker;
+    this.#options = options;
+  }
+
+  /** Finds what this node gives, and defaults. */
+  look(node: ts.Node, giver: "program" | "test"): void {
+    if (ts.isObjectLiteralExpression(node)) this.#lookAtLiteral(node, giver);
+    else if (ts.isCallExpression(node) || ts.isNewExpression(node)) this.#lookAtCall(node, giver);
+    else if (ts.isBindingElement(node) && node.initializer !== undefined) {
+      for (const option of this.#boundTo(node)) this.#options.get(option)!.hasDefault = true;
+    } else if (ts.isBinaryExpression(node)) {
+      const { kind } = node.operatorToken;
+      if (kind === ts.SyntaxKind.QuestionQuestionToken) {
+        for (const option of this.#optionsBehind(node.left)) this.#options.get(option)!.hasDefault = true;
+      } else if (kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) {
+        this.#give(this.#checker.getSymbolAtLocation(node.left), this.#sources(node.right, giver));
+      }
+    }
+  }
+
+  #lookAtLiteral(literal: ts.ObjectLiteralExpression, giver: "program" | "test"): void {
+    const wanted = this.#checker.getContextualType(literal);
+    if (wanted === undefined) return;
+    for (const member of literal.properties) {
+      if (ts.isSpreadAssignment(member)) {
+        this.#giveAll(wanted, member.expression, giver);
+      } else if (member.name !== undefined && ts.isIdentifier(member.name)) {
+        const value = ts.isPropertyAssignment(member)
+          ? member.initializer
+          : ts.isShorthandPropertyAssignment(member)
+          ? member.name
+          : undefined;
+        const sources = value === undefined ? [giver] : this.#sources(value, giver);
+        for (const property of propertiesNamed(wanted, member.name.text)) this.#give(property, sources);
+      }
+    }
+  }
+
+  #lookAtCall(call: ts.CallExpression | ts.NewExpression, giver: "program" | "test"): void {
+    const parameters = this.#checker.getResolvedSignature(call)?.declaration?.parameters ?? [];
+    const given = call.arguments ?? [];
+    given.forEach((argument, at) => {
+      const parameter = parameters[at];
+      if (parameter !== undefined && this.#options.has(parameter as Option)) {
+        for (const source of this.#sources(argument, giver)) this.#options.get(parameter as Option)!.givers.add(source);
+      }
+      const wanted = ts.isObjectLiteralExpression(argument) ? undefined : this.#checker.getContextualType(argument);
+      if (wanted !== undefined) this.#giveAll(wanted, argument, giver);
+    });
+  }
+
+  /** A whole object is given where `wanted` is: every option that the object's own type has. */
+  #giveAll(wanted: ts.Type, given: ts.Expression, giver: "program" | "test"): void {
+    const type = this.#checker.getTypeAtLocation(given);
+    for (const part of wanted.isUnion() ? wanted.types : [wanted]) {
+      for (const property of part.getProperties()) {
+        if (!property.declarations?.some((declared) => this.#options.has(declared as Option))) continue;
+        const own = propertiesNamed(type, property.name).flatMap(({ declarations = [] }) => declarations);
+        for (const declared of own) {
+          if (property.declarations.includes(declared)) continue;
+          this.#give(property, [this.#options.has(declared as Option) ? declared as Option : giver]);
+        }
+      }
+    }
+  }
+
+  #give(property: ts.Symbol | undefined, sources: readonly ("program" | "test" | Option)[]): void {
+    for (const declared of property?.declarations ?? []) {
+      const facts = this.#options.get(declared as Option);
+      for (const source of facts === undefined ? [] : sources) facts!.givers.add(source);
+    }
+  }
+
+  /** The options that an expression passes on, or else the one who gives it. */
+  #sources(value: ts.Expression, giver: "program" | "test"): readonly ("program" | "test" | Option)[] {
+    const options = this.#optionsBehind(value);
+    return options.length === 0 ? [giver] : options;
+  }
+
+  /** The options without a default whose value the expression is. */
+  #optionsBehind(expression: ts.Expression): readonly Option[] {
+    const symbol = ts.isIdentifier(expression) && ts.isShorthandPropertyAssignment(expression.parent)
+      ? this.#checker.getShorthandAssignmentValueSymbol(expression.parent)
+      : this.#checker.getSymbolAtLocation(expression);
+    return (symbol?.declarations ?? []).flatMap((declared) => {
+      if (ts.isBindingElement(declared)) return declared.initializer === undefined ? this.#boundTo(declared) : [];
+      if (ts.isParameter(declared) && declared.initializer !== undefined) return [];
+      return this.#options.has(declared as Option) ? [declared as Option] : [];
+    });
+  }
+
+  /** The options that a destructured name is taken from. */
+  #boundTo(element: ts.BindingElement): readonly Option[] {
+    if (!ts.isObjectBindingPattern(element.parent)) return [];
+    const name = element.propertyName ?? element.name;
+    if (!ts.isIdentifier(name)) return [];
+    const type = this.#checker.getTypeAtLocation(element.parent);
+    return propertiesNamed(type, name.text).flatMap(({ declarations = [] }) => declarations)
+      .filter((declared) => this.#options.has(declared as Option)) as Option[];
+  }
+}
+
+function propertiesNamed(type: ts.Type, name: string): ts.Symbol[] {
+  const parts = type.isUnion() ? type.types : [type];
+  return parts.flatMap((part) => part.getProperty(name) ?? []);
+}
+
+function eachNode(node: ts.Node, look: (node: ts.Node) => void): void {
+  look(node);
+  node.forEachChild((child) => eachNode(child, look));
+}
+
+function pathOf(source: ts.SourceFile): string {
+  return source.fileName.slice(1);
+}

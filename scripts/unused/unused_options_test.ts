@@ -1,0 +1,125 @@
+// Which options count as unused, and which as given, by whom and in which form.
+
+import assert from "node:assert/strict";
+import { checkUnusedOptions } from "./unused_options.ts";
+
+function breaches(files: Record<string, string>): string[] {
+  return checkUnusedOptions(new Map(Object.entries(files))).map(({ file, line, message }) =>
+    `${file}:${line}: ${message}`
+  );
+}
+
+/** An interface with one option that a function needs, beside a caller. */
+function withCaller(caller: string, more: Record<string, string> = {}): string[] {
+  const open = `export interface OpenOptions {
+  readonly name: string;
+  readonly bound?: number;
+}
+export function open({ name, bound }: OpenOptions) {
+  console.log(name, bound);
+}
+`;
+  return breaches({
+    "src/open.ts": open,
+    "main.ts": `import { open, type OpenOptions } from "./src/open.ts";\n${caller}`,
+    ...more,
+  });
+}
+const UNUSED = ["src/open.ts:3: Nothing gives the option bound"];
+
+Deno.test("checkUnusedOptions() finds an option that nothing gives", () => {
+  assert.deepEqual(withCaller(`open({ name: "a" });`), UNUSED);
+  assert.deepEqual(withCaller(`console.log({ bound: 1 }); open({ name: "a" });`), UNUSED);
+});
+
+Deno.test("checkUnusedOptions() finds an option that only tests give, unless it has a default", () => {
+  const test = { "src/open_test.ts": `import { open } from "./open.ts";\nopen({ name: "a", bound: 1 });` };
+  assert.deepEqual(withCaller(`open({ name: "a" });`, test), ["src/open.ts:3: Only tests give the option bound"]);
+  const parts = (open: string) => ({
+    "src/open.ts": `interface OpenOptions { readonly bound?: number }\n${open}`,
+    "main.ts": `import { open } from "./src/open.ts";\nopen({});`,
+    "tests/open_test.ts": `import { open } from "../src/open.ts";\nopen({ bound: 2 });`,
+  });
+  for (
+    const body of [
+      "export function open({ bound = 1 }: OpenOptions) { return bound; }",
+      "export function open({ bound }: OpenOptions) { return bound ?? 1; }",
+      "export function open(options: OpenOptions) { return options.bound ?? 1; }",
+      "export function open(options: OpenOptions) { return inner(options.bound); }\nfunction inner(bound = 1) { return bound; }",
+    ]
+  ) assert.deepEqual(breaches(parts(body)), [], body);
+  const untested = parts("export function open({ bound = 1 }: OpenOptions) { return bound; }");
+  assert.deepEqual(breaches({ ...untested, "tests/open_test.ts": "" }), [
+    "src/open.ts:1: Nothing gives the option bound",
+  ]);
+});
+
+Deno.test("checkUnusedOptions() knows an option as given in every form", () => {
+  for (
+    const caller of [
+      `open({ name: "a", bound: 1 });`,
+      `const bound = 1; open({ name: "a", bound });`,
+      `const settings = { bound: 1 }; open({ name: "a", ...settings });`,
+      `const settings = { name: "a", bound: 1 }; open(settings);`,
+      `const options = { name: "a" } as { -readonly [Key in keyof OpenOptions]: OpenOptions[Key] }; options.bound = 1; open(options);`,
+      `const options: OpenOptions = { name: "a", bound: 1 }; open(options);`,
+      `const optionsOf = (): OpenOptions => ({ name: "a", bound: 1 }); open(optionsOf());`,
+    ]
+  ) assert.deepEqual(withCaller(caller), [], caller);
+});
+
+Deno.test("checkUnusedOptions() does not take passing an option on for giving it", () => {
+  for (
+    const [parameter, value] of [
+      ["{ bound }: OuterOptions", "bound"],
+      ["options: OuterOptions", "bound: options.bound"],
+      ["options: OuterOptions", "...options"],
+      ["bound?: number", "bound"],
+    ] as const
+  ) {
+    const isOption = parameter.includes("Options");
+    const outer = `import { open } from "./open.ts";
+${isOption ? "type OuterOptions = { readonly bound?: number };" : ""}
+export function outer(${parameter}) {
+  open({ name: "a", ${value} });
+}
+`;
+    const call = (given: string) => `import { outer } from "./src/outer.ts";\nouter(${given});`;
+    assert.deepEqual(
+      withCaller(call(isOption ? "{}" : ""), { "src/outer.ts": outer }),
+      [...UNUSED, `src/outer.ts:${isOption ? 2 : 3}: Nothing gives the option bound`],
+      outer,
+    );
+    assert.deepEqual(withCaller(call(isOption ? "{ bound: 1 }" : "1"), { "src/outer.ts": outer }), [], outer);
+  }
+});
+
+Deno.test("checkUnusedOptions() looks at optional parameters and at types written at a parameter", () => {
+  const files = {
+    "src/a.ts": `export function a(first: string, second = 1) { return first + second; }
+export function b({ one, two }: { one?: string; two?: string }) { return [one, two]; }
+export class C {
+  constructor(readonly third?: number) {}
+}
+`,
+    "main.ts": `import { a, b, C } from "./src/a.ts";\na("a");\nb({ two: "b" });\nnew C();`,
+  };
+  assert.deepEqual(breaches(files), [
+    "src/a.ts:1: Nothing gives the option second",
+    "src/a.ts:2: Nothing gives the option one",
+    "src/a.ts:4: Nothing gives the option third",
+  ]);
+  const given = `import { a, b, C } from "./src/a.ts";\na("a", 1);\nb({ one: "a", two: "b" });\nnew C(...[1]);`;
+  assert.deepEqual(breaches({ ...files, "main.ts": given }), []);
+});
+
+Deno.test("checkUnusedOptions() leaves out data, what the producer module offers, scripts and tests", () => {
+  const files = {
+    "src/a.ts": `export interface Row { readonly note?: string }\nexport function a({ note }: Row) { return note; }`,
+    "src/producer/producer.ts": "export function publishIntent(stream = 'a') { return stream; }",
+    "scripts/a.ts": "export function a(b = 1) { return b; }",
+    "tests/a_test.ts": "export function a(b = 1) { return b; }",
+    "main.ts": `import { a } from "./src/a.ts";\na({});`,
+  };
+  assert.deepEqual(breaches(files), []);
+});

@@ -1,0 +1,58 @@
+/**
+ * How much work is waiting: entries of the intent stream without an outcome, and live routes by channel. Read-only.
+ *
+ * The one reader of it: the gauges ask its questions one by one, the command `status` and the supervisor's status line ask
+ * them together. A question rejects when its server does not answer it.
+ */
+import type pg from "pg";
+import { within } from "../lifecycle/bounded_wait.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+import { selectOffset } from "../stream_offset/stream_offset.ts";
+import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
+import { type ByChannel, liveRoutes, oldestDueMs } from "./route_backlog.ts";
+
+export interface BacklogReader {
+  intents(): Promise<IntentBacklog>;
+  /** Routes `pending` or `failed`, due or not. They are counted: with millions of them this takes long. */
+  depth(): Promise<ByChannel>;
+  /** How overdue the most overdue route is, in milliseconds, never below 0. */
+  oldestAgeMs(): Promise<ByChannel>;
+}
+
+export interface BacklogStores {
+  readonly postgres: pg.Pool;
+  readonly redis: RedisConnection;
+  /** The intent stream's key. */
+  readonly stream: string;
+}
+
+export interface Backlog {
+  readonly intents: IntentBacklog;
+  readonly depth: ByChannel;
+  readonly oldestAgeMs: ByChannel;
+}
+
+/**
+ * @param options.offsetWaitMs how long PostgreSQL is asked for the consumer's offset before its copy in Redis is used instead;
+ * without it `intents()` rejects while PostgreSQL does not answer
+ */
+export function backlogReader(
+  { postgres, redis, stream }: BacklogStores,
+  { offsetWaitMs }: { offsetWaitMs?: number } = {},
+): BacklogReader {
+  return {
+    async intents() {
+      const asked = selectOffset(postgres, stream);
+      const offset = await (offsetWaitMs === undefined ? asked : within(offsetWaitMs, asked));
+      return await intentBacklog(redis, { stream, offset });
+    },
+    depth: () => liveRoutes(postgres),
+    oldestAgeMs: () => oldestDueMs(postgres),
+  };
+}
+
+export async function readBacklog(stores: BacklogStores): Promise<Backlog> {
+  const reader = backlogReader(stores);
+  const [intents, depth, oldestAgeMs] = await Promise.all([reader.intents(), reader.depth(), reader.oldestAgeMs()]);
+  return { intents, depth, oldestAgeMs };
+}

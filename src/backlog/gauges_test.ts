@@ -1,0 +1,61 @@
+// Which gauges a collection holds when some of the questions are answered and others are not.
+
+import assert from "node:assert/strict";
+import { metrics } from "@opentelemetry/api";
+import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
+import type { Clock } from "../clock.ts";
+import type { BacklogReader } from "./backlog.ts";
+import { observeBacklog } from "./gauges.ts";
+
+class Reader extends MetricReader {
+  constructor() {
+    super({ aggregationTemporalitySelector: () => AggregationTemporality.DELTA });
+  }
+
+  /** The names of the gauges that have a value, less what they share. */
+  async names(): Promise<string[]> {
+    const { resourceMetrics } = await this.collect();
+    return resourceMetrics.scopeMetrics.flatMap((scope) =>
+      scope.metrics.filter(({ dataPoints }) => dataPoints.length > 0)
+        .map(({ descriptor }) => descriptor.name.replace("notification.", ""))
+    ).sort();
+  }
+
+  protected override onShutdown = () => Promise.resolve();
+  protected override onForceFlush = () => Promise.resolve();
+}
+
+const STREAM = ["intent_stream.lag", "intent_stream.oldest_unprocessed_age_ms"];
+const SCHEDULE = ["route_schedule.depth", "route_schedule.oldest_age_ms"];
+
+Deno.test("a count that stands in between is told only while the schedule can be asked", async () => {
+  let ms = 0;
+  const clock: Clock = { now: () => ms, monotonic: () => ms, random: () => 0.5, sleep: () => Promise.resolve() };
+  let isOut = false;
+  let counted = 0;
+  const reader: BacklogReader = {
+    oldestAgeMs: () => isOut ? Promise.reject(new Error("out")) : Promise.resolve({ push: 1, email: 2 }),
+    depth: () => {
+      counted++;
+      ms += 5_000; // it is counted again in four minutes
+      return Promise.resolve({ push: 3, email: 4 });
+    },
+    intents: () => Promise.resolve({ lag: 5, oldestAgeMs: 6, nextEntryId: "1-0" }),
+  };
+  const metricReader = new Reader();
+  const provider = new MeterProvider({ readers: [metricReader] });
+  metrics.setGlobalMeterProvider(provider);
+  const stop = observeBacklog(reader, { answerMs: 1000, clock });
+  try {
+    assert.deepEqual(await metricReader.names(), [...STREAM, ...SCHEDULE]);
+    isOut = true;
+    assert.deepEqual(await metricReader.names(), STREAM);
+    isOut = false;
+    assert.deepEqual(await metricReader.names(), [...STREAM, ...SCHEDULE]);
+    assert.equal(counted, 1);
+  } finally {
+    stop();
+    await provider.shutdown();
+    metrics.disable();
+  }
+});

@@ -1,0 +1,44 @@
+// The supervisor's status line: what it says, how often, and that an outage doesn't end it.
+
+import assert from "node:assert/strict";
+import type { Clock } from "../clock.ts";
+import { reportStatus, statusLine, type WaitingWork } from "./report_status.ts";
+
+const BACKLOG: WaitingWork = { intents: { lag: 7 }, depth: { push: 3, email: 0 } };
+
+Deno.test("statusLine() tells lag and depth", () => {
+  assert.equal(statusLine(BACKLOG), "Running: lag 7, depth push 3, email 0");
+});
+
+Deno.test("reportStatus() reports again and again, seldom where counting is slow, through an outage", async () => {
+  const stop = new AbortController();
+  const told: string[] = [];
+  const sleeps: number[] = [];
+  let now = 0;
+  // Meanwhile somebody sets the system's clock ahead again and again.
+  let setAheadMs = 0;
+  const costs = [0, 1000, 0];
+  const clock: Clock = {
+    now: () => now + setAheadMs,
+    monotonic: () => now,
+    random: () => 0,
+    sleep: (ms) => {
+      sleeps.push(ms);
+      if (sleeps.length === costs.length) stop.abort();
+      return Promise.resolve();
+    },
+  };
+  const read = () => {
+    now += costs[sleeps.length]!;
+    setAheadMs += 3_600_000;
+    return sleeps.length === 2 ? Promise.reject(new Error("away")) : Promise.resolve(BACKLOG);
+  };
+  await reportStatus({
+    systemd: { isListening: true, status: (line) => told.push(line) },
+    read,
+    stop: stop.signal,
+    clock,
+  });
+  assert.deepEqual(sleeps, [10_000, 49_000, 10_000]);
+  assert.deepEqual(told, [statusLine(BACKLOG), statusLine(BACKLOG), "A dependency is out; goes on by itself"]);
+});

@@ -1,0 +1,41 @@
+/**
+ * The live routes by channel: how overdue the most overdue one is, a look-up at the beginning of an index however many there
+ * are, and how many there are, which PostgreSQL counts.
+ *
+ * Both statements read `routes_live_idx` alone and change nothing.
+ */
+import type pg from "pg";
+import type { Channel } from "../notification/route.ts";
+
+type Queryable = Pick<pg.ClientBase, "query">;
+export type ByChannel = Readonly<Record<Channel, number>>;
+
+const OLDEST_DUE = `
+  SELECT ${byChannel((routes) => `extract(epoch FROM now() - (SELECT min(next_attempt_at) ${routes})) * 1000`)}`;
+
+const LIVE_ROUTES = `
+  SELECT ${byChannel((routes) => `(SELECT count(*) ${routes})`)}`;
+
+/** Milliseconds; 0 where nothing is due. */
+export async function oldestDueMs(client: Queryable): Promise<ByChannel> {
+  return await selectByChannel(client, "oldest_due", OLDEST_DUE);
+}
+
+/** Routes `pending` or `failed`, due or not. */
+export async function liveRoutes(client: Queryable): Promise<ByChannel> {
+  return await selectByChannel(client, "live_routes", LIVE_ROUTES);
+}
+
+function byChannel(valueOf: (routes: string) => string): string {
+  const column = (channel: Channel) => {
+    const routes = `FROM notification.routes WHERE channel = '${channel}' AND next_attempt_at IS NOT NULL`;
+    return `greatest(0, ${valueOf(routes)})::float8 AS ${channel}`;
+  };
+  return `${column("push")}, ${column("email")}`;
+}
+
+async function selectByChannel(client: Queryable, name: string, text: string): Promise<ByChannel> {
+  const { rows } = await client.query<ByChannel>({ name, text });
+  const { push, email } = rows[0]!;
+  return { push: Math.floor(push), email: Math.floor(email) };
+}

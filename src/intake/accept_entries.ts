@@ -1,0 +1,41 @@
+/**
+ * Judged entries → their outcomes, or what to do instead. An entry that PostgreSQL refuses for its data becomes malformed; of
+ * several, the caller reads fewer, until the one at fault is alone.
+ */
+import type pg from "pg";
+import { OutageError } from "../lifecycle/outage.ts";
+import { postgresFailure } from "../postgres/failures.ts";
+import { type Acceptance, type AcceptanceResult, acceptBatch } from "./accept.ts";
+import type { Decoded } from "./judge.ts";
+import { refused } from "./refuse.ts";
+
+export type Done = Extract<AcceptanceResult, { kind: "done" }>;
+
+export type AcceptEntriesResult =
+  | Done
+  /** Another consumer has moved the offset: nothing was changed. */
+  | { readonly kind: "offset_moved" }
+  /** Nothing was changed: read again, this many entries at most. */
+  | { readonly kind: "read_fewer"; readonly maxEntries: number };
+
+/** @throws OutageError when nothing but waiting is left for a single entry */
+export async function acceptEntries(
+  pool: pg.Pool,
+  acceptance: Acceptance,
+  entries: readonly Decoded[],
+): Promise<AcceptEntriesResult> {
+  const readFewer = { kind: "read_fewer", maxEntries: Math.ceil(entries.length / 2) } as const;
+  let result: AcceptanceResult;
+  try {
+    result = await acceptBatch(pool, acceptance);
+  } catch (error) {
+    if (postgresFailure(error) !== "data") throw error;
+    if (entries.length > 1) return readFewer;
+    const rejected = refused(entries[0]!, error);
+    const judgement = { candidates: [], followers: [], rejected: [rejected] };
+    return await acceptEntries(pool, { ...acceptance, judgement }, [rejected]);
+  }
+  if (result.kind !== "try_again") return result;
+  if (entries.length > 1) return readFewer;
+  throw new OutageError("postgres", "a record was inserted or deleted while its key was looked at");
+}

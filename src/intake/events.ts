@@ -1,0 +1,175 @@
+/**
+ * What happens to intents → metrics, spans and logs; one method for each event, none of which throws. Names, units and attributes
+ * are those of the contract's section 9.
+ *
+ * `intent.process` is one span for each intent, from its reading to the commit that gave it its outcome.
+ */
+import type { Clock } from "../clock.ts";
+import type { Catalog } from "../notification/catalog.ts";
+import type { Intent, Malformed } from "../notification/intent.ts";
+import { countByKind } from "../telemetry/count_by_kind.ts";
+import type { Instruments } from "../telemetry/instruments.ts";
+import { loggerOf, logOften } from "../telemetry/logging.ts";
+import { type SpanError, SpanKind, Spans, type Tracing } from "../telemetry/spans.ts";
+import { knownTraceId } from "../telemetry/trace_context.ts";
+import type { AcceptanceResult } from "./accept.ts";
+import type { Candidate, Decoded } from "./judge.ts";
+
+export type IntakeEvents = ReturnType<typeof createIntakeEvents>;
+
+export interface IntakeEventsOptions {
+  /** The intent stream. */
+  readonly stream: string;
+  readonly catalog: Catalog;
+  readonly instruments: Instruments;
+  readonly tracing: Tracing | undefined;
+  readonly clock: Clock;
+}
+
+const MAX_FIELD_CHARS = 256;
+
+export function createIntakeEvents({ stream, catalog, instruments, tracing, clock }: IntakeEventsOptions) {
+  const spans = new Spans("intent.process", tracing);
+  const logger = loggerOf("intent_consumer");
+
+  return {
+    /** The intents of one batch, malformed ones too, before anything is done with them: go on with what is returned. */
+    began(items: readonly Decoded[]): readonly Decoded[] {
+      if (!spans.isOn) return items;
+      const startTime = clock.now();
+      return items.map((item) => beganOne(spans, item, { stream, startTime }));
+    },
+
+    /** The outcomes that a batch was given, once they are committed. */
+    outcomes({ accepted, duplicates, malformed }: Extract<AcceptanceResult, { kind: "done" }>): void {
+      countByKind(instruments.intents, accepted, ({ intent }) => counted("accepted", intent.type.name));
+      countByKind(instruments.intents, duplicates, (intent) => counted("duplicate", intent.type.name));
+      countByKind(instruments.intents, malformed, (item) => counted("malformed", knownType(item)));
+      countByKind(instruments.malformedIntents, malformed, ({ code }) => ({ failure_code: code }));
+      countByKind(instruments.skipped, accepted.flatMap(skippedRoutes), (attributes) => attributes);
+      for (const { intent } of accepted) logAccepted(intent);
+      for (const intent of duplicates) logDuplicate(intent);
+      for (const item of malformed) logMalformed(item);
+    },
+
+    /** Time to accept one batch. */
+    acceptDuration(durationMs: number): void {
+      instruments.accept.record(durationMs / 1000);
+    },
+
+    /** Entries that were deleted before they were read. */
+    trimmedUnread(entries: number): void {
+      instruments.trimmed.add(entries);
+      logger.error("{entries} entries of the intent stream were trimmed unread", { stream, entries });
+    },
+  };
+
+  function knownType({ notificationType }: Malformed): string {
+    return catalog.has(notificationType) ? notificationType : "unknown";
+  }
+
+  function logAccepted(intent: Intent): void {
+    const fields = intentFields(intent);
+    const span = spans.fieldsOf(intent.entry);
+    logOften(logger, "accepted", span.span_id === undefined ? fields : { ...fields, ...span });
+    end(intent, "accepted", fields);
+  }
+
+  function logDuplicate(intent: Intent): void {
+    const fields = intentFields(intent);
+    logger.debug("duplicate", { ...fields, ...spans.fieldsOf(intent.entry) });
+    end(intent, "duplicate", fields);
+  }
+
+  function logMalformed(item: Malformed): void {
+    const fields = malformedFields(item);
+    const known = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ""));
+    const problem = { classification: item.code, reason: item.message };
+    logger.warn("malformed intent", { ...known, ...spans.fieldsOf(item.entry), ...problem });
+    end(item, "malformed", fields, { type: item.code, message: item.message });
+  }
+
+  function end({ entry }: Decoded, outcome: string, fields: IntentFields, error?: SpanError): void {
+    spans.end(entry, () => ({ attributes: spanAttributes(outcome, fields), error }));
+  }
+}
+
+function counted(outcome: string, notification_type: string) {
+  return { outcome, notification_type };
+}
+
+function skippedRoutes({ routes }: Candidate): { channel: string; classification: string }[] {
+  return routes.flatMap(({ channel, skipped }) => skipped === undefined ? [] : [{ channel, classification: skipped }]);
+}
+
+/** The item with its own span's `traceparent`: what becomes of it later follows that. */
+function beganOne(spans: Spans, item: Decoded, { stream, startTime }: { stream: string; startTime: number }): Decoded {
+  const { id } = item.entry;
+  const { traceparent, span } = spans.begin({
+    idName: `intent.process ${stream} ${id}`,
+    traceparent: item.traceparent,
+    kind: SpanKind.CONSUMER,
+    startTime,
+    attributes: () => ({
+      "messaging.system": "redis",
+      "messaging.operation.type": "process",
+      "messaging.operation.name": "process",
+      "messaging.destination.name": stream,
+      "messaging.message.id": id,
+    }),
+  });
+  spans.keep(item.entry, span);
+  return traceparent === item.traceparent ? item : { ...item, traceparent };
+}
+
+/** The log fields of an intent, where they are known; those that are undefined are not in the log. */
+interface IntentFields {
+  readonly notification_type: string;
+  readonly producer: string;
+  readonly audience_kind: string;
+  readonly notification_id?: string;
+  readonly stream_entry_id: string;
+  readonly request_id: string | undefined;
+  readonly trace_id: string | undefined;
+}
+
+function intentFields(intent: Intent): IntentFields {
+  return {
+    notification_type: intent.type.name,
+    producer: intent.producer,
+    audience_kind: intent.audienceKind,
+    notification_id: intent.notificationId,
+    stream_entry_id: intent.entry.id,
+    ...correlation(intent),
+  };
+}
+
+function malformedFields(item: Malformed): IntentFields {
+  return {
+    notification_type: item.notificationType.slice(0, MAX_FIELD_CHARS),
+    producer: item.producer.slice(0, MAX_FIELD_CHARS),
+    audience_kind: item.audienceKind.slice(0, MAX_FIELD_CHARS),
+    stream_entry_id: item.entry.id,
+    ...correlation(item),
+  };
+}
+
+function correlation({ requestId, traceId, traceparent }: { requestId: string; traceId: string; traceparent: string }) {
+  const trace = knownTraceId({ traceId, traceparent });
+  return {
+    request_id: requestId === "" ? undefined : requestId.slice(0, MAX_FIELD_CHARS),
+    trace_id: trace === "" ? undefined : trace.slice(0, MAX_FIELD_CHARS),
+  };
+}
+
+function spanAttributes(outcome: string, fields: IntentFields) {
+  const { notification_type, producer, audience_kind, notification_id, request_id } = fields;
+  return {
+    "notification.outcome": outcome,
+    "notification.type": notification_type,
+    "notification.producer": producer,
+    "notification.audience_kind": audience_kind,
+    ...(notification_id === undefined ? {} : { "notification.id": notification_id }),
+    ...(request_id === undefined ? {} : { "messaging.message.conversation_id": request_id }),
+  };
+}

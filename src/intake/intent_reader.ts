@@ -1,0 +1,120 @@
+/**
+ * The consumer's reads: the next batch behind its offset, compared with the stream as it is.
+ *
+ * A batch comes in one of three ways: at once; read ahead, while PostgreSQL accepted the batch before; or as soon as there is an
+ * entry, by a blocking read. What was read before its turn counts only for the version of the offset that it was read from.
+ */
+import type { Clock } from "../clock.ts";
+import type { BatchLimit } from "../lifecycle/batch_limit.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+import { RedisError } from "../redis/failures.ts";
+import type { ConsumerOffset, VersionedOffset } from "./consumer_offset.ts";
+import { type ReadBatch, readBatch, readWhenThere } from "./read_batch.ts";
+
+export interface IntentReaderOptions {
+  readonly stream: string;
+  readonly readBlockTimeoutMs: number;
+  readonly redis: RedisConnection;
+  /** For reads that wait. */
+  readonly blockingRedis: RedisConnection;
+  readonly clock: Clock;
+}
+
+export interface Reading {
+  /** Where the batch was read from. */
+  readonly from: VersionedOffset;
+  readonly batch: ReadBatch;
+}
+
+export class IntentReader {
+  readonly #options: IntentReaderOptions;
+  readonly #offset: ConsumerOffset;
+  readonly #limit: BatchLimit;
+  #ahead: { readonly version: number; readonly batch: Promise<ReadBatch> } | undefined;
+  /** Behind this entry there was none when the last batch was read: no need to look before the next wait. */
+  #endOfStream: string | undefined;
+  /** While one entry alone takes Redis too long, what was trimmed is left to a later read to find. */
+  #isStateTooExpensive = false;
+
+  constructor(options: IntentReaderOptions, { offset, limit }: { offset: ConsumerOffset; limit: BatchLimit }) {
+    this.#options = options;
+    this.#offset = offset;
+    this.#limit = limit;
+    for (const redis of [options.redis, options.blockingRedis]) {
+      redis.onReady(() => {
+        offset.forget();
+        this.#endOfStream = undefined;
+      });
+    }
+  }
+
+  /** The next batch, of one entry at least; absent when none came in time, or the offset has to be found again. */
+  async next(stop: AbortSignal): Promise<Reading | undefined> {
+    const offset = await this.#offset.current();
+    const isAtEnd = offset.entryId === this.#endOfStream;
+    // Once only: should the wait fail, because what comes takes Redis too long, fewer entries are read at a time.
+    this.#endOfStream = undefined;
+    if (isAtEnd) {
+      await this.#wait(offset, stop);
+      if (stop.aborted || (await this.#offset.current()).version !== offset.version) return undefined;
+    }
+    const batch = await this.#read(offset);
+    const { state, entries } = batch;
+    const from = state === undefined ? offset : await this.#offset.comparedWith(offset, state);
+    if (from === undefined) return undefined;
+    if (entries.length === 0) {
+      if (!isAtEnd) await this.#wait(from, stop);
+      return undefined;
+    }
+    this.#endOfStream = state?.lastGeneratedId;
+    return { from, batch };
+  }
+
+  /** Begins to read the batch behind an offset that is not committed yet. */
+  readAhead(offset: VersionedOffset): void {
+    const batch = readBatch(this.#options.redis, this.#readOptions(offset));
+    // Whether it failed counts when its turn has come, which it may not.
+    batch.catch(() => {});
+    this.#ahead = { version: offset.version, batch };
+  }
+
+  async #read(offset: VersionedOffset): Promise<ReadBatch> {
+    try {
+      const ahead = this.#ahead;
+      this.#ahead = undefined;
+      const batch = ahead?.version === offset.version
+        ? await ahead.batch
+        : await readBatch(this.#options.redis, this.#readOptions(offset));
+      this.#isStateTooExpensive = false;
+      return batch;
+    } catch (error) {
+      // So many entries may take Redis longer than a command may; then one, and one without the stream's state.
+      if (error instanceof RedisError && error.code === "") {
+        this.#isStateTooExpensive ||= this.#limit.value === 1;
+        this.#limit.reduceTo(this.#limit.value / 32);
+      }
+      throw error;
+    }
+  }
+
+  /** Waits for an entry, for the block time at most, and reads it for the next pass; cut short when `stop` aborts. */
+  async #wait(offset: VersionedOffset, stop: AbortSignal): Promise<void> {
+    const { blockingRedis, readBlockTimeoutMs: blockMs } = this.#options;
+    if (stop.aborted) return;
+    const cut = () => blockingRedis.close();
+    stop.addEventListener("abort", cut);
+    try {
+      const batch = await readWhenThere(blockingRedis, { ...this.#readOptions(offset), blockMs });
+      this.#ahead = { version: offset.version, batch: Promise.resolve(batch) };
+    } catch (error) {
+      if (!stop.aborted) throw error;
+    } finally {
+      stop.removeEventListener("abort", cut);
+    }
+  }
+
+  #readOptions({ entryId }: VersionedOffset) {
+    const { clock, stream } = this.#options;
+    return { clock, stream, after: entryId, maxEntries: this.#limit.value, withoutState: this.#isStateTooExpensive };
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * A promise and a number of milliseconds → what the promise resolves to, if it does so in time.
+ *
+ * Neither function leaves a timer behind, and neither cancels anything: a promise that is late goes on, and what becomes of
+ * it is ignored.
+ */
+import { type Clock, systemClock } from "../clock.ts";
+
+type Sleeper = Pick<Clock, "sleep">;
+
+const LATE = Symbol("late");
+
+/** `undefined` where the promise takes longer than `ms` or rejects. Never rejects. */
+export async function within<Value>(
+  ms: number,
+  promise: Promise<Value>,
+  clock: Sleeper = systemClock,
+): Promise<Value | undefined> {
+  const result = await race(ms, promise.catch(() => LATE), clock);
+  return result === LATE ? undefined : result as Value;
+}
+
+/** Rejects with what `lateError` returns where the promise takes longer than `ms`, and with its own error where it rejects. */
+export async function withinOrThrow<Value>(
+  ms: number,
+  promise: Promise<Value>,
+  lateError: () => Error,
+  clock: Sleeper = systemClock,
+): Promise<Value> {
+  const result = await race(ms, promise, clock);
+  if (result === LATE) throw lateError();
+  return result;
+}
+
+async function race<Value>(ms: number, promise: Promise<Value>, clock: Sleeper): Promise<Value | typeof LATE> {
+  const answered = new AbortController();
+  const timeOut = clock.sleep(ms, answered.signal).then((): typeof LATE => LATE);
+  try {
+    return await Promise.race([promise, timeOut]);
+  } finally {
+    answered.abort();
+  }
+}

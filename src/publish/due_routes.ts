@@ -1,0 +1,116 @@
+/**
+ * The second source of batches: routes that are due, of whichever process they were. A claim takes many at once; their records are
+ * read, and handed to the publisher, a batch of bounded size at a time, all under that claim.
+ *
+ * What is not read before the claim ends is due again; so is everything a failure leaves behind.
+ */
+import type pg from "pg";
+import type { Clock } from "../clock.ts";
+import { BatchLimit } from "../lifecycle/batch_limit.ts";
+import type { Catalog } from "../notification/catalog.ts";
+import { type Channel, CLAIM_MS, type ClaimedRoute, type StoredRecord } from "../notification/route.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+import { redisTimeMs } from "../redis/time.ts";
+import { type Batch, type ClaimStart, isOver, MAX_BATCH_CHARS } from "../relay/batch.ts";
+import { type Claim, claimDue, type UnreadRoute } from "./claim_due.ts";
+import { withProblem } from "./encode.ts";
+import { readRecords, type RecordRow } from "./read_records.ts";
+import { Scan } from "./scan.ts";
+
+/** How often due routes are looked for while none is known to become due earlier. */
+const LOOK_MS = 1_000;
+
+export interface DueRoutesOptions {
+  readonly channel: Channel;
+  readonly batchSize: number;
+  readonly catalog: Catalog;
+  readonly postgres: pg.Pool;
+  readonly redis: RedisConnection;
+  readonly clock: Clock;
+}
+
+export class DueRoutes {
+  readonly #options: DueRoutesOptions;
+  readonly #scan: Scan;
+  /** Routes whose records are read together. Fewer while payloads are large: PostgreSQL unpacks one to know its size. */
+  readonly #readLimit: BatchLimit;
+  /** Routes of the last claim whose records are not read yet. */
+  #unread: readonly UnreadRoute[] = [];
+  #claimStart: ClaimStart = { takenAtMs: 0, takenAt: -Infinity };
+  /** By the monotonic clock. */
+  #lookAt = -Infinity;
+
+  constructor(options: DueRoutesOptions) {
+    this.#options = options;
+    this.#scan = new Scan(options.clock);
+    this.#readLimit = new BatchLimit(options.batchSize);
+  }
+
+  /** Milliseconds until it is time to take. */
+  get inMs(): number {
+    return this.#unread.length > 0 ? 0 : Math.max(0, this.#lookAt - this.#options.clock.monotonic());
+  }
+
+  /** A route becomes due in `ms` milliseconds that the last claim knew nothing of. */
+  expect(ms: number): void {
+    this.#lookAt = Math.min(this.#lookAt, this.#options.clock.monotonic() + ms);
+  }
+
+  /** The next batch; absent when nothing is due. Claims at most `limit` routes. */
+  async take(limit: number): Promise<Batch | undefined> {
+    const { clock } = this.#options;
+    if (isOver({ ...this.#claimStart, lifeMs: CLAIM_MS }, clock.monotonic())) this.#unread = [];
+    if (this.#unread.length === 0) await this.#claim(limit);
+    const routes = await this.#read();
+    return routes.length === 0 ? undefined : { ...this.#claimStart, lifeMs: CLAIM_MS, routes };
+  }
+
+  async #claim(limit: number): Promise<void> {
+    const { channel, postgres, redis, clock } = this.#options;
+    // Redis's clock first: a claim may only be younger than that (and a Redis that is away leaves all as it is).
+    const takenAt = clock.monotonic();
+    const takenAtMs = await redisTimeMs(redis);
+    const from = this.#scan.begin();
+    let claim: Claim;
+    try {
+      claim = await claimDue(postgres, { channel, limit, from });
+    } catch (error) {
+      this.#scan.startOver();
+      throw error;
+    }
+    const { routes, isFull, upTo, nextDueInMs } = claim;
+    this.#scan.took(clock.monotonic() - takenAt, { from, isFull });
+    this.#scan.goOnFrom(upTo);
+    this.#unread = routes;
+    this.#claimStart = { takenAtMs, takenAt };
+    this.#lookAt = clock.monotonic() + (isFull ? 0 : Math.min(LOOK_MS, nextDueInMs ?? LOOK_MS));
+  }
+
+  /** The first of the unread routes, with their records; bounded in payload, one route always fits. */
+  async #read(): Promise<ClaimedRoute[]> {
+    const asked = this.#unread.slice(0, this.#readLimit.value);
+    if (asked.length === 0) return [];
+    const wanted = new Map<string, number>();
+    for (const { notificationId } of asked) wanted.set(notificationId, (wanted.get(notificationId) ?? 0) + 1);
+    const rows = await readRecords(this.#options.postgres, { wanted, maxBytes: MAX_BATCH_CHARS });
+    const routes = this.#joined(asked, rows);
+    this.#unread = this.#unread.slice(routes.length);
+    if (routes.length < asked.length) this.#readLimit.reduceTo(routes.length);
+    else this.#readLimit.grow();
+    return routes;
+  }
+
+  #joined(asked: readonly UnreadRoute[], rows: readonly RecordRow[]): ClaimedRoute[] {
+    const records = new Map<string, StoredRecord>();
+    for (const row of rows) records.set(row.notificationId, withProblem(row, this.#options.catalog));
+    const routes: ClaimedRoute[] = [];
+    let chars = 0;
+    for (const { notificationId, ...route } of asked) {
+      const record = records.get(notificationId);
+      if (record === undefined || chars >= MAX_BATCH_CHARS) break;
+      chars += record.payload.length;
+      routes.push({ record, ...route });
+    }
+    return routes;
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * Outcomes of all channels → PostgreSQL, behind the publishers' passes, then the leases of what is published are shortened.
+ * The one place that writes outcomes.
+ *
+ * One transaction writes all that came since the one before began, so that a channel's trouble with PostgreSQL may delay the
+ * other's. Until outcomes are written, the leases say which routes are published; what can't be written is claimed again
+ * when its claim ends.
+ */
+import type pg from "pg";
+import type { Clock } from "../clock.ts";
+import { postgresFailure } from "../postgres/failures.ts";
+import { atOnce, inTransaction } from "../postgres/transaction.ts";
+import type { RedisConnection } from "../redis/connection.ts";
+import type { RedisError } from "../redis/failures.ts";
+import { routeLeaseKey } from "../redis/keys.ts";
+import { loggerOf } from "../telemetry/logging.ts";
+import { shortenLeases } from "./shorten_leases.ts";
+import { type Result, statementsFor, writeOutcomes } from "./write_outcomes.ts";
+
+/** What the channels hand off for one intent comes within about this time; nothing waits for its outcome. */
+const GATHER_MS = 2;
+/** About a full batch of each channel; what comes beyond that is the next transaction's. */
+const MAX_GATHERED = 2_000;
+
+export interface OutcomeWriterOptions {
+  readonly postgres: pg.Pool;
+  readonly redis: RedisConnection;
+  readonly clock: Clock;
+}
+
+export interface Written {
+  /** Those that changed a row. */
+  readonly written: readonly Result[];
+  /** Those that PostgreSQL refuses for their data, with its error. */
+  readonly refused: readonly (readonly [Result, error: unknown])[];
+}
+
+interface Gathering {
+  readonly results: Result[];
+  readonly outcome: Promise<{ readonly written: ReadonlySet<Result>; readonly refused: ReadonlyMap<Result, unknown> }>;
+}
+
+export class OutcomeWriter {
+  readonly #options: OutcomeWriterOptions;
+  #gathering: Gathering | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #shortening: Promise<void> = Promise.resolve();
+
+  constructor(options: OutcomeWriterOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves when they are committed.
+   * @throws the error of PostgreSQL, other than for data: then none of them is known to be written
+   */
+  async write(results: readonly Result[]): Promise<Written> {
+    if (this.#gathering === undefined || this.#gathering.results.length >= MAX_GATHERED) {
+      this.#gathering = this.#begin();
+    }
+    const gathering = this.#gathering;
+    gathering.results.push(...results);
+    const { written, refused } = await gathering.outcome;
+    return {
+      written: results.filter((result) => written.has(result)),
+      refused: results.flatMap((result) => refused.has(result) ? [[result, refused.get(result)] as const] : []),
+    };
+  }
+
+  /** Resolves when the leases of all that was written are shortened, or could not be. */
+  async leasesShortened(): Promise<void> {
+    await this.#shortening;
+  }
+
+  #begin(): Gathering {
+    const results: Result[] = [];
+    const outcome = this.#writeAfter(this.#last, results);
+    this.#last = outcome.catch(() => {});
+    return { results, outcome };
+  }
+
+  async #writeAfter(last: Promise<unknown>, results: readonly Result[]): Gathering["outcome"] {
+    await Promise.all([last, this.#options.clock.sleep(GATHER_MS)]);
+    if (this.#gathering?.results === results) this.#gathering = undefined;
+    const refused = new Map<Result, unknown>();
+    const written = await this.#writeHalving(results, refused);
+    this.#shortenLeases(written);
+    return { written: new Set(written), refused };
+  }
+
+  /** Results that PostgreSQL refuses for their data are halved down to those at fault, which stay claimed. */
+  async #writeHalving(results: readonly Result[], refused: Map<Result, unknown>): Promise<readonly Result[]> {
+    const { postgres } = this.#options;
+    const write = (client: pg.ClientBase) => writeOutcomes(client, results);
+    try {
+      return await (statementsFor(results) === 1 ? atOnce(postgres, write) : inTransaction(postgres, write));
+    } catch (error) {
+      if (postgresFailure(error) !== "data") throw error;
+      if (results.length === 1) {
+        refused.set(results[0]!, error);
+        return [];
+      }
+    }
+    const half = Math.ceil(results.length / 2);
+    const first = await this.#writeHalving(results.slice(0, half), refused);
+    return [...first, ...await this.#writeHalving(results.slice(half), refused)];
+  }
+
+  #shortenLeases(written: readonly Result[]): void {
+    const keys: string[] = [];
+    for (const { kind, route } of written) {
+      if (kind === "published") keys.push(routeLeaseKey(route.record.notificationId, route.routeId));
+    }
+    if (keys.length === 0) return;
+    this.#shortening = shortenLeases(this.#options.redis, keys).catch((error: RedisError) => {
+      // Without an answer it is an outage, which the publishers report.
+      if (error.code === "") return;
+      loggerOf("outcome_writer").warn("leases can't be shortened: they take up Redis's memory for their full time", {
+        leases: keys.length,
+        reason: error.message,
+      });
+    });
+  }
+}

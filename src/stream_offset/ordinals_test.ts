@@ -1,0 +1,148 @@
+// What was trimmed unread is told, all of it and nothing else, whatever producers and consumers do in between.
+
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { standingOf, type StreamState } from "./ordinals.ts";
+import type { Offset } from "./stream_offset.ts";
+
+const at = (entryId: string, entriesRead: number | undefined): Offset => ({ entryId, entriesRead });
+const state = (changes: Partial<StreamState>): StreamState => ({
+  length: 10,
+  entriesAdded: 100,
+  lastGeneratedId: "100-0",
+  firstId: "91-0",
+  ...changes,
+});
+
+Deno.test("standingOf() counts what is gone beyond what was read", () => {
+  assert.deepEqual(standingOf(at("90-0", 90), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
+  assert.deepEqual(standingOf(at("95-0", 95), state({})), { kind: "same", entriesRead: 95, trimmedUnread: 0 });
+  assert.deepEqual(standingOf(at("87-0", 87), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 3 });
+  assert.deepEqual(standingOf(at("0-0", 0), state({ length: 0 })), {
+    kind: "same",
+    entriesRead: 100,
+    trimmedUnread: 100,
+  });
+});
+
+Deno.test("standingOf() takes what was already trimmed for the baseline where no place is known", () => {
+  assert.deepEqual(standingOf(at("0-0", undefined), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
+});
+
+Deno.test("standingOf() knows another stream by a place beyond its last id", () => {
+  assert.deepEqual(standingOf(at("100-1", 100), state({})), { kind: "another_stream" });
+  assert.deepEqual(standingOf(at("18446744073709551615-0", undefined), state({})), { kind: "another_stream" });
+  assert.equal(standingOf(at("100-0", 100), state({})).kind, "same");
+});
+
+Deno.test("standingOf() takes the baseline anew under an ordinal that the stream never reached", () => {
+  assert.deepEqual(standingOf(at("80-0", 101), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
+  const empty = state({ length: 0, firstId: "0-0" });
+  assert.deepEqual(standingOf(at("80-0", 101), empty), { kind: "same", entriesRead: 100, trimmedUnread: 0 });
+});
+
+Deno.test("standingOf() has a stream read from its beginning that holds entries before a place it never reached", () => {
+  assert.deepEqual(standingOf(at("95-0", 101), state({})), { kind: "another_stream" });
+  assert.deepEqual(standingOf(at("91-0", 101), state({})), { kind: "another_stream" });
+});
+
+/** A stream as Redis counts it, and which of its entries were read. */
+class ModelStream {
+  entries: number[] = [];
+  added = 0;
+  read = new Set<number>();
+  lostUnread = 0;
+
+  add(count: number): void {
+    for (let n = 0; n < count; n++) this.entries.push(++this.added);
+  }
+
+  /** Takes entries away from the beginning, as `MAXLEN` does. */
+  trim(count: number): void {
+    for (const entry of this.entries.splice(0, count)) if (!this.read.has(entry)) this.lostUnread++;
+  }
+
+  delete(position: number): void {
+    const [entry] = this.entries.splice(position, 1);
+    if (entry !== undefined && !this.read.has(entry)) this.lostUnread++;
+  }
+
+  get state(): StreamState {
+    return {
+      length: this.entries.length,
+      entriesAdded: this.added,
+      lastGeneratedId: `${this.added}-0`,
+      firstId: `${this.entries[0] ?? 0}-0`,
+    };
+  }
+}
+
+/** One read by a consumer that keeps its place as the contract says; gives what it finds to be lost. */
+function readBatch(stream: ModelStream, place: Offset, most: number): { place: Offset; lost: number } {
+  const standing = standingOf(place, stream.state);
+  assert.equal(standing.kind, "same");
+  if (standing.kind !== "same") return { place, lost: 0 };
+  const last = Number(place.entryId.split("-")[0]);
+  const batch = stream.entries.filter((entry) => entry > last).slice(0, most);
+  for (const entry of batch) stream.read.add(entry);
+  const entryId = batch.length === 0 ? place.entryId : `${batch.at(-1)}-0`;
+  return { place: { entryId, entriesRead: standing.entriesRead + batch.length }, lost: standing.trimmedUnread };
+}
+
+const count = fc.nat(6);
+const add = count.map((number) => ({ kind: "add" as const, number }));
+const trim = count.map((number) => ({ kind: "trim" as const, number }));
+const read = fc.integer({ min: 1, max: 6 }).map((number) => ({ kind: "read" as const, number }));
+
+Deno.test("standingOf() tells of every entry trimmed unread, once, and of no other", () => {
+  fc.assert(fc.property(fc.array(fc.oneof(add, trim, read), { maxLength: 40 }), (moves) => {
+    const stream = new ModelStream();
+    let place = at("0-0", 0);
+    let told = 0;
+    for (const { kind, number } of [...moves, { kind: "read" as const, number: 0 }]) {
+      if (kind === "add") stream.add(number);
+      else if (kind === "trim") stream.trim(number);
+      else {
+        const result = readBatch(stream, place, number);
+        place = result.place;
+        told += result.lost;
+        assert.equal(told, stream.lostUnread);
+      }
+    }
+  }));
+});
+
+Deno.test("standingOf() never tells of more than was lost when entries are deleted as well, and in the end of all", () => {
+  const remove = fc.nat(20).map((number) => ({ kind: "delete" as const, number }));
+  fc.assert(fc.property(fc.array(fc.oneof(add, trim, read, remove), { maxLength: 40 }), (moves) => {
+    const stream = new ModelStream();
+    let place = at("0-0", 0);
+    let told = 0;
+    for (const { kind, number } of moves) {
+      if (kind === "add") stream.add(number);
+      else if (kind === "trim") stream.trim(number);
+      else if (kind === "delete") stream.delete(number);
+      else {
+        const result = readBatch(stream, place, number);
+        place = result.place;
+        told += result.lost;
+        assert.ok(told <= stream.lostUnread);
+      }
+    }
+    stream.trim(Infinity);
+    assert.equal(told + readBatch(stream, place, 0).lost, stream.lostUnread);
+  }));
+});
+
+Deno.test("standingOf() tells of nothing that was trimmed before a place was known", () => {
+  fc.assert(fc.property(count, count, count, (added, trimmed, later) => {
+    const stream = new ModelStream();
+    stream.add(added);
+    stream.trim(trimmed);
+    const before = stream.lostUnread;
+    const first = readBatch(stream, at("0-0", undefined), 2);
+    stream.trim(later);
+    const second = readBatch(stream, first.place, 2);
+    assert.deepEqual([first.lost, second.lost], [0, stream.lostUnread - before]);
+  }));
+});

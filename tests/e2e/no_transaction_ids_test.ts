@@ -1,0 +1,82 @@
+// A PostgreSQL that assigns no more transaction ids, to avoid wraparound: every write is refused with SQLSTATE 54000, which
+// elsewhere says that a value is too large. No intent becomes malformed for it (contract, section 5).
+
+import assert from "node:assert/strict";
+import { dirname } from "node:path";
+// @ts-types="@types/pg"
+import pg from "pg";
+import { serverAccount } from "../../scripts/servers/account.ts";
+import { findBinaries } from "../../scripts/servers/binaries.ts";
+import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
+import { verdicts } from "../support/outcome.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+/** Where the programs themselves are, to which there may be links. */
+const BINARIES = dirname(await Deno.realPath(`${(await findBinaries()).postgresBin}/postgres`));
+
+/** The server assigns no id that is less than this before the oldest one would come around. */
+const STOP_BEFORE_WRAPAROUND = 3_000_000;
+/** Transaction ids in one file of pg_xact, and its bytes. */
+const IDS_A_SEGMENT = 2 ** 20;
+const SEGMENT_BYTES = 256 * 1024;
+
+Deno.test("a PostgreSQL without transaction ids is an outage, and makes no intent malformed", async () => {
+  await using postgres = await startPostgres();
+  await using rig = await openRig({ postgresServer: postgres, superuser: true });
+  const service = await rig.start();
+  const entryIds = [await rig.addIntent()];
+  await rig.settled();
+  await rig.query("CREATE TABLE never_vacuumed ()");
+  await useUpTransactionIds(rig, postgres);
+  // Keeps the server's own vacuum from ending it.
+  const holder = await rig.pool.connect();
+  await holder.query("BEGIN; LOCK TABLE never_vacuumed IN SHARE UPDATE EXCLUSIVE MODE");
+
+  for (let intents = 0; intents < 5; intents++) entryIds.push(await rig.addIntent());
+  const isRefused = ({ level, reason }: { level: string; reason?: unknown }) =>
+    level === "warn" && /\(54000\b/.test(String(reason));
+  await eventually(() => service.logs.some(isRefused) || service.exitCode !== undefined, { timeoutMs: 20_000 });
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  assert.equal(service.exitCode, undefined, service.output());
+  assert.deepEqual(await rig.query("SELECT * FROM notification.malformed_intents"), []);
+
+  await holder.query("ROLLBACK");
+  holder.release();
+  await advanceOldestId(rig, postgres);
+  await rig.settled({ timeoutMs: 30_000 });
+  assert.deepEqual(await verdicts(rig, entryIds), entryIds.map(() => "accepted"));
+  assert.equal((await service.terminate()).code, 0);
+});
+
+/** The server then has used up two billion ids more than before. */
+async function useUpTransactionIds(rig: Rig, postgres: Postgres): Promise<void> {
+  const [oldest] = await rig.query<{ id: string }>("SELECT min(datfrozenxid::text::bigint) AS id FROM pg_database");
+  const next = Number(oldest!.id) + 2 ** 31 - STOP_BEFORE_WRAPAROUND + 1;
+  await postgres.stop();
+  const account = await serverAccount();
+  const segment = Math.floor(next / IDS_A_SEGMENT).toString(16).toUpperCase().padStart(4, "0");
+  const file = `${postgres.dataDir}/pg_xact/${segment}`;
+  await Deno.writeFile(file, new Uint8Array(SEGMENT_BYTES), { mode: 0o600 });
+  if (account !== undefined) await Deno.chown(file, account.uid, account.gid);
+  const { success, stderr } = await new Deno.Command(`${BINARIES}/pg_resetwal`, {
+    args: ["-x", String(next), "-D", postgres.dataDir],
+    cwd: postgres.dataDir,
+    ...account,
+  }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+  await postgres.start();
+}
+
+async function advanceOldestId(rig: Rig, postgres: Postgres): Promise<void> {
+  // The server's own vacuum for this works at the same time, on template0 too, which takes no connections.
+  const databases = await rig.query<{ name: string }>("SELECT datname AS name FROM pg_database WHERE datallowconn");
+  for (const { name } of databases) {
+    const url = new URL(postgres.dsn);
+    url.pathname = `/${name}`;
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    await client.query("VACUUM FREEZE");
+    await client.end();
+  }
+}

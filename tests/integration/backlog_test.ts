@@ -1,0 +1,147 @@
+// The backlog's questions on real servers: what they answer, and that PostgreSQL answers them from the index of live routes
+// alone, with one look-up a channel for the age, whatever else is in the table.
+
+import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import type pg from "pg";
+import { backlogReader, readBacklog } from "../../src/backlog/backlog.ts";
+import { liveRoutes, oldestDueMs } from "../../src/backlog/route_backlog.ts";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
+import { INTENTS, openStage, type Stage } from "../support/stage.ts";
+import { eventually } from "../support/wait.ts";
+
+interface Plan {
+  readonly "Node Type": string;
+  readonly "Index Name"?: string;
+  readonly "Actual Rows": number;
+  readonly Plans?: readonly Plan[];
+}
+
+/** Live routes, half of them due, among ten times as many that are finished. */
+async function addRoutes(stage: Stage, live: number): Promise<void> {
+  // In portions, each within the time that the stage's pool allows a statement.
+  for (let done = 0; done < live * 11; done += 22_000) {
+    await stage.query(
+      `INSERT INTO notification.routes (notification_id, route_id, channel, status, next_attempt_at, max_attempts, recipient)
+       SELECT gen_random_uuid(), 'r', CASE WHEN n % 4 = 0 THEN 'push' ELSE 'email' END,
+         CASE WHEN n % 11 = 0 THEN 'pending' ELSE 'published' END,
+         CASE WHEN n % 11 = 0 THEN now() + (n % 2 - 0.5) * interval '1 hour' END, 3, 'user:u'
+       FROM generate_series($1::int + 1, least($1::int + 22000, $2::int)) AS n`,
+      [done, live * 11],
+    );
+  }
+  await stage.query("VACUUM ANALYZE notification.routes");
+}
+
+/** The plan of the statement that `ask` runs. */
+async function planOf(stage: Stage, ask: (client: Pick<pg.ClientBase, "query">) => Promise<unknown>): Promise<Plan[]> {
+  let sql = "";
+  const query = (statement: { text: string }) => {
+    sql = statement.text;
+    return stage.pool.query(statement);
+  };
+  await ask({ query: query as pg.ClientBase["query"] });
+  const [row] = await stage.query<{ "QUERY PLAN": [{ Plan: Plan }] }>(`EXPLAIN (ANALYZE, FORMAT JSON) ${sql}`);
+  const all = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(all)];
+  return all(row!["QUERY PLAN"][0].Plan);
+}
+
+for (const live of [10, 20_000]) {
+  Deno.test(`the schedule's questions are answered by the index of live routes, ${live} of them`, async () => {
+    await using stage = await openStage();
+    await addRoutes(stage, live);
+
+    const scansOf = (plans: Plan[]) => plans.filter((plan) => plan["Node Type"].includes("Scan"));
+    const oldest = scansOf(await planOf(stage, oldestDueMs));
+    assert.deepEqual(
+      oldest.map((plan) => [plan["Node Type"], plan["Index Name"], plan["Actual Rows"]]),
+      Array(2).fill(["Index Only Scan", "routes_live_idx", 1]),
+      "one entry of the index a channel, however many there are",
+    );
+    const counted = scansOf(await planOf(stage, liveRoutes));
+    assert.deepEqual(
+      counted.map((plan) => [plan["Node Type"], plan["Index Name"]]),
+      Array(2).fill(["Index Only Scan", "routes_live_idx"]),
+    );
+    const depths = await liveRoutes(stage.pool);
+    assert.deepEqual(counted.map((plan) => plan["Actual Rows"]), [depths.push, depths.email]);
+    assert.equal(depths.push + depths.email, live);
+    const ages = await oldestDueMs(stage.pool);
+    assert.ok(Math.max(ages.push, ages.email) >= 1_800_000 && Math.max(ages.push, ages.email) < 1_900_000);
+  });
+}
+
+Deno.test("the schedule of nothing is 0, and so is the age of what is not due yet", async () => {
+  await using stage = await openStage();
+  assert.deepEqual([await liveRoutes(stage.pool), await oldestDueMs(stage.pool)], [
+    { push: 0, email: 0 },
+    { push: 0, email: 0 },
+  ]);
+  await stage.query(
+    `INSERT INTO notification.routes (notification_id, route_id, channel, status, next_attempt_at, max_attempts, recipient)
+     VALUES (gen_random_uuid(), 'r', 'push', 'failed', now() + interval '1 hour', 3, 'user:u')`,
+  );
+  assert.deepEqual([await liveRoutes(stage.pool), await oldestDueMs(stage.pool)], [
+    { push: 1, email: 0 },
+    { push: 0, email: 0 },
+  ]);
+});
+
+Deno.test("the intent stream's lag and age follow the consumer's place, trimming and deletion included", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const stop = new AbortController();
+  const backlog = async () => {
+    const { intents } = await readBacklog({ postgres: stage.pool, redis, stream: INTENTS });
+    const { lag, oldestAgeMs, nextEntryId } = intents;
+    return [lag, oldestAgeMs > 3_000_000 ? "old" : oldestAgeMs > 0 ? "young" : 0, nextEntryId];
+  };
+  const hourAgo = Date.now() - 3_600_000;
+  assert.deepEqual(await backlog(), [0, 0, undefined], "no stream");
+  for (let n = 1; n <= 4; n++) await stage.addIntent({}, `${hourAgo}-${n}`);
+  assert.deepEqual(await backlog(), [4, "old", `${hourAgo}-1`], "no place");
+  const consumer = await stage.consumer({ batchSize: 2 });
+  await consumer.pass(stop.signal);
+  assert.deepEqual(await backlog(), [2, "old", `${hourAgo}-3`]);
+  await consumer.pass(stop.signal);
+  assert.deepEqual(await backlog(), [0, 0, undefined]);
+  const minuteAgo = Date.now() - 60_000;
+  for (let n = 0; n < 5; n++) await stage.addIntent({}, `${minuteAgo}-${n}`);
+  assert.deepEqual(await backlog(), [5, "young", `${minuteAgo}-0`]);
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 3);
+  assert.deepEqual(await backlog(), [3, "young", `${minuteAgo}-2`], "what was trimmed unread waits no more");
+  // A pass may be about what was read ahead, when nothing was there.
+  await eventually(async () => {
+    await consumer.pass(stop.signal);
+    return (await backlog())[0] !== 3;
+  });
+  assert.deepEqual(await backlog(), [1, "young", `${minuteAgo}-4`]);
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 0);
+  assert.deepEqual(await backlog(), [0, 0, undefined]);
+
+  // Another stream under the old name is read from its beginning.
+  await stage.redis.del(INTENTS);
+  await stage.addIntent({}, "5-0");
+  await stage.addIntent({}, "6-0");
+  assert.deepEqual(await backlog(), [2, "old", "5-0"]);
+  stop.abort();
+  await consumer.close();
+});
+
+Deno.test("while PostgreSQL can't be asked, the copy of the place in Redis is what counts", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const stop = new AbortController();
+  for (let n = 0; n < 3; n++) await stage.addIntent();
+  const consumer = await stage.consumer({ batchSize: 2 });
+  await consumer.pass(stop.signal);
+  stop.abort();
+  await consumer.close(); // the copy is made by now
+  const stores = { postgres: stage.poolWith(1000), redis, stream: INTENTS };
+  await stores.postgres.close(0);
+  await assert.rejects(backlogReader(stores).intents());
+  const ask = async () => (await backlogReader(stores, { offsetWaitMs: 1000 }).intents()).lag;
+  assert.equal(await ask(), 1);
+  await stage.redis.hset(streamOffsetKey(INTENTS), "entry_id", "no id");
+  assert.equal(await ask(), 3);
+});
