@@ -48,8 +48,10 @@ export interface ServiceOptions {
   readonly systemd: Systemd;
 }
 
-/** Several times as long as the waits of a pass for PostgreSQL and Redis can add up to. */
-const STUCK_AFTER_MS = 60_000;
+/** Several times as long as the waits of a pass for PostgreSQL and Redis can add up to, and the two waits that may be longer. */
+function stuckAfterMs({ intents, userService }: Config): number {
+  return 60_000 + intents.readBlockTimeoutMs + userService.timeoutMs;
+}
 
 /** Runs until the shutdown begins, and gives the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
@@ -81,7 +83,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
       gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
     }
     const probe = listen(config.probe);
-    const heartbeats = new Heartbeats({ stuckAfterMs: STUCK_AFTER_MS + config.intents.readBlockTimeoutMs });
+    const heartbeats = new Heartbeats({ stuckAfterMs: stuckAfterMs(config) });
     tellSupervisor(options, { redis, postgres, heartbeats });
     exitCode = await runLoops(loopsOf(options, { redis, postgres, instruments, heartbeats }), {
       shutdown,
@@ -208,6 +210,7 @@ function loopsOf(
     new IntentConsumer({
       ...intents,
       instanceId,
+      recordRetentionMs: retention.recordMs,
       catalog,
       administratorEmails: config.administratorEmails,
       maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },

@@ -6,6 +6,7 @@
  * pool's time-outs, and ends at once when the signal aborts.
  */
 import type pg from "pg";
+import { ABORTED, unlessAborted } from "../lifecycle/unless_aborted.ts";
 import { leavesConnectionUsable, PostgresConnectionError, postgresFailure } from "./failures.ts";
 
 export interface TransactionOptions {
@@ -106,24 +107,12 @@ export async function withClient<Result>(
 /** Waits for a connection no longer than the signal allows; one that comes too late goes back to the pool. */
 async function acquire(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
   signal?.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<pg.PoolClient>();
-  let isSettled = false;
-  const onAbort = () => {
-    if (isSettled) return;
-    isSettled = true;
-    reject(signal?.reason);
-  };
-  signal?.addEventListener("abort", onAbort);
-  pool.connect().then((client) => {
-    if (isSettled) return client.release();
-    isSettled = true;
-    resolve(client);
-  }, reject);
-  try {
-    return await promise;
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-  }
+  const connecting = pool.connect();
+  if (signal === undefined) return await connecting;
+  const client = await unlessAborted(connecting, signal);
+  if (client !== ABORTED) return client;
+  connecting.then((late) => late.release(), () => {});
+  throw signal.reason;
 }
 
 async function commit(client: pg.PoolClient): Promise<void> {
