@@ -2,8 +2,8 @@
 
 import { ms, ratio, whole } from "./cells.ts";
 import { inAll } from "./cpu.ts";
-import type { LatencySubject, Results } from "./results.ts";
 import type { Section } from "./section.ts";
+import type { LatencySubject, Results } from "./results.ts";
 import { median } from "./statistics.ts";
 import { LATENCY_TITLES, type Subject, SUBJECTS } from "./subjects.ts";
 

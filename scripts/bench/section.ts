@@ -1,5 +1,4 @@
-// A table of the report, before it is written for a terminal or for docs/benchmarks.md.
-
+/** One table of a report, with what stands above it. */
 export interface Section {
   readonly title: string;
   readonly note: string;
