@@ -1,10 +1,11 @@
 // Which options count as unused, and which as given, by whom and in which form.
 
 import assert from "node:assert/strict";
+import { compile } from "./compile.ts";
 import { checkUnusedOptions } from "./unused_options.ts";
 
 function breaches(files: Record<string, string>): string[] {
-  return checkUnusedOptions(new Map(Object.entries(files))).map(({ file, line, message }) =>
+  return checkUnusedOptions(compile(new Map(Object.entries(files)))).map(({ file, line, message }) =>
     `${file}:${line}: ${message}`
   );
 }
