@@ -8,6 +8,7 @@ import type { Section } from "./section.ts";
 import { median } from "./statistics.ts";
 import { type Latency, type Results, type Runs, VARIANTS } from "./results.ts";
 import { LATENCY_TITLES, type Subject, TITLES } from "./subjects.ts";
+import type { Section } from "./section.ts";
 import { targetsOf } from "./targets.ts";
 
 export function sectionsOf(results: Results): Section[] {

@@ -1,4 +1,5 @@
-/** One table of a report, with what stands above it. */
+// A table of the report, with its title and what it shows.
+
 export interface Section {
   readonly title: string;
   readonly note: string;
