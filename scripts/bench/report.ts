@@ -4,7 +4,6 @@ import { type Cell, paint, table } from "../demo/table.ts";
 import { CPU_HEADER, cpuCells, ms, ratio, whole, withSpread } from "./cells.ts";
 import { inAll } from "./cpu.ts";
 import { overviewSection } from "./overview.ts";
-import type { Section } from "./section.ts";
 import { median } from "./statistics.ts";
 import { type Latency, type Results, type Runs, VARIANTS } from "./results.ts";
 import { LATENCY_TITLES, type Subject, TITLES } from "./subjects.ts";
