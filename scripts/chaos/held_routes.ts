@@ -15,14 +15,13 @@ export function routesOfHandOff(text: string): HeldRoute[] {
   return [...leases].map(([, notificationId, routeId]) => ({ notificationId: notificationId!, routeId: routeId! }));
 }
 
-/** The live routes of the notifications that a statement names. */
-export async function liveRoutesOfStatement(setting: Setting, text: string): Promise<HeldRoute[]> {
-  const ids = new Set(text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g));
-  return await setting.query<HeldRoute & Record<string, string>>(
-    `SELECT notification_id AS "notificationId", route_id AS "routeId" FROM notification.routes
-      WHERE notification_id = ANY ($1::uuid[]) AND next_attempt_at IS NOT NULL`,
-    [[...ids]],
-  );
+/** The routes of a statement that writes outcomes, whose first columns are the routes' keys; none when it is cut off. */
+export function routesOfStatement(text: string): HeldRoute[] {
+  const notificationIds = text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
+  // deno-lint-ignore no-control-regex -- what separates values, and the lengths before parameters
+  const routeIds = text.match(/(push|email):(user|address|config):[^\x00-\x1f]+/g) ?? [];
+  if (routeIds.length !== notificationIds.length) return [];
+  return routeIds.map((routeId, at) => ({ notificationId: notificationIds[at]!, routeId }));
 }
 
 /** How many of the routes have that status. */

@@ -14,7 +14,7 @@ export class TcpProxy implements Disposable {
   readonly #deadLinks: ReturnType<typeof setTimeout>[] = [];
   #listener: Deno.TcpListener | undefined;
   #gate: Gate = new Gate();
-  #awaited: { readonly text: string; readonly onHeld: (bytes: string) => void } | undefined;
+  #awaited: { readonly isIt: (text: string) => boolean; readonly onHeld: (text: string) => void } | undefined;
 
   constructor(target: number) {
     this.#target = target;
@@ -52,20 +52,20 @@ export class TcpProxy implements Disposable {
   }
 
   /**
-   * Freezes when bytes with this text are on their way to the server, which are held back. Resolves with those bytes, as text;
+   * Freezes when bytes are on their way to the server that `isIt` accepts as text, and holds them back. Resolves with that text;
    * with `undefined`, and without freezing, when none have come within so many seconds.
    */
-  freezeAt(text: string, withinSeconds: number): Promise<string | undefined> {
+  freezeAt(isIt: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#awaited = undefined;
         resolve(undefined);
       }, withinSeconds * 1000);
-      const onHeld = (bytes: string) => {
+      const onHeld = (text: string) => {
         clearTimeout(timer);
-        resolve(bytes);
+        resolve(text);
       };
-      this.#awaited = { text, onHeld };
+      this.#awaited = { isIt, onHeld };
     });
   }
 
@@ -112,7 +112,7 @@ export class TcpProxy implements Disposable {
     const awaited = this.#awaited;
     if (awaited === undefined) return;
     const text = new TextDecoder().decode(bytes);
-    if (!text.includes(awaited.text)) return;
+    if (!awaited.isIt(text)) return;
     this.#awaited = undefined;
     this.freeze();
     awaited.onHeld(text);

@@ -31,7 +31,7 @@ Deno.test("routes that a killed instance has claimed when they were due are publ
 async function killAtHandOff(rig: Rig): Promise<number> {
   using proxy = new TcpProxy(rig.keySpace.port);
   const instance = await rig.spawn({ NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}` });
-  const held = await proxy.freezeAt(HAND_OFF, 30);
+  const held = await proxy.freezeAt((text) => text.includes(HAND_OFF), 30);
   const heldAtMs = Date.now();
   await instance.kill();
   assert.ok(held !== undefined, instance.output());

@@ -7,20 +7,12 @@ import { eventually } from "../../../tests/support/wait.ts";
 import type { Channel } from "../cast.ts";
 import type { RefusalWindow } from "../facts.ts";
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
-import {
-  countStatus,
-  type HeldRoute,
-  liveRoutesOfStatement,
-  publishedUnwritten,
-  routesOfHandOff,
-} from "../held_routes.ts";
+import { countStatus, type HeldRoute, publishedUnwritten, routesOfHandOff, routesOfStatement } from "../held_routes.ts";
 import { consumes, joinReady, wayToPostgres, wayToRedis } from "../own_way.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 import { putAside, putBack } from "../stream_aside.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
-/** Only a hand-off of push has it. */
-const PUSH_HAND_OFF = "payload_bytes";
 const HOLDS_WITHIN_SECONDS = 10;
 /** The life of a claim on due routes, from the moment at which the hand-off is held, or a little less. */
 const CLAIM_SECONDS = 10;
@@ -74,7 +66,7 @@ async function terminateAfterClaim(scene: Scene): Promise<Injection> {
   await eventually(async () => ![undefined, instance].includes(await fleet.consuming()), {
     message: "No other instance consumes",
   });
-  const awaited = proxy.freezeAt(PUSH_HAND_OFF, HOLDS_WITHIN_SECONDS);
+  const awaited = proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS);
   await refusal.begin();
   const held = routesOfHandOff(await awaited ?? "");
   const heldAt = performance.now();
@@ -115,7 +107,7 @@ async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
   const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...wayToRedis(proxy) });
   await consumes(instance, scene);
   await pause(chance.between(0, 0.3));
-  const held = routesOfHandOff(await proxy.freezeAt(PUSH_HAND_OFF, HOLDS_WITHIN_SECONDS) ?? "");
+  const held = routesOfHandOff(await proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS) ?? "");
   if (isStopped) fleet.freeze(instance);
   let hits = 0;
   if (held.length > 0) {
@@ -142,15 +134,11 @@ async function writeDeadLettersLate(scene: Scene): Promise<Injection> {
   await consumes(instance, scene);
   await refusal.begin();
   await pause(chance.between(0.3, 0.6)); // until there are dead letters alone: they are one statement then
-  const text = await proxy.freezeAt("write_dead_letters", HOLDS_WITHIN_SECONDS);
+  const held = routesOfStatement(await proxy.freezeAt(isOf("write_dead_letters"), HOLDS_WITHIN_SECONDS) ?? "");
   await refusal.end();
   let hits = 0;
-  let held: HeldRoute[] = [];
-  if (text !== undefined) {
-    held = await liveRoutesOfStatement(setting, text);
-    // The instance goes on renewing its consumer lease: the other one has nothing to do until these claims end.
-    await setting.proxies.postgres.freezeAt("write_published", WORKS_WITHIN_MS / 1000);
-    await pause(0.2); // the other channel's hand-off
+  if (held.length > 0) {
+    await setting.proxies.postgres.freezeAt(isOf("write_published", held), WORKS_WITHIN_MS / 1000);
     hits = await publishedUnwritten(setting, held);
   }
   proxy.thaw({ lose: false });
@@ -162,6 +150,22 @@ async function writeDeadLettersLate(scene: Scene): Promise<Injection> {
     refusals: refusal.windows,
     note: `${hits} of ${held.length} routes published before their dead letters arrived`,
   };
+}
+
+function isPushHandOff(text: string): boolean {
+  return text.includes("payload_bytes") && routesOfHandOff(text).length > 0;
+}
+
+/** Whether bytes are of the statement, and about some of the routes where there are any. */
+function isOf(statement: string, routes?: readonly HeldRoute[]): (text: string) => boolean {
+  return (text) =>
+    text.includes(statement) &&
+    routesOfStatement(text).some((one) => {
+      return routes === undefined ||
+        routes.some(({ notificationId, routeId }) => {
+          return notificationId === one.notificationId && routeId === one.routeId;
+        });
+    });
 }
 
 /** Waits until the other instances have given up some of the routes; how many they have. */

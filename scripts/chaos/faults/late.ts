@@ -58,7 +58,7 @@ async function holdBack(scene: Scene, { port, seconds, text, env }: Held): Promi
   const instance = await joinReady(scene, env(proxy));
   await consumes(instance, scene);
   await pause(chance.between(0, 0.3));
-  const isHeld = await proxy.freezeAt(text, HOLDS_WITHIN_SECONDS) !== undefined;
+  const isHeld = await proxy.freezeAt((bytes) => bytes.includes(text), HOLDS_WITHIN_SECONDS) !== undefined;
   if (isHeld) await pause(seconds);
   proxy.thaw({ lose: false });
   await pause(0.2); // it arrives
