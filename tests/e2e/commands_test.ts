@@ -182,6 +182,7 @@ Deno.test("encode-intent refuses what would be malformed, with 65 and the reason
   const cases = [
     ["{", "not JSON"],
     ["[]", "not a JSON object"],
+    ["5", "not a JSON object"],
     [JSON.stringify({ ...INTENT, payload: {} }), "invalid_payload"],
     [JSON.stringify({ ...INTENT, payload: {}, producer: "me" }), "producer_not_allowed"],
     [JSON.stringify({ ...INTENT, reciever: 1 }), 'unknown member "reciever"'],
