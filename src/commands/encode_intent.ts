@@ -2,6 +2,7 @@
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
+import { hasControls } from "../notification/control_characters.ts";
 import { parseKeepingNumbers, writtenNumber } from "../notification/json_numbers.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
@@ -122,12 +123,16 @@ function refused(message: string): CommandFailed {
   return new CommandFailed(COMMAND_EXIT.invalidInput, message);
 }
 
-/** In double quotes where it is needed, with redis-cli's escapes: one line, whatever the word holds. */
+/** In double quotes where it is needed, with redis-cli's escapes (a byte each): one printable line, whatever the word holds. */
 function quoted(word: string): string {
   if (/^[A-Za-z0-9_.:/=@%+,*-]+$/.test(word)) return word;
-  // deno-lint-ignore no-control-regex -- these are what a line can't hold
-  const escaped = word.replace(/[\x00-\x1f\x7f"\\]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
+  let escaped = "";
+  for (const character of word) {
+    escaped += character === '"' || character === "\\" || hasControls(character) ? bytesOf(character) : character;
+  }
   return `"${escaped}"`;
+}
+
+function bytesOf(character: string): string {
+  return [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
 }
