@@ -3,6 +3,7 @@ import { get } from "node:http";
 import { timeOutSignal } from "../clock.ts";
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
+import { escapeControls } from "../notification/control_characters.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print } from "./command.ts";
 
 export const command: Command = {
@@ -26,7 +27,7 @@ async function run(args: Arguments): Promise<number> {
   const url = `http://${hostOf(address.hostname)}:${address.port}/readyz`;
   try {
     const { status, text } = await ask(url);
-    print([text.slice(0, 200)]);
+    print([escapeControls(text.slice(0, 200))]);
     return status === 200 ? COMMAND_EXIT.ok : COMMAND_EXIT.failed;
   } catch {
     throw new CommandFailed(COMMAND_EXIT.failed, `nobody answers at ${url}`);

@@ -282,7 +282,7 @@ testOnOneRig("Operators' commands beside a running service", {
   },
 
   "inspect intent tells the whole story, by any of its names": async ({ rig }) => {
-    const entryId = await rig.addIntent({ idempotency_key: "turn/\x1b[31m12", request_id: "r-1" });
+    const entryId = await rig.addIntent({ idempotency_key: "turn/\x1b[31m\x9b\u202e12", request_id: "r-1" });
     await rig.settled();
     const { record } = await outcomeOf(rig, entryId);
     const { intent } = await jsonOf(rig, ["inspect", "intent", entryId]);
@@ -319,14 +319,14 @@ testOnOneRig("Operators' commands beside a running service", {
       }),
       route_count: 0,
     });
-    for (const key of [record!.notification_id, "game-master/turn/\x1b[31m12"]) {
+    for (const key of [record!.notification_id, "game-master/turn/\x1b[31m\x9b\u202e12"]) {
       const found = (await jsonOf(rig, ["inspect", "intent", key])).intent;
       assert.equal(found.entry.id, entryId);
     }
     const { stdout } = await runOn(rig, ["inspect", "intent", entryId]);
     assertReadable(stdout);
     assert.match(stdout, / {2}outcome +accepted\n {2}entry /);
-    assert.match(stdout, /key +turn\/\\u001b\[31m12/);
+    assert.match(stdout, /key +turn\/\\u001b\[31m\\u009b\\u202e12/);
     const unknown = await runOn(rig, ["inspect", "intent", "1-1"]);
     assert.equal(unknown.code, 1);
     assert.match(unknown.stdout, /no trace of it/);
