@@ -6,6 +6,7 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
+import { after, systemClock } from "../clock.ts";
 import { Backends } from "./backends.ts";
 import { clientClass } from "./client.ts";
 import { describePostgresError, PostgresConnectionError } from "./failures.ts";
@@ -69,16 +70,12 @@ export class PostgresPool extends pg.Pool {
     this.query = query as pg.Pool["query"];
   }
 
-  /** @throws PostgresConnectionError whatever went wrong */
-  override connect(): Promise<pg.PoolClient>;
-  override connect(callback: PoolCallback): void;
-  override connect(callback?: PoolCallback): Promise<pg.PoolClient> | void {
-    return callback === undefined ? this.#connect() : super.connect(callback);
-  }
-
-  /** Where the server grants fewer connections than the pool may have, waits for one of those that there are. */
-  async #connect(): Promise<pg.PoolClient> {
-    if (performance.now() >= this.#narrowedUntilMs) this.options.max = this.#maxOpenConns;
+  /**
+   * Where the server grants fewer connections than the pool may have, waits for one of those that there are.
+   * @throws PostgresConnectionError whatever went wrong
+   */
+  override async connect(): Promise<pg.PoolClient> {
+    if (systemClock.monotonic() >= this.#narrowedUntilMs) this.options.max = this.#maxOpenConns;
     for (;;) {
       try {
         return await super.connect();
@@ -87,7 +84,7 @@ export class PostgresPool extends pg.Pool {
         const open = this.#backends.size;
         if (!isGrantedLess || open === 0) throw new PostgresConnectionError(error);
         this.options.max = open;
-        this.#narrowedUntilMs = performance.now() + NARROWED_MS;
+        this.#narrowedUntilMs = systemClock.monotonic() + NARROWED_MS;
       }
     }
   }
@@ -99,15 +96,13 @@ export class PostgresPool extends pg.Pool {
   async close(timeoutMs: number): Promise<void> {
     if (!this.ending) void this.end();
     const allClosed = Promise.all([...this.#connections].map((client) => closed(client)));
-    const timer = setTimeout(() => {
+    const cancel = after(timeoutMs, () => {
       for (const client of this.#connections) client.connection.stream.destroy();
-    }, timeoutMs);
+    });
     await allClosed;
-    clearTimeout(timer);
+    cancel();
   }
 }
-
-type PoolCallback = Parameters<pg.Pool["connect"]>[0];
 
 function closed(client: pg.Client): Promise<void> {
   return new Promise((resolve) => client.on("end", resolve));
