@@ -120,6 +120,32 @@ Deno.test("many old records go in batches, cleaned by several instances at once,
   }
 });
 
+Deno.test("what PostgreSQL refuses to delete is reported once a run; push and mail go on, the rest is deleted", async () => {
+  await using rig = await openRig({ env: { ...LONG, NOTIFICATION_CLEANUP_INTERVAL: "2s" }, superuser: true });
+  const service = await rig.start();
+  const [kept, deleted] = [await rig.addIntent(), await rig.addIntent()];
+  await rig.settled();
+  await rig.query("CREATE TABLE complaints (notification_id uuid REFERENCES notification.records)");
+  await rig.query(
+    "INSERT INTO complaints SELECT notification_id FROM notification.records WHERE stream_entry_id = $1",
+    [kept],
+  );
+  await rig.query("UPDATE notification.records SET accepted_at = now() - interval '721 hours'");
+  const { reason } = await service.waitForLog(({ level }) => level === "error");
+  assert.match(String(reason), /\(23503, table complaints/);
+  await eventually(async () => (await verdicts(rig, [kept, deleted])).join() === "accepted,duplicate");
+
+  const fresh = await rig.addIntent();
+  await rig.settled();
+  const { clientEvents, mailCommands } = await outcomeOf(rig, fresh);
+  assert.deepEqual([clientEvents.length, mailCommands.length], [1, 1]);
+  await rig.query("DROP TABLE complaints");
+  await eventually(async () => (await verdicts(rig, [kept, fresh])).join() === "duplicate,accepted");
+  const errors = service.logs.filter(({ level }) => level === "error");
+  assert.ok(errors.length >= 1 && errors.length <= 5 && errors.every(({ logger }) => logger === "retention_cleaner"));
+  assert.equal((await service.terminate()).code, 0);
+});
+
 const smoke = { producer: "notification-service", payload_json: '{"note":"n"}' };
 const OTHER_PAYLOAD = '{"game_id":"other","game_name":"N","turn_number":1}';
 

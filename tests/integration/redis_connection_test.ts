@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { parseHostPort } from "../../src/config/addresses.ts";
-import { RedisConnection, type RedisSettings } from "../../src/redis/connection.ts";
+import { outageOf } from "../../src/lifecycle/outage.ts";
+import { RedisConnection, type RedisSettings, Script } from "../../src/redis/connection.ts";
 import { RedisError } from "../../src/redis/failures.ts";
 import { RedisMaster } from "../../src/redis/master.ts";
 import { MovingAddress } from "../support/moving_address.ts";
@@ -110,3 +111,20 @@ async function withClient(server: RedisServer, use: (client: Redis) => Promise<u
   await use(client);
   await closeRedis(client);
 }
+
+Deno.test("a script that an operator kills is an outage of Redis, and the connection goes on", async () => {
+  await using server = await startRedis({ args: ["--busy-reply-threshold", "10"] });
+  await using address = await MovingAddress.open(server.port);
+  await using group = await openGroup({ address, password: server.password }, 1);
+  const [connection] = group.connections;
+  const client = await openRedis(server);
+  for (const run of ["run", "runBuffer"] as const) {
+    const killed = connection![run](new Script("while true do end"), [], []).catch((error) => error);
+    await eventually(async () => await client.call("SCRIPT", "KILL") === "OK");
+    const error = await killed;
+    assert.match(String(error), /killed by user/);
+    assert.equal(outageOf(error)?.dependency, "redis");
+    assert.equal(await connection!.call("PING"), "PONG");
+  }
+  await closeRedis(client);
+});
