@@ -1,6 +1,7 @@
 /**
- * pg's client with three additions: the pool knows each one that is open, prepared statements have a name of this connection's
- * own, and a statement that got no answer rejects with a `PostgresConnectionError`.
+ * pg's client with four additions: the pool knows each one that is open, prepared statements have a name of this connection's
+ * own, a statement that got no answer rejects with a `PostgresConnectionError`, and a session that a pooler goes on to lend to
+ * others is left as it was found.
  *
  * Behind a session pooler without a reset query the server keeps what an earlier client prepared: under the same name it would
  * be refused as existing already (42P05), or be another statement.
@@ -10,10 +11,16 @@ import pg from "pg";
 import { isDefect } from "../lifecycle/defects.ts";
 import { PostgresConnectionError } from "./failures.ts";
 
+export interface OwnClient extends pg.Client {
+  /** Whether a pooler keeps the session when this connection ends. */
+  isPooled: boolean;
+}
+
 /** @param open holds each client from its making to its end */
 export function clientClass(open: Set<pg.Client>): typeof pg.Client {
   return class extends pg.Client {
     readonly #nameSuffix = `_${crypto.randomUUID().slice(-12)}`;
+    isPooled = false;
     /** What the socket or TLS said when the connection broke. */
     #brokenBy: unknown;
 
@@ -33,6 +40,17 @@ export function clientClass(open: Set<pg.Client>): typeof pg.Client {
       return result.catch((error) => {
         throw this.#failure(error);
       });
+    }
+
+    override end(): Promise<void>;
+    override end(callback: (error: Error) => void): void;
+    override end(callback?: (error: Error) => void): Promise<void> | void {
+      if (!this.isPooled) return callback === undefined ? super.end() : super.end(callback);
+      this.isPooled = false;
+      // A pooler without a reset query would hand our settings and prepared statements on.
+      const ended = super.query("DISCARD ALL").catch(() => {}).then(() => super.end());
+      if (callback === undefined) return ended;
+      ended.then(() => callback(undefined as unknown as Error), callback);
     }
 
     #withOwnName(query: unknown): pg.QueryConfig {

@@ -6,9 +6,11 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
-import { clientClass } from "./client.ts";
+import { clientClass, type OwnClient } from "./client.ts";
 import { describePostgresError, PostgresConnectionError } from "./failures.ts";
+import { SessionOwners } from "./session_owner.ts";
 import { atOnce } from "./transaction.ts";
+import { UnsuitablePostgres, unsuitablePostgresIn } from "./unsuitable.ts";
 
 export interface PoolOptions {
   readonly dsn: { reveal(): string };
@@ -39,18 +41,25 @@ export class PostgresPool extends pg.Pool {
     const connections = new Set<pg.Client>();
     const config = clientConfig(options);
     refuseUnusable(config);
+    const owners = new SessionOwners(() => new pg.Client(config));
     super({
       ...config,
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
       Client: clientClass(connections),
-      onConnect: (client) => setUpSession(client, options),
+      onConnect: async (client) => {
+        (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
+        await setUpSession(client, options);
+      },
     });
     this.#connections = connections;
     // pg-pool keeps the DSN where console.log(pool) would show it.
     Object.defineProperty(this.options, "connectionString", { enumerable: false });
     // An idle connection broke: the next statement gets another. Without a listener the event would end the process.
     this.on("error", () => {});
+    this.on("remove", () => {
+      if (connections.size === 0) owners.forget();
+    });
     // pg's own would close the connection after an answer that is an error.
     const query = (...statement: [pg.QueryConfig]) => atOnce(this, (client) => client.query(...statement));
     this.query = query as pg.Pool["query"];
@@ -157,18 +166,6 @@ async function setUpSession(
   );
 }
 
-/** PostgreSQL can't be reached, or is none that this service can work with. */
-export class UnsuitablePostgres extends Error {
-  override readonly name = "UnsuitablePostgres";
-  /** What to do about it. */
-  readonly advice: string;
-
-  constructor(message: string, { advice, ...options }: ErrorOptions & { readonly advice: string }) {
-    super(message, options);
-    this.advice = advice;
-  }
-}
-
 /** @throws UnsuitablePostgres when PostgreSQL can't be reached, is too old or takes no writes */
 export async function checkServer(pool: pg.Pool): Promise<{ version: string }> {
   const { version, number, isStandby, isReadOnly, encoding } = await askServer(pool);
@@ -204,6 +201,8 @@ async function askServer(pool: pg.Pool) {
         current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS "isStandby", current_setting('default_transaction_read_only')::bool AS "isReadOnly"`);
     return rows[0]!;
   } catch (error) {
+    const unsuitable = unsuitablePostgresIn(error);
+    if (unsuitable !== undefined) throw unsuitable;
     throw new UnsuitablePostgres(`PostgreSQL does not answer: ${describePostgresError(error)}`, {
       cause: error,
       advice: adviceFor(error),
