@@ -28,7 +28,7 @@ import { Publisher } from "./publish/publisher.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
 import { createPublishEvents } from "./publish/events.ts";
 import { OutcomeWriter } from "./publish/outcome_writer.ts";
-import { checkRedis } from "./redis/check_server.ts";
+import { checkRedis, PASSWORD_NOT_ASKED } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { Relay } from "./relay/relay.ts";
 import { RetentionCleaner } from "./retention/cleaner.ts";
@@ -125,6 +125,9 @@ async function checkDependencies(
 
   await step("redis", async () => {
     await Promise.all(Object.values(redis).map((connection) => connection.connect()));
+    if (!redis.intake.asksForPassword) {
+      logger.warn("questionable configuration", { warning: PASSWORD_NOT_ASKED });
+    }
     for (const warning of await checkRedis(redis.intake)) {
       logger.warn("redis can lose what it acknowledged", { warning });
     }

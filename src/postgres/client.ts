@@ -1,5 +1,6 @@
 /**
- * pg's client with four additions: the pool knows each one that is open, prepared statements have a name of this connection's
+ * pg's client with these additions: it is made from settings as they are at that moment, and unusable ones are an error of
+ * `connect`; a TLS handshake that fails says so; the pool knows each one that is open, prepared statements have a name of this connection's
  * own, a statement that got no answer rejects with a `PostgresConnectionError`, and a session that a pooler goes on to lend to
  * others is left as it was found.
  *
@@ -10,27 +11,53 @@
 import pg from "pg";
 import { isDefect } from "../lifecycle/defects.ts";
 import { PostgresConnectionError } from "./failures.ts";
+import { Handshake } from "./tls.ts";
 
 export interface OwnClient extends pg.Client {
   /** Whether a pooler keeps the session when this connection ends. */
   isPooled: boolean;
 }
 
-/** @param open holds each client from its making to its end */
-export function clientClass(open: Set<pg.Client>): typeof pg.Client {
+export interface ClientClassOptions {
+  /** Holds each client from its making to its end. */
+  readonly open: Set<pg.Client>;
+  /** Called for each client; what it throws is what `connect` rejects with. */
+  readonly settings: () => pg.ClientConfig;
+}
+
+export function clientClass({ open, settings }: ClientClassOptions): typeof pg.Client {
   return class extends pg.Client {
     readonly #nameSuffix = `_${crypto.randomUUID().slice(-12)}`;
     isPooled = false;
     /** What the socket or TLS said when the connection broke. */
     #brokenBy: unknown;
 
-    constructor(config?: string | pg.ClientConfig) {
-      super(config);
-      open.add(this);
+    readonly #unusable: Error | undefined;
+    readonly #handshake: Handshake;
+
+    /** @param options the pool's */
+    constructor(options?: string | pg.ClientConfig) {
+      const { config, unusable } = currentConfig(settings);
+      super({ ...(options as pg.ClientConfig), ...config });
+      this.#unusable = unusable;
+      this.#handshake = new Handshake(this.connection);
+      if (unusable === undefined) open.add(this);
       this.on("end", () => open.delete(this));
       // Every statement that waits for an answer gets the error; without a listener the event would end the process.
       this.on("error", () => {});
       this.connection.on("error", (error: unknown) => this.#brokenBy ??= error);
+    }
+
+    override connect(): Promise<this>;
+    override connect(callback: (error: Error) => void): void;
+    override connect(callback?: (error: Error) => void): Promise<this> | void {
+      const connected = (this.#unusable === undefined ? super.connect() : Promise.reject(this.#unusable)).catch(
+        (error) => {
+          throw this.#handshake.explain(error);
+        },
+      );
+      if (callback === undefined) return connected.then(() => this);
+      connected.then(() => callback(undefined as unknown as Error), callback);
     }
 
     // deno-lint-ignore no-explicit-any -- pg has an overload for every form of a query
@@ -65,4 +92,14 @@ export function clientClass(open: Set<pg.Client>): typeof pg.Client {
       return isAnswer || isOurs ? error : new PostgresConnectionError(error);
     }
   };
+}
+
+function currentConfig(
+  settings: () => pg.ClientConfig,
+): { readonly config: pg.ClientConfig; readonly unusable?: Error } {
+  try {
+    return { config: settings() };
+  } catch (error) {
+    return { config: {}, unusable: error instanceof Error ? error : new Error(String(error)) };
+  }
 }

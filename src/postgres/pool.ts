@@ -9,11 +9,16 @@ import pg from "pg";
 import { clientClass, type OwnClient } from "./client.ts";
 import { describePostgresError, PostgresConnectionError } from "./failures.ts";
 import { SessionOwners } from "./session_owner.ts";
+import { TlsFailure, withTls } from "./tls.ts";
 import { atOnce } from "./transaction.ts";
 import { UnsuitablePostgres, unsuitablePostgresIn } from "./unsuitable.ts";
 
 export interface PoolOptions {
-  readonly dsn: { reveal(): string };
+  readonly dsn: {
+    reveal(): string;
+    /** Reads it again where it came from a file, since a server has refused it. */
+    readAgain?(): void;
+  };
   /** Bound of one statement on the server, and of one attempt to connect. This process waits a little longer. */
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
@@ -36,25 +41,25 @@ export function openPool(options: PoolOptions): PostgresPool {
 
 export class PostgresPool extends pg.Pool {
   readonly #connections: ReadonlySet<pg.Client>;
+  readonly #dsn: PoolOptions["dsn"];
 
   constructor(options: PoolOptions) {
     const connections = new Set<pg.Client>();
-    const config = clientConfig(options);
-    refuseUnusable(config);
-    const owners = new SessionOwners(() => new pg.Client(config));
+    const settings = () => clientConfig(options);
+    refuseUnusable(settings);
+    const owners = new SessionOwners(() => new pg.Client(settings()));
     super({
-      ...config,
+      connectionTimeoutMillis: options.operationTimeoutMs,
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
-      Client: clientClass(connections),
+      Client: clientClass({ open: connections, settings }),
       onConnect: async (client) => {
         (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
         await setUpSession(client, options);
       },
     });
     this.#connections = connections;
-    // pg-pool keeps the DSN where console.log(pool) would show it.
-    Object.defineProperty(this.options, "connectionString", { enumerable: false });
+    this.#dsn = options.dsn;
     // An idle connection broke: the next statement gets another. Without a listener the event would end the process.
     this.on("error", () => {});
     this.on("remove", () => {
@@ -70,9 +75,22 @@ export class PostgresPool extends pg.Pool {
   override connect(callback: PoolCallback): void;
   override connect(callback?: PoolCallback): Promise<pg.PoolClient> | void {
     if (callback !== undefined) return super.connect(callback);
-    return super.connect().catch((error) => {
+    return this.#connect();
+  }
+
+  /** Once more where a refused secret has been replaced meanwhile. */
+  async #connect(): Promise<pg.PoolClient> {
+    const used = this.#dsn.reveal();
+    try {
+      return await super.connect().catch((error) => {
+        if (!isRefusedSecret(error)) throw error;
+        this.#dsn.readAgain?.();
+        if (this.#dsn.reveal() === used) throw error;
+        return super.connect();
+      });
+    } catch (error) {
       throw new PostgresConnectionError(error);
-    });
+    }
   }
 
   /**
@@ -96,9 +114,14 @@ function closed(client: pg.Client): Promise<void> {
   return new Promise((resolve) => client.on("end", resolve));
 }
 
+/** SQLSTATE class 28; PgBouncer answers 08P01 to a wrong password. */
+function isRefusedSecret(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && /^(28|08P01)/.test(error.code ?? "");
+}
+
 function clientConfig({ dsn, operationTimeoutMs, applicationName }: PoolOptions): pg.ClientConfig {
   return {
-    connectionString: dsn.reveal(),
+    ...withTls(dsn.reveal()),
     application_name: shownName(applicationName),
     connectionTimeoutMillis: operationTimeoutMs,
     query_timeout: operationTimeoutMs + graceMs(operationTimeoutMs),
@@ -124,14 +147,20 @@ export function shownName(name: string): string {
   return program + shown.slice(-(MAX_APPLICATION_NAME - program.length));
 }
 
-/** pg reads the DSN with each new connection only; here an unusable one is found at once. */
-function refuseUnusable(config: pg.ClientConfig): void {
+/** The DSN is read with each new connection only; here an unusable one is found at once. */
+function refuseUnusable(settings: () => pg.ClientConfig): void {
+  let config: pg.ClientConfig;
+  try {
+    config = settings();
+  } catch (error) {
+    throw new Error(`NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used: ${(error as Error).message}`);
+  }
   try {
     new pg.Client(config);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? ` (${error.code})` : "";
     // Without the cause: its message may quote the DSN.
-    throw new Error(`The PostgreSQL DSN can't be used${code}`);
+    throw new Error(`NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used${code}`);
   }
 }
 
@@ -211,8 +240,14 @@ async function askServer(pool: pg.Pool) {
 }
 
 function adviceFor(error: unknown): string {
+  if (error instanceof Error && error.cause instanceof TlsFailure) {
+    return "see that sslrootcert names the authority of the server's certificate, that the certificate is valid for the DSN's host, " +
+      "and that the server takes sslcert: docs/deployment.md, TLS";
+  }
   const sqlState = error instanceof PostgresConnectionError ? error.code : "";
-  if (sqlState.startsWith("28")) return "see that the DSN's role and password are right and pg_hba.conf lets them in";
+  if (sqlState.startsWith("28")) {
+    return "see that the DSN's role and password are right and pg_hba.conf lets them in (hostssl: with sslmode)";
+  }
   if (sqlState === "3D000") return "CREATE DATABASE … ENCODING 'UTF8', as an administrator, or name another in the DSN";
   if (sqlState === "42501") return "GRANT CONNECT ON DATABASE … to the DSN's role, as an administrator";
   return "see that PostgreSQL runs where the DSN points to";

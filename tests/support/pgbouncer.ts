@@ -12,14 +12,22 @@ export interface PgBouncerOptions {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
+interface Place {
+  readonly folder: string;
+  /** The server's. */
+  readonly dsn: URL;
+}
+
 export class PgBouncer implements AsyncDisposable {
   /** The URL that leads through here. */
   readonly dsn: string;
   readonly #server: ServerProcess;
+  readonly #place: Place;
 
-  private constructor(dsn: string, server: ServerProcess) {
+  private constructor(dsn: string, server: ServerProcess, place: Place) {
     this.dsn = dsn;
     this.#server = server;
+    this.#place = place;
   }
 
   static async start(dsn: string, options: PgBouncerOptions): Promise<PgBouncer> {
@@ -27,15 +35,27 @@ export class PgBouncer implements AsyncDisposable {
     return await withFreePort(async (port) => {
       const through = new URL(dsn);
       through.port = String(port);
-      const server = await serverOf(program, { dsn: new URL(dsn), port, ...options });
+      const place = { folder: await scratchFolder("notification-pgbouncer", await serverAccount()), dsn: new URL(dsn) };
+      const server = await serverOf(program, { ...place, port, ...options });
       try {
         await server.start();
       } catch (error) {
         await server[Symbol.asyncDispose]();
         throw error;
       }
-      return new PgBouncer(through.href, server);
+      return new PgBouncer(through.href, server, place);
     });
+  }
+
+  /** Clients need this password from now on, the URL's with it; connections that there are break. */
+  async usePassword(password: string): Promise<string> {
+    const { folder, dsn } = this.#place;
+    await this.stop();
+    await write(folder, { users: `"${decodeURIComponent(dsn.username)}" "${password}"\n` });
+    await this.start();
+    const url = new URL(this.dsn);
+    url.password = password;
+    return url.href;
   }
 
   async stop(): Promise<void> {
@@ -53,10 +73,8 @@ export class PgBouncer implements AsyncDisposable {
 
 async function serverOf(
   program: string,
-  { dsn, port, mode, settings }: PgBouncerOptions & { dsn: URL; port: number },
+  { folder, dsn, port, mode, settings }: PgBouncerOptions & Place & { port: number },
 ): Promise<ServerProcess> {
-  const account = await serverAccount();
-  const folder = await scratchFolder("notification-pgbouncer", account);
   const [user, password] = [decodeURIComponent(dsn.username), decodeURIComponent(dsn.password)];
   const all = {
     listen_addr: "127.0.0.1",
@@ -69,20 +87,25 @@ async function serverOf(
     ...settings,
   };
   const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`);
-  const configuration = `[databases]\n* = host=${dsn.hostname} port=${dsn.port}\n[pgbouncer]\n${lines.join("\n")}\n`;
-  const files = { "pgbouncer.ini": configuration, users: `"${user}" "${password}"\n` };
-  for (const [name, text] of Object.entries(files)) {
-    await Deno.writeTextFile(`${folder}/${name}`, text, { mode: 0o600 });
-    if (account !== undefined) await Deno.chown(`${folder}/${name}`, account.uid, account.gid);
-  }
+  const server = `host=${dsn.hostname} port=${dsn.port} user=${user} password=${password}`;
+  const configuration = `[databases]\n* = ${server}\n[pgbouncer]\n${lines.join("\n")}\n`;
+  await write(folder, { "pgbouncer.ini": configuration, users: `"${user}" "${password}"\n` });
   return new ServerProcess({
     name: "PgBouncer",
     command: [program, `${folder}/pgbouncer.ini`],
     folder,
-    account,
+    account: await serverAccount(),
     quickSignal: "KILL",
     isReady: () => answers(port),
   });
+}
+
+async function write(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
+  const account = await serverAccount();
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${folder}/${name}`, text, { mode: 0o600 });
+    if (account !== undefined) await Deno.chown(`${folder}/${name}`, account.uid, account.gid);
+  }
 }
 
 async function answers(port: number): Promise<boolean> {
