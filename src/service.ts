@@ -42,7 +42,8 @@ import { UserService } from "./user_service/client.ts";
 export interface ServiceOptions {
   readonly config: Config;
   readonly catalog: Catalog;
-  readonly instanceId: string;
+  /** Names this process, and no other, in PostgreSQL's sessions and in the consumer lease. */
+  readonly processId: string;
   readonly telemetry: Telemetry;
   readonly shutdown: Shutdown;
   readonly systemd: Systemd;
@@ -53,12 +54,12 @@ const STUCK_AFTER_MS = 60_000;
 
 /** Runs until the shutdown begins, and gives the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
-  const { config, telemetry, shutdown, instanceId, systemd } = options;
+  const { config, telemetry, shutdown, processId, systemd } = options;
   const { gaugeAnswerMs } = telemetry;
   const logger = loggerOf("service");
   const instruments = createInstruments();
   const outages = new Outages(systemClock);
-  const applicationName = `notification-service/${instanceId}`;
+  const applicationName = `notification-service/${processId}`;
   const redis = openRedis(config);
   let postgres: PostgresPool;
   try {
@@ -170,7 +171,7 @@ function tellSupervisor(
 }
 
 function loopsOf(
-  { config, catalog, instanceId, shutdown, telemetry: { tracing } }: ServiceOptions,
+  { config, catalog, processId, shutdown, telemetry: { tracing } }: ServiceOptions,
   { redis, postgres, instruments, heartbeats }: {
     redis: RedisConnections;
     postgres: pg.Pool;
@@ -210,7 +211,7 @@ function loopsOf(
   return [
     new IntentConsumer({
       ...intents,
-      instanceId,
+      processId,
       catalog,
       administratorEmails: config.administratorEmails,
       maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },

@@ -38,7 +38,7 @@ const STANDBY_POLL_MS = 250;
 
 export interface ConsumerOptions {
   readonly stream: string;
-  readonly instanceId: string;
+  readonly processId: string;
   readonly batchSize: number;
   readonly readBlockTimeoutMs: number;
   readonly catalog: Catalog;

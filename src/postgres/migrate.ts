@@ -254,6 +254,12 @@ async function apply(
 }
 
 async function insertVersion(client: Client, version: number): Promise<void> {
+  // A logical replica or a partly restored database has the rows, and the sequence of their ids as it was at the beginning.
+  await client.query(`
+    SELECT setval(sequence, newest) FROM (
+      SELECT pg_get_serial_sequence('notification.goose_db_version', 'id')::regclass AS sequence, max(id) AS newest
+      FROM notification.goose_db_version
+    ) AS ids WHERE newest > coalesce(pg_sequence_last_value(sequence), 0)`);
   await client.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES ($1, true)", [version]);
 }
 

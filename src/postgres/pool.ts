@@ -9,7 +9,7 @@ import pg from "pg";
 import { clientClass, type OwnClient } from "./client.ts";
 import { describePostgresError, PostgresConnectionError } from "./failures.ts";
 import { SessionOwners } from "./session_owner.ts";
-import { TlsFailure, withTls } from "./tls.ts";
+import { TlsFailure, UnusableDsn, withTls } from "./tls.ts";
 import { atOnce } from "./transaction.ts";
 import { UnsuitablePostgres, unsuitablePostgresIn } from "./unsuitable.ts";
 
@@ -149,18 +149,13 @@ export function shownName(name: string): string {
 
 /** The DSN is read with each new connection only; here an unusable one is found at once. */
 function refuseUnusable(settings: () => pg.ClientConfig): void {
-  let config: pg.ClientConfig;
   try {
-    config = settings();
-  } catch (error) {
-    throw new Error(`NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used: ${(error as Error).message}`);
-  }
-  try {
-    new pg.Client(config);
+    new pg.Client(settings());
   } catch (error) {
     const code = error instanceof Error && "code" in error ? ` (${error.code})` : "";
-    // Without the cause: its message may quote the DSN.
-    throw new Error(`NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used${code}`);
+    // Without the cause: pg's message may quote the DSN.
+    const reason = error instanceof UnusableDsn ? `: ${error.message}` : code;
+    throw new Error(`NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used${reason}`);
   }
 }
 

@@ -19,15 +19,21 @@ const MODES = ["disable", "no-verify", ...VERIFYING];
 /** What TLS's options are called in the DSN and in pg. */
 const FILES = { sslrootcert: "ca", sslcert: "cert", sslkey: "key" } as const;
 
-/** @throws with a message that names the parameter, never its value */
+/** A message for the operator that names a parameter of the DSN and never its value. */
+export class UnusableDsn extends Error {
+  override readonly name = "UnusableDsn";
+}
+
+/** @throws UnusableDsn */
 export function withTls(dsn: string): pg.ClientConfig {
-  const url = new URL(dsn);
+  const url = URL.parse(dsn);
+  if (url === null) throw new UnusableDsn("it is not a URL");
   const given = url.searchParams;
   const mode = given.get("sslmode") ?? undefined;
   const hasFiles = Object.keys(FILES).some((name) => given.get(name));
   if (given.get("uselibpqcompat") === "true" || (mode === undefined && !hasFiles)) return { connectionString: dsn };
   if (mode !== undefined && !MODES.includes(mode)) {
-    throw new Error(`its sslmode should be one of ${MODES.join(", ")}`);
+    throw new UnusableDsn(`its sslmode should be one of ${MODES.join(", ")}`);
   }
   const isDirect = given.get("sslnegotiation") === "direct";
   const ssl = mode === "disable"
@@ -54,7 +60,7 @@ function readFile(name: string, path: string): string {
   } catch (error) {
     if (isDefect(error)) throw error;
     const code = error instanceof Error && "code" in error ? ` (${error.code})` : "";
-    throw new Error(`its ${name} names a file that can't be read${code}`);
+    throw new UnusableDsn(`its ${name} names a file that can't be read${code}`);
   }
 }
 

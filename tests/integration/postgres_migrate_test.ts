@@ -396,3 +396,13 @@ test("claims, the next wake-up and the depth are served by the index of live rou
   }
   assert.match(await plan(depth), /Index Only Scan using routes_live_idx/);
 });
+
+test("migrations go on where the ids of goose's table are behind its rows, as in a logical replica", async (rig) => {
+  await migrate(rig.pool, OPTIONS);
+  await rig.pool.query("ALTER TABLE notification.goose_db_version ALTER id RESTART");
+  const first = await Deno.readTextFile(new URL(`../../migrations/${FIRST}`, import.meta.url));
+  const folder = await rig.folder({ [FIRST]: first, "00002_second.sql": "-- +goose Up\nSELECT 1;\n" });
+  assert.deepEqual(await migrate(rig.pool, { ...OPTIONS, folder }), { applied: ["00002_second.sql"] });
+  const { rows } = await rig.pool.query("SELECT id, version_id FROM notification.goose_db_version ORDER BY id");
+  assert.deepEqual(rows, [{ id: 1, version_id: "0" }, { id: 2, version_id: "1" }, { id: 3, version_id: "2" }]);
+});
