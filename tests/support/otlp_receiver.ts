@@ -196,7 +196,8 @@ export class OtlpReceiver implements AsyncDisposable {
         (error, bound) => error === null ? resolve(bound) : reject(error),
       )
     );
-    this.#endpoint = `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`;
+    // Over TLS gRPC's client takes no IP address here.
+    this.#endpoint = tls === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`;
     this.#close = () => new Promise((resolve) => server.tryShutdown(() => resolve()));
   }
 }
