@@ -77,5 +77,5 @@ function backlogOf(
   if (nextId === "") return NOTHING;
   // Where the offset's ordinal is not known, the entries deleted so far count as read and all others as unread: exact for an
   // offset before the first entry, too many for a later one.
-  return behind(Math.max(1, Math.min(state.length, state.entriesAdded - standing.entriesRead)), nextId);
+  return behind(Math.max(1, Math.min(state.length, state.entriesAdded - (standing.entriesRead ?? 0))), nextId);
 }

@@ -8,7 +8,7 @@ import { startStep } from "../lifecycle/start_up.ts";
 import { UserService } from "../user_service/client.ts";
 import { checkPostgresSide } from "./check_postgres_side.ts";
 import { checkRedisSide, type RedisSide } from "./check_redis_side.ts";
-import { type Arguments, atMost, type Command, print, printJson } from "./command.ts";
+import { type Arguments, atMost, type Command, print, printError, printJson } from "./command.ts";
 import { type Finding, findingLines, good, refused, warn } from "./finding.ts";
 import type { Reader } from "./outbound_readers.ts";
 import { readSettings } from "./settings.ts";
@@ -34,7 +34,7 @@ Exit code: 78 or 69 where run would end with it, else 0.
 async function run(args: Arguments): Promise<number> {
   atMost(args, 0);
   const settings = readSettings();
-  for (const warning of settings.warnings) console.error(`warning: ${warning}`);
+  for (const warning of settings.warnings) printError(`warning: ${warning}`);
   const findings: Finding[] = settings.kind === "ok"
     ? [good("configuration", "complete and valid")]
     : settings.problems.map((problem) => refused("configuration", problem));

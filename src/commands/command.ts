@@ -1,11 +1,13 @@
 /**
  * What every command has in common: its options, its help, the way it fails.
  *
- * Results go to standard output by {@link print} and {@link printJson}, everything else to standard error.
+ * Results go to standard output by {@link print} and {@link printJson}, everything else to standard error by
+ * {@link printError}.
  */
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { nearestName } from "../config/names.ts";
 import { EXIT } from "../lifecycle/shutdown.ts";
+import { escapeControls, printableJson } from "../notification/control_characters.ts";
 
 /** The service's own codes, and those that only a command gives. */
 export const COMMAND_EXIT = {
@@ -104,5 +106,10 @@ export function print(lines: readonly string[]): void {
 
 /** The one object that `--json` prints. */
 export function printJson(value: Readonly<Record<string, unknown>>): void {
-  console.log(JSON.stringify(value, null, 2));
+  console.log(printableJson(value, { indent: 2 }));
+}
+
+/** What is no result, on standard error. Its line breaks stay; whatever else came from outside can't steer the terminal. */
+export function printError(text: string): void {
+  console.error(text.split("\n").map(escapeControls).join("\n"));
 }

@@ -4,7 +4,15 @@
  * No command is `run`. What is mistyped is answered with what was probably meant, on standard error.
  */
 import { nearestName } from "../config/names.ts";
-import { type Command, COMMAND_EXIT, CommandFailed, parseArguments, print, type ProcessContext } from "./command.ts";
+import {
+  type Command,
+  COMMAND_EXIT,
+  CommandFailed,
+  parseArguments,
+  print,
+  printError,
+  type ProcessContext,
+} from "./command.ts";
 
 interface Entry {
   readonly summary: string;
@@ -50,11 +58,11 @@ async function runNamed(name: string, args: readonly string[], context: ProcessC
     return await command.run(parseArguments(args, command.options), context);
   } catch (error) {
     if (!(error instanceof CommandFailed)) {
-      console.error(`${PROGRAM} ${name}: ${error instanceof Error ? error.stack ?? error.message : error}`);
+      printError(`${PROGRAM} ${name}: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
       return COMMAND_EXIT.unexpected;
     }
-    console.error(`${PROGRAM} ${name}: ${error.message}`);
-    if (error.exitCode === COMMAND_EXIT.usage) console.error(`See ${PROGRAM} ${name} --help`);
+    printError(`${PROGRAM} ${name}: ${error.message}`);
+    if (error.exitCode === COMMAND_EXIT.usage) printError(`See ${PROGRAM} ${name} --help`);
     return error.exitCode;
   }
 }
@@ -70,8 +78,8 @@ function beforeTerminator(args: readonly string[]): readonly string[] {
 
 function unknown(name: string): number {
   const nearest = nearestName(name, Object.keys(COMMANDS));
-  console.error(`${PROGRAM}: unknown command ${JSON.stringify(name)}; did you mean ${nearest}?`);
-  console.error(`See ${PROGRAM} --help`);
+  printError(`${PROGRAM}: unknown command ${JSON.stringify(name)}; did you mean ${nearest}?`);
+  printError(`See ${PROGRAM} --help`);
   return COMMAND_EXIT.usage;
 }
 

@@ -2,6 +2,8 @@
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
+import { hasControls } from "../notification/control_characters.ts";
+import { parseKeepingNumbers, writtenNumber } from "../notification/json_numbers.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print, printJson } from "./command.ts";
@@ -87,7 +89,7 @@ async function readInput(): Promise<string> {
 /** @throws CommandFailed with what is wrong with the intent */
 export function encodeText(text: string, catalog: Catalog): string[] {
   try {
-    return checkedFields(fieldsOf(parseKeepingNumbers(text)), catalog);
+    return checkedFields(fieldsOf(parse(text)), catalog);
   } catch (error) {
     if (error instanceof IntentRefused) throw refused(`${error.code}: ${error.message}`);
     throw error;
@@ -95,7 +97,9 @@ export function encodeText(text: string, catalog: Catalog): string[] {
 }
 
 function fieldsOf(intent: unknown): Record<string, string | undefined> {
-  if (typeof intent !== "object" || intent === null || Array.isArray(intent)) throw refused("not a JSON object");
+  if (typeof intent !== "object" || intent === null || Array.isArray(intent) || writtenNumber(intent) !== undefined) {
+    throw refused("not a JSON object");
+  }
   const given = new Map<string, string>();
   for (const [name, value] of Object.entries(intent)) {
     const field = AS_VALUES[name] ?? name;
@@ -107,16 +111,9 @@ function fieldsOf(intent: unknown): Record<string, string | undefined> {
   return Object.fromEntries(FIELDS.map((name) => [name, given.get(name)]));
 }
 
-/** What ECMAScript has for numbers that must stay as they are written, and TypeScript's library not yet. */
-interface SourceTextAccess {
-  parse(text: string, reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown): unknown;
-  rawJSON(text: string): unknown;
-}
-
-function parseKeepingNumbers(text: string): unknown {
-  const json = JSON as unknown as SourceTextAccess;
+function parse(text: string): unknown {
   try {
-    return json.parse(text, (_key, value, { source }) => typeof value === "number" ? json.rawJSON(source) : value);
+    return parseKeepingNumbers(text);
   } catch (error) {
     throw refused(`not JSON: ${(error as Error).message}`);
   }
@@ -126,12 +123,16 @@ function refused(message: string): CommandFailed {
   return new CommandFailed(COMMAND_EXIT.invalidInput, message);
 }
 
-/** In double quotes where it is needed, with redis-cli's escapes: one line, whatever the word holds. */
+/** In double quotes where it is needed, with redis-cli's escapes (a byte each): one printable line, whatever the word holds. */
 function quoted(word: string): string {
   if (/^[A-Za-z0-9_.:/=@%+,*-]+$/.test(word)) return word;
-  // deno-lint-ignore no-control-regex -- these are what a line can't hold
-  const escaped = word.replace(/[\x00-\x1f\x7f"\\]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
+  let escaped = "";
+  for (const character of word) {
+    escaped += character === '"' || character === "\\" || hasControls(character) ? bytesOf(character) : character;
+  }
   return `"${escaped}"`;
+}
+
+function bytesOf(character: string): string {
+  return [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
 }

@@ -1,7 +1,9 @@
 /** `healthcheck`: asks the probe of the instance beside it, for containers that have no shell to ask with. */
 import { get } from "node:http";
+import { timeOutSignal } from "../clock.ts";
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
+import { escapeControls } from "../notification/control_characters.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print } from "./command.ts";
 
 export const command: Command = {
@@ -25,7 +27,7 @@ async function run(args: Arguments): Promise<number> {
   const url = `http://${hostOf(address.hostname)}:${address.port}/readyz`;
   try {
     const { status, text } = await ask(url);
-    print([text.slice(0, 200)]);
+    print([escapeControls(text.slice(0, 200))]);
     return status === 200 ? COMMAND_EXIT.ok : COMMAND_EXIT.failed;
   } catch {
     throw new CommandFailed(COMMAND_EXIT.failed, `nobody answers at ${url}`);
@@ -35,7 +37,7 @@ async function run(args: Arguments): Promise<number> {
 /** Not by fetch(), which would ask the proxy that HTTP_PROXY or ALL_PROXY names. */
 async function ask(url: string): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
-    const request = get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, async (response) => {
+    const request = get(url, { signal: timeOutSignal(TIMEOUT_MS), agent: false }, async (response) => {
       try {
         let text = "";
         for await (const chunk of response.setEncoding("utf8")) text += chunk;

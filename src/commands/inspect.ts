@@ -1,4 +1,5 @@
 /** `inspect`: what became of one intent, and lists of what went wrong, newest first. Reads only. */
+import { systemClock } from "../clock.ts";
 import { parseDuration } from "../config/durations.ts";
 import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
@@ -81,11 +82,15 @@ async function run(args: Arguments): Promise<number> {
     if (subject === "intent") {
       const story = await readStory(stores, { key: key!, config, limit: filters.limit });
       if (args.flag("json")) printJson({ intent: story });
-      else print(storyLines(story, Date.now()));
+      else print(storyLines(story, systemClock.now()));
       return story.outcome === "unknown" ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
     }
     const list = { malformed: listMalformed, "dead-letters": listDeadLetters, routes: listRoutes }[subject];
-    const { rows, lines } = await list(stores.postgres, { filters, stream: config.intents.stream, nowMs: Date.now() });
+    const { rows, lines } = await list(stores.postgres, {
+      filters,
+      stream: config.intents.stream,
+      nowMs: systemClock.now(),
+    });
     if (args.flag("json")) printJson({ [subject.replace("-", "_")]: rows });
     else print(rows.length === 0 ? ["  none"] : lines);
     return COMMAND_EXIT.ok;
@@ -126,7 +131,11 @@ function sinceOf(text: string | undefined): Date | undefined {
   if (text === undefined) return undefined;
   const milliseconds = parseDuration(text);
   // Date.parse() alone takes a 5 for a month and a time without a zone for this machine's.
-  const time = milliseconds !== undefined ? Date.now() - milliseconds : ISO_8601.test(text) ? Date.parse(text) : NaN;
+  const time = milliseconds !== undefined
+    ? systemClock.now() - milliseconds
+    : ISO_8601.test(text)
+    ? Date.parse(text)
+    : NaN;
   if (Number.isNaN(time) || !(time >= 0)) {
     throw usageError(
       `--since ${JSON.stringify(text)} is neither a duration such as 90m nor a time such as 2026-01-31T12:00:00Z`,

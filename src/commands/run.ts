@@ -8,7 +8,7 @@ import { describeDefect } from "../lifecycle/run_loop.ts";
 import { runService } from "../service.ts";
 import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
 import { identityOf, startTelemetry } from "../telemetry/open_telemetry.ts";
-import { type Arguments, atMost, type Command, type ProcessContext } from "./command.ts";
+import { type Arguments, atMost, type Command, printError, type ProcessContext } from "./command.ts";
 import { readSettings } from "./settings.ts";
 import { VERSION } from "./version.ts";
 
@@ -36,7 +36,7 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   atMost(args, 0);
   const settings = readSettings();
   if (settings.kind === "refused") {
-    for (const line of [...settings.warnings, ...settings.problems]) console.error(line);
+    for (const line of [...settings.warnings, ...settings.problems]) printError(line);
     return EXIT.configuration;
   }
 

@@ -6,7 +6,7 @@ import { administratorEmailsName } from "../config/administrator_emails.ts";
 import { type Config, parseConfig } from "../config/config.ts";
 import { catalogText, type Environment, readEnvironment, withNames } from "../config/env.ts";
 import { administratorTypes, type Catalog, embeddedCatalog, loadCatalog } from "../notification/catalog.ts";
-import { COMMAND_EXIT, CommandFailed } from "./command.ts";
+import { COMMAND_EXIT, CommandFailed, printError } from "./command.ts";
 
 export type Settings =
   | { readonly kind: "ok"; readonly config: Config; readonly catalog: Catalog; readonly warnings: readonly string[] }
@@ -49,7 +49,7 @@ export function readCatalog(
 /** For commands other than `run` and `check`. @throws CommandFailed with every problem */
 export function settingsOrFail(): Extract<Settings, { kind: "ok" }> {
   const settings = readSettings();
-  for (const warning of settings.warnings) console.error(`warning: ${warning}`);
+  for (const warning of settings.warnings) printError(`warning: ${warning}`);
   if (settings.kind === "ok") return settings;
   throw new CommandFailed(
     COMMAND_EXIT.configuration,

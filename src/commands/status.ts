@@ -1,9 +1,10 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
+import { systemClock } from "../clock.ts";
 import { readBacklog } from "../backlog/backlog.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
-import { shownName } from "../postgres/pool.ts";
+import { shownName } from "../postgres/session.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { consumerLeaseKey } from "../redis/keys.ts";
@@ -138,7 +139,7 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
 
 /** An outage is shown in the page's place, and watched through. */
 async function pageOrOutage(read: () => Promise<Status>): Promise<string[]> {
-  const time = paint("dim", new Date().toISOString());
+  const time = paint("dim", new Date(systemClock.now()).toISOString());
   try {
     return [time, "", ...page(await read())];
   } catch (error) {

@@ -4,6 +4,8 @@
  *
  * What came from outside can't steer the terminal: control characters come out as escapes.
  */
+import { escapeControls } from "../notification/control_characters.ts";
+
 const WIDTH = 80;
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 
@@ -62,7 +64,7 @@ export function list(
   const room = width - indent;
   const part = new RegExp(`.{1,${room}}$|.{1,${room - 1}}[ ,]|.{1,${room}}`, "gsu");
   return pairs.flatMap(([name, value]) =>
-    (printable(value).match(part) ?? [""]).map((text, index) => {
+    (escapeControls(value).match(part) ?? [""]).map((text, index) => {
       return (paint("dim", (index === 0 ? " ".repeat(margin) + name : "").padEnd(indent)) + text).trimEnd();
     })
   );
@@ -73,7 +75,7 @@ export function wrap(text: string, indent: number, { width = WIDTH }: Layout = {
   const lines: string[] = [];
   let line = "";
   const part = new RegExp(`.{1,${Math.max(1, width - indent)}}`, "gu");
-  for (const word of printable(text).split(/\s+/).flatMap((word) => word.match(part) ?? [])) {
+  for (const word of escapeControls(text).split(/\s+/).flatMap((word) => word.match(part) ?? [])) {
     if (line !== "" && lengthOf(line) + 1 + lengthOf(word) > width - indent) {
       lines.push(line);
       line = word;
@@ -84,19 +86,12 @@ export function wrap(text: string, indent: number, { width = WIDTH }: Layout = {
   return [...lines, line].map((text) => " ".repeat(indent) + text);
 }
 
-/** `text` in one line and without anything that a terminal would obey. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (character) => {
-    return `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`;
-  });
-}
-
 function cut(text: string, room: number): string {
   return lengthOf(text) <= room ? text : [...text].slice(0, Math.max(0, room - 1)).join("") + "…";
 }
 
 function textOf(cell: Cell): string {
-  return printable(typeof cell === "string" ? cell : cell[1]);
+  return escapeControls(typeof cell === "string" ? cell : cell[1]);
 }
 
 function lengthOf(text: string): number {

@@ -5,6 +5,7 @@
  * its place in the file; a loaded one is never wrong.
  */
 import { z } from "zod";
+import { escapeControls } from "./control_characters.ts";
 import defaultCatalog from "./default_catalog.json" with { type: "json" };
 import { type Channel, CHANNELS } from "./route.ts";
 import { payloadChecker } from "./payload_schema.ts";
@@ -139,8 +140,7 @@ function catalogOf(value: unknown): LoadedCatalog {
 
 /** Each problem on one line, though a name or pattern in the file may have a line end. */
 function broken(problems: readonly string[]): LoadedCatalog {
-  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return { kind: "broken", problems: problems.map((problem) => problem.replaceAll(/[\p{Cc}\u2028\u2029]/gu, escaped)) };
+  return { kind: "broken", problems: problems.map(escapeControls) };
 }
 
 /** A place in the file as JSON Pointer (RFC 6901), which an editor or `jq` can follow; `/` for the whole. */

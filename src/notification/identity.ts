@@ -5,6 +5,7 @@
  * fixed for ever by the vectors in `identity_test.ts`: records keep them for as long as they live.
  */
 import { hash } from "node:crypto";
+import { parseKeepingNumbers, writtenNumber } from "./json_numbers.ts";
 
 /**
  * A version 7 UUID (RFC 9562): 48 bits of the entry's milliseconds (modulo 2⁴⁸), then the first 80 bits of
@@ -55,22 +56,10 @@ export function canonicalPayload(text: string, value: unknown): string {
  */
 const hasUnusualNumber = /[:[,\s](?:-0|-?\d+[.eE]|-?\d{16})/;
 
-class WrittenNumber {
-  constructor(readonly text: string) {}
-}
-
-type ReviverWithSource = (key: string, value: unknown, context: { source: string }) => unknown;
-
-/** `JSON.parse` that keeps each number's text (TC39 "JSON.parse source text access", in V8 since 11.4). */
-function parseKeepingNumbers(text: string): unknown {
-  const keepNumber: ReviverWithSource = (_key, value, context) =>
-    typeof value === "number" ? new WrittenNumber(context.source) : value;
-  return JSON.parse(text, keepNumber as (key: string, value: unknown) => unknown);
-}
-
 function canonical(value: unknown): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  if (value instanceof WrittenNumber) return value.text;
+  const number = writtenNumber(value);
+  if (number !== undefined) return number;
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   const names = Object.keys(value).sort(byCodePoint);
   const members = names.map((name) => `${JSON.stringify(name)}:${canonical((value as Record<string, unknown>)[name])}`);

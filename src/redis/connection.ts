@@ -7,8 +7,8 @@
  * sent twice behind the caller's back.
  */
 import { createHash } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { systemClock } from "../clock.ts";
 import { isDefect } from "../lifecycle/defects.ts";
 import { connectorClass } from "./connector.ts";
 import { RedisError, replyCode } from "./failures.ts";
@@ -193,7 +193,7 @@ export class RedisConnection implements Follower {
     if (this.#client.status === "end") return;
     // Between two connections there is no end to wait for, only the timer below on the stream that is gone already.
     const over = this.#client.status === "reconnecting"
-      ? delay(2 * DISCONNECT_TIMEOUT_MS)
+      ? systemClock.sleep(2 * DISCONNECT_TIMEOUT_MS)
       : new Promise((resolve) => this.#client.once("end", resolve));
     this.#client.disconnect();
     await over;

@@ -52,6 +52,8 @@ Deno.test("what is mistyped gets a suggestion, on standard error, and exit code 
   const cases = [
     [["statsu"], 'unknown command "statsu"; did you mean status?'],
     [["constructor"], 'unknown command "constructor"'],
+    [["\x9b31m\u202e"], 'unknown command "\\u009b31m\\u202e"'],
+    [["status", "--\x9b31m"], "unknown option --\\u009b31m"],
     [["status", "--wach"], "unknown option --wach; did you mean --watch?"],
     [["--jsn"], "unknown option --jsn"],
     [["inspect", "dead-leters"], 'unknown subject "dead-leters"; did you mean dead-letters?'],
@@ -150,7 +152,7 @@ Deno.test("encode-intent prints what redis-cli takes apart into the same argumen
   const { host, port, password, db } = await freshKeySpace();
   const redis = await openRedis({ host, port, password, db });
   try {
-    const note = `${"long ".repeat(40_000)} 'single' "double" \\ $HOME \`id\` 100% ☃ \u0007`;
+    const note = `${"long ".repeat(40_000)} 'single' "double" \\ $HOME \`id\` 100% ☃ \u0007\u009b\u202e\u{e0041}`;
     const intents = [note, "short"].map((game_name, index) => ({
       ...INTENT,
       idempotency_key: `line\nfeed\t${index}`,
@@ -158,7 +160,7 @@ Deno.test("encode-intent prints what redis-cli takes apart into the same argumen
     }));
     for (const intent of intents) {
       const { stdout: line, stderr } = await encode(JSON.stringify(intent));
-      assert.doesNotMatch(line, /\n/, stderr);
+      assert.doesNotMatch(line, /[\p{Cc}\p{Cf}]/u, stderr);
       const redisCli = new Deno.Command("redis-cli", {
         args: ["-h", host, "-p", String(port), "-n", String(db)],
         env: { REDISCLI_AUTH: password },
@@ -182,6 +184,7 @@ Deno.test("encode-intent refuses what would be malformed, with 65 and the reason
   const cases = [
     ["{", "not JSON"],
     ["[]", "not a JSON object"],
+    ["5", "not a JSON object"],
     [JSON.stringify({ ...INTENT, payload: {} }), "invalid_payload"],
     [JSON.stringify({ ...INTENT, payload: {}, producer: "me" }), "producer_not_allowed"],
     [JSON.stringify({ ...INTENT, reciever: 1 }), 'unknown member "reciever"'],

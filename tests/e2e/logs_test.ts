@@ -2,6 +2,7 @@
 // section 9).
 
 import assert from "node:assert/strict";
+import { assertPrintable } from "../support/command.ts";
 import { validIntent } from "../support/intents.ts";
 import { outcomeOf } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -70,7 +71,7 @@ testOnOneRig("Logs", { env: { NOTIFICATION_LOG_LEVEL: "info" } }, {
   },
 
   "every line is an object on standard output, and standard error is empty": async ({ rig, service }) => {
-    await rig.addIntent({ notification_type: "a\r\nb\u2028\u0000\u001b[31m", producer: '"}\n{"x":"' });
+    await rig.addIntent({ notification_type: "a\r\nb\u2028\u0000\u001b[31m\u009b\u202e", producer: '"}\n{"x":"' });
     await rig.addEntry([["producer", new Uint8Array([0xff, 0xfe])]]);
     const last = await rig.addIntent();
     await service.waitForLog((line) => line["stream_entry_id"] === last);
@@ -80,6 +81,7 @@ testOnOneRig("Logs", { env: { NOTIFICATION_LOG_LEVEL: "info" } }, {
       assert.match(parsed.level, /^(info|warn|error)$/);
       assert.ok(parsed.logger !== "" && parsed.message !== "");
     }
+    assertPrintable(service.stdout);
     assert.equal(service.stderr, "");
   },
 });
@@ -142,7 +144,7 @@ Deno.test("the text format has one line an event, whatever the values hold", asy
   await using rig = await openRig({ env: { NOTIFICATION_LOG_FORMAT: "text" } });
   const service = await rig.start();
   const entryId = await rig.addIntent({ request_id: 'two words, "quotes"\nand a line break' });
-  await rig.addIntent({ notification_type: "evil\n2026-01-01T00:00:00.000Z INFO  fake: line\u001b[31m" });
+  await rig.addIntent({ notification_type: "evil\n2026-01-01T00:00:00.000Z INFO  fake: line\u001b[31m\u009b\u202e" });
   await rig.settled();
   await service.terminate();
   const lines = service.stdout.split("\n");
@@ -152,8 +154,7 @@ Deno.test("the text format has one line an event, whatever the values hold", asy
   for (const text of ["intent_consumer", "game.turn.ready", "game-master", "two words"]) {
     assert.ok(about[0]?.includes(text), `${text} in ${about[0]}`);
   }
-  // deno-lint-ignore no-control-regex -- nothing may steer the terminal
-  assert.doesNotMatch(service.stdout, /[\x00-\x09\x0b-\x1f\x7f]/);
+  assertPrintable(service.stdout);
   assert.ok(lines.every((line) => !line.startsWith("2026-01-01")));
   assert.equal(lines.filter((line) => line.includes("stopped")).length, 6);
 });

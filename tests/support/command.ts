@@ -29,12 +29,17 @@ export async function runOn(rig: Rig, args: readonly string[], changes: Environm
 export async function jsonOf(rig: Rig, args: readonly string[], { code = 0, env = {} as Environment } = {}) {
   const ran = await runOn(rig, [...args, "--json"], env);
   assert.equal(ran.code, code, ran.stderr);
+  assertPrintable(ran.stdout);
   return JSON.parse(ran.stdout);
+}
+
+/** Nothing in it steers a terminal or turns the writing direction around. */
+export function assertPrintable(text: string): void {
+  assert.doesNotMatch(text.replaceAll("\n", ""), /[\p{Cc}\p{Cf}\u2028\u2029]/u);
 }
 
 /** For people: every line fits in 80 columns, and without a terminal there is no colour. */
 export function assertReadable(text: string): void {
   for (const line of text.split("\n")) assert.ok([...line].length <= 80, `over 80 columns: ${line}`);
-  // deno-lint-ignore no-control-regex -- that is what must not be there
-  assert.doesNotMatch(text, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+  assertPrintable(text);
 }
