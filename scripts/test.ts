@@ -1,7 +1,7 @@
-// In: arguments of `deno test`; without a path among them it is all tests. With `--restricted` among them the service has
-// the role and the access control line of docs/security.md, and no more. TEST_POSTGRES_VERSION names the PostgreSQL to test
-// on, such as 14. Out: the output of `deno test`, a last line `N passed, N failed` with the time, and an exit code that is 0
-// only when every test passed.
+// In: arguments of `deno test`; without a path among them it is all tests except those of upgrades. With `--restricted` among
+// them the service has the role and the access control line of docs/security.md, and no more. TEST_POSTGRES_VERSION names the
+// PostgreSQL to test on, such as 14. Out: the output of `deno test`, a last line `N passed, N failed` with the time, and an exit
+// code that is 0 only when every test passed.
 // Guaranteed: a Redis and a PostgreSQL run for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
 // TEST_POSTGRES_DSN, and are removed afterwards; leaked operations and resources fail a test on every supported Deno.
 //
@@ -17,6 +17,8 @@ import { type RedisServer, startRedis } from "./servers/redis.ts";
 import { ownConfiguration, testFiles } from "./test/files.ts";
 import { type Ran, summary } from "./test/summary.ts";
 
+/** They need the git history, which a downloaded tree lacks: `deno task test:upgrade`. */
+const UPGRADE_TESTS = "tests/upgrade";
 const MAX_LANES = 3;
 /** Fewer files are not worth another pair of servers. */
 const FILES_FOR_ANOTHER_LANE = 10;
@@ -43,7 +45,9 @@ async function runTests(args: readonly string[]): Promise<number> {
   const begun = performance.now();
   const options = args.filter((arg) => !isPath(arg));
   const paths = args.filter(isPath);
-  const files = (paths.length > 0 ? paths : ["src", "tests", "scripts"]).flatMap(testFiles);
+  const files = paths.length > 0
+    ? paths.flatMap(testFiles)
+    : ["src", "tests", "scripts"].flatMap(testFiles).filter((file) => !file.startsWith(`${UPGRADE_TESTS}/`));
   const byConfiguration = Map.groupBy(files, (file) => ownConfiguration(file, Deno.cwd()));
 
   await using stack = new AsyncDisposableStack();

@@ -2,7 +2,7 @@
 // what only shows when all is quiet is judged: the place, and that no outbound entry was left out before.
 
 import { eventually } from "../../tests/support/wait.ts";
-import type { Breach } from "./facts.ts";
+import type { Breach, RefusalWindow } from "./facts.ts";
 import { pause } from "./fault.ts";
 import { judgePlace } from "./judge.ts";
 import { judgeLastAgain, judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
@@ -12,7 +12,8 @@ export const END = "at the end";
 /** The copy of the place follows the commit. */
 const COPY_LIMIT_MS = 5000;
 
-export async function playEnd(stage: Stage): Promise<RoundResult> {
+/** @param refusals times in which an outbound stream refused entries that have not been judged yet */
+export async function playEnd(stage: Stage, refusals: readonly RefusalWindow[] = []): Promise<RoundResult> {
   const { scene: { fleet, producer }, reader, scene } = stage;
   await producer.stop();
   // The mark up to which is judged is the millisecond before: that of the last entries has to be over.
@@ -23,7 +24,7 @@ export async function playEnd(stage: Stage): Promise<RoundResult> {
     .catch(() => {}); // it is judged below, with what is wrong
   const stopped = fleet.instances.length;
   await Promise.all(fleet.instances.map((instance) => fleet.leave(instance)));
-  const judged = await judgeUpTo(untilMs, stage, { faults: [], injections: [] });
+  const judged = await judgeUpTo(untilMs, stage, { faults: [], injections: [{ times: 0, refusals }] });
   breaches.push(...judged.breaches, ...judgePlace(await reader.place()));
   breaches.push(...await judgeLastAgain(reader, false));
   const orphans = await reader.orphans();

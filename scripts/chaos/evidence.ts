@@ -29,7 +29,7 @@ export class EvidenceReader {
   /** What happened to the entries up to and with `untilMs` since the last call. */
   async read(
     untilMs: number,
-    given: Pick<Evidence, "acknowledged" | "refusals" | "finishedMayBeGone">,
+    given: Pick<Evidence, "acknowledged" | "refusals" | "attemptLimits" | "finishedMayBeGone">,
   ): Promise<Evidence> {
     const sent: SentEntry[] = [];
     for await (const [id, fields] of this.#entries("intents", String(untilMs))) sent.push(sentEntry(id, fields));
@@ -120,6 +120,7 @@ export class EvidenceReader {
       ),
       this.#setting.query<Tables["routes"][number]>(
         `SELECT notification_id AS "notificationId", route_id AS "routeId", status, attempt_count AS attempts,
+                max_attempts AS "maxAttempts",
                 coalesce(last_error_classification, '') AS classification,
                 coalesce(published_entry_id, '') AS "publishedEntryId",
                 (extract(epoch FROM created_at) * 1000)::float8 AS "createdAtMs",

@@ -26,6 +26,7 @@ export interface RouteFact {
   readonly routeId: string;
   readonly status: string;
   readonly attempts: number;
+  readonly maxAttempts: number;
   readonly classification: string;
   readonly publishedEntryId: string;
   readonly createdAtMs: number;
@@ -54,6 +55,9 @@ export interface RefusalWindow {
   readonly toMs: number;
 }
 
+/** How many attempts a route of each channel may have: several numbers where not all instances had the same settings. */
+export type AttemptLimits = Readonly<Record<Channel, readonly number[]>>;
+
 /** What earlier stretches have left behind. */
 interface Earlier {
   /** The content that a key stands for. */
@@ -75,6 +79,7 @@ export interface Evidence extends Tables {
   readonly acknowledged: readonly (readonly [number: number, entryId: string])[];
   readonly outbound: readonly OutboundFact[];
   readonly refusals: readonly RefusalWindow[];
+  readonly attemptLimits: AttemptLimits;
   readonly earlier: Earlier;
   /** Retention was as good as none: records that are finished may be gone, and then their deliveries alone count. */
   readonly finishedMayBeGone: boolean;

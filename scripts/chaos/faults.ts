@@ -2,6 +2,7 @@
 
 import type { Fault } from "./fault.ts";
 import { ACCESS_FAULTS } from "./faults/access.ts";
+import { CLAIM_FAULTS } from "./faults/claims.ts";
 import { HALF_OPEN_FAULTS } from "./faults/half_open.ts";
 import { INSTANCE_FAULTS } from "./faults/instances.ts";
 import { LATE_FAULTS } from "./faults/late.ts";
@@ -14,6 +15,7 @@ import { USER_SERVICE_FAULTS } from "./faults/user_service.ts";
 export const FAULTS: readonly Fault[] = [
   ...INSTANCE_FAULTS,
   ...LATE_FAULTS,
+  ...CLAIM_FAULTS,
   ...REDIS_FAULTS,
   ...ACCESS_FAULTS,
   ...STREAM_FAULTS,

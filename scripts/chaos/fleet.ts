@@ -28,6 +28,8 @@ export interface Instance {
   readonly profile: Profile;
   /** Variables beyond those of the profile. */
   readonly env: Readonly<Record<string, string>>;
+  /** The folder of another version's source; absent for the present one. */
+  readonly root: string | undefined;
   readonly process: ServiceProcess;
   /** Settles when it answers its probe; rejects when it ends before. */
   readonly ready: Promise<void>;
@@ -78,7 +80,11 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Starts one more; returns at once. */
-  async join(profile: Profile, env: Readonly<Record<string, string>> = {}): Promise<Instance> {
+  async join(
+    profile: Profile,
+    env: Readonly<Record<string, string>> = {},
+    { root }: { readonly root?: string | undefined } = {},
+  ): Promise<Instance> {
     const name = `chaos-${++this.#joined}`;
     await mkdir(this.logFolder, { recursive: true });
     const told = new ToldOutages((dependency) => {
@@ -90,9 +96,19 @@ export class Fleet implements AsyncDisposable {
       ...env,
       NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}`,
       OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${name}`,
-    }, { keep: { most: 300, isWorthIt: (line) => this.#hear(line, { name, told }) } });
+    }, { root, keep: { most: 300, isWorthIt: (line) => this.#hear(line, { name, told }) } });
     const instance: Instance = {
-      ...{ name, profile, env, process, isReady: false, readyAtMs: Infinity, isFrozen: false, isExpectedToEnd: false },
+      ...{
+        name,
+        profile,
+        env,
+        root,
+        process,
+        isReady: false,
+        readyAtMs: Infinity,
+        isFrozen: false,
+        isExpectedToEnd: false,
+      },
       ready: process.ready().then(() => {
         instance.isReady = true;
         instance.readyAtMs = Date.now();
@@ -175,12 +191,12 @@ export class Fleet implements AsyncDisposable {
   async #supervise(instance: Instance): Promise<void> {
     const { code } = await instance.process.ended;
     this.instances.splice(this.instances.indexOf(instance), 1);
-    const { name, profile, env, process, isReady, isExpectedToEnd } = instance;
+    const { name, profile, env, root, process, isReady, isExpectedToEnd } = instance;
     if (isExpectedToEnd || this.#isClosed) return;
     const isFailedStart = code === DEPENDENCY_EXIT && !isReady && this.mayFailToStart;
     if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-600)}`);
     await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS));
-    if (!this.#isClosed) await this.join(profile, env);
+    if (!this.#isClosed) await this.join(profile, env, { root });
   }
 
   #hear(line: string, { name, told }: { name: string; told: ToldOutages }): boolean {

@@ -1,14 +1,11 @@
 // In: the routes and deliveries of one accepted entry, and what they have to be. Out: every breach. Pure.
 
 import type { ExpectedRoute } from "./cast.ts";
-import type { DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
+import type { AttemptLimits, DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
 import type { SentEntry } from "./sent_entry.ts";
 
-/** Attempts a route has, and what the last one that a refusing stream costs is called (contract, sections 1 and 5). */
-const LADDERS = {
-  push: { attempts: 3, failure: "gateway_stream_publish_failed" },
-  email: { attempts: 7, failure: "mail_stream_publish_failed" },
-} as const;
+/** What the last attempt that a refusing stream costs is called (contract, section 5). */
+const STREAM_FAILURES = { push: "gateway_stream_publish_failed", email: "mail_stream_publish_failed" } as const;
 
 export interface Accepted {
   readonly kind: "accepted";
@@ -42,7 +39,7 @@ export interface JudgedRecord {
   readonly outbound: ReadonlyMap<string, readonly OutboundFact[]>;
 }
 
-export function judgeRoutes(judged: JudgedRecord, { refusals }: Evidence, note: Note): void {
+export function judgeRoutes(judged: JudgedRecord, { refusals, attemptLimits }: Evidence, note: Note): void {
   const { entry, expected, deadLetters, outbound } = judged;
   const { notificationId } = expected;
   const routes = new Map(judged.routes.map((route) => [route.routeId, route]));
@@ -66,27 +63,33 @@ export function judgeRoutes(judged: JudgedRecord, { refusals }: Evidence, note: 
     const letters = deadLetters.get(id)?.length ?? 0;
     deadLetters.delete(id);
     if (letters > 0 && route.status !== "dead_letter") note("wrong", `${name} is ${route.status} with a dead letter`);
-    judgeRoute(route, { name, wanted, copies, letters, refusals, note });
+    judgeRoute(route, { name, wanted, copies, letters, refusals, attemptLimits, note });
   }
   for (const routeId of routes.keys()) note("wrong", `${notificationId}/${routeId} is a route nobody asked for`);
 }
 
 function judgeRoute(
   route: RouteFact,
-  { name, wanted, copies, letters, refusals, note }: {
+  { name, wanted, copies, letters, refusals, attemptLimits, note }: {
     name: string;
     wanted: ExpectedRoute;
     copies: readonly OutboundFact[];
     letters: number;
     refusals: readonly RefusalWindow[];
+    attemptLimits: AttemptLimits;
     note: Note;
   },
 ): void {
-  const ladder = LADDERS[wanted.channel];
   const refused = refusals.some(({ channel, fromMs, toMs }) =>
     channel === wanted.channel && route.createdAtMs <= toMs && route.updatedAtMs >= fromMs
   );
-  if (copies.length > 0 && route.status !== "published") note("wrong", `${name} is ${route.status} but published`);
+  if (!attemptLimits[wanted.channel].includes(route.maxAttempts)) {
+    note("wrong", `${name} may have ${route.maxAttempts} attempts, not ${attemptLimits[wanted.channel].join(" or ")}`);
+  }
+  if (copies.length > 0 && route.status !== "published") {
+    const kind = route.status === "dead_letter" ? "false dead letter" : "wrong";
+    note(kind, `${name} is ${route.status} but published as ${copies[0]!.entryId}`);
+  }
   if (wanted.skipped !== undefined) {
     const right = route.status === "skipped" && route.classification === wanted.skipped;
     if (!right) note("wrong", `${name} is ${route.status} ${route.classification}, not skipped ${wanted.skipped}`);
@@ -99,13 +102,13 @@ function judgeRoute(
       } else if (!copies.some(({ entryId }) => entryId === route.publishedEntryId)) {
         note("wrong", `${name} names ${route.publishedEntryId}, but it is ${copies[0]!.entryId}`);
       }
-      if (route.attempts < 1 || route.attempts > (refused ? ladder.attempts : 1)) {
+      if (route.attempts < 1 || route.attempts > (refused ? route.maxAttempts : 1)) {
         note("wrong", `${name} was published at attempt ${route.attempts}`);
       }
       return;
     case "dead_letter":
       if (!refused) note("false dead letter", `${name}: ${route.classification}`);
-      else if (route.attempts !== ladder.attempts || route.classification !== ladder.failure) {
+      else if (route.attempts !== route.maxAttempts || route.classification !== STREAM_FAILURES[wanted.channel]) {
         note("false dead letter", `${name}: ${route.classification} after ${route.attempts} attempts`);
       }
       if (letters !== 1) note("wrong", `${name} has ${letters} rows in dead_letters`);

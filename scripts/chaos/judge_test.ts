@@ -158,6 +158,31 @@ Deno.test("judge() finds a false dead letter, and allows one where the stream re
   expectOne({ ...evidence, deadLetters: given.deadLetters }, { kind: "wrong", text: /published with a dead letter/ });
 });
 
+Deno.test("judge() finds a dead letter that was published, also where the stream refused entries", () => {
+  const evidence = wellDone();
+  const classification = "gateway_stream_publish_failed";
+  const routes = changeFirst(evidence.routes, {
+    ...{ status: "dead_letter", attempts: 3, classification, publishedEntryId: "" },
+  });
+  const { notificationId, routeId } = routes[0]!;
+  const refusals = [{ channel: "push", fromMs: FIRST_MS, toMs: FIRST_MS + 1000 }] as const;
+  expectOne({ ...evidence, routes, refusals, deadLetters: [{ notificationId, routeId }] }, {
+    kind: "false dead letter",
+    text: /is dead_letter but published as 5-1/,
+  });
+});
+
+Deno.test("judge() holds a route to the attempts that the instances' settings give it", () => {
+  const evidence = wellDone();
+  const routes = changeFirst(evidence.routes, { maxAttempts: 1 });
+  expectOne({ ...evidence, routes }, { kind: "wrong", text: /may have 1 attempts, not 3/ });
+  const attemptLimits = { push: [3, 1], email: [7] };
+  assert.deepEqual(judge({ ...evidence, routes, attemptLimits }).breaches, []);
+  const refusals = [{ channel: "push", fromMs: FIRST_MS, toMs: FIRST_MS + 1000 }] as const;
+  const twice = changeFirst(routes, { attempts: 2 });
+  expectOne({ ...evidence, routes: twice, attemptLimits, refusals }, { kind: "wrong", text: /at attempt 2/ });
+});
+
 Deno.test("judge() finds an attempt that an outage has cost", () => {
   const evidence = wellDone();
   const routes = changeFirst(evidence.routes, { attempts: 2 });
@@ -298,7 +323,7 @@ function wellDone(): Evidence {
         attempts: 0,
       }),
     ],
-    ...{ deadLetters: [], refusals: [], finishedMayBeGone: false },
+    ...{ deadLetters: [], refusals: [], attemptLimits: { push: [3], email: [7] }, finishedMayBeGone: false },
     outbound,
     earlier: { keys: new Map(), deliveries: new Set() },
   };
@@ -313,6 +338,7 @@ function route(deliveryId: string, fact: Partial<RouteFact>): RouteFact {
   const times = { createdAtMs: FIRST_MS + 10, updatedAtMs: FIRST_MS + 20 };
   return {
     ...{ notificationId, routeId, status: "", attempts: 1, classification: "", publishedEntryId: "" },
+    maxAttempts: routeId.startsWith("push:") ? 3 : 7,
     ...times,
     ...fact,
   };

@@ -1,6 +1,7 @@
 // In: one fault, or two at once. Out: what it did, how long the service took to recover, and the judge's verdict on all
 // that was sent since the last round.
 
+import type { Channel } from "./cast.ts";
 import type { Chance } from "./chance.ts";
 import type { EvidenceReader } from "./evidence.ts";
 import type { Fault, Injection, Scene } from "./fault.ts";
@@ -33,6 +34,12 @@ export interface Stage {
   readonly reader: EvidenceReader;
 }
 
+/** The variables that give a route its attempts, and what the service takes where they are not set. */
+const ATTEMPTS = {
+  push: { variable: "NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS", byDefault: 3 },
+  email: { variable: "NOTIFICATION_EMAIL_RETRY_MAX_ATTEMPTS", byDefault: 7 },
+} as const;
+
 /** Tiny batches are slow; it is their many borders that count. */
 const SHARES: Readonly<Record<Profile, number>> = { default: 1, tiny: 0.5 };
 
@@ -60,12 +67,12 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   }
   fleet.mayFailToStart = false;
   let { untilMs } = recovered;
-  if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
-    // What is sent until these instances are gone is kept no longer than the rest.
+  if (faults.some(({ env }) => env !== undefined)) {
+    // What these instances accept until they have ended is judged by their settings.
     await fleet.shape(1, "default");
     ({ untilMs } = await recover(scene, breaches));
-    mix.reusesKeys = true;
   }
+  if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) mix.reusesKeys = true;
   const judged = await judgeUpTo(untilMs, options, { faults, injections });
   return {
     times: Object.fromEntries(faults.map(({ name, outage }, at) => {
@@ -128,12 +135,19 @@ export async function judgeUpTo(
   const evidence = await reader.read(untilMs, {
     acknowledged: scene.producer.takeAcknowledged((entryId) => isUpTo(entryId, untilMs)),
     refusals: injections.flatMap(({ refusals = [] }) => refusals),
+    attemptLimits: { push: attemptsOf("push", faults), email: attemptsOf("email", faults) },
     finishedMayBeGone,
   });
   const verdict = judge(evidence);
   reader.remember(verdict);
   scene.setting.users.requestedIds.length = 0; // hours of them would fill the memory
   return { intents: evidence.sent.length, breaches: [...changes, ...verdict.breaches] };
+}
+
+/** As all instances have them by default, and as those have them that a fault was played on. */
+function attemptsOf(channel: Channel, faults: readonly Fault[]): number[] {
+  const { variable, byDefault } = ATTEMPTS[channel];
+  return [byDefault, ...faults.flatMap(({ env }) => env?.[variable] ?? []).map(Number)];
 }
 
 /** What became since of the stretch that was judged last: nothing but its end by retention. */

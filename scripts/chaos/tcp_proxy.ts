@@ -14,7 +14,7 @@ export class TcpProxy implements Disposable {
   readonly #deadLinks: ReturnType<typeof setTimeout>[] = [];
   #listener: Deno.TcpListener | undefined;
   #gate: Gate = new Gate();
-  #awaited: { readonly text: string; readonly onHeld: () => void } | undefined;
+  #awaited: { readonly isIt: (text: string) => boolean; readonly onHeld: (text: string) => void } | undefined;
 
   constructor(target: number) {
     this.#target = target;
@@ -51,9 +51,22 @@ export class TcpProxy implements Disposable {
     }, DEAD_LINK_MS));
   }
 
-  /** Freezes when bytes with this text are on their way to the server, which are held back; resolves when it has. */
-  freezeAt(text: string): Promise<void> {
-    return new Promise((resolve) => this.#awaited = { text, onHeld: resolve });
+  /**
+   * Freezes when bytes are on their way to the server that `isIt` accepts as text, and holds them back. Resolves with that text;
+   * with `undefined`, and without freezing, when none have come within so many seconds.
+   */
+  freezeAt(isIt: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#awaited = undefined;
+        resolve(undefined);
+      }, withinSeconds * 1000);
+      const onHeld = (text: string) => {
+        clearTimeout(timer);
+        resolve(text);
+      };
+      this.#awaited = { isIt, onHeld };
+    });
   }
 
   /** Connections are refused, those that exist are closed. */
@@ -96,10 +109,13 @@ export class TcpProxy implements Disposable {
   }
 
   #look(bytes: Uint8Array): void {
-    if (this.#awaited === undefined || !new TextDecoder().decode(bytes).includes(this.#awaited.text)) return;
-    this.freeze();
-    this.#awaited.onHeld();
+    const awaited = this.#awaited;
+    if (awaited === undefined) return;
+    const text = new TextDecoder().decode(bytes);
+    if (!awaited.isIt(text)) return;
     this.#awaited = undefined;
+    this.freeze();
+    awaited.onHeld(text);
   }
 }
 

@@ -30,13 +30,23 @@ Deno.test("TcpProxy freezes when a text is on its way, and holds it back", async
   using server = echo();
   using proxy = new TcpProxy(server.port);
   using client = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });
-  const held = proxy.freezeAt("two");
+  const held = proxy.freezeAt((text) => text.includes("two"), 10);
   assert.equal(await say(client, "one"), "one");
   const answer = say(client, "and two");
-  await held;
+  assert.equal(await held, "and two");
   assert.equal(await within(50, answer), "nothing");
   proxy.thaw({ lose: false });
   assert.equal(await answer, "and two");
+  assert.equal(await say(client, "two"), "two");
+});
+
+Deno.test("TcpProxy gives up waiting for a text that does not come", async () => {
+  using server = echo();
+  using proxy = new TcpProxy(server.port);
+  using client = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });
+  const held = proxy.freezeAt((text) => text.includes("two"), 0.02);
+  assert.equal(await say(client, "one"), "one");
+  assert.equal(await held, undefined);
   assert.equal(await say(client, "two"), "two");
 });
 

@@ -1,5 +1,5 @@
-// In: what each run of `deno test` printed, and its exit code. Out: one line for all of them: `N passed, N failed`, and the
-// time. Pure.
+// In: what each run of `deno test` printed, and its exit code. Out: one line for all of them: `N passed, N failed`, the
+// tests that were ignored if there are any, and the time. Pure.
 // Guaranteed: `0 failed` only when every exit code is 0: a run that fails without a failed test counts as one failure.
 
 export interface Ran {
@@ -10,6 +10,7 @@ export interface Ran {
 interface Counts {
   readonly passed: number;
   readonly failed: number;
+  readonly ignored: number;
 }
 
 /** Nothing when no run printed its sums, as with `--help`. */
@@ -18,15 +19,19 @@ export function summary(runs: readonly Ran[], durationMs: number): string | unde
   if (all.every((counts) => counts === undefined) && runs.every(({ code }) => code === 0)) return undefined;
   const passed = all.reduce((sum, counts) => sum + (counts?.passed ?? 0), 0);
   const failed = all.reduce((sum, counts, at) => sum + failures(counts, runs[at]!.code), 0);
-  return `${passed} passed, ${failed} failed (${inWords(durationMs)})`;
+  const ignored = all.reduce((sum, counts) => sum + (counts?.ignored ?? 0), 0);
+  return `${passed} passed, ${failed} failed${ignored === 0 ? "" : `, ${ignored} ignored`} (${inWords(durationMs)})`;
 }
 
 /** From the line `ok | 3 passed (2 steps) | 0 failed (5ms)`, the last of them; tests may print what they like. */
 function countsOf({ text }: Ran): Counts | undefined {
   // deno-lint-ignore no-control-regex -- colours
   const plain = text.replace(/\x1b\[[0-9;]*m/g, "");
-  const found = [...plain.matchAll(/^(?:ok|FAILED) \| (\d+) passed\b.*? \| (\d+) failed\b/gm)].at(-1);
-  return found === undefined ? undefined : { passed: Number(found[1]), failed: Number(found[2]) };
+  const found = [
+    ...plain.matchAll(/^(?:ok|FAILED) \| (\d+) passed\b.*? \| (\d+) failed\b(?:.*? \| (\d+) ignored\b)?/gm),
+  ].at(-1);
+  if (found === undefined) return undefined;
+  return { passed: Number(found[1]), failed: Number(found[2]), ignored: Number(found[3] ?? 0) };
 }
 
 function failures(counts: Counts | undefined, code: number): number {

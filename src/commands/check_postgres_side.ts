@@ -4,7 +4,8 @@ import pg from "pg";
 import type { Config } from "../config/config.ts";
 import { findPending } from "../postgres/migrate.ts";
 import { checkOwnership, TABLES } from "../postgres/ownership.ts";
-import { checkServer, type PostgresPool, UnsuitablePostgres } from "../postgres/pool.ts";
+import { checkServer, type PostgresPool } from "../postgres/pool.ts";
+import { UnsuitablePostgres } from "../postgres/unsuitable.ts";
 import { bad, type Finding, good, refused } from "./finding.ts";
 import { openPostgres } from "./stores.ts";
 

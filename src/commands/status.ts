@@ -4,7 +4,7 @@ import { systemClock } from "../clock.ts";
 import { readBacklog } from "../backlog/backlog.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
-import { shownName } from "../postgres/pool.ts";
+import { shownName } from "../postgres/session.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { consumerLeaseKey } from "../redis/keys.ts";

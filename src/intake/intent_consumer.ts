@@ -38,7 +38,7 @@ const STANDBY_POLL_MS = 250;
 
 export interface ConsumerOptions {
   readonly stream: string;
-  readonly instanceId: string;
+  readonly processId: string;
   readonly batchSize: number;
   /** How long records are kept. */
   readonly recordRetentionMs: number;

@@ -1,7 +1,8 @@
 // What openPool() does before any connection: the name that the server will show, and keeping the DSN to itself.
 
 import assert from "node:assert/strict";
-import { openPool, shownName } from "./pool.ts";
+import { openPool } from "./pool.ts";
+import { shownName } from "./session.ts";
 
 Deno.test("shownName() keeps program and end of a long name, and replaces what PostgreSQL would", () => {
   const id = crypto.randomUUID();

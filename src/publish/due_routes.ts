@@ -2,7 +2,8 @@
  * The second source of batches: routes that are due, of whichever process they were. A claim takes many at once; their records are
  * read, and handed to the publisher, a batch of bounded size at a time, all under that claim.
  *
- * What is not read before the claim ends is due again; so is everything a failure leaves behind.
+ * While more is due, the next batch is taken ahead: PostgreSQL claims and reads while Redis appends. What is not handed off before
+ * the claim ends is due again; so is everything a failure leaves behind.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -34,21 +35,28 @@ export class DueRoutes {
   readonly #scan: Scan;
   /** Routes whose records are read together. Fewer while payloads are large: PostgreSQL unpacks one to know its size. */
   readonly #readLimit: BatchLimit;
+  /** Routes claimed together. Fewer while not all of them can be handed off before their claim ends. */
+  readonly #claimLimit: BatchLimit;
   /** Routes of the last claim whose records are not read yet. */
   #unread: readonly UnreadRoute[] = [];
   #claimStart: ClaimStart = { takenAtMs: 0, takenAt: -Infinity };
   /** By the monotonic clock. */
   #lookAt = -Infinity;
+  /** The next batch, taken while the last one is handed off. */
+  #ahead: Promise<Batch | undefined> | undefined;
 
   constructor(options: DueRoutesOptions) {
     this.#options = options;
     this.#scan = new Scan(options.clock);
     this.#readLimit = new BatchLimit(options.batchSize);
+    this.#claimLimit = new BatchLimit(options.batchSize);
   }
 
   /** Milliseconds until it is time to take. */
   get inMs(): number {
-    return this.#unread.length > 0 ? 0 : Math.max(0, this.#lookAt - this.#options.clock.monotonic());
+    return this.#ahead !== undefined || this.#unread.length > 0
+      ? 0
+      : Math.max(0, this.#lookAt - this.#options.clock.monotonic());
   }
 
   /** A route becomes due in `ms` milliseconds that the last claim knew nothing of. */
@@ -56,12 +64,40 @@ export class DueRoutes {
     this.#lookAt = Math.min(this.#lookAt, this.#options.clock.monotonic() + ms);
   }
 
-  /** The next batch; absent when nothing is due. Claims at most `limit` routes. */
+  /** The next batch; absent when nothing is due. Claims at most `limit` routes at a time. */
   async take(limit: number): Promise<Batch | undefined> {
+    const ahead = await this.#ahead;
+    this.#ahead = undefined;
+    const isUsable = ahead !== undefined && !isOver(ahead, this.#options.clock.monotonic());
+    const batch = isUsable ? ahead : await this.#takeNow(limit);
+    if (batch !== undefined && this.inMs === 0) {
+      this.#ahead = this.#takeNow(limit);
+      // What it fails with counts when its turn has come.
+      this.#ahead.catch(() => {});
+    }
+    return batch;
+  }
+
+  /** Drops what was taken ahead: after a failure the next batch is one that is claimed then. */
+  dropAhead(): void {
+    this.#ahead = undefined;
+    this.#unread = [];
+  }
+
+  /** Resolves when no statement of this is under way. */
+  async settled(): Promise<void> {
+    await this.#ahead?.catch(() => {});
+  }
+
+  async #takeNow(limit: number): Promise<Batch | undefined> {
     const { clock } = this.#options;
-    if (isOver({ ...this.#claimStart, lifeMs: CLAIM_MS }, clock.monotonic())) this.#unread = [];
-    if (this.#unread.length === 0) await this.#claim(limit);
+    if (this.#unread.length > 0 && isOver({ ...this.#claimStart, lifeMs: CLAIM_MS }, clock.monotonic())) {
+      this.#claimLimit.halve();
+      this.#unread = [];
+    }
+    if (this.#unread.length === 0) await this.#claim(Math.min(limit, this.#claimLimit.value));
     const routes = await this.#read();
+    if (this.#unread.length === 0) this.#claimLimit.grow();
     return routes.length === 0 ? undefined : { ...this.#claimStart, lifeMs: CLAIM_MS, routes };
   }
 

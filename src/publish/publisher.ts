@@ -71,6 +71,7 @@ export class Publisher implements Loop {
       return await this.#pass();
     } catch (error) {
       this.#isDoubtful = true;
+      this.#due.dropAhead();
       if (ranPastItsTime(error)) this.#limit.halve();
       throw error;
     }
@@ -81,6 +82,7 @@ export class Publisher implements Loop {
   }
 
   async close(): Promise<void> {
+    await this.#due.settled();
     await this.#unwritten.drained();
     await this.#options.writer.leasesShortened();
     try {

@@ -103,7 +103,7 @@ Deno.test("check ends as run would with a DSN that can't be used, and where tabl
   await using rig = await openRig({ superuser: true });
   const certificate = `${rig.dsn}?sslrootcert=/missing`;
   const unusable = await endsAsRun(rig, 78, { NOTIFICATION_POSTGRES_PRIMARY_DSN: certificate });
-  assert.match(unusable, /✗ postgres: The PostgreSQL DSN can't be used/);
+  assert.match(unusable, /✗ postgres: NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used:\s+its\s+sslrootcert/);
 
   await runOn(rig, ["migrate", "up"]);
   await rig.query("ALTER TABLE notification.dead_letters RENAME TO gone");

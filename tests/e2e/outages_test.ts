@@ -16,6 +16,12 @@ const QUICK = { NOTIFICATION_ROUTE_BACKOFF_MIN: "50ms", NOTIFICATION_ROUTE_BACKO
 /** Lines of an outage, however long it is and however often it is run into. */
 const A_HANDFUL = 5;
 
+/** Longer than the claims that routes are born with, and than any pause between two looks for due routes. */
+const LONG_OUTAGE_MS = 6_000;
+
+const UNAVAILABLE = "dependency is unavailable";
+const AVAILABLE = "dependency is available again";
+
 /** A Redis that refuses every write: how it comes to that, how it ends, and whether entries are read meanwhile. */
 const REFUSING = [
   {
@@ -66,6 +72,29 @@ for (const { name, out, back, isRead } of REFUSING) {
     await recovered(service, told);
   });
 }
+
+Deno.test("a full Redis is reported once, also by passes that find nothing due in between, and so is its end", async () => {
+  await using redis = await startRedis({ appendOnly: true });
+  await using rig = await openRig({ redisServer: redis });
+  const service = await rig.start();
+  rig.users.behaviour = () => refuse(503, "later");
+  const entryId = await rig.addIntent();
+  await eventually(() => rig.users.requestedIds.length > 0);
+  await rig.redis.config("SET", "maxmemory", "1");
+  rig.users.behaviour = undefined;
+  const told = await service.waitForLog((line) => line.message === UNAVAILABLE && line["dependency"] === "redis");
+  // Accepted routes are claimed for 2 s and then for 10 s: what each channel looks for meanwhile is not there.
+  await new Promise((resolve) => setTimeout(resolve, LONG_OUTAGE_MS));
+  const linesOf = (message: string) =>
+    service.logs.filter((line) => line.message === message && line["dependency"] === "redis");
+  assert.deepEqual([linesOf(UNAVAILABLE).length, linesOf(AVAILABLE).length], [1, 0], service.output());
+  await rig.redis.config("SET", "maxmemory", "0");
+  const over = await service.waitForLog((line) => line.message === AVAILABLE && line["dependency"] === "redis");
+  assert.ok(Number(over["outage_ms"]) >= LONG_OUTAGE_MS, JSON.stringify(over));
+  await rig.settled();
+  await published(rig, [entryId]);
+  await recovered(service, told);
+});
 
 Deno.test("a Redis that is killed and comes back under load loses and doubles nothing", async () => {
   await using redis = await startRedis({ appendOnly: true });

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { inspect } from "node:util";
 import { describePostgresError, postgresFailure } from "../../src/postgres/failures.ts";
-import { checkServer, openPool, type PoolOptions, type PostgresPool, shownName } from "../../src/postgres/pool.ts";
+import { checkServer, openPool, type PoolOptions, type PostgresPool } from "../../src/postgres/pool.ts";
+import { shownName } from "../../src/postgres/session.ts";
 import { freshDatabase, testPostgres } from "../support/environment.ts";
 import { eventually } from "../support/wait.ts";
 

@@ -24,7 +24,7 @@ interface RecordRow {
   readonly accepted_at: Date;
 }
 
-interface RouteRow {
+export interface RouteRow {
   readonly notification_id: string;
   readonly route_id: string;
   readonly channel: string;

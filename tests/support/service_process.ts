@@ -34,6 +34,8 @@ export interface ServiceOptions {
   readonly keep?: KeptLines;
   /** Standard output is left unread until this resolves. */
   readonly readFrom?: Promise<void>;
+  /** The folder of another version's source, which is run instead of this one and instead of the executable. */
+  readonly root?: string | undefined;
 }
 
 export interface KeptLines {
@@ -46,10 +48,10 @@ const START_LIMIT_MS = 30_000;
 const STOP_LIMIT_MS = 30_000;
 
 export async function startService(env: Environment, options: ServiceOptions = {}): Promise<ServiceProcess> {
-  const [command, ...args] = [...await serviceCommand(), ...options.args ?? []];
+  const [command, ...args] = [...await serviceCommand(options.root), ...options.args ?? []];
   const child = new Deno.Command(command, {
     args,
-    cwd: ROOT,
+    cwd: options.root ?? ROOT,
     clearEnv: true,
     env: { ...surroundings(), ...env },
     stdin: options.stdin === undefined ? "null" : "piped",
@@ -217,10 +219,10 @@ export class ServiceProcess implements AsyncDisposable {
 }
 
 /** The flags have one place, the `start` task in deno.json: `deno run <flags> main.ts`. */
-export async function serviceCommand(): Promise<[string, ...string[]]> {
-  const executable = Deno.env.get("NOTIFICATION_SERVICE_BIN");
+export async function serviceCommand(root?: string): Promise<[string, ...string[]]> {
+  const executable = root === undefined ? Deno.env.get("NOTIFICATION_SERVICE_BIN") : undefined;
   if (executable !== undefined && executable !== "") return [resolve(ROOT, executable)];
-  const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}/deno.json`));
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${root ?? ROOT}/deno.json`));
   const task: unknown = typeof tasks?.start === "object" ? tasks.start.command : tasks?.start;
   const [deno, ...args] = typeof task === "string" ? task.split(/\s+/) : [];
   if (deno !== "deno" || /["'$&|;]/.test(args.join(""))) {

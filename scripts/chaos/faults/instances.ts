@@ -11,7 +11,7 @@ import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./w
 /** Contract, section 6: another instance takes over within this time. */
 const TAKEOVER_SECONDS = 6;
 const MOST_TRIES = 60;
-/** Routes are in hand for a millisecond or two, of the one instance that accepts: 180 tries have met nobody (seen). */
+/** An instance has routes in hand for a millisecond or two, and only the one that accepts: 180 tries have met none (seen). */
 const MOST_TRIES_BEFORE_HAND_OFF = 400;
 const MOST_INSTANCES = 4;
 
@@ -52,7 +52,8 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
         MOST_TRIES_BEFORE_HAND_OFF,
       );
       if (frozen === undefined) return { times: 0, note: "nobody was met with routes in hand" };
-      const seconds = chance.between(10.3, 12.5);
+      // Past the life of the leases that the other instance leaves behind.
+      const seconds = chance.between(12.5, 14);
       await pause(seconds);
       fleet.thaw(frozen);
       return { times: 1, note: `${seconds.toFixed(1)} s with routes in hand` };
@@ -87,10 +88,11 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Whether the instance accepts, claims or records, or has handed off what it has not recorded. */
+/** Whether the instance accepts, claims or writes, has accepted what it has not handed off, or handed off what is not written. */
 async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
   if (await isInTransaction(setting, instance)) return true;
-  // Whose a route is that has been handed off can be told of an only instance.
+  if (await isBeforeHandOff(setting, instance)) return true;
+  // Which instance has handed a route off is known where there is only one.
   return fleet.instances.length === 1 && await isBetweenHandOffAndCommit(setting, instance);
 }
 

@@ -6,9 +6,8 @@ import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import type { Channel } from "../cast.ts";
 import { again, type Fault, pause, type Scene } from "../fault.ts";
 import type { Breach } from "../facts.ts";
-import { type Setting, STREAMS } from "../setting.ts";
-
-const ASIDE = "chaos:aside";
+import { STREAMS } from "../setting.ts";
+import { putAside, putBack } from "../stream_aside.ts";
 
 export const STREAM_FAULTS: readonly Fault[] = [
   {
@@ -60,14 +59,6 @@ export const STREAM_FAULTS: readonly Fault[] = [
     },
   },
 ];
-
-async function putAside({ redis }: Setting, stream: string): Promise<void> {
-  await redis.multi().rename(stream, ASIDE).set(stream, "no stream").exec();
-}
-
-async function putBack({ redis }: Setting, stream: string): Promise<void> {
-  await redis.multi().del(stream).rename(ASIDE, stream).exec();
-}
 
 async function deadLettersSince({ setting }: Scene, ms: number): Promise<number> {
   const [row] = await setting.query<{ number: number }>(

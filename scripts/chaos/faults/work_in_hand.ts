@@ -1,5 +1,5 @@
 // In: the setting, while an instance is frozen. Out: what this one instance has in hand at this moment, as PostgreSQL and
-// Redis show it. Whether a claim is a row lock or not makes no difference.
+// Redis show it.
 
 import { consumerLeaseKey, routeLeaseKey } from "../../../src/redis/keys.ts";
 import type { Instance } from "../fleet.ts";
@@ -8,8 +8,8 @@ import { type Setting, STREAMS } from "../setting.ts";
 const MOST_ROUTES = 2000;
 
 /**
- * Whether a transaction of the instance has locked or written something and is not over: a batch that is being accepted,
- * routes that are claimed, or outcomes that are being recorded.
+ * Whether a transaction of the instance, mostly of one statement, has written something and is not over: a batch is being
+ * accepted, routes are being claimed, or outcomes written.
  */
 export async function isInTransaction(setting: Setting, { name }: Instance): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(

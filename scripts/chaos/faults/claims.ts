@@ -1,0 +1,213 @@
+// A claim is lost, or ends, while its owner's hand-off or outcome is on its way: what arrives late must neither append an entry for
+// a route that was given up, nor give up a route that was published.
+//
+// Routes have one attempt or two here, so that the other instance gives up what it claims while a stream refuses entries.
+
+import { eventually } from "../../../tests/support/wait.ts";
+import type { Channel } from "../cast.ts";
+import type { RefusalWindow } from "../facts.ts";
+import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
+import { countStatus, type HeldRoute, publishedUnwritten, routesOfHandOff, routesOfStatement } from "../held_routes.ts";
+import { consumes, joinReady, wayToPostgres, wayToRedis } from "../own_way.ts";
+import { type Setting, STREAMS } from "../setting.ts";
+import { putAside, putBack } from "../stream_aside.ts";
+import { TcpProxy } from "../tcp_proxy.ts";
+
+const HOLDS_WITHIN_SECONDS = 10;
+/** The life of a claim on due routes, from the moment at which the hand-off is held, or a little less. */
+const CLAIM_SECONDS = 10;
+/** How long the other instance may take to claim what is due, and to write what became of it. */
+const WORKS_WITHIN_MS = 6000;
+
+const TWO_ATTEMPTS = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2" };
+const ONE_ATTEMPT = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1", NOTIFICATION_EMAIL_RETRY_MAX_ATTEMPTS: "1" };
+
+export const CLAIM_FAULTS: readonly Fault[] = [
+  {
+    name: "claim-terminated",
+    summary:
+      "backends are terminated between claim and hand-off, which arrives in time, or when others gave the routes up",
+    part: "instances",
+    instances: [1, 2],
+    env: TWO_ATTEMPTS,
+    isAlwaysAlone: true,
+    isLong: true,
+    inject: terminateAfterClaim,
+  },
+  {
+    name: "given-up-meanwhile",
+    summary: "an instance is paused before its hand-off for longer than its claim, another gives up the last attempt",
+    part: "instances",
+    instances: [1, 2],
+    env: ONE_ATTEMPT,
+    isAlwaysAlone: true,
+    inject: giveUpMeanwhile,
+  },
+  {
+    name: "late-dead-letters",
+    summary:
+      "an instance's dead letters reach PostgreSQL after its claim, when another published and has not written it",
+    part: "instances",
+    // The only other one, so that nobody else writes what it publishes.
+    instances: [1, 1],
+    env: ONE_ATTEMPT,
+    isAlwaysAlone: true,
+    inject: writeDeadLettersLate,
+  },
+];
+
+async function terminateAfterClaim(scene: Scene): Promise<Injection> {
+  const { setting, fleet, chance } = scene;
+  const isInTime = chance.oneIn(2);
+  const refusal = new Refusal(setting, ["push"]);
+  using proxy = new TcpProxy(setting.redisServer.port);
+  const instance = await joinReady(scene, { ...TWO_ATTEMPTS, ...wayToRedis(proxy) });
+  // What the others have failed to publish once is due for everybody: the instance consumes nothing, it claims.
+  await eventually(async () => ![undefined, instance].includes(await fleet.consuming()), {
+    message: "No other instance consumes",
+  });
+  const awaited = proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS);
+  await refusal.begin();
+  const held = routesOfHandOff(await awaited ?? "");
+  const heldAt = performance.now();
+  const terminated = held.length === 0 ? 0 : await terminateBackends(setting, instance.name);
+  let hits = 0;
+  if (held.length > 0 && isInTime) {
+    await pause(chance.between(1, 2.5)); // an instance that could claim the routes would give them up
+    await refusal.end();
+    await pause(chance.between(0, 4));
+    proxy.thaw({ lose: false });
+    await pause(0.2); // it arrives
+    hits = await publishedUnwritten(setting, held);
+  } else if (held.length > 0) {
+    await refusal.end();
+    await pause(CLAIM_SECONDS - 1 - (performance.now() - heldAt) / 1000);
+    await refusal.begin();
+    hits = await givenUp(setting, held);
+    await refusal.end();
+    proxy.thaw({ lose: false });
+    await pause(0.2);
+  }
+  await refusal.end();
+  proxy.thaw({ lose: false });
+  await fleet.leave(instance);
+  const outcome = isInTime ? "published in time" : "given up before it arrived";
+  return {
+    times: terminated > 0 ? hits : 0,
+    refusals: refusal.windows,
+    note: `${terminated} backends, ${hits} of ${held.length} routes ${outcome}`,
+  };
+}
+
+async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
+  const { setting, fleet, chance } = scene;
+  const isStopped = chance.oneIn(2);
+  const refusal = new Refusal(setting, ["push"]);
+  using proxy = new TcpProxy(setting.redisServer.port);
+  const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...wayToRedis(proxy) });
+  await consumes(instance, scene);
+  await pause(chance.between(0, 0.3));
+  const held = routesOfHandOff(await proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS) ?? "");
+  if (isStopped) fleet.freeze(instance);
+  let hits = 0;
+  if (held.length > 0) {
+    await refusal.begin();
+    hits = await givenUp(setting, held);
+    await refusal.end();
+  }
+  proxy.thaw({ lose: false });
+  await pause(0.2); // it arrives
+  if (isStopped) fleet.thaw(instance);
+  await fleet.leave(instance);
+  return {
+    times: hits,
+    refusals: refusal.windows,
+    note: `${hits} of ${held.length} routes given up before the hand-off arrived${isStopped ? ", SIGSTOP" : ""}`,
+  };
+}
+
+async function writeDeadLettersLate(scene: Scene): Promise<Injection> {
+  const { setting, fleet, chance } = scene;
+  const refusal = new Refusal(setting, ["push", "email"]);
+  using proxy = new TcpProxy(setting.postgresServer.port);
+  const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...wayToPostgres(proxy, setting) });
+  await consumes(instance, scene);
+  await refusal.begin();
+  await pause(chance.between(0.3, 0.6)); // until there are dead letters alone: they are one statement then
+  const held = routesOfStatement(await proxy.freezeAt(isOf("write_dead_letters"), HOLDS_WITHIN_SECONDS) ?? "");
+  await refusal.end();
+  let hits = 0;
+  if (held.length > 0) {
+    await setting.proxies.postgres.freezeAt(isOf("write_published", held), WORKS_WITHIN_MS / 1000);
+    hits = await publishedUnwritten(setting, held);
+  }
+  proxy.thaw({ lose: false });
+  await pause(0.3); // the dead letters arrive first
+  setting.proxies.postgres.thaw({ lose: false });
+  await fleet.leave(instance);
+  return {
+    times: hits,
+    refusals: refusal.windows,
+    note: `${hits} of ${held.length} routes published before their dead letters arrived`,
+  };
+}
+
+function isPushHandOff(text: string): boolean {
+  return text.includes("payload_bytes") && routesOfHandOff(text).length > 0;
+}
+
+/** Whether bytes are of the statement, and about some of the routes where there are any. */
+function isOf(statement: string, routes?: readonly HeldRoute[]): (text: string) => boolean {
+  return (text) =>
+    text.includes(statement) &&
+    routesOfStatement(text).some((one) => {
+      return routes === undefined ||
+        routes.some(({ notificationId, routeId }) => {
+          return notificationId === one.notificationId && routeId === one.routeId;
+        });
+    });
+}
+
+/** Waits until the other instances have given up some of the routes; how many they have. */
+async function givenUp(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
+  const count = () => countStatus(setting, routes, "dead_letter");
+  await eventually(async () => await count() > 0, { timeoutMs: WORKS_WITHIN_MS }).catch(() => {}); // the count says it
+  await pause(0.3); // those of the next batch
+  return await count();
+}
+
+async function terminateBackends(setting: Setting, instance: string): Promise<number> {
+  const rows = await setting.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'notification-service/' || $1",
+    [instance],
+  );
+  return rows.length;
+}
+
+/** Times in which the outbound streams of these channels refuse every entry. */
+class Refusal {
+  readonly windows: RefusalWindow[] = [];
+  readonly #setting: Setting;
+  readonly #channels: readonly Channel[];
+  #fromMs: number | undefined;
+
+  constructor(setting: Setting, channels: readonly Channel[]) {
+    this.#setting = setting;
+    this.#channels = channels;
+  }
+
+  async begin(): Promise<void> {
+    this.#fromMs = Date.now();
+    for (const channel of this.#channels) await putAside(this.#setting, STREAMS[channel]);
+  }
+
+  /** Does nothing when the streams take entries. */
+  async end(): Promise<void> {
+    const fromMs = this.#fromMs;
+    if (fromMs === undefined) return;
+    this.#fromMs = undefined;
+    for (const channel of this.#channels) await putBack(this.#setting, STREAMS[channel]);
+    const toMs = Date.now() + 1;
+    for (const channel of this.#channels) this.windows.push({ channel, fromMs, toMs });
+  }
+}

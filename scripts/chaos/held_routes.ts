@@ -1,0 +1,43 @@
+// In: the bytes of a hand-off or a statement that a proxy holds back. Out: the routes that they are about, and what has become of
+// these routes meanwhile, as PostgreSQL and Redis show it.
+
+import { routeLeaseKey } from "../../src/redis/keys.ts";
+import type { Setting } from "./setting.ts";
+
+export interface HeldRoute {
+  readonly notificationId: string;
+  readonly routeId: string;
+}
+
+/** The routes of a hand-off. */
+export function routesOfHandOff(text: string): HeldRoute[] {
+  const leases = text.matchAll(/"leaseKey":"route_leases:([0-9a-f-]{36}):([^"]+)"/g);
+  return [...leases].map(([, notificationId, routeId]) => ({ notificationId: notificationId!, routeId: routeId! }));
+}
+
+/** The routes of a statement that writes outcomes, whose first columns are the routes' keys; none when it is cut off. */
+export function routesOfStatement(text: string): HeldRoute[] {
+  const notificationIds = text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
+  // deno-lint-ignore no-control-regex -- what separates values, and the lengths before parameters
+  const routeIds = text.match(/(push|email):(user|address|config):[^\x00-\x1f]+/g) ?? [];
+  if (routeIds.length !== notificationIds.length) return [];
+  return routeIds.map((routeId, at) => ({ notificationId: notificationIds[at]!, routeId }));
+}
+
+/** How many of the routes have that status. */
+export async function countStatus(setting: Setting, routes: readonly HeldRoute[], status: string): Promise<number> {
+  const [row] = await setting.query<{ number: number }>(
+    `SELECT count(*)::int AS number FROM notification.routes
+      WHERE status = $1 AND (notification_id, route_id) IN (SELECT * FROM unnest($2::uuid[], $3::text[]))`,
+    [status, routes.map(({ notificationId }) => notificationId), routes.map(({ routeId }) => routeId)],
+  );
+  return row?.number ?? 0;
+}
+
+/** Those of the routes that are in their outbound stream, and of which PostgreSQL does not know it. */
+export async function publishedUnwritten(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
+  if (routes.length === 0) return 0;
+  const leases = await setting.redis.mget(routes.map((route) => routeLeaseKey(route.notificationId, route.routeId)));
+  const published = routes.filter((_, at) => leases[at]?.startsWith("published:"));
+  return published.length - await countStatus(setting, published, "published");
+}

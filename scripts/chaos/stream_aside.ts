@@ -1,0 +1,16 @@
+// In: the setting and an outbound or inbound stream. Out: a key of another type under the stream's name, and the stream back
+// as it was: meanwhile Redis refuses each entry with WRONGTYPE.
+
+import type { Setting } from "./setting.ts";
+
+export async function putAside({ redis }: Setting, stream: string): Promise<void> {
+  await redis.multi().rename(stream, asideKey(stream)).set(stream, "no stream").exec();
+}
+
+export async function putBack({ redis }: Setting, stream: string): Promise<void> {
+  await redis.multi().del(stream).rename(asideKey(stream), stream).exec();
+}
+
+function asideKey(stream: string): string {
+  return `chaos:aside:${stream}`;
+}
