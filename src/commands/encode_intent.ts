@@ -2,6 +2,7 @@
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
+import { FIELDS, KNOWN_FIELDS } from "../notification/check_intent.ts";
 import { hasControls } from "../notification/control_characters.ts";
 import { parseKeepingNumbers, writtenNumber } from "../notification/json_numbers.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
@@ -38,19 +39,6 @@ An intent that would be malformed ends with exit code 65 and the reason.`,
   options: { stream: { type: "string" }, json: { type: "boolean" } },
   run,
 };
-
-const FIELDS = [
-  "notification_type",
-  "producer",
-  "audience_kind",
-  "recipient_user_ids_json",
-  "idempotency_key",
-  "occurred_at_ms",
-  "payload_json",
-  "request_id",
-  "trace_id",
-  "traceparent",
-] as const;
 
 /** Members that stand for a field of JSON text. */
 const AS_VALUES: Readonly<Record<string, string>> = {
@@ -103,7 +91,7 @@ function fieldsOf(intent: unknown): Record<string, string | undefined> {
   const given = new Map<string, string>();
   for (const [name, value] of Object.entries(intent)) {
     const field = AS_VALUES[name] ?? name;
-    if (!FIELDS.includes(field as typeof FIELDS[number])) throw refused(`unknown member ${JSON.stringify(name)}`);
+    if (!KNOWN_FIELDS.has(field)) throw refused(`unknown member ${JSON.stringify(name)}`);
     if (given.has(field)) throw refused(`${field} is there twice, as text and as a value`);
     if (value === null) continue;
     given.set(field, field !== name || typeof value !== "string" ? JSON.stringify(value) : value);

@@ -25,9 +25,11 @@ export interface Listing {
   readonly lines: readonly string[];
 }
 
-interface MalformedRow {
+/** A row of `malformed_intents`. */
+export interface MalformedIntent {
   readonly stream: string;
   readonly stream_entry_id: string;
+  /** What could be read of it. */
   readonly notification_type: string | null;
   readonly producer: string | null;
   readonly idempotency_key: string | null;
@@ -41,7 +43,7 @@ export async function listMalformed(postgres: pg.Pool, { filters, stream, nowMs 
   const { since, type, producer, classification, limit, near } = filters;
   // The ones around an entry: by the distance of the ids' two numbers, which are larger than a bigint can be. The entry
   // itself has none.
-  const { rows } = await postgres.query<MalformedRow>(
+  const { rows } = await postgres.query<MalformedIntent>(
     `SELECT * FROM (
        SELECT * FROM notification.malformed_intents
        WHERE ($1::timestamptz IS NULL OR recorded_at >= $1) AND ($2::text IS NULL OR notification_type = $2)

@@ -8,7 +8,7 @@ import { compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { usageError } from "./command.ts";
-import { styled } from "./inspect_lists.ts";
+import { type MalformedIntent, styled } from "./inspect_lists.ts";
 import { idsOfMillisecond } from "./notification_ids.ts";
 import type { Stores } from "./stores.ts";
 import { list, paint, table, wrap } from "./terminal.ts";
@@ -39,19 +39,6 @@ interface StoryRecord {
   readonly payload: string;
   readonly occurred_at: Date;
   readonly accepted_at: Date;
-}
-
-interface MalformedIntent {
-  readonly stream: string;
-  readonly stream_entry_id: string;
-  /** What could be read of it. */
-  readonly notification_type: string | null;
-  readonly producer: string | null;
-  readonly idempotency_key: string | null;
-  readonly failure_code: string;
-  readonly failure_message: string;
-  readonly raw_fields: unknown;
-  readonly recorded_at: Date;
 }
 
 interface StoryRoute {

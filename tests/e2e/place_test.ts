@@ -2,7 +2,7 @@
 // stream (contract, section 6).
 
 import assert from "node:assert/strict";
-import { streamOffsetKey } from "../../src/redis/keys.ts";
+import { ROUTE_LEASE_PATTERN, streamOffsetKey } from "../../src/redis/keys.ts";
 import { verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { validIntent } from "../support/intents.ts";
@@ -80,7 +80,7 @@ Deno.test("a hash ahead of the row means lost commits: one warning, and the entr
   await rig.settled();
   await first.terminate();
   // The leases of what was published live for ten seconds; that has to do, however long this takes.
-  for (const lease of await rig.redis.keys("route_leases:*")) await rig.redis.pexpire(lease, 600_000);
+  for (const lease of await rig.redis.keys(ROUTE_LEASE_PATTERN)) await rig.redis.pexpire(lease, 600_000);
   // PostgreSQL was put back to where it was after the second entry.
   const [, kept] = entryIds;
   await rig.query(
