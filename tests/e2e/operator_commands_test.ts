@@ -50,10 +50,12 @@ Deno.test("check says what run would do, before and after the migrations, and ch
     ["stream gateway:client-events", true, false],
     ["stream mail:delivery_commands", true, false],
     ["postgres", true, false],
+    ["connections", true, false],
     ["ownership", true, false],
     ["migrations", true, false],
     ["tables", true, false],
     ["user service", true, false],
+    ["probe", true, false],
   ]);
   const [events, mail] = after.outbound_streams;
   const { last_reader, ...group } = events.groups[0];
@@ -97,6 +99,30 @@ Deno.test("check ends as run would, and says what to do", async () => {
   const newer = await runOn(rig, ["check"]);
   assert.equal(newer.code, 69);
   assert.match(newer.stdout, /✗ migrations: The schema has version 99[^]*→ install/);
+});
+
+Deno.test("check tries the probe's address, and compares the role's connection limit with the pool", async () => {
+  await using rig = await openRig({ superuser: true });
+  using other = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const taken = { NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${other.addr.port}` };
+  const refused = await endsAsRun(rig, 69, taken);
+  assert.match(refused, /✗ probe: can't listen on 127\.0\.0\.1:\d+[^]*→ let NOTIFICATION_INTERNAL_HTTP_ADDR/);
+  const service = await rig.start();
+  const beside = { NOTIFICATION_INTERNAL_HTTP_ADDR: service.env["NOTIFICATION_INTERNAL_HTTP_ADDR"]! };
+  const ours = await runOn(rig, ["check"], beside);
+  assert.equal(ours.code, 0, ours.stdout);
+  assert.match(ours.stdout, /✓ probe: an instance listens on/);
+
+  const role = `check_${crypto.randomUUID().replaceAll("-", "")}`;
+  await rig.query(`CREATE ROLE ${role} LOGIN PASSWORD 'role-password' CONNECTION LIMIT 5 IN ROLE postgres`);
+  const url = new URL(rig.dsn);
+  Object.assign(url, { username: role, password: "role-password" });
+  const limited = await runOn(rig, ["check"], { NOTIFICATION_POSTGRES_PRIMARY_DSN: url.href });
+  assert.match(
+    limited.stdout,
+    /✗ connections: the role grants 5, and the pool may want 10[^]*→ raise the CONNECTION LIMIT/,
+  );
+  assert.equal(limited.code, 0, limited.stdout);
 });
 
 Deno.test("check ends as run would with a DSN that can't be used, and where tables are gone", async () => {
