@@ -291,3 +291,16 @@ Deno.test("without an exporter nobody is asked: no connection for gauges, nothin
   assert.doesNotMatch(clients, /notification-service\/gauges/);
   assert.ok(service.logs.every(({ logger }) => logger !== "open_telemetry"));
 });
+
+Deno.test("OTEL_DENO is one warning: the runtime would export telemetry of its own beside the service's", async () => {
+  await using rig = await openRig();
+  for (const [value, expected] of [["true", 1], ["1", 1], ["false", 0]] as const) {
+    const service = await rig.start({
+      OTEL_DENO: value,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${freePort()}`,
+    });
+    assert.equal((await service.terminate()).code, 0);
+    const warnings = service.logs.filter(({ warning }) => /^OTEL_DENO makes/.test(String(warning)));
+    assert.equal(warnings.length, expected, service.output());
+  }
+});
