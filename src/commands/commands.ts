@@ -17,6 +17,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   migrate: { summary: "Show, apply or take back migrations", load: () => import("./migrate.ts") },
   status: { summary: "Lag, depth, counts, instances", load: () => import("./status.ts") },
   inspect: { summary: "The story of an intent; malformed, dead letters, routes", load: () => import("./inspect.ts") },
+  "set-aside": {
+    summary: "Take an entry out of intake's way",
+    load: () => import("./set_aside.ts"),
+  },
   smoke: { summary: "Send a harmless test intent and follow it", load: () => import("./smoke.ts") },
   catalog: { summary: "Show the catalog, or validate one", load: () => import("./catalog.ts") },
   "encode-intent": {

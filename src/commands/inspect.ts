@@ -5,9 +5,10 @@ import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts"
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
 import { type Filters, listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
-import { readStory, storyLines } from "./inspect_story.ts";
+import { readStory } from "./inspect_story.ts";
 import { settingsOrFail } from "./settings.ts";
 import { withStores } from "./stores.ts";
+import { storyLines } from "./story_lines.ts";
 
 export const command: Command = {
   usage: "inspect <subject> [<filters>]",
@@ -52,7 +53,10 @@ Filters, newest first:
 "next_attempt_at", "last_error_classification", "last_error_message",
 "published_entry_id", "updated_at", "lease": {"value", "ttl_ms"},
 "outbound_entry": {"id", "fields"}}],
-"route_count": of how many those are}}`,
+"route_count": of how many those are,
+"waits_for": {"entry_id", "recipient", "dependency", "reason", "stalled_ms"}:
+what a waiting entry waits for where intake can't go on, itself or an entry
+before it}}`,
   options: {
     since: { type: "string" },
     type: { type: "string" },

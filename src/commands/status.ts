@@ -12,11 +12,21 @@ import { settingsOrFail } from "./settings.ts";
 import { type Stores, withStores } from "./stores.ts";
 import { type Cell, paint, table, wrap } from "./terminal.ts";
 import { duration } from "./time_words.ts";
+import { type WaitsFor, waitsForOf, waitsForText } from "./waits_for.ts";
 import { watch } from "./watch.ts";
 
 /** The object that `--json` prints. */
 export interface Status {
-  readonly intent_stream: { readonly lag: number; readonly next_entry_id: string | null };
+  readonly intent_stream: {
+    readonly lag: number;
+    readonly next_entry_id: string | null;
+    readonly oldest_age_ms: number;
+    /** How long intake has not moved although entries wait. */
+    readonly stalled_ms: number;
+    readonly waits_for: WaitsFor | null;
+    /** By how much the newest id is ahead of Redis's clock; 0 where it is not. */
+    readonly ids_ahead_ms: number;
+  };
   readonly channels: Readonly<Record<string, { readonly depth: number; readonly oldest_age_ms: number }>>;
   /** By status; null where there are too many to count within one statement's bound. */
   readonly routes: Readonly<Record<RouteStatus, number>> | null;
@@ -27,13 +37,16 @@ export interface Status {
 export const command: Command = {
   usage: "status [--watch] [--json]",
   help: `
-Lag of the intent stream and its next unprocessed entry; depth and oldest age of
+Lag of the intent stream and its next unprocessed entry; for how long intake has
+not moved although that waits, and what for; depth and oldest age of
 each channel; routes by status; dead letters of the last hour; which instances
 run and which of them consumes.
 
 --watch  refreshes the page in place every two seconds, until Ctrl-C; the exit
          code is then 0
---json   {"intent_stream": {"lag", "next_entry_id"},
+--json   {"intent_stream": {"lag", "next_entry_id", "oldest_age_ms",
+          "stalled_ms", "waits_for": {"entry_id", "recipient", "dependency",
+          "reason", "stalled_ms"} or null, "ids_ahead_ms"},
           "channels": {"push": {"depth", "oldest_age_ms"}, "email": …},
           "routes": {"pending", "failed", "published", "dead_letter",
           "skipped"} or null where there are too many to count,
@@ -61,7 +74,14 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
     "SELECT count(*) FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'",
   );
   return {
-    intent_stream: { lag: intents.lag, next_entry_id: intents.nextEntryId ?? null },
+    intent_stream: {
+      lag: intents.lag,
+      next_entry_id: intents.nextEntryId ?? null,
+      oldest_age_ms: intents.oldestAgeMs,
+      stalled_ms: intents.stalledMs,
+      waits_for: waitsForOf(intents),
+      ids_ahead_ms: intents.aheadMs,
+    },
     channels: Object.fromEntries(
       CHANNELS.map((channel) => [channel, { depth: depth[channel], oldest_age_ms: oldestAgeMs[channel] }]),
     ),
@@ -88,6 +108,9 @@ async function routeCounts(postgres: pg.Pool): Promise<Status["routes"]> {
   }
 }
 
+/** Less is a difference between two servers' clocks. */
+const IDS_AHEAD_MS = 60_000;
+
 const APPLICATION = "notification-service/";
 
 /** An instance's sessions carry its id; so does the consumer lease. */
@@ -105,11 +128,10 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
 }
 
 function page({ intent_stream, channels, routes, dead_letters_last_hour, instances }: Status): string[] {
-  const { lag, next_entry_id } = intent_stream;
   const deadLetters: Cell = dead_letters_last_hour === 0 ? "0" : ["red", String(dead_letters_last_hour)];
   return [
     paint("bold", "Intents"),
-    ...table(["LAG", "NEXT UNPROCESSED"], [[lag === 0 ? "0" : ["yellow", String(lag)], next_entry_id ?? "none"]]),
+    ...intentLines(intent_stream),
     "",
     paint("bold", "Channels"),
     ...table(
@@ -133,6 +155,24 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
       ["ID", "ROLE"],
       instances.map(({ id, consuming }) => [id, consuming ? ["green", "consumes"] : "publishes"]),
     )),
+  ];
+}
+
+function intentLines(
+  { lag, next_entry_id, stalled_ms, waits_for, ids_ahead_ms }: Status["intent_stream"],
+): string[] {
+  const stalled: Cell = waits_for === null ? duration(stalled_ms) : ["red", duration(stalled_ms)];
+  const warnings = [
+    ...(waits_for === null ? [] : [`stalled: ${waitsForText(waits_for)}; see inspect intent, set-aside`]),
+    ...(ids_ahead_ms < IDS_AHEAD_MS ? [] : [`ids are ${duration(ids_ahead_ms)} ahead of the clock: they tell no age`]),
+  ];
+  return [
+    ...table(["LAG", "NOT MOVED FOR", "NEXT UNPROCESSED"], [[
+      lag === 0 ? "0" : ["yellow", String(lag)],
+      lag === 0 ? "nothing waits" : stalled,
+      next_entry_id ?? "none",
+    ]]),
+    ...warnings.flatMap((text) => wrap(text, 2)).map((line) => paint("red", line)),
   ];
 }
 

@@ -4,8 +4,10 @@
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
+import { refuse } from "../../scripts/servers/user_service.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
+import { eventually } from "../support/wait.ts";
 
 interface Block {
   readonly heading: string;
@@ -107,6 +109,12 @@ async function withIncidents(rig: Rig): Promise<ServiceProcess> {
   await rig.settled();
   await rig.addIntent({ idempotency_key: "dead-letter-large", payload_json: LARGE_PAYLOAD });
   await rig.settled();
+  // A user whom the User Service has no answer for: the page's own command goes past the intent.
+  rig.users.behaviour = (id) => id === "stuck" ? refuse(503) : undefined;
+  const outages = () => service.logs.filter(({ message }) => message === "dependency is unavailable").length;
+  const before = outages();
+  await rig.addIntent({ recipient_user_ids_json: '["stuck"]' });
+  await eventually(() => outages() > before);
   // A route that waits for its next attempt.
   await rig.query(
     `UPDATE notification.routes SET next_attempt_at = now() + interval '1 hour', status = 'failed'
