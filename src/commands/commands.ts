@@ -21,6 +21,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "Take an entry out of intake's way",
     load: () => import("./set_aside.ts"),
   },
+  reissue: {
+    summary: "XADDs again for what was given up or refused",
+    load: () => import("./reissue.ts"),
+  },
   smoke: { summary: "Send a harmless test intent and follow it", load: () => import("./smoke.ts") },
   catalog: { summary: "Show the catalog, or validate one", load: () => import("./catalog.ts") },
   "encode-intent": {

@@ -5,6 +5,7 @@ import type { Catalog } from "../notification/catalog.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print, printJson } from "./command.ts";
+import { commandLine } from "./redis_cli.ts";
 import { readCatalog } from "./settings.ts";
 
 export const command: Command = {
@@ -71,7 +72,7 @@ async function run(args: Arguments): Promise<number> {
   const fields = encodeText(await readInput(), catalog);
   const words = ["XADD", stream, "*", ...fields];
   if (args.flag("json")) printJson({ arguments: words });
-  else print([words.map(quoted).join(" ")]);
+  else print([commandLine(words)]);
   return COMMAND_EXIT.ok;
 }
 
@@ -124,14 +125,4 @@ function parseKeepingNumbers(text: string): unknown {
 
 function refused(message: string): CommandFailed {
   return new CommandFailed(COMMAND_EXIT.invalidInput, message);
-}
-
-/** In double quotes where it is needed, with redis-cli's escapes: one line, whatever the word holds. */
-function quoted(word: string): string {
-  if (/^[A-Za-z0-9_.:/=@%+,*-]+$/.test(word)) return word;
-  // deno-lint-ignore no-control-regex -- these are what a line can't hold
-  const escaped = word.replace(/[\x00-\x1f\x7f"\\]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
-  return `"${escaped}"`;
 }

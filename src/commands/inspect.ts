@@ -1,5 +1,4 @@
 /** `inspect`: what became of one intent, and lists of what went wrong, newest first. Reads only. */
-import { parseDuration } from "../config/durations.ts";
 import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
@@ -7,6 +6,7 @@ import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, prin
 import { type Filters, listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
 import { readStory } from "./inspect_story.ts";
 import { settingsOrFail } from "./settings.ts";
+import { sinceOf } from "./since.ts";
 import { withStores } from "./stores.ts";
 import { storyLines } from "./story_lines.ts";
 
@@ -122,19 +122,4 @@ function limitOf(text: string): number {
     throw usageError(`--limit is a number from 1 to ${MAX_LIMIT}`);
   }
   return limit;
-}
-
-const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
-
-function sinceOf(text: string | undefined): Date | undefined {
-  if (text === undefined) return undefined;
-  const milliseconds = parseDuration(text);
-  // Date.parse() alone takes a 5 for a month and a time without a zone for this machine's.
-  const time = milliseconds !== undefined ? Date.now() - milliseconds : ISO_8601.test(text) ? Date.parse(text) : NaN;
-  if (Number.isNaN(time) || !(time >= 0)) {
-    throw usageError(
-      `--since ${JSON.stringify(text)} is neither a duration such as 90m nor a time such as 2026-01-31T12:00:00Z`,
-    );
-  }
-  return new Date(time);
 }
