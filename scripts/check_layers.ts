@@ -1,9 +1,10 @@
 // In: main.ts and the source under src/ (of another project, if its folder is given). Out: one line `file:line: what is
-// wrong` for every import that goes against the layers and every look at the environment outside its place; exit code 1
-// when there is one.
+// wrong` for every import that goes against the layers, every look at the environment outside its place and every use of
+// time past the clock; exit code 1 when there is one.
 // Guaranteed: the nouns (src/notification) stand alone, stages do not know each other, support folders know no stage, and
 // the producer module, which others install, brings nothing but the nouns.
 
+import { type Breach, checkClock } from "./check_clock.ts";
 import { importsOf, sourceFiles, targetOf } from "./imports.ts";
 
 const SUPPORT = [
@@ -37,11 +38,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Packages that a layer may import; the other layers may import all of them. */
 const PACKAGES: Readonly<Record<string, RegExp>> = { notification: /^(zod$|node:)/, producer: /^$/ };
 
-export interface Breach {
-  readonly line: number;
-  readonly message: string;
-}
-
 if (import.meta.main) {
   const root = Deno.args[0] === undefined ? new URL("../", import.meta.url) : new URL(`file://${Deno.args[0]}/`);
   let breaches = 0;
@@ -56,7 +52,7 @@ if (import.meta.main) {
 
 /** `file` is relative to the project, e.g. `src/intake/accept.ts`. */
 export function checkFile(file: string, source: string): Breach[] {
-  const breaches: Breach[] = [];
+  const breaches = checkClock(file, source);
   for (const { line, specifier } of importsOf(source)) {
     const message = checkImport(file, specifier);
     if (message !== undefined) breaches.push({ line, message });

@@ -103,6 +103,10 @@ Deno.test("checkFile() finds the environment read outside its place, not in comm
   assert.deepEqual(breaches("main.ts", source), []);
 });
 
+Deno.test("checkFile() finds time past the clock", () => {
+  assert.deepEqual(breaches("src/config/env.ts", "const now = Date.now();"), ["1: Date.now outside src/clock.ts"]);
+});
+
 Deno.test("check_layers.ts fails and names file and line", async () => {
   const root = await Deno.makeTempDir();
   try {

@@ -2,12 +2,16 @@
 // line for everything in the files that leads nowhere (a component that a pipeline of the collector names, a heading of the
 // runbook that an alert names, a panel's id that is there twice) or that fails at the service's export interval. Exit code 1
 // when there is one.
-// Guaranteed: promtool is installed where that can be done (Debian or Ubuntu, as root), else exit code 69 and what to type.
+// Guaranteed: on Debian and Ubuntu a missing promtool is installed for root and unpacked for an ordinary user; elsewhere it
+// is exit code 69 and what to type.
 
 import { parse, stringify } from "yaml";
 import { dashboardQueries } from "../tests/support/prometheus.ts";
-import { installServers, ServersMissing } from "./servers/install.ts";
+import { DownloadFailed } from "./servers/cache_folder.ts";
+import { distribution, installServers, ServersMissing } from "./servers/install.ts";
+import { unpackedPrograms, unpackPackage } from "./servers/unpack_package.ts";
 
+const PROMETHEUS = { name: "prometheus", programs: ["promtool"] } as const;
 const FOLDER = new URL("../docs/observability/", import.meta.url);
 
 if (import.meta.main) {
@@ -45,28 +49,31 @@ async function promtool(...args: string[]): Promise<string[]> {
 }
 
 async function findPromtool(): Promise<string> {
-  const runs = async () => {
-    try {
-      return (await new Deno.Command("promtool", { args: ["--version"] }).output()).success;
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return false;
-      throw error;
-    }
-  };
-  if (!await runs()) {
-    try {
-      await installServers(["--no-install-recommends", "prometheus"]);
-    } catch (error) {
-      if (!(error instanceof ServersMissing)) throw error;
-      throw new ServersMissing(
+  const unpacked = `${unpackedPrograms(PROMETHEUS.name)}/promtool`;
+  for (const command of ["promtool", unpacked]) if (await runs(command)) return command;
+  try {
+    if (Deno.uid() !== 0 && await distribution() === "debian") await unpackPackage(PROMETHEUS);
+    else await installServers(["--no-install-recommends", PROMETHEUS.name]);
+  } catch (error) {
+    if (!(error instanceof ServersMissing || error instanceof DownloadFailed)) throw error;
+    throw new ServersMissing(
+      `${error instanceof DownloadFailed ? `${error.message}\n` : ""}` +
         "Missing: promtool, which checks the alert rules. It comes with Prometheus. Type:\n" +
-          "  sudo apt-get install -y --no-install-recommends prometheus    (Debian, Ubuntu)\n" +
-          "  brew install prometheus                                       (macOS)",
-      );
-    }
+        "  sudo apt-get install -y --no-install-recommends prometheus    (Debian, Ubuntu)\n" +
+        "  brew install prometheus                                       (macOS)",
+    );
   }
-  if (!await runs()) throw new Error("No promtool, not even after the installation");
-  return "promtool";
+  for (const command of ["promtool", unpacked]) if (await runs(command)) return command;
+  throw new Error("No promtool, not even after the installation");
+}
+
+async function runs(command: string): Promise<boolean> {
+  try {
+    return (await new Deno.Command(command, { args: ["--version"] }).output()).success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /** PromQL has no command of its own to check a query with: each becomes a rule, with a time for each of Grafana's variables. */

@@ -110,11 +110,12 @@ async function runDenoTest({ args, env }: Run, output: "shown" | "held back"): P
   Deno.addSignalListener("SIGTERM", passOn);
   try {
     await guard.watch(tests.pid, "KILL");
-    const [stdout, stderr, { code }] = await Promise.all([
+    const [stdout, stderr, { code, signal }] = await Promise.all([
       textOf(tests.stdout, isShown ? Deno.stdout : undefined),
       isShown ? "" : textOf(tests.stderr),
       tests.status,
     ]);
+    if (signal !== null) console.error(`deno test was ended by ${signal}`);
     return { code, text: stdout + stderr };
   } finally {
     Deno.removeSignalListener("SIGTERM", passOn);

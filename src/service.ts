@@ -13,7 +13,7 @@ import type { Config } from "./config/config.ts";
 import { createIntakeEvents } from "./intake/events.ts";
 import { IntentConsumer } from "./intake/intent_consumer.ts";
 import { within } from "./lifecycle/bounded_wait.ts";
-import { Heartbeats } from "./lifecycle/heartbeats.ts";
+import { Heartbeats, stuckAfterMs } from "./lifecycle/heartbeats.ts";
 import { describeDefect, type Loop, runLoop } from "./lifecycle/run_loop.ts";
 import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/start_up.ts";
@@ -30,6 +30,7 @@ import { createPublishEvents } from "./publish/events.ts";
 import { OutcomeWriter } from "./publish/outcome_writer.ts";
 import { checkRedis } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
+import { RedisMaster } from "./redis/master.ts";
 import { Relay } from "./relay/relay.ts";
 import { RetentionCleaner } from "./retention/cleaner.ts";
 import { createRetentionEvents } from "./retention/events.ts";
@@ -47,9 +48,6 @@ export interface ServiceOptions {
   readonly shutdown: Shutdown;
   readonly systemd: Systemd;
 }
-
-/** Several times as long as the waits of a pass for PostgreSQL and Redis can add up to. */
-const STUCK_AFTER_MS = 60_000;
 
 /** Runs until the shutdown begins, and gives the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
@@ -81,7 +79,12 @@ export async function runService(options: ServiceOptions): Promise<number> {
       gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
     }
     const probe = listen(config.probe);
-    const heartbeats = new Heartbeats({ stuckAfterMs: STUCK_AFTER_MS + config.intents.readBlockTimeoutMs });
+    const heartbeats = new Heartbeats({
+      stuckAfterMs: stuckAfterMs({
+        readBlockTimeoutMs: config.intents.readBlockTimeoutMs,
+        userServiceTimeoutMs: config.userService.timeoutMs,
+      }),
+    });
     tellSupervisor(options, { redis, postgres, heartbeats });
     exitCode = await runLoops(loopsOf(options, { redis, postgres, instruments, heartbeats }), {
       shutdown,
@@ -104,13 +107,14 @@ export async function runService(options: ServiceOptions): Promise<number> {
 
 type RedisConnections = ReturnType<typeof openRedis>;
 
-/** One connection for each that must not wait for another. */
+/** One connection for each that must not wait for another, all to one server. */
 function openRedis({ redis, intents }: Config) {
+  const master = new RedisMaster();
   return {
-    intake: new RedisConnection(redis, { role: "intake" }),
-    blocking: new RedisConnection(redis, { role: "blocking-read", blockMs: intents.readBlockTimeoutMs }),
-    push: new RedisConnection(redis, { role: "push" }),
-    email: new RedisConnection(redis, { role: "email" }),
+    intake: new RedisConnection(redis, { role: "intake", master }),
+    blocking: new RedisConnection(redis, { role: "blocking-read", blockMs: intents.readBlockTimeoutMs, master }),
+    push: new RedisConnection(redis, { role: "push", master }),
+    email: new RedisConnection(redis, { role: "email", master }),
   };
 }
 
@@ -208,6 +212,7 @@ function loopsOf(
     new IntentConsumer({
       ...intents,
       instanceId,
+      recordRetentionMs: retention.recordMs,
       catalog,
       administratorEmails: config.administratorEmails,
       maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },

@@ -3,7 +3,7 @@
 // Guaranteed: readable in light and dark surroundings; whatever stands in a label can't break the markup; the same input
 // gives the same text. Pure.
 
-export interface Bar {
+interface Bar {
   readonly label: string;
   readonly value: number;
   /** Drawn in the colour of what the chart is about. */

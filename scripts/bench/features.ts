@@ -18,7 +18,8 @@ const SLOW_EXPORT_MS = 10_000;
 const BEFORE_EXPORT_MS = 2000;
 
 export async function measureFeatures(session: Session): Promise<Features> {
-  const { rounds, instanceRounds } = session.isQuick ? QUICK : FULL;
+  const { instanceRounds, ...byDefault } = session.isQuick ? QUICK : FULL;
+  const rounds = session.options.rounds ?? byDefault.rounds;
   const sink = await session.startStandIn("otlp_sink");
   await using _sink = sink.process;
   const names = Object.keys(VARIANTS) as VariantName[];

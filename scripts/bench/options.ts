@@ -27,7 +27,7 @@ export interface Options {
   readonly docs: boolean;
   /** Empty for those that each part measures by default. */
   readonly subjects: readonly Subject[];
-  /** Of throughput, latency and backlog; `undefined` for the default of each. */
+  /** Of throughput, latency, backlog and features; `undefined` for the default of each. */
   readonly rounds: number | undefined;
   /** Of latency, intents a second. */
   readonly rates: readonly number[];
@@ -50,7 +50,7 @@ const NONE: Options = {
 export const USAGE = `Usage: deno task bench [--quick] [--only <part>[,<part>]…] [--docs] [--list] [--help]
     [--compare <folder>]  measures the service of another checkout too: throughput, latency and backlog by default
     [--subjects <subject>[,<subject>]…]  only these, for throughput, latency, backlog and memory
-    [--rounds <number>]  of throughput, latency and backlog
+    [--rounds <number>]  of throughput, latency, backlog and features
     [--rates <number>[,<number>]…]  of latency, intents a second
 Subjects: ${SUBJECTS.join(", ")} (other is that of --compare)
 Parts:`;

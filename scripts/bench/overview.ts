@@ -2,7 +2,7 @@
 
 import { ms, ratio, whole } from "./cells.ts";
 import { inAll } from "./cpu.ts";
-import type { Section } from "./report.ts";
+import type { Section } from "./section.ts";
 import type { LatencySubject, Results } from "./results.ts";
 import { median } from "./statistics.ts";
 import { LATENCY_TITLES, type Subject, SUBJECTS } from "./subjects.ts";

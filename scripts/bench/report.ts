@@ -7,16 +7,8 @@ import { overviewSection } from "./overview.ts";
 import { median } from "./statistics.ts";
 import { type Latency, type Results, type Runs, VARIANTS } from "./results.ts";
 import { LATENCY_TITLES, type Subject, TITLES } from "./subjects.ts";
+import type { Section } from "./section.ts";
 import { targetsOf } from "./targets.ts";
-
-export interface Section {
-  readonly title: string;
-  readonly note: string;
-  readonly header: readonly string[];
-  readonly rows: readonly (readonly string[])[];
-  /** Charts that show it. */
-  readonly charts: readonly string[];
-}
 
 export function sectionsOf(results: Results): Section[] {
   return [

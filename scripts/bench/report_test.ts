@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { Cpu } from "./cpu.ts";
 import type { Results } from "./results.ts";
-import { forDocumentation, forTerminal, type Section, sectionsOf } from "./report.ts";
+import { forDocumentation, forTerminal, sectionsOf } from "./report.ts";
+import type { Section } from "./section.ts";
 
 const RESULTS: Results = {
   at: "",

@@ -9,7 +9,7 @@ import { cacheFolder, DownloadFailed } from "./cache_folder.ts";
 import { downloadPostgres } from "./download_postgres.ts";
 import { distribution, installServers, instructionsForNewer, ServersMissing } from "./install.ts";
 import { folderOf, majorOf, packagesFor, PLATFORM } from "./postgres_packages.ts";
-import { REDIS_FOLDER, unpackRedis } from "./unpack_redis.ts";
+import { unpackedPrograms, unpackPackage } from "./unpack_package.ts";
 
 const REDIS = { file: "redis-server", version: /v=([\d.]+)/ };
 const POSTGRES = { file: "postgres", version: /\(PostgreSQL\) ([\d.]+)/ };
@@ -21,6 +21,8 @@ interface Found {
   readonly folder: string;
   readonly version: string;
 }
+
+const REDIS_PACKAGE = { name: "redis-server", programs: ["redis-server", "redis-cli"] } as const;
 
 const OLDEST_REDIS = 7;
 const OLDEST_POSTGRES = 14;
@@ -52,7 +54,7 @@ async function find(): Promise<Binaries> {
   if (postgres === undefined && wanted !== undefined) throw new ServersMissing(notThisVersion(wanted));
   let redis = await findRedis(isRedisGood);
   if (redis === undefined && Deno.uid() !== 0 && await distribution() === "debian") {
-    if (await unlessFailed(unpackRedis)) redis = await findRedis(isRedisGood);
+    if (await unlessFailed(() => unpackPackage(REDIS_PACKAGE))) redis = await findRedis(isRedisGood);
   }
   if (redis === undefined || postgres === undefined) {
     const lacking = missing(redis, postgres);
@@ -123,7 +125,7 @@ function anyVersion(): boolean {
 }
 
 async function findRedis(accepts: Accepts): Promise<Found | undefined> {
-  const unpacked = `${cacheFolder()}/${REDIS_FOLDER.name}/${REDIS_FOLDER.bin}`;
+  const unpacked = unpackedPrograms(REDIS_PACKAGE.name);
   return await firstWith(REDIS, accepts, [...path(), "/usr/bin", "/opt/homebrew/bin", "/usr/local/bin", unpacked]);
 }
 

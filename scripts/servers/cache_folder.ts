@@ -41,8 +41,10 @@ export async function inCache({ name, title, fill }: Download): Promise<string> 
 
 async function filled(name: string, fill: (folder: string) => Promise<void>): Promise<string> {
   const cache = cacheFolder();
-  await Deno.mkdir(cache, { recursive: true });
-  await Deno.chmod(cache, 0o755);
+  if (!isFolder(cache)) {
+    await Deno.mkdir(cache, { recursive: true });
+    await Deno.chmod(cache, 0o755); // whatever the umask
+  }
   using lock = await Deno.open(`${cache}/lock`, { create: true, write: true });
   await lock.lock(true); // until it is closed, also by the end of this process
   const folder = `${cache}/${name}`;

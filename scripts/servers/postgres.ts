@@ -12,6 +12,15 @@ import { ServerProcess, StartError, withFreePort } from "./server_process.ts";
 export interface PostgresOptions {
   /** Server settings by name, e.g. `{ log_statement: "all" }`. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Variables of the server's process, e.g. `{ LANGUAGE: "de" }` for its messages. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface DatabaseOptions {
+  /** Default: a name of its own. */
+  readonly name?: string;
+  /** Options of CREATE DATABASE, e.g. `TEMPLATE template0 ENCODING 'LATIN1'`. Default: those of the server. */
+  readonly properties?: string;
 }
 
 export interface Postgres extends AsyncDisposable {
@@ -40,7 +49,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   return await withFreePort((port) => startOn(port, options));
 }
 
-async function startOn(port: number, { settings }: PostgresOptions): Promise<Postgres> {
+async function startOn(port: number, { settings, env }: PostgresOptions): Promise<Postgres> {
   const { postgresBin } = await findBinaries();
   const account = await serverAccount();
   const folder = await scratchFolder("notification-postgres", account);
@@ -65,6 +74,7 @@ async function startOn(port: number, { settings }: PostgresOptions): Promise<Pos
     ],
     folder,
     account,
+    env,
     quickSignal: "QUIT",
     isReady: (pid) => isReady(dataDir, pid),
   });
@@ -84,14 +94,17 @@ async function startOn(port: number, { settings }: PostgresOptions): Promise<Pos
     stop: (mode = "fast") => server.stop(STOP_SIGNALS[mode]),
     start: () => startAgain(server),
     kill: (signal) => server.kill(signal),
-    createDatabase: (name) => createDatabase(dsn, name),
+    createDatabase: (name) => createDatabase(dsn, name === undefined ? {} : { name }),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
 
-/** Makes an empty database on the server of `dsn`, under a name of its own unless one is given, and returns its URL. */
-export async function createDatabase(dsn: string, name = `test_${crypto.randomUUID().replaceAll("-", "")}`) {
-  await run(dsn, `CREATE DATABASE ${pg.escapeIdentifier(name)}`);
+/** Makes an empty database on the server of `dsn` and returns its URL. */
+export async function createDatabase(
+  dsn: string,
+  { name = `test_${crypto.randomUUID().replaceAll("-", "")}`, properties = "" }: DatabaseOptions = {},
+): Promise<string> {
+  await run(dsn, `CREATE DATABASE ${pg.escapeIdentifier(name)} ${properties}`);
   const url = new URL(dsn);
   url.pathname = `/${name}`;
   return url.href;
@@ -154,7 +167,7 @@ async function isReady(dataDir: string, pid: number): Promise<boolean> {
 
 /**
  * After a SIGKILL the orphaned backends hold the shared memory for a moment, and the start is refused until they are
- * gone.
+ * gone. The server says so in its own language, so that any failure is tried again for a while.
  */
 async function startAgain(server: ServerProcess): Promise<void> {
   const deadline = performance.now() + 10_000;
@@ -162,8 +175,7 @@ async function startAgain(server: ServerProcess): Promise<void> {
     try {
       return await server.start();
     } catch (error) {
-      const held = error instanceof StartError && /shared memory block|lock file/.test(error.message);
-      if (!held || performance.now() > deadline) throw error;
+      if (!(error instanceof StartError) || performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }

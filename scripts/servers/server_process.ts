@@ -4,7 +4,7 @@
 // `stop` and a killing signal return when the process is gone; nothing outlives this process (see guard.ts).
 
 import { Guard } from "./guard.ts";
-import { freePort } from "./free_port.ts";
+import { freePort, isFree } from "./free_port.ts";
 import type { Account } from "./account.ts";
 
 const START_LIMIT_MS = 30_000;
@@ -16,6 +16,8 @@ export interface ServerOptions {
   /** Where the server works and logs; it belongs to `account` and is removed with the server. */
   readonly folder: string;
   readonly account?: Account | undefined;
+  /** Added to the variables of this process. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
   /** What ends the server quickly and leaves nothing behind. */
   readonly quickSignal: "KILL" | "QUIT";
   readonly isReady: (pid: number) => Promise<boolean>;
@@ -39,14 +41,14 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    const { name, command, folder, account, quickSignal, isReady } = this.#options;
+    const { name, command, folder, account, env, quickSignal, isReady } = this.#options;
     if (this.#child !== undefined) throw new Error(`${name} is running already`);
     const log = `${folder}/server.log`;
     const logStart = await sizeOf(log);
     const child = new Deno.Command("sh", {
       args: ["-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "sh", log, ...command],
       cwd: folder,
-      env: { LC_ALL: "C" },
+      env: { LC_ALL: "C", ...env },
       stdin: "null",
       stdout: "null",
       stderr: "null",
@@ -104,10 +106,12 @@ export class ServerProcess implements AsyncDisposable {
 /** Calls `start` with one free port after another until the server could have the one it was given. */
 export async function withFreePort<T>(start: (port: number) => Promise<T>): Promise<T> {
   for (let attempt = 1;; attempt++) {
+    const port = freePort();
     try {
-      return await start(freePort());
+      return await start(port);
     } catch (error) {
-      const taken = error instanceof StartError && error.message.includes("Address already in use");
+      // Not by the server's message, which may be in any language.
+      const taken = error instanceof StartError && !isFree(port);
       if (!taken || attempt === 10) throw error;
     }
   }

@@ -2,6 +2,7 @@
 // and every unused option; exit code 1 when there is one, or an exception that is no longer needed.
 // Guaranteed: nothing outside the project is looked at. Needs no network once its packages are cached.
 
+import { compile } from "./compile.ts";
 import { checkDeadExports } from "./dead_exports.ts";
 import { EXCEPTIONS } from "./exceptions.ts";
 import { type Breach, readProject } from "./project.ts";
@@ -10,7 +11,8 @@ import { checkUnusedOptions } from "./unused_options.ts";
 if (import.meta.main) {
   const [folder] = Deno.args;
   const project = readProject(folder === undefined ? new URL("../../", import.meta.url) : new URL(`file://${folder}/`));
-  const breaches = [...await checkDeadExports(project), ...checkUnusedOptions(project)];
+  const compiled = compile(project);
+  const breaches = [...await checkDeadExports(project, compiled), ...checkUnusedOptions(compiled)];
   const lines = withoutExceptions(breaches, folder === undefined ? EXCEPTIONS : []);
   for (const line of lines) console.error(line);
   if (lines.length > 0) Deno.exit(1);

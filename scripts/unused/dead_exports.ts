@@ -1,8 +1,12 @@
 // In: the files of the project. Out: the exports and files that knip finds unused.
 // Guaranteed: every export, types included, is used by another file; every file and export of src/ is used by the program or a
 // script, where for an export that a test uses its own file is enough. What the producer module exports counts as used.
+//
+// knip can leave out exports that their own file uses, but takes any name of the same text for a use: TypeScript tells that.
 
 import { createOptions, createSession } from "knip/session";
+import ts from "typescript";
+import { type Compiled, eachNode, pathOf } from "./compile.ts";
 import { type Breach, isTestCode, type Project } from "./project.ts";
 
 /** Files that are run or installed, beside the tests and the scripts with `import.meta.main`. */
@@ -14,13 +18,15 @@ const ENTRIES = [
 ];
 const ISSUES = ["files", "exports", "types", "nsExports", "nsTypes", "enumMembers", "namespaceMembers"] as const;
 
-export async function checkDeadExports(project: Project): Promise<Breach[]> {
+export async function checkDeadExports(project: Project, compiled: Compiled): Promise<Breach[]> {
   const copy = await Deno.makeTempDir({ prefix: "unused-" });
   try {
     await writeCopy(copy, project);
     const all = await runKnip(copy, "all");
     const program = await runKnip(copy, "program");
-    const isNew = ({ file, name }: Unused) => !all.some((found) => found.file === file && found.name === name);
+    const isOnlyTested = (unused: Unused) =>
+      unused.file.startsWith("src/") && !isUsedByOwnFile(unused, compiled) &&
+      !all.some(({ file, name }) => file === unused.file && name === unused.name);
     return [
       ...all.map(({ file, line, name }) => {
         const message = name === undefined
@@ -29,7 +35,7 @@ export async function checkDeadExports(project: Project): Promise<Breach[]> {
         return { file, line, message };
       }),
       // Scripts may have parts that only tests use, such as the servers that they start.
-      ...program.filter((found) => found.file.startsWith("src/") && isNew(found)).map(({ file, line, name }) => {
+      ...program.filter(isOnlyTested).map(({ file, line, name }) => {
         const message = name === undefined ? "Only tests use this file" : `Only tests use the export ${name}`;
         return { file, line, message };
       }),
@@ -46,6 +52,24 @@ interface Unused {
   readonly name: string | undefined;
 }
 
+function isUsedByOwnFile({ file, name }: Unused, { sources, checker }: Compiled): boolean {
+  const source = sources.find((source) => pathOf(source) === file);
+  const module = source && checker.getSymbolAtLocation(source);
+  const exported = name === undefined ? undefined : module?.exports?.get(ts.escapeLeadingUnderscores(name));
+  if (source === undefined || exported === undefined) return false;
+  const isWithin = (node: ts.Node, outer: ts.Node) => outer.pos <= node.pos && node.end <= outer.end;
+  let isUsed = false;
+  eachNode(source, (node) => {
+    // A function that calls itself does not use itself.
+    if (!ts.isIdentifier(node) || exported.declarations!.some((declared) => isWithin(node, declared))) return;
+    const symbol = ts.isShorthandPropertyAssignment(node.parent)
+      ? checker.getShorthandAssignmentValueSymbol(node.parent)
+      : checker.getSymbolAtLocation(node);
+    isUsed ||= symbol === exported || symbol !== undefined && checker.getExportSymbolOfSymbol(symbol) === exported;
+  });
+  return isUsed;
+}
+
 /** knip wants a package.json, which would change how Deno resolves packages: it looks at a copy. */
 async function writeCopy(folder: string, project: Project): Promise<void> {
   const entries = [...project].filter(([file, text]) => isEntry(file, text));
@@ -55,8 +79,7 @@ async function writeCopy(folder: string, project: Project): Promise<void> {
   const texts: [string, string][] = [
     ...project,
     ["package.json", JSON.stringify({ name: "copy", private: true })],
-    ["all.json", JSON.stringify({ ...common, ignoreExportsUsedInFile: false })],
-    ["program.json", JSON.stringify({ ...common, ignoreExportsUsedInFile: true })],
+    ["knip.json", JSON.stringify({ ...common, ignoreExportsUsedInFile: false })],
   ];
   for (const [file, text] of texts) {
     const path = `${folder}/${file}`;
@@ -70,10 +93,10 @@ function isEntry(file: string, text: string): boolean {
   return ENTRIES.some((entry) => entry.test(file)) || file.startsWith("scripts/") && text.includes("import.meta.main");
 }
 
-/** Of all files: exports that no other file uses. Of the program: those that its own files do not use either. */
+/** What no other file uses, of all files or of the program without its tests. */
 async function runKnip(cwd: string, part: "all" | "program"): Promise<Unused[]> {
   const options = await createOptions({
-    args: { config: `${part}.json`, include: [...ISSUES] },
+    args: { include: [...ISSUES] },
     cwd,
     gitignore: false,
     isProduction: part === "program",

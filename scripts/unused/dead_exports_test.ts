@@ -1,10 +1,12 @@
 // That every kind of dead export and file is found, and nothing that is used.
 
 import assert from "node:assert/strict";
+import { compile } from "./compile.ts";
 import { checkDeadExports } from "./dead_exports.ts";
 
 async function breaches(files: Record<string, string>): Promise<string[]> {
-  const found = await checkDeadExports(new Map(Object.entries(files)));
+  const project = new Map(Object.entries(files));
+  const found = await checkDeadExports(project, compile(project));
   return found.map(({ file, line, message }) => `${file}:${line}: ${message}`).sort();
 }
 
@@ -39,6 +41,27 @@ Deno.test("checkDeadExports() finds what only tests use in src: exports and file
   assert.deepEqual(await breaches(files), [
     "src/a.ts:3: Only tests use the export testedOnly",
     "src/examples.ts:1: Only tests use this file",
+  ]);
+});
+
+Deno.test("checkDeadExports() takes neither recursion nor another thing of the same name for a use by the own file", async () => {
+  const files = {
+    "main.ts": `import { used } from "./src/a.ts";\nconsole.log(used);`,
+    "src/a.ts": `export const used = ({ same }: { same: number }) => same;
+export function same() {}
+export function recursive(): void {
+  recursive();
+}
+export const parts = 1;
+export const whole = { parts };
+console.log(whole);
+`,
+    "src/a_test.ts":
+      `import { parts, recursive, same, whole } from "./a.ts";\nconsole.log(parts, recursive, same, whole);`,
+  };
+  assert.deepEqual(await breaches(files), [
+    "src/a.ts:2: Only tests use the export same",
+    "src/a.ts:3: Only tests use the export recursive",
   ]);
 });
 

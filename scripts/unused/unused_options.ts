@@ -1,4 +1,4 @@
-// In: the files of the project. Out: optional parameters and options of src/ that the program never gives.
+// In: the compiled project. Out: optional parameters and options of src/ that the program never gives.
 // Guaranteed: every option is given by the program, or has a default and is given by a test. Passing an option on does not
 // count as giving it. What the producer module offers to others is not looked at.
 //
@@ -6,7 +6,8 @@
 // type written at a destructured parameter. A default is an initializer or the right side of `??`.
 
 import ts from "typescript";
-import { type Breach, isTestCode, type Project } from "./project.ts";
+import { type Compiled, eachNode, pathOf } from "./compile.ts";
+import { type Breach, isTestCode } from "./project.ts";
 
 type Option = ts.ParameterDeclaration | ts.PropertySignature;
 
@@ -16,8 +17,7 @@ interface Facts {
   hasDefault: boolean;
 }
 
-export function checkUnusedOptions(project: Project): Breach[] {
-  const { sources, checker } = compile(project);
+export function checkUnusedOptions({ sources, checker }: Compiled): Breach[] {
   const options = new Map<Option, Facts>();
   for (const source of sources) {
     if (isLookedAt(source.fileName)) eachNode(source, (node) => collectOption(node, options));
@@ -44,33 +44,6 @@ function isLookedAt(fileName: string): boolean {
   return fileName.startsWith("/src/") && !fileName.startsWith("/src/producer/") && !isTestCode(fileName.slice(1));
 }
 
-/** Packages and Deno's globals are not resolved: their types are `any` here, which options do not depend on. */
-function compile(project: Project): { sources: readonly ts.SourceFile[]; checker: ts.TypeChecker } {
-  const settings: ts.CompilerOptions = {
-    allowImportingTsExtensions: true,
-    module: ts.ModuleKind.ESNext,
-    moduleResolution: ts.ModuleResolutionKind.Bundler,
-    noEmit: true,
-    strict: true,
-    target: ts.ScriptTarget.ESNext,
-    lib: ["lib.esnext.d.ts"],
-    types: [],
-  };
-  const host = ts.createCompilerHost(settings);
-  const read = host.getSourceFile;
-  host.getCurrentDirectory = () => "/";
-  host.fileExists = (path) => project.has(path.slice(1));
-  host.directoryExists = () => true;
-  host.readFile = (path) => project.get(path.slice(1));
-  host.getSourceFile = (path, language) => {
-    const text = project.get(path.slice(1));
-    return text === undefined ? read(path, language) : ts.createSourceFile(path, text, language, true);
-  };
-  const program = ts.createProgram([...project.keys()].map((file) => `/${file}`), settings, host);
-  const sources = program.getSourceFiles().filter((source) => project.has(pathOf(source)));
-  return { sources, checker: program.getTypeChecker() };
-}
-
 function collectOption(node: ts.Node, options: Map<Option, Facts>): void {
   const add = (option: Option, hasDefault: boolean) => options.set(option, { givers: new Set(), hasDefault });
   const addProperties = (type: ts.Node) =>
@@ -85,9 +58,11 @@ function collectOption(node: ts.Node, options: Map<Option, Facts>): void {
   }
 }
 
-/** A function of this file with a body. A class expression is made for a library, which calls its constructor. */
+/** A function with a body. Class expressions and overriding methods are left out: libraries call them too. */
 function isOfOurs(callable: ts.SignatureDeclaration): boolean {
-  return "body" in callable && callable.body !== undefined && !ts.isClassExpression(callable.parent);
+  const isOverride = ts.isMethodDeclaration(callable) &&
+    callable.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.OverrideKeyword);
+  return "body" in callable && callable.body !== undefined && !ts.isClassExpression(callable.parent) && !isOverride;
 }
 
 function isGiven(
@@ -217,13 +192,4 @@ class Finder {
 function propertiesNamed(type: ts.Type, name: string): ts.Symbol[] {
   const parts = type.isUnion() ? type.types : [type];
   return parts.flatMap((part) => part.getProperty(name) ?? []);
-}
-
-function eachNode(node: ts.Node, look: (node: ts.Node) => void): void {
-  look(node);
-  node.forEachChild((child) => eachNode(child, look));
-}
-
-function pathOf(source: ts.SourceFile): string {
-  return source.fileName.slice(1);
 }

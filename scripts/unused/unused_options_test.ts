@@ -1,10 +1,11 @@
 // Which options count as unused, and which as given, by whom and in which form.
 
 import assert from "node:assert/strict";
+import { compile } from "./compile.ts";
 import { checkUnusedOptions } from "./unused_options.ts";
 
 function breaches(files: Record<string, string>): string[] {
-  return checkUnusedOptions(new Map(Object.entries(files))).map(({ file, line, message }) =>
+  return checkUnusedOptions(compile(new Map(Object.entries(files)))).map(({ file, line, message }) =>
     `${file}:${line}: ${message}`
   );
 }
@@ -113,9 +114,17 @@ export class C {
   assert.deepEqual(breaches({ ...files, "main.ts": given }), []);
 });
 
-Deno.test("checkUnusedOptions() leaves out data, what the producer module offers, scripts and tests", () => {
+Deno.test("checkUnusedOptions() leaves out data, what the producer module offers, what libraries call, scripts and tests", () => {
   const files = {
     "src/a.ts": `export interface Row { readonly note?: string }\nexport function a({ note }: Row) { return note; }`,
+    "src/b.ts": `import pg from "pg";
+export class Pool extends pg.Pool {
+  override connect(callback?: () => void) { return super.connect(callback); }
+}
+export const client = () => class extends pg.Client {
+  constructor(config?: string) { super(config); }
+};
+`,
     "src/producer/producer.ts": "export function publishIntent(stream = 'a') { return stream; }",
     "scripts/a.ts": "export function a(b = 1) { return b; }",
     "tests/a_test.ts": "export function a(b = 1) { return b; }",

@@ -4,8 +4,9 @@
  */
 import type { Config } from "../config/config.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
-import { checkRedis, UnsuitableRedis } from "../redis/check_server.ts";
+import { checkRedis } from "../redis/check_server.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
+import { UnsuitableRedis } from "../redis/master.ts";
 import { RedisError, refusesAllWrites } from "../redis/failures.ts";
 import { bad, type Finding, good, warn } from "./finding.ts";
 import { type Reader, readersOf } from "./outbound_readers.ts";
@@ -60,7 +61,7 @@ export async function checkRedisSide(
   return { findings, readers };
 }
 
-// All that the start-up's throwaway hand-off does, on keys that are not there: without its stream XADD NOMKSTREAM appends
+// All that the start-up's throwaway hand-off does, on keys that don't exist: without its stream XADD NOMKSTREAM appends
 // nothing, without its key SET XX sets nothing. The rights are asked for all the same.
 const TRY_HAND_OFF = new Script(`
 redis.call('TIME')
@@ -68,6 +69,7 @@ redis.call('GET', KEYS[2])
 redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', 'check', 'check')
 redis.call('SET', KEYS[2], 'check', 'XX', 'PX', 1000)
 redis.call('XDEL', KEYS[1], '1-1')
+redis.call('PEXPIRE', KEYS[2], 1000)
 return 1
 `);
 
@@ -80,6 +82,7 @@ async function tryHandOff(redis: RedisConnection): Promise<void> {
     await redis.run(TRY_HAND_OFF, [stream, lease], []);
     await redis.call("XDEL", stream, "1-1");
     await redis.call("DEL", stream, lease);
+    await redis.call("WAIT", 0, 0);
   } catch (error) {
     if (!(error instanceof RedisError && refusesAllWrites(error.message))) throw error;
   }

@@ -1,5 +1,6 @@
 /** `healthcheck`: asks the probe of the instance beside it, for containers that have no shell to ask with. */
 import { get } from "node:http";
+import { timeOutSignal } from "../clock.ts";
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print } from "./command.ts";
@@ -35,7 +36,7 @@ async function run(args: Arguments): Promise<number> {
 /** Not by fetch(), which would ask the proxy that HTTP_PROXY or ALL_PROXY names. */
 async function ask(url: string): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
-    const request = get(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, async (response) => {
+    const request = get(url, { signal: timeOutSignal(TIMEOUT_MS), agent: false }, async (response) => {
       try {
         let text = "";
         for await (const chunk of response.setEncoding("utf8")) text += chunk;

@@ -1,4 +1,5 @@
 /** `inspect`: what became of one intent, and lists of what went wrong, newest first. Reads only. */
+import { systemClock } from "../clock.ts";
 import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
@@ -85,11 +86,15 @@ async function run(args: Arguments): Promise<number> {
     if (subject === "intent") {
       const story = await readStory(stores, { key: key!, config, limit: filters.limit });
       if (args.flag("json")) printJson({ intent: story });
-      else print(storyLines(story, Date.now()));
+      else print(storyLines(story, systemClock.now()));
       return story.outcome === "unknown" ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
     }
     const list = { malformed: listMalformed, "dead-letters": listDeadLetters, routes: listRoutes }[subject];
-    const { rows, lines } = await list(stores.postgres, { filters, stream: config.intents.stream, nowMs: Date.now() });
+    const { rows, lines } = await list(stores.postgres, {
+      filters,
+      stream: config.intents.stream,
+      nowMs: systemClock.now(),
+    });
     if (args.flag("json")) printJson({ [subject.replace("-", "_")]: rows });
     else print(rows.length === 0 ? ["  none"] : lines);
     return COMMAND_EXIT.ok;

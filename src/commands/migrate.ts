@@ -1,4 +1,5 @@
 /** `migrate`: shows, applies or takes back the migrations that the executable holds, under the service's own lock. */
+import { systemClock } from "../clock.ts";
 import { migrate, migrateDown, migrationStatus } from "../postgres/migrate.ts";
 import { checkServer } from "../postgres/pool.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
@@ -43,7 +44,7 @@ async function run(args: Arguments): Promise<number> {
             ["VERSION", "APPLIED", "NAME"],
             migrations.map(({ version, name, appliedAt }) => [
               String(version),
-              appliedAt === null ? ["yellow", "pending"] : relative(appliedAt, Date.now()),
+              appliedAt === null ? ["yellow", "pending"] : relative(appliedAt, systemClock.now()),
               name === "" ? ["red", "unknown to this executable"] : name,
             ]),
           ));

@@ -1,4 +1,5 @@
 /** The text of `--since` → a time. */
+import { systemClock } from "../clock.ts";
 import { parseDuration } from "../config/durations.ts";
 import { usageError } from "./command.ts";
 
@@ -9,7 +10,11 @@ export function sinceOf(text: string | undefined): Date | undefined {
   if (text === undefined) return undefined;
   const milliseconds = parseDuration(text);
   // Date.parse() alone takes a 5 for a month and a time without a zone for this machine's.
-  const time = milliseconds !== undefined ? Date.now() - milliseconds : ISO_8601.test(text) ? Date.parse(text) : NaN;
+  const time = milliseconds !== undefined
+    ? systemClock.now() - milliseconds
+    : ISO_8601.test(text)
+    ? Date.parse(text)
+    : NaN;
   if (Number.isNaN(time) || !(time >= 0)) {
     throw usageError(
       `--since ${JSON.stringify(text)} is neither a duration such as 90m nor a time such as 2026-01-31T12:00:00Z`,

@@ -72,8 +72,8 @@ async function run(args: Arguments): Promise<number> {
 
   return await withStores(config, "smoke", async (stores) => {
     const steps: Step[] = [];
-    const began = performance.now();
-    const reach = (step: string) => steps.push({ step, at_ms: Math.round(performance.now() - began) });
+    const began = systemClock.monotonic();
+    const reach = (step: string) => steps.push({ step, at_ms: Math.round(systemClock.monotonic() - began) });
     const entryId = String(await stores.redis.call("XADD", config.intents.stream, "*", ...fields));
     reach("sent");
     const { problem, story } = await follow(stores, { config, entryId, reach, untilMs: began + timeoutMs });
@@ -96,7 +96,7 @@ function smokeFields(
   { userId, producer }: { userId: string; producer: string },
   check: (fields: Record<string, string>) => string[],
 ): string[] {
-  const now = Date.now();
+  const now = systemClock.now();
   try {
     return check({
       notification_type: SMOKE_TYPE,
@@ -143,7 +143,7 @@ async function follow(stores: Stores, { config, entryId, reach, untilMs }: Follo
       reach(route.status);
       return { problem: `${route.status}: ${route.last_error_classification ?? ""}`, story };
     }
-    if (performance.now() >= untilMs) {
+    if (systemClock.monotonic() >= untilMs) {
       const problem = accepted ? "it was accepted, but not published in time" : "no instance has accepted it in time";
       return { problem: `${problem}: see notification-service status`, story };
     }

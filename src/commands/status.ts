@@ -1,5 +1,6 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
+import { systemClock } from "../clock.ts";
 import { readBacklog } from "../backlog/backlog.ts";
 import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
@@ -178,7 +179,7 @@ function intentLines(
 
 /** An outage is shown in the page's place, and watched through. */
 async function pageOrOutage(read: () => Promise<Status>): Promise<string[]> {
-  const time = paint("dim", new Date().toISOString());
+  const time = paint("dim", new Date(systemClock.now()).toISOString());
   try {
     return [time, "", ...page(await read())];
   } catch (error) {

@@ -11,7 +11,8 @@ import { type Intent, type Malformed, malformedIntent } from "../notification/in
 import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
 import { acceptAll, type AcceptAllResult, type NewIntents } from "./accept_all.ts";
 import { type Candidate, type Judgement, keyOf } from "./judge.ts";
-import { insertMalformed, selectMalformed } from "./reject.ts";
+import { malformedBefore } from "./malformed_before.ts";
+import { insertMalformed } from "./reject.ts";
 import { selectFingerprints } from "./select_fingerprints.ts";
 
 export interface Acceptance extends Omit<NewIntents, "candidates"> {
@@ -120,7 +121,7 @@ async function sortOut(
   const intents = [...candidates.map(({ intent }) => intent), ...followers];
   const [fingerprints, malformed] = await Promise.all([
     selectFingerprints(pool, intents),
-    selectMalformed(pool, stream, intents.map(({ entry }) => entry.id)),
+    malformedBefore(pool, stream, intents),
   ]);
   const accepted = candidates.filter(({ intent }) =>
     !fingerprints.has(keyOf(intent)) && !malformed.has(intent.entry.id)

@@ -8,6 +8,7 @@ import { bigint, rows, text, uuid } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
 import { moveOffsetSql, OFFSET_MOVE, type OffsetMove, offsetMoveValues } from "../stream_offset/stream_offset.ts";
 import type { Candidate } from "./judge.ts";
+import { IS_SAME_ENTRY } from "./malformed_before.ts";
 
 export interface NewIntents extends OffsetMove {
   readonly candidates: readonly Candidate[];
@@ -76,9 +77,9 @@ WITH known AS (
     OFFSET 0
   ) AS record
   UNION ALL
-  SELECT FROM ${p.intent("entry_id")}, LATERAL (
+  SELECT FROM ${p.intent("entry_id", "producer", "idempotency_key")}, LATERAL (
     SELECT FROM notification.malformed_intents AS malformed
-    WHERE malformed.stream = ${p.stream} AND malformed.stream_entry_id = intent.entry_id
+    WHERE malformed.stream = ${p.stream} AND ${IS_SAME_ENTRY}
     OFFSET 0
   ) AS malformed
   LIMIT 1

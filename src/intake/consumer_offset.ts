@@ -11,6 +11,7 @@ import { BEFORE_ALL } from "../redis/entry_ids.ts";
 import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
 import { copyOffset, findOffset, moveOffset, type Offset, replaceCopy } from "../stream_offset/stream_offset.ts";
 import { loggerOf } from "../telemetry/logging.ts";
+import { hasOutcome } from "./has_outcome.ts";
 import type { IntakeEvents } from "./events.ts";
 
 export interface ConsumerOffsetOptions {
@@ -18,6 +19,7 @@ export interface ConsumerOffsetOptions {
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly events: IntakeEvents;
+  readonly recordRetentionMs: number;
 }
 
 /** An offset as this consumer found it: one that was found again has another version, though it names the same entry. */
@@ -30,6 +32,8 @@ export class ConsumerOffset {
   readonly #logger = loggerOf("intent_consumer");
   #offset: VersionedOffset | undefined;
   #versions = 0;
+  /** Whether the entry at the offset was looked at since that was found. */
+  #isEntryChecked = false;
   /** The copy that was reported to be ahead of the row, or that a stream's replacement left there. */
   #knownCopy: string | undefined;
   #copying: Promise<void> = Promise.resolve();
@@ -49,19 +53,37 @@ export class ConsumerOffset {
 
   /** The offset behind `entries` more entries, the last of which is `entryId`: to be moved to. */
   behind(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
-    return this.#versioned({ entryId, entriesRead: (from.entriesRead ?? 0) + entries });
+    const { entriesRead } = from;
+    return this.#versioned({ entryId, entriesRead: entriesRead === undefined ? undefined : entriesRead + entries });
   }
 
-  /** The offset with its ordinal in the stream as it was read; absent if it has to be found, and read from, again. */
-  async comparedWith(offset: VersionedOffset, state: StreamState): Promise<VersionedOffset | undefined> {
-    const standing = standingOf(offset, state);
+  /**
+   * The offset with its ordinal in the stream as it was read; absent if it has to be found, and read from, again.
+   *
+   * @param options.isAtEnd no entry was behind it
+   */
+  async comparedWith(
+    offset: VersionedOffset,
+    state: StreamState,
+    { isAtEnd }: { readonly isAtEnd: boolean },
+  ): Promise<VersionedOffset | undefined> {
+    const standing = standingOf(offset, state, { isAtEnd });
     if (standing.kind === "another_stream") {
       await this.#startOver(offset, state);
       return undefined;
     }
     const { entriesRead, trimmedUnread } = standing;
     const { entryId } = offset;
-    if (trimmedUnread === 0) return { entryId, entriesRead, version: offset.version };
+    if (offset.entriesRead === undefined && entriesRead !== undefined && entryId !== BEFORE_ALL) {
+      // The end of the stream has made the ordinal known.
+      return await this.#commit(offset, { entryId, entriesRead }) ? this.#offset : undefined;
+    }
+    if (trimmedUnread === 0) {
+      if (!this.#isEntryChecked) await this.#checkEntry(offset);
+      const compared = { entryId, entriesRead, version: offset.version };
+      if (this.#offset?.version === offset.version) this.#offset = compared;
+      return compared;
+    }
     // Of two consumers that find the same, one reports it.
     if (!await this.#commit(offset, { entryId, entriesRead }, { isOrdinalCompared: true })) return undefined;
     this.#options.events.trimmedUnread(trimmedUnread);
@@ -84,7 +106,24 @@ export class ConsumerOffset {
     return { entryId, entriesRead, version: ++this.#versions };
   }
 
+  /**
+   * Another stream may have the old name with ids and ordinals that fit: then the entry at the offset is one that was never read.
+   * Reported only, since reading from the beginning would publish again what retention has deleted the records of.
+   */
+  async #checkEntry({ entryId }: Offset): Promise<void> {
+    this.#isEntryChecked = true;
+    if (entryId === BEFORE_ALL || await hasOutcome(this.#options, entryId)) return;
+    this.#logger.error(
+      "the entry at the offset has no outcome: another stream may have the old name, what is before it is not read",
+      {
+        stream: this.#options.stream,
+        offset: entryId,
+      },
+    );
+  }
+
   async #find(): Promise<Offset> {
+    this.#isEntryChecked = false;
     const { offset, copyAhead } = await findOffset(this.#options);
     if (copyAhead === undefined) {
       // The last copy may have failed, and the next batch be long in coming.

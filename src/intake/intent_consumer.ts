@@ -47,6 +47,8 @@ export interface ConsumerOptions {
   readonly stream: string;
   readonly instanceId: string;
   readonly batchSize: number;
+  /** How long records are kept. */
+  readonly recordRetentionMs: number;
   readonly readBlockTimeoutMs: number;
   readonly catalog: Catalog;
   readonly administratorEmails: ReadonlyMap<string, readonly string[]>;

@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import type { BatchLimit } from "../lifecycle/batch_limit.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import type { ConsumerOffset, VersionedOffset } from "./consumer_offset.ts";
 import { type ReadBatch, readBatch, readWhenThere } from "./read_batch.ts";
 
@@ -35,6 +36,8 @@ export class IntentReader {
   #endOfStream: string | undefined;
   /** While one entry alone takes Redis too long, what was trimmed is left to a later read to find. */
   #isStateTooExpensive = false;
+  /** The entry behind which the connection was lost while it waited. */
+  #lostBehind: string | undefined;
 
   constructor(options: IntentReaderOptions, { offset, limit }: { offset: ConsumerOffset; limit: BatchLimit }) {
     this.#options = options;
@@ -60,13 +63,16 @@ export class IntentReader {
     }
     const batch = await this.#read(offset);
     const { state, entries } = batch;
-    const from = state === undefined ? offset : await this.#offset.comparedWith(offset, state);
+    const from = state === undefined
+      ? offset
+      : await this.#offset.comparedWith(offset, state, { isAtEnd: entries.length === 0 });
     if (from === undefined) return undefined;
     if (entries.length === 0) {
       if (!isAtEnd) await this.#wait(from, stop);
       return undefined;
     }
     this.#endOfStream = state?.lastGeneratedId;
+    this.#reportLost(offset, batch);
     return { from, batch };
   }
 
@@ -107,10 +113,23 @@ export class IntentReader {
       const batch = await readWhenThere(blockingRedis, { ...this.#readOptions(offset), blockMs });
       this.#ahead = { version: offset.version, batch: Promise.resolve(batch) };
     } catch (error) {
-      if (!stop.aborted) throw error;
+      if (stop.aborted) return;
+      if (error instanceof RedisError && error.code === "") this.#lostBehind = offset.entryId;
+      throw error;
     } finally {
       stop.removeEventListener("abort", cut);
     }
+  }
+
+  /** The reply to the blocking read holds the whole entry: Redis closes a connection whose reply is over its limit. */
+  #reportLost({ entryId }: VersionedOffset, { entries: [first] }: ReadBatch): void {
+    if (this.#lostBehind === entryId && first?.fields === undefined) {
+      loggerOf("intent_consumer").warn(
+        "an entry seems larger than Redis's client-output-buffer-limit lets one reply be: it is read in pieces",
+        { stream_entry_id: first?.id },
+      );
+    }
+    this.#lostBehind = undefined;
   }
 
   #readOptions({ entryId }: VersionedOffset) {

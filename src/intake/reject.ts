@@ -53,20 +53,6 @@ export async function insertMalformed(
   return new Set(rows.map((row) => row.stream_entry_id));
 }
 
-/** Which of the entries are recorded as malformed. */
-export async function selectMalformed(
-  client: Queryable,
-  stream: string,
-  entryIds: readonly string[],
-): Promise<Set<string>> {
-  if (entryIds.length === 0) return new Set();
-  const { rows } = await client.query<{ stream_entry_id: string }>(
-    "SELECT stream_entry_id FROM notification.malformed_intents WHERE stream = $1 AND stream_entry_id = ANY ($2)",
-    [stream, entryIds],
-  );
-  return new Set(rows.map((row) => row.stream_entry_id));
-}
-
 /** The id that the entry's record has if it was accepted; empty where it can't have been. */
 function acceptedId({ entry, producer, idempotencyKey }: Malformed): string {
   return producer === "" || idempotencyKey === "" ? "" : notificationId(entry.id, producer, idempotencyKey);

@@ -25,14 +25,14 @@ export async function withinOrThrow<Value>(
   ms: number,
   promise: Promise<Value>,
   lateError: () => Error,
-  clock: Sleeper = systemClock,
 ): Promise<Value> {
-  const result = await race(ms, promise, clock);
+  const result = await race(ms, promise, systemClock);
   if (result === LATE) throw lateError();
   return result;
 }
 
 async function race<Value>(ms: number, promise: Promise<Value>, clock: Sleeper): Promise<Value | typeof LATE> {
+  if (ms === Infinity) return await promise;
   const answered = new AbortController();
   const timeOut = clock.sleep(ms, answered.signal).then((): typeof LATE => LATE);
   try {

@@ -4,13 +4,15 @@
  * A loop between two passes (idle, or backing off from an outage) is never stuck; neither is one whose pass gives signs
  * of progress. Every wait within a pass has its bound, so that an outage ends a pass with an error long before it counts.
  */
+import { systemClock } from "../clock.ts";
+
 export class Heartbeats {
   readonly #stuckAfterMs: number;
   readonly #now: () => number;
   readonly #lastBeatMs = new Map<string, number>();
 
   /** @param stuckAfterMs longer than any pass goes without a sign of progress */
-  constructor({ stuckAfterMs, now = () => performance.now() }: { stuckAfterMs: number; now?: () => number }) {
+  constructor({ stuckAfterMs, now = systemClock.monotonic }: { stuckAfterMs: number; now?: () => number }) {
     this.#stuckAfterMs = stuckAfterMs;
     this.#now = now;
   }

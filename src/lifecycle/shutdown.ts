@@ -5,6 +5,7 @@
  * the batch in hand is given up, which is safe. When the bound is over the process ends, whatever it is doing; so it
  * does at a second signal.
  */
+import { after, systemClock } from "../clock.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 
 export const EXIT = {
@@ -27,7 +28,7 @@ export class Shutdown {
   readonly #options: ShutdownOptions;
   readonly #stop = new AbortController();
   readonly #abandon = new AbortController();
-  readonly #timers: ReturnType<typeof setTimeout>[] = [];
+  readonly #cancelTimers: (() => void)[] = [];
   readonly #onSignal = (signal: Deno.Signal) => this.#signalled(signal);
   readonly #listeners = (["SIGTERM", "SIGINT"] as const).map((signal) => ({
     signal,
@@ -53,28 +54,28 @@ export class Shutdown {
   /** Milliseconds left of the bound; all of it before the shutdown has begun. */
   get leftMs(): number {
     const { boundMs } = this.#options;
-    return this.stop.aborted ? Math.max(0, boundMs - (performance.now() - this.#startedAtMs)) : boundMs;
+    return this.stop.aborted ? Math.max(0, boundMs - (systemClock.monotonic() - this.#startedAtMs)) : boundMs;
   }
 
   /** Begins the shutdown, as a signal does. */
   begin(reason: string): void {
     if (this.stop.aborted) return;
     const { boundMs, exit } = this.#options;
-    this.#startedAtMs = performance.now();
+    this.#startedAtMs = systemClock.monotonic();
     loggerOf("service").info("shutting down", { reason, bound_ms: boundMs });
-    this.#timers.push(
-      setTimeout(() => this.#abandon.abort(), boundMs * ABANDON_AFTER),
-      setTimeout(() => {
+    this.#cancelTimers.push(
+      after(boundMs * ABANDON_AFTER, () => this.#abandon.abort()),
+      after(boundMs, () => {
         loggerOf("service").error("shutdown ran past its bound", { bound_ms: boundMs });
         exit(EXIT.shutdownFailed);
-      }, boundMs),
+      }),
     );
     this.#stop.abort();
   }
 
   /** To be called when everything has ended: no signal and no bound counts any more. */
   finish(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const cancel of this.#cancelTimers) cancel();
     for (const { signal, listener } of this.#listeners) Deno.removeSignalListener(signal, listener);
   }
 

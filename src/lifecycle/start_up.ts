@@ -1,5 +1,7 @@
 /** One step of the start-up: a check of a dependency that ends within its bound, and at once when the shutdown begins. */
 import { describePostgresError } from "../postgres/failures.ts";
+import { withinOrThrow } from "./bounded_wait.ts";
+import { ABORTED, unlessAborted } from "./unless_aborted.ts";
 
 export class StartUpFailed extends Error {
   override readonly name = "StartUpFailed";
@@ -22,20 +24,14 @@ export async function startStep<Value>(
   { boundMs, stop }: { boundMs: number; stop: AbortSignal },
 ): Promise<Value> {
   const stopped = () => new StoppedWhileStarting("The shutdown began during start-up");
+  const late = () => new StartUpFailed(dependency, `No answer within ${boundMs} ms`);
   if (stop.aborted) throw stopped();
-  const { promise: ended, reject } = Promise.withResolvers<never>();
-  const onStop = () => reject(stopped());
-  const timer = Number.isFinite(boundMs)
-    ? setTimeout(() => reject(new StartUpFailed(dependency, `No answer within ${boundMs} ms`)), boundMs)
-    : undefined;
-  stop.addEventListener("abort", onStop);
   try {
-    return await Promise.race([check(), ended]);
+    const result = await withinOrThrow(boundMs, unlessAborted(check(), stop), late);
+    if (result === ABORTED) throw stopped();
+    return result;
   } catch (error) {
     if (error instanceof StoppedWhileStarting || error instanceof StartUpFailed) throw error;
     throw new StartUpFailed(dependency, describePostgresError(error), { cause: error });
-  } finally {
-    clearTimeout(timer);
-    stop.removeEventListener("abort", onStop);
   }
 }

@@ -9,6 +9,7 @@
  * in the runtime directory, and an abstract NOTIFY_SOCKET is out of reach. (Its other ways don't lead there: node:net
  * connects streams only, FFI and systemd-notify would each take a permission that is as good as all of them.)
  */
+import { every } from "../clock.ts";
 import type { Supervisor } from "../config/supervisor.ts";
 
 export interface SystemdOptions {
@@ -26,7 +27,7 @@ export class Systemd {
   #sender: Promise<Sender | undefined> | undefined;
   /** Notifications arrive in the order in which they were given. */
   #sending: Promise<void> = Promise.resolve();
-  #watchdog: ReturnType<typeof setInterval> | undefined;
+  #endWatchdog: (() => void) | undefined;
   #problemTold = false;
 
   constructor({ supervisor, onProblem }: SystemdOptions) {
@@ -64,11 +65,11 @@ export class Systemd {
     if (!this.isListening) return await work();
     const extend = () => this.#notify(`EXTEND_TIMEOUT_USEC=${EXTENSION_MS * 1000}`);
     extend();
-    const timer = setInterval(extend, everyMs);
+    const end = every(everyMs, extend);
     try {
       return await work();
     } finally {
-      clearInterval(timer);
+      end();
     }
   }
 
@@ -84,12 +85,12 @@ export class Systemd {
       told = stuck;
     };
     feed();
-    this.#watchdog = setInterval(feed, watchdogMs / 2);
+    this.#endWatchdog = every(watchdogMs / 2, feed);
   }
 
   /** Ends the signs of life and waits until what was given is sent. */
   async close(): Promise<void> {
-    clearInterval(this.#watchdog);
+    this.#endWatchdog?.();
     await this.#sending;
     const sender = await this.#sender;
     this.#sender = undefined;

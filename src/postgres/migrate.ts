@@ -128,7 +128,7 @@ async function withSchemaLock<Result>(
 }
 
 async function lock(client: Client, { lockTimeoutMs, signal, clock = systemClock }: MigrateOptions): Promise<void> {
-  const until = clock.now() + lockTimeoutMs;
+  const until = clock.monotonic() + lockTimeoutMs;
   for (;;) {
     const { rows } = await client.query<{ isLocked: boolean }>(
       'SELECT pg_try_advisory_lock($1) AS "isLocked"',
@@ -136,7 +136,7 @@ async function lock(client: Client, { lockTimeoutMs, signal, clock = systemClock
     );
     if (rows[0]!.isLocked) return;
     signal?.throwIfAborted();
-    if (clock.now() >= until) {
+    if (clock.monotonic() >= until) {
       const holder = await lockHolder(client);
       throw new SchemaError(`Another session has been migrating the schema for over ${lockTimeoutMs} ms${holder}`);
     }

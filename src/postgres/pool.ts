@@ -6,6 +6,7 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
+import { after } from "../clock.ts";
 import { clientClass } from "./client.ts";
 import { describePostgresError, PostgresConnectionError } from "./failures.ts";
 import { atOnce } from "./transaction.ts";
@@ -73,11 +74,11 @@ export class PostgresPool extends pg.Pool {
   async close(timeoutMs: number): Promise<void> {
     if (!this.ending) void this.end();
     const allClosed = Promise.all([...this.#connections].map((client) => closed(client)));
-    const timer = setTimeout(() => {
+    const cancel = after(timeoutMs, () => {
       for (const client of this.#connections) client.connection.stream.destroy();
-    }, timeoutMs);
+    });
     await allClosed;
-    clearTimeout(timer);
+    cancel();
   }
 }
 

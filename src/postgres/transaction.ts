@@ -2,39 +2,27 @@
  * Work → one transaction: committed when the work resolves, rolled back when it rejects, with the work's own error.
  *
  * A connection whose state is not known is destroyed, never handed back. Where the answer to COMMIT was lost the
- * transaction rejects, and whether it happened the caller has to cope with. Every wait on PostgreSQL is bounded by the
- * pool's time-outs, and ends at once when the signal aborts.
+ * transaction rejects, and the caller has to cope with either. Every wait on PostgreSQL is bounded by the pool's time-outs.
  */
 import type pg from "pg";
+import { ABORTED, unlessAborted } from "../lifecycle/unless_aborted.ts";
 import { leavesConnectionUsable, PostgresConnectionError, postgresFailure } from "./failures.ts";
-
-export interface TransactionOptions {
-  /** Cuts the transaction: its connection is destroyed, whatever waits for it rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface FirstStatement<First> {
-  /** Sends a statement together with BEGIN: one that changes nothing by itself, should BEGIN fail. */
-  readonly first?: (client: pg.PoolClient) => Promise<First>;
-}
 
 /**
  * The work may send several statements without waiting for each other's answers; they are done in the order sent, and
  * after one that fails the rest fails too. BEGIN and COMMIT are waited for, because pg's pipeline mode gives each
  * statement its own end (Sync): behind a BEGIN that fails each statement would commit by itself (seen: 4 of 7 cancelled
- * BEGINs), and a COMMIT sent along commits without a statement that pg could not send. Only a `first` statement goes out
- * together with BEGIN; should BEGIN fail, the work is never called.
+ * BEGINs), and a COMMIT sent along commits without a statement that pg could not send.
  */
-export async function inTransaction<Result, First = undefined>(
+export async function inTransaction<Result>(
   pool: pg.Pool,
-  work: (client: pg.PoolClient, first: First) => Promise<Result>,
-  { signal, first }: TransactionOptions & FirstStatement<First> = {},
+  work: (client: pg.PoolClient) => Promise<Result>,
 ): Promise<Result> {
-  return await withClient(pool, { signal }, async (client, keep) => {
+  return await withClient(pool, {}, async (client, keep) => {
     let result: Result;
     try {
-      const [, found] = await allAnswered([client.query("BEGIN"), first?.(client)]);
-      result = await work(client, found as First);
+      await client.query("BEGIN");
+      result = await work(client);
       await commit(client);
     } catch (error) {
       if (await isRolledBack(client, error)) keep();
@@ -75,13 +63,18 @@ export async function allAnswered<const Statements extends readonly unknown[]>(
   return await Promise.all(statements);
 }
 
+export interface CutOptions {
+  /** Cuts the work: its connection is destroyed, and what waits for that rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Lends a connection to the work. Afterwards it is destroyed, unless the work has called `keep`: then its state is known
  * and the pool gets it back.
  */
 export async function withClient<Result>(
   pool: pg.Pool,
-  { signal }: TransactionOptions,
+  { signal }: CutOptions,
   work: (client: pg.PoolClient, keep: () => void) => Promise<Result>,
 ): Promise<Result> {
   const client = await acquire(pool, signal);
@@ -106,24 +99,12 @@ export async function withClient<Result>(
 /** Waits for a connection no longer than the signal allows; one that comes too late goes back to the pool. */
 async function acquire(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
   signal?.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<pg.PoolClient>();
-  let isSettled = false;
-  const onAbort = () => {
-    if (isSettled) return;
-    isSettled = true;
-    reject(signal?.reason);
-  };
-  signal?.addEventListener("abort", onAbort);
-  pool.connect().then((client) => {
-    if (isSettled) return client.release();
-    isSettled = true;
-    resolve(client);
-  }, reject);
-  try {
-    return await promise;
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-  }
+  const connecting = pool.connect();
+  if (signal === undefined) return await connecting;
+  const client = await unlessAborted(connecting, signal);
+  if (client !== ABORTED) return client;
+  connecting.then((late) => late.release(), () => {});
+  throw signal.reason;
 }
 
 async function commit(client: pg.PoolClient): Promise<void> {

@@ -4,6 +4,7 @@
  * Both answers are about this process alone: it opens only when start-up has succeeded, and an outage of a dependency
  * is no reason to take an instance away that will go on by itself.
  */
+import { within } from "../lifecycle/bounded_wait.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 
 export interface ProbeListener {
@@ -31,10 +32,7 @@ export function openProbe({ hostname, port }: { readonly hostname: string; reado
   return {
     ...address,
     async close(boundMs) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, boundMs));
-      await Promise.race([server.shutdown(), bound]);
-      clearTimeout(timer);
+      await within(boundMs, server.shutdown());
       logger.info("stopped");
     },
   };

@@ -1,20 +1,11 @@
 /**
  * Whether the Redis that the configuration names is one this service can work with: contract, section 10.
  *
- * Throws with a message for the operator if not; gives warnings about what works but should be looked at.
+ * Throws with a message for the operator if not; returns warnings about what works but should be looked at. That it is a
+ * master the connection has seen to.
  */
 import type { RedisConnection } from "./connection.ts";
-
-export class UnsuitableRedis extends Error {
-  override readonly name = "UnsuitableRedis";
-  /** What to do about it. */
-  readonly advice: string;
-
-  constructor(message: string, { advice }: { readonly advice: string }) {
-    super(message);
-    this.advice = advice;
-  }
-}
+import { UnsuitableRedis } from "./master.ts";
 
 export async function checkRedis(redis: RedisConnection): Promise<string[]> {
   await redis.call("PING");
@@ -24,12 +15,6 @@ export async function checkRedis(redis: RedisConnection): Promise<string[]> {
   if (Number(version.split(".")[0]) < 7) {
     throw new UnsuitableRedis(`Redis 7.0 or newer is needed, this is ${version}`, {
       advice: "install Redis 7.0 or newer",
-    });
-  }
-  const role = info.get("role");
-  if (role !== "master") {
-    throw new UnsuitableRedis(`A master is needed, this server's role is ${role}`, {
-      advice: "let NOTIFICATION_REDIS_MASTER_ADDR name the master",
     });
   }
   if (info.get("cluster_enabled") === "1") {

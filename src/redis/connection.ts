@@ -1,5 +1,6 @@
 /**
- * A connection to the Redis master that replaces itself, and on which every call ends.
+ * A connection to the Redis master that replaces itself, together with the others of the process where the master has changed,
+ * and on which every call ends.
  *
  * A call is answered, or rejects with a {@link RedisError}: at once while there is no connection, after the operation
  * time-out when nothing comes back. A connection on which nothing came back is given up for a new one. No call is ever
@@ -9,7 +10,9 @@ import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { isDefect } from "../lifecycle/defects.ts";
+import { connectorClass } from "./connector.ts";
 import { RedisError, replyCode } from "./failures.ts";
+import { type Follower, RedisMaster, UnsuitableRedis } from "./master.ts";
 
 export interface RedisSettings {
   readonly host: string;
@@ -35,43 +38,59 @@ export class Script {
   }
 }
 
-export class RedisConnection {
-  readonly #client: Redis;
-  /** What broke the connection, or keeps it from being made: why calls fail meanwhile. */
-  #broken: string | undefined;
+/** Answers of a server that is no master any more, to a write, a blocking call and a read. */
+const REPLICA_CODES: ReadonlySet<string> = new Set(["READONLY", "UNBLOCKED", "MASTERDOWN"]);
 
-  /**
-   * @param options.role ends the connection's name in `CLIENT LIST`
-   * @param options.blockMs how long a blocking command may wait beyond the operation time-out
-   */
-  constructor(settings: RedisSettings, options: { readonly role: string; readonly blockMs?: number }) {
+export interface ConnectionOptions {
+  /** Ends the connection's name in `CLIENT LIST`. */
+  readonly role: string;
+  /** How long a blocking command may wait beyond the operation time-out. */
+  readonly blockMs?: number;
+  /** Shared by all connections that are to be to one server. */
+  readonly master?: RedisMaster;
+}
+
+export class RedisConnection implements Follower {
+  readonly #client: Redis;
+  readonly #master: RedisMaster;
+  /** What broke the connection, or keeps it from being made: why calls fail meanwhile. */
+  #broken: Error | undefined;
+
+  constructor(settings: RedisSettings, { role, blockMs = 0, master = new RedisMaster() }: ConnectionOptions) {
+    this.#master = master;
     this.#client = new Redis({
-      host: settings.host,
-      port: settings.port,
+      Connector: connectorClass({
+        host: settings.host,
+        port: settings.port,
+        disconnectTimeoutMs: DISCONNECT_TIMEOUT_MS,
+        isTaken: ({ role, run_id: runId }) => {
+          const refusal = master.reached(this, { role, runId });
+          this.#broken = refusal;
+          return refusal === undefined;
+        },
+      }),
       password: settings.password.reveal(),
       db: settings.db,
       protocol: 2,
-      connectionName: `notification-service/${options.role}`,
+      connectionName: `notification-service/${role}`,
       disableClientInfo: true,
       lazyConnect: true,
       connectTimeout: settings.operationTimeoutMs,
-      disconnectTimeout: DISCONNECT_TIMEOUT_MS,
       // Nothing is queued while there is no connection, and nothing in flight is sent again after one was lost.
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       // Bounds every wait for a reply and destroys the half-open connection, which `commandTimeout` would keep.
-      socketTimeout: settings.operationTimeoutMs + (options.blockMs ?? 0),
+      socketTimeout: settings.operationTimeoutMs + blockMs,
       retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times - 1, 5), 1000),
-      // After a failover the address may lead to the new master.
-      reconnectOnError: (error: Error) => replyCode(error.message) === "READONLY",
       // A server that loads its file names the time it will take; ioredis would sleep for that, ten seconds at most.
       maxLoadingRetryTime: 500,
     });
     // The calls' own rejections say it; without a listener ioredis prints to the console.
     this.#client.on("ready", () => this.#broken = undefined);
+    this.#client.on("close", () => master.closed(this));
     this.#client.on("error", (error) => {
-      this.#broken = error.message;
+      this.#broken = error;
       // ioredis would go on in database 0, among other people's keys.
       if (isFailedSelect(error)) this.#client.disconnect(true);
     });
@@ -79,15 +98,15 @@ export class RedisConnection {
 
   /** Resolves when the connection is there; rejects with why it is not. */
   async connect(): Promise<void> {
-    // A refused connection rejects `connect` with "Connection is closed."; what happened is an error before it:
-    // the server's last answer, or what broke the connection. What follows is about the commands it took with it.
+    // A refused connection rejects `connect` with "Connection is closed."; what happened is an error before it: the server's
+    // last answer, what broke the connection, or that the server is not taken. What follows is about the commands it took with it.
     let reason: unknown;
     const note = (error: Error) => reason = error.name === "ReplyError" ? error : reason ?? error;
     this.#client.on("error", note);
     try {
       await this.#client.connect();
     } catch (error) {
-      throw redisError(reason ?? error);
+      throw redisError(reason ?? (this.#broken instanceof UnsuitableRedis ? this.#broken : error));
     } finally {
       this.#client.off("error", note);
     }
@@ -136,8 +155,14 @@ export class RedisConnection {
     return await this.callBuffer("EVAL", script.source, keys.length, ...keys, ...args);
   }
 
-  /** Gives the connection up for a new one; calls in flight reject. */
+  /** The server has said, in an answer that the caller took apart, that it is no master any more: all of the process leave it. */
   replace(): void {
+    this.#master.demoted(this);
+  }
+
+  /** Gives this connection alone up for a new one; calls in flight reject. */
+  reconnect(reason: string): void {
+    this.#broken = new Error(reason);
     this.#client.disconnect(true);
   }
 
@@ -156,8 +181,9 @@ export class RedisConnection {
   #failure(error: unknown): unknown {
     if (isDefect(error)) return error;
     const failure = redisError(error);
+    if (REPLICA_CODES.has(failure.code)) this.#master.demoted(this);
     if (failure.code !== "") return failure;
-    return new RedisError(this.#broken ?? "The connection was lost", { code: "", cause: error });
+    return new RedisError(this.#broken?.message ?? "The connection was lost", { code: "", cause: error });
   }
 }
 

@@ -2,6 +2,8 @@
  * A bell between loops: the one that makes work rings, the one that does it waits. A ring while nobody waits is kept,
  * so that none is missed; several are as good as one.
  */
+import { systemClock } from "../clock.ts";
+
 export class Wake {
   #rung = false;
   #waiting: (() => void) | undefined;
@@ -14,17 +16,13 @@ export class Wake {
   /** Resolves at the next ring, after `ms` milliseconds, or when `signal` aborts; never rejects. */
   async wait(ms: number, signal: AbortSignal): Promise<void> {
     if (!this.#rung && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        const end = () => {
-          clearTimeout(timer);
-          signal.removeEventListener("abort", end);
-          this.#waiting = undefined;
-          resolve();
-        };
-        const timer = setTimeout(end, ms);
-        signal.addEventListener("abort", end);
-        this.#waiting = end;
-      });
+      const ended = new AbortController();
+      const end = () => ended.abort();
+      this.#waiting = end;
+      signal.addEventListener("abort", end);
+      await systemClock.sleep(ms, ended.signal);
+      signal.removeEventListener("abort", end);
+      this.#waiting = undefined;
     }
     this.#rung = false;
   }

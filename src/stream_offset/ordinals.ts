@@ -1,10 +1,11 @@
 /**
- * Offset and stream → which ordinal the place has, what was trimmed unread, and whether this is the same stream. Pure.
+ * Offset and stream → which ordinal the offset has, what was deleted unread, and whether this is the same stream. Pure.
  *
- * Redis counts the entries ever added; those added and no longer there are gone. If more are gone than were read, the
- * difference was never read. Contract, section 6.
+ * Redis counts the entries ever added; those added and no longer in the stream were deleted. If more were deleted than read, the
+ * difference was never read; and with no entry behind the offset, so was everything that was added and not read. Contract,
+ * section 6.
  */
-import { compareEntryIds } from "../redis/entry_ids.ts";
+import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
 import type { Offset } from "./stream_offset.ts";
 
 /** What Redis counts of a stream. */
@@ -13,24 +14,40 @@ export interface StreamState {
   /** How many entries were ever added. */
   readonly entriesAdded: number;
   readonly lastGeneratedId: string;
-  /** The first entry that is still there; `0-0` in an empty stream. */
+  /** The first entry that still exists; `0-0` in an empty stream. */
   readonly firstId: string;
 }
 
 export type Standing =
-  /** The key is another stream under the old name: reading has to start anew. */
+  /** The key is another stream under the old name: it has to be read from its beginning. */
   | { readonly kind: "another_stream" }
-  | { readonly kind: "same"; readonly entriesRead: number; readonly trimmedUnread: number };
+  | {
+    readonly kind: "same";
+    /** Unknown until the end of the stream is reached, where the offset was not known with its ordinal. */
+    readonly entriesRead: number | undefined;
+    readonly trimmedUnread: number;
+  };
 
-export function standingOf(place: Offset, state: StreamState): Standing {
-  if (compareEntryIds(place.entryId, state.lastGeneratedId) > 0) return { kind: "another_stream" };
-  const gone = state.entriesAdded - state.length;
-  if (place.entriesRead === undefined) return { kind: "same", entriesRead: gone, trimmedUnread: 0 };
-  if (place.entriesRead > state.entriesAdded) {
-    // More were read than this stream ever had. Entries at or before the place would never be read.
-    const holdsEarlier = state.length > 0 && compareEntryIds(state.firstId, place.entryId) <= 0;
-    return holdsEarlier ? { kind: "another_stream" } : { kind: "same", entriesRead: gone, trimmedUnread: 0 };
+/** @param options.isAtEnd no entry is behind the offset */
+export function standingOf(offset: Offset, state: StreamState, { isAtEnd = false } = {}): Standing {
+  if (compareEntryIds(offset.entryId, state.lastGeneratedId) > 0) return { kind: "another_stream" };
+  const deleted = state.entriesAdded - state.length;
+  const known = ordinalOf(offset, state);
+  if (known === "another_stream") return { kind: known };
+  if (known === undefined) {
+    return { kind: "same", entriesRead: isAtEnd ? state.entriesAdded : undefined, trimmedUnread: 0 };
   }
-  const trimmedUnread = Math.max(0, gone - place.entriesRead);
-  return { kind: "same", entriesRead: place.entriesRead + trimmedUnread, trimmedUnread };
+  const passed = isAtEnd ? state.entriesAdded : deleted;
+  const trimmedUnread = Math.max(0, passed - known);
+  return { kind: "same", entriesRead: known + trimmedUnread, trimmedUnread };
+}
+
+function ordinalOf({ entryId, entriesRead }: Offset, state: StreamState): number | undefined | "another_stream" {
+  const deleted = state.entriesAdded - state.length;
+  // Before all entries: what was deleted by now was never there for us to read.
+  if (entriesRead === undefined) return entryId === BEFORE_ALL ? deleted : undefined;
+  if (entriesRead <= state.entriesAdded) return entriesRead;
+  // More were read than this stream ever had. Entries at or before the offset would never be read.
+  const holdsEarlier = state.length > 0 && compareEntryIds(state.firstId, entryId) <= 0;
+  return holdsEarlier ? "another_stream" : deleted;
 }

@@ -77,16 +77,18 @@ class ModelStream {
   }
 }
 
-/** One read by a consumer that keeps its place as the contract says; gives what it finds to be lost. */
+/** One read by a consumer that keeps its offset as the contract says; returns what it finds to be lost. */
 function readBatch(stream: ModelStream, place: Offset, most: number): { place: Offset; lost: number } {
-  const standing = standingOf(place, stream.state);
+  const last = Number(place.entryId.split("-")[0]);
+  const behind = stream.entries.filter((entry) => entry > last);
+  const standing = standingOf(place, stream.state, { isAtEnd: behind.length === 0 });
   assert.equal(standing.kind, "same");
   if (standing.kind !== "same") return { place, lost: 0 };
-  const last = Number(place.entryId.split("-")[0]);
-  const batch = stream.entries.filter((entry) => entry > last).slice(0, most);
+  const batch = behind.slice(0, most);
   for (const entry of batch) stream.read.add(entry);
   const entryId = batch.length === 0 ? place.entryId : `${batch.at(-1)}-0`;
-  return { place: { entryId, entriesRead: standing.entriesRead + batch.length }, lost: standing.trimmedUnread };
+  const entriesRead = standing.entriesRead === undefined ? undefined : standing.entriesRead + batch.length;
+  return { place: { entryId, entriesRead }, lost: standing.trimmedUnread };
 }
 
 const count = fc.nat(6);
@@ -112,7 +114,7 @@ Deno.test("standingOf() tells of every entry trimmed unread, once, and of no oth
   }));
 });
 
-Deno.test("standingOf() never tells of more than was lost when entries are deleted as well, and in the end of all", () => {
+Deno.test("standingOf() never counts more than was lost when entries are deleted as well, and all of it at the end of the stream", () => {
   const remove = fc.nat(20).map((number) => ({ kind: "delete" as const, number }));
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read, remove), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
@@ -129,9 +131,32 @@ Deno.test("standingOf() never tells of more than was lost when entries are delet
         assert.ok(told <= stream.lostUnread);
       }
     }
-    stream.trim(Infinity);
-    assert.equal(told + readBatch(stream, place, 0).lost, stream.lostUnread);
+    const atEnd = readBatch(stream, place, Infinity);
+    assert.equal(told + atEnd.lost + readBatch(stream, atEnd.place, 1).lost, stream.lostUnread);
   }));
+});
+
+Deno.test("standingOf() keeps an ordinal unknown until the end of the stream, and reports nothing meanwhile", () => {
+  const unknown = at("95-0", undefined);
+  const deletedRead = state({ length: 3, firstId: "98-0" });
+  for (const each of [state({}), deletedRead]) {
+    assert.deepEqual(standingOf(unknown, each), { kind: "same", entriesRead: undefined, trimmedUnread: 0 });
+    assert.deepEqual(standingOf(unknown, each, { isAtEnd: true }), {
+      kind: "same",
+      entriesRead: 100,
+      trimmedUnread: 0,
+    });
+  }
+});
+
+Deno.test("standingOf() counts what was deleted unread among entries that were read when it is passed", () => {
+  // 98 of 100 were read, two behind them were deleted, all that were read still exist.
+  assert.deepEqual(standingOf(at("98-0", 98), state({ length: 98, firstId: "1-0" })).kind, "same");
+  assert.deepEqual(standingOf(at("98-0", 98), state({ length: 98, firstId: "1-0" }), { isAtEnd: true }), {
+    kind: "same",
+    entriesRead: 100,
+    trimmedUnread: 2,
+  });
 });
 
 Deno.test("standingOf() tells of nothing that was trimmed before a place was known", () => {

@@ -14,7 +14,7 @@ import { streamOffsetKey } from "../redis/keys.ts";
 export interface Offset {
   /** The last entry that has its outcome; `0-0` before the first. */
   readonly entryId: string;
-  /** Its ordinal among all entries ever added; unknown where the offset is not known from before. */
+  /** Its ordinal among all entries ever added; absent while that is not known. */
   readonly entriesRead: number | undefined;
 }
 
@@ -41,11 +41,13 @@ export async function findOffset(
 }
 
 export async function selectOffset(postgres: Queryable, stream: string): Promise<Offset | undefined> {
-  const { rows } = await postgres.query<{ entry_id: string; entries_read: string }>(
+  const { rows } = await postgres.query<{ entry_id: string; entries_read: string | null }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1",
     [stream],
   );
-  return rows[0] && { entryId: rows[0].entry_id, entriesRead: Number(rows[0].entries_read) };
+  const [row] = rows;
+  return row &&
+    { entryId: row.entry_id, entriesRead: row.entries_read === null ? undefined : Number(row.entries_read) };
 }
 
 export interface OffsetMove {
@@ -69,9 +71,9 @@ export function offsetMoveValues({ stream, from, to, isOrdinalCompared = false }
   return {
     stream,
     to_id: to.entryId,
-    to_ordinal: to.entriesRead ?? 0,
+    to_ordinal: to.entriesRead ?? null,
     from_id: from.entryId,
-    from_ordinal: isOrdinalCompared ? from.entriesRead ?? 0 : null,
+    from_ordinal: isOrdinalCompared ? from.entriesRead ?? null : null,
   };
 }
 
@@ -133,7 +135,7 @@ return 1
 
 /** Copies a committed offset to Redis, unless the copy is further already. */
 export async function copyOffset(redis: RedisConnection, stream: string, offset: Offset): Promise<void> {
-  await redis.run(COPY_FORWARD, [streamOffsetKey(stream)], [offset.entryId, offset.entriesRead ?? 0]);
+  await redis.run(COPY_FORWARD, [streamOffsetKey(stream)], [offset.entryId, offset.entriesRead ?? ""]);
 }
 
 /** Replaces the copy, backwards too: the stream is another one now. */
@@ -144,6 +146,6 @@ export async function replaceCopy(redis: RedisConnection, stream: string, offset
     "entry_id",
     offset.entryId,
     "entries_read",
-    offset.entriesRead ?? 0,
+    offset.entriesRead ?? "",
   );
 }

@@ -8,6 +8,7 @@ import { OTLPLogExporter } from "@opentelemetry/exporter-logs-otlp-grpc";
 import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc";
 import { BatchLogRecordProcessor, type LogRecordProcessor } from "@opentelemetry/sdk-logs";
+import { after } from "../clock.ts";
 import { positive, type Variables } from "./variables.ts";
 
 export function grpcMetricExporter(): OTLPMetricExporter {
@@ -48,7 +49,7 @@ export function tryingAgain<Items, Of extends Exporter<Items>>(exporter: Of): Of
     const attempt = () =>
       exportOnce(items, (result) => {
         if (result.code === SUCCESS || ++tries === MAX_TRIES || !isUnavailable(result.error)) return done(result);
-        setTimeout(attempt, TRY_AGAIN_MS);
+        after(TRY_AGAIN_MS, attempt);
       });
     attempt();
   };

@@ -5,6 +5,8 @@
  * many. `flush` on the way out is bounded by its caller, and gives a blocked output up before that.
  */
 import { Buffer } from "node:buffer";
+import { after } from "../clock.ts";
+import { within } from "../lifecycle/bounded_wait.ts";
 
 export interface LogOutput {
   write(bytes: Uint8Array): Promise<number>;
@@ -28,7 +30,7 @@ export class LogBuffer {
   #size = 0;
   #inFlight = 0;
   #dropped = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #cancelWrite: (() => void) | undefined;
   #writing: Promise<void> | undefined;
   #onTaken = () => {};
 
@@ -49,25 +51,23 @@ export class LogBuffer {
     this.#lines.push(line);
     this.#size += bytes;
     if (this.#size >= WRITE_AT_BYTES && this.#writing === undefined) this.#write();
-    else this.#timer ??= setTimeout(() => this.#write(), WRITE_AFTER_MS);
+    else this.#cancelWrite ??= after(WRITE_AFTER_MS, () => this.#write());
   }
 
   /** Resolves when everything taken so far is written, when `boundMs` have passed, or when the output takes nothing. */
   async flush(boundMs: number): Promise<void> {
-    const { promise: over, resolve } = Promise.withResolvers<void>();
-    const bound = setTimeout(resolve, boundMs);
-    let blocked = setTimeout(resolve, BLOCKED_AFTER_MS);
+    const { promise: blocked, resolve } = Promise.withResolvers<void>();
+    let cancel = after(BLOCKED_AFTER_MS, resolve);
     this.#onTaken = () => {
-      clearTimeout(blocked);
-      blocked = setTimeout(resolve, BLOCKED_AFTER_MS);
+      cancel();
+      cancel = after(BLOCKED_AFTER_MS, resolve);
     };
     const drained = async () => {
       while (this.#size > 0 || this.#dropped > 0 || this.#writing) await this.#write();
     };
-    await Promise.race([drained(), over]);
+    await within(boundMs, Promise.race([drained(), blocked]));
     this.#onTaken = () => {};
-    clearTimeout(bound);
-    clearTimeout(blocked);
+    cancel();
   }
 
   #write(): Promise<void> {
@@ -76,8 +76,8 @@ export class LogBuffer {
 
   async #writeAll(): Promise<void> {
     while (this.#size > 0 || this.#dropped > 0) {
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
+      this.#cancelWrite?.();
+      this.#cancelWrite = undefined;
       if (this.#dropped > 0) this.#lines.push(this.#droppedLine(this.#dropped));
       this.#dropped = 0;
       const bytes = this.#encoder.encode(this.#lines.join(""));

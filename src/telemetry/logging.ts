@@ -5,6 +5,7 @@
  * how many more there were.
  */
 import { configure, getLogger, type Logger, type LogLevel, type LogRecord } from "@logtape/logtape";
+import { after, systemClock } from "../clock.ts";
 import { LogBuffer, type LogOutput } from "./log_buffer.ts";
 import { type LogFormat, logLine } from "./log_lines.ts";
 
@@ -69,7 +70,7 @@ let writeInfo: (record: LogRecord) => void = () => {};
 export function logOften(logger: Logger, message: string, properties: object): void {
   if (!logger.isEnabledFor("info")) return;
   const { category } = logger;
-  const timestamp = Date.now();
+  const timestamp = systemClock.now();
   const record = { category, level: "info", message: [message], rawMessage: message, timestamp, properties } as const;
   writeInfo(record as unknown as LogRecord);
 }
@@ -89,7 +90,7 @@ function ownRecord(level: LogLevel, message: string, properties: Record<string, 
     level,
     message: [message],
     rawMessage: message,
-    timestamp: Date.now(),
+    timestamp: systemClock.now(),
     properties,
   };
 }
@@ -98,7 +99,7 @@ function ownRecord(level: LogLevel, message: string, properties: Record<string, 
 class Limiter {
   readonly #write: (record: LogRecord) => void;
   readonly #kinds = new Map<string, { count: number; last: LogRecord }>();
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #cancelFinish: (() => void) | undefined;
 
   constructor(write: (record: LogRecord) => void) {
     this.#write = write;
@@ -113,13 +114,13 @@ class Limiter {
       known.last = record;
     }
     if ((known?.count ?? 1) <= MAX_A_SECOND) this.#write(record);
-    this.#timer ??= setTimeout(() => this.finish(), 1000);
+    this.#cancelFinish ??= after(1000, () => this.finish());
   }
 
   /** Ends the second that runs. */
   finish(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#cancelFinish?.();
+    this.#cancelFinish = undefined;
     for (const { count, last } of this.#kinds.values()) {
       if (count <= MAX_A_SECOND) continue;
       const message = `${last.message.join("")} (more lines of this kind in the last second)`;

@@ -6,6 +6,7 @@
  */
 import type { LogRecord } from "@logtape/logtape";
 import { logs, metrics, ProxyTracerProvider, trace } from "@opentelemetry/api";
+import { within } from "../lifecycle/bounded_wait.ts";
 import { keepNoClosedConnections } from "./closed_sockets.ts";
 import { logDiagnostics } from "./diagnostics.ts";
 import { logExporter } from "./log_export.ts";
@@ -91,11 +92,8 @@ export async function startTelemetry(environment: Environment, resource: Resourc
     exportMetrics,
     async shutdown(boundMs) {
       isOver = true;
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const bound = new Promise<void>((resolve) => timer = setTimeout(resolve, Math.min(boundMs, MAX_FLUSH_MS)));
       // A collector that can't be reached must not keep the process from ending.
-      await Promise.race([flushed(), bound]);
-      clearTimeout(timer);
+      await within(Math.min(boundMs, MAX_FLUSH_MS), flushed());
     },
   };
 }

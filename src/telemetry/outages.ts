@@ -10,6 +10,7 @@ const DEPENDENCIES = ["redis", "postgres", "user_service", "intent_stream"] as c
 export type Dependency = typeof DEPENDENCIES[number];
 
 interface Ongoing {
+  /** By the monotonic clock. */
   readonly sinceMs: number;
   /** The loops that have not got past it yet. */
   readonly loops: Set<string>;
@@ -44,7 +45,7 @@ export class Outages {
       ongoing.loops.add(loop);
       return;
     }
-    this.#ongoing.set(dependency, { sinceMs: this.#clock.now(), loops: new Set([loop]) });
+    this.#ongoing.set(dependency, { sinceMs: this.#clock.monotonic(), loops: new Set([loop]) });
     this.#outages.add(1, { dependency });
     const properties = { dependency, first_seen_by: loop, ...details };
     // The stream's key has the wrong type, or is out of bounds for us: nobody but an operator can mend that.
@@ -59,7 +60,7 @@ export class Outages {
       const ongoing = this.#ongoing.get(dependency);
       if (ongoing === undefined || !ongoing.loops.delete(loop) || ongoing.loops.size > 0) continue;
       this.#ongoing.delete(dependency);
-      const outageMs = this.#clock.now() - ongoing.sinceMs;
+      const outageMs = Math.round(this.#clock.monotonic() - ongoing.sinceMs);
       this.#logger.info("dependency is available again", { dependency, outage_ms: outageMs });
     }
   }

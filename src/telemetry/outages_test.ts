@@ -5,9 +5,9 @@ import { captureLog } from "../../tests/support/captured_log.ts";
 import type { Clock } from "../clock.ts";
 import { Outages } from "./outages.ts";
 
-const time = { now: 0 };
+const time = { now: 0, setAheadMs: 0 };
 const clock: Clock = {
-  now: () => time.now,
+  now: () => time.now + time.setAheadMs,
   monotonic: () => time.now,
   random: () => 0,
   sleep: () => Promise.resolve(),
@@ -57,6 +57,17 @@ Deno.test("Outages keeps dependencies apart, and a loop past all that held it up
   outages.over("retention_cleaner");
   const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
   assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
+});
+
+Deno.test("Outages measures an outage by a clock that setting the system's time does not move", async () => {
+  await using log = await captureLog();
+  const outages = new Outages(clock);
+  outages.began("redis", "push_publisher", "r");
+  time.now += 250.4;
+  time.setAheadMs = 3_600_000;
+  outages.over("push_publisher");
+  const [, over] = await log.lines();
+  assert.equal(over?.["outage_ms"], 250);
 });
 
 Deno.test("Outages lets a loop get past those that have answered, though another holds it up", async () => {

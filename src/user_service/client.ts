@@ -2,7 +2,7 @@
  * User ids → what the User Service says about each, with bounded concurrency, a cache of found users, and a bound on
  * every request. Never rejects: whatever goes wrong is the answer `unavailable` for the ids concerned.
  */
-import type { Clock } from "../clock.ts";
+import { type Clock, timeOutSignal } from "../clock.ts";
 import { type FoundUser, retryAfterMs, type UserAnswer, userAnswer } from "./user_answer.ts";
 
 export interface UserServiceSettings {
@@ -75,9 +75,9 @@ export class UserService {
   }
 
   async #ask(userId: string, signal: AbortSignal): Promise<UserAnswer> {
-    const startedAt = performance.now();
+    const startedAt = this.#clock.monotonic();
     const answer = await this.#request(userId, signal);
-    this.#observe(performance.now() - startedAt, answer.kind);
+    this.#observe(this.#clock.monotonic() - startedAt, answer.kind);
     return answer;
   }
 
@@ -88,7 +88,7 @@ export class UserService {
         ...(connections && { client: connections }),
         redirect: "manual",
         headers: { accept: "application/json" },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(this.#settings.timeoutMs)]),
+        signal: AbortSignal.any([signal, timeOutSignal(this.#settings.timeoutMs)]),
       });
       const body = await boundedText(response);
       if (body === undefined) return { kind: "unavailable", reason: "its answer is too long" };

@@ -45,6 +45,7 @@ class Server {
 interface Asked {
   readonly client: UserService;
   readonly observed: string[];
+  readonly durationsMs: number[];
   /** The client's clocks, to be set. */
   readonly time: { now: number; monotonic: number };
 }
@@ -58,17 +59,18 @@ function clientOf(baseUrl: string, settings: Partial<UserServiceSettings> = {}):
     sleep: () => Promise.resolve(),
   };
   const observed: string[] = [];
+  const durationsMs: number[] = [];
   const client = new UserService(
     { baseUrl, timeoutMs: 5_000, maxConcurrency: 8, cacheTtlMs: 0, ...settings },
     {
       clock,
       observe: (durationMs, outcome) => {
-        assert.ok(durationMs >= 0);
+        durationsMs.push(durationMs);
         observed.push(outcome);
       },
     },
   );
-  return { client, observed, time };
+  return { client, observed, durationsMs, time };
 }
 
 const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -85,6 +87,17 @@ Deno.test("lookUp() gives one answer for every id and asks for each once", async
   assert.deepEqual(server.paths.sort(), ids(3).map((id) => `/api/v1/internal/users/${id}`));
   assert.deepEqual(observed.sort(), ["found", "found", "not_found"]);
   assert.equal((await client.lookUp([], never)).size, 0);
+});
+
+Deno.test("lookUp() measures by a clock that setting the system's time does not move", async () => {
+  await using server = new Server((id) => {
+    time.now += 3_600_000;
+    time.monotonic += 250;
+    return found(id);
+  });
+  const { client, durationsMs, time } = clientOf(server.baseUrl);
+  await client.lookUp(["a"], never);
+  assert.deepEqual(durationsMs, [250]);
 });
 
 Deno.test("lookUp() asks with GET for JSON, below a base with a path", async () => {

@@ -22,18 +22,21 @@ interface Check {
 
 const UNREACHABLE = "127.0.0.1:1";
 
+const MIGRATIONS = [...Deno.readDirSync(new URL("../../migrations/", import.meta.url))].map(({ name }) => name)
+  .toSorted();
+
 Deno.test("check says what run would do, before and after the migrations, and changes nothing", async () => {
   await using rig = await openRig({ superuser: true });
   const before = await runOn(rig, ["check"]);
   assert.equal(before.code, 0, before.stdout);
   assertReadable(before.stdout);
-  assert.match(before.stdout, /✓ migrations: 1 of 1 pending: run applies them/);
+  assert.match(before.stdout, /✓ migrations: (\d+) of \1 pending: run applies them/);
   // The tests' own Redis keeps nothing on disk, which is worth a look and no reason not to start.
   assert.match(before.stdout, /✗ redis: Redis persistence is off[^]*run would start; 1 to look at\.$/);
   assert.deepEqual(await rig.query("SELECT FROM pg_namespace WHERE nspname = 'notification'"), []);
   assert.equal(await rig.redis.dbsize(), 0);
 
-  assert.deepEqual(await jsonOf(rig, ["migrate", "up"]), { applied: ["00001_create_notification_schema.sql"] });
+  assert.deepEqual(await jsonOf(rig, ["migrate", "up"]), { applied: MIGRATIONS });
   await rig.redis.xadd("gateway:client-events", "1-1", "a", "b");
   await rig.redis.xgroup("CREATE", "gateway:client-events", "gateway", "0");
   await rig.redis.xreadgroup("GROUP", "gateway", "gw-1", "COUNT", 1, "STREAMS", "gateway:client-events", ">");
@@ -107,7 +110,7 @@ Deno.test("check ends as run would with a DSN that can't be used, and where tabl
   assert.match(await endsAsRun(rig, 69), /✗ tables: There is no table notification\.dead_letters[^]*→ .*backup/);
   await rig.query("ALTER TABLE notification.gone RENAME TO dead_letters");
   await rig.query("DROP TABLE notification.goose_db_version");
-  assert.match(await endsAsRun(rig, 69), /✗ migrations: 1 of 1 pending, but there is notification\.dead_letters/);
+  assert.match(await endsAsRun(rig, 69), /✗ migrations: (\d+) of \1 pending, but there is notification\.dead_letters/);
 
   await rig.query("DROP SCHEMA notification CASCADE");
   await rig.query("CREATE SCHEMA notification");
@@ -200,22 +203,23 @@ Deno.test("check and migrate end with 69 and fitting advice where a server is no
 Deno.test("migrate shows, applies and takes back, the last only with --yes", async () => {
   await using rig = await openRig();
   const pending = await jsonOf(rig, ["migrate", "status"]);
-  assert.deepEqual(pending.migrations, [
-    { version: 1, name: "00001_create_notification_schema.sql", applied_at: null },
-  ]);
-  assert.match((await runOn(rig, ["migrate", "up"])).stdout, /^Applied 00001_create_notification_schema.sql$/);
+  assert.deepEqual(
+    pending.migrations,
+    MIGRATIONS.map((name, at) => ({ version: at + 1, name, applied_at: null })),
+  );
+  assert.equal((await runOn(rig, ["migrate", "up"])).stdout, MIGRATIONS.map((name) => `Applied ${name}`).join("\n"));
   assert.equal((await runOn(rig, ["migrate", "up"])).stdout, "Nothing to apply.");
   const { stdout } = await runOn(rig, ["migrate", "status"]);
   assert.match(
     stdout,
-    /^ {2}VERSION {2}APPLIED +NAME\n {2}1 +(just now|\d+ s ago) +00001_create_notification_schema.sql$/,
+    /^ {2}VERSION {2}APPLIED +NAME\n {2}1 +(just now|\d+ s ago) +00001_create_notification_schema.sql\n/,
   );
 
   assert.equal((await runOn(rig, ["migrate", "down"])).code, 64);
   assert.equal((await rig.query("SELECT FROM notification.records")).length, 0);
-  assert.deepEqual(await jsonOf(rig, ["migrate", "down", "--yes"]), {
-    rolled_back: "00001_create_notification_schema.sql",
-  });
+  for (const name of MIGRATIONS.toReversed()) {
+    assert.deepEqual(await jsonOf(rig, ["migrate", "down", "--yes"]), { rolled_back: name });
+  }
   const status = await runOn(rig, ["status"]);
   assert.equal(status.code, 69);
   assert.match(status.stderr, /the schema is not there yet: notification-service migrate up makes it/);

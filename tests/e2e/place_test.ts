@@ -35,8 +35,7 @@ Deno.test("a start goes on at the place; without the hash too, without the row b
   await first.terminate();
 
   // The entries that were dealt with would come out as malformed now.
-  await rig.query("DELETE FROM notification.routes");
-  await rig.query("DELETE FROM notification.records");
+  await rig.query("DELETE FROM notification.records WHERE stream_entry_id <> $1", [dealtWith.at(-1)]);
   rig.users.users.delete("user-1");
   const unread = [await rig.addIntent({ recipient_user_ids_json: '["user-2"]' })];
   await rig.redis.del(HASH);
@@ -50,9 +49,9 @@ Deno.test("a start goes on at the place; without the hash too, without the row b
   const third = await rig.start();
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [...dealtWith, ...unread]), [
-    ...Array(3).fill("duplicate"), // no trace of them: they were not read again
-    "accepted",
-    "accepted",
+    "duplicate", // no trace of it: it was not read again
+    "duplicate",
+    ...Array(3).fill("accepted"),
   ]);
   assert.deepEqual(await place(rig), { entry_id: unread[1], entries_read: "5" });
   for (const service of [second, third]) await quiet(service);

@@ -26,9 +26,11 @@ Deno.test("secrets stay out of the output of a service that runs, suffers outage
   await rig.settled();
   await redis.kill("SIGKILL");
   await service.waitForLog((line) => line.level !== "info" && /redis/i.test(JSON.stringify(line)));
+  await redis.start();
+  await service.waitForLog((line) => line.message === "dependency is available again");
   await postgres.stop("immediate");
   await service.waitForLog((line) => line.level !== "info" && /postgres/i.test(JSON.stringify(line)));
-  await Promise.all([redis.start(), postgres.start()]);
+  await postgres.start();
   await eventually(async () => await rig.redis.ping() === "PONG");
   await rig.addIntent();
   await rig.settled();

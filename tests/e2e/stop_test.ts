@@ -120,12 +120,16 @@ Deno.test("a shutdown that runs past its bound says so in a last line, and ends 
   ]);
 });
 
-Deno.test("an error that nobody expects ends the process in an orderly way, with exit code 70", async () => {
-  await using rig = await openRig();
+Deno.test("a defect ends the process in an orderly way, with exit code 70", async () => {
+  await using redisServer = await startRedis();
+  await using rig = await openRig({ redisServer });
   const service = await rig.start();
-  await service.waitForLog((line) => line.message === "consuming");
-  await rig.query("DROP SCHEMA notification CASCADE");
   await rig.addIntent();
+  await rig.settled();
+  // No server answers like this while the schema is as it was migrated: reading the offset is a TypeError.
+  await rig.query("ALTER TABLE notification.stream_offsets ALTER entry_id DROP NOT NULL");
+  await rig.query("UPDATE notification.stream_offsets SET entry_id = NULL");
+  await rig.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
   assert.equal(await service.exit(), 70, service.output());
   const stopped = service.logs.filter((line) => line.message === "stopped").map((line) => line.logger);
   for (const logger of [...LOOPS, "internal_http"]) assert.ok(stopped.includes(logger), `${logger} in ${stopped}`);

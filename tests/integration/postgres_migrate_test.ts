@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
+import { systemClock } from "../../src/clock.ts";
 import { postgresFailure } from "../../src/postgres/failures.ts";
 import { migrate, migrateDown, type MigrateOptions, migrationStatus } from "../../src/postgres/migrate.ts";
 import { checkOwnership } from "../../src/postgres/ownership.ts";
@@ -13,7 +14,9 @@ import { SchemaError } from "../../src/postgres/schema_error.ts";
 import { freshDatabase, removeDatabase } from "../support/environment.ts";
 import { eventually } from "../support/wait.ts";
 
-const FIRST = "00001_create_notification_schema.sql";
+/** The migrations of this version, in order. */
+const ALL = [...Deno.readDirSync(new URL("../../migrations/", import.meta.url))].map(({ name }) => name).toSorted();
+const NOT_APPLIED = ALL.map((name, at) => ({ version: at + 1, name, appliedAt: null }));
 const OPTIONS: MigrateOptions = { lockTimeoutMs: 5_000 };
 const LOCK = 0x6e6f746966;
 
@@ -91,7 +94,7 @@ async function refusal(promise: Promise<unknown>): Promise<SchemaError> {
 }
 
 test("an empty database gets the contract's tables, once", async ({ pool }) => {
-  assert.deepEqual(await migrate(pool, OPTIONS), { applied: [FIRST] });
+  assert.deepEqual(await migrate(pool, OPTIONS), { applied: ALL });
   assert.deepEqual(await migrate(pool, OPTIONS), { applied: [] });
   await checkOwnership(pool);
 
@@ -185,31 +188,33 @@ test("the version table is goose's own, with its row 0", async ({ pool }) => {
   const { rows } = await pool.query("SELECT id, version_id, is_applied FROM notification.goose_db_version ORDER BY id");
   assert.deepEqual(rows, [
     { id: 1, version_id: "0", is_applied: true },
-    { id: 2, version_id: "1", is_applied: true },
+    ...ALL.map((_, at) => ({ id: at + 2, version_id: String(at + 1), is_applied: true })),
   ]);
   // As goose inserts, and as goose's older versions recorded a Down.
-  await pool.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (1, false)");
-  assert.equal((await migrationStatus(pool))[0]?.appliedAt, null);
+  await pool.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES ($1, false)", [
+    ALL.length,
+  ]);
+  assert.equal((await migrationStatus(pool)).at(-1)?.appliedAt, null);
 });
 
 test("status and Down follow what is applied", async (rig) => {
   const { pool } = rig;
-  assert.deepEqual(await migrationStatus(pool), [{ version: 1, name: FIRST, appliedAt: null }]);
+  assert.deepEqual(await migrationStatus(pool), NOT_APPLIED);
   assert.deepEqual(await migrateDown(pool, OPTIONS), { rolledBack: undefined });
   await migrate(pool, OPTIONS);
   const [status] = await migrationStatus(pool);
   const { rows } = await pool.query<{ now: Date }>("SELECT now()");
   assert.ok(Math.abs(rows[0]!.now.getTime() - status!.appliedAt!.getTime()) < 10_000);
 
-  assert.deepEqual(await migrateDown(pool, OPTIONS), { rolledBack: FIRST });
+  for (const name of ALL.toReversed()) assert.deepEqual(await migrateDown(pool, OPTIONS), { rolledBack: name });
   assert.deepEqual(await rig.tables(), ["goose_db_version"]);
-  assert.deepEqual(await migrationStatus(pool), [{ version: 1, name: FIRST, appliedAt: null }]);
-  assert.deepEqual(await migrate(pool, OPTIONS), { applied: [FIRST] });
+  assert.deepEqual(await migrationStatus(pool), NOT_APPLIED);
+  assert.deepEqual(await migrate(pool, OPTIONS), { applied: ALL });
 });
 
 test("four instances that start at once on an empty database all come up", async (rig) => {
   const results = await Promise.all(Array.from({ length: 4 }, () => migrate(rig.open(), OPTIONS)));
-  assert.deepEqual(results.flatMap(({ applied }) => applied), [FIRST]);
+  assert.deepEqual(results.flatMap(({ applied }) => applied), ALL);
   assert.equal((await rig.tables()).length, 6);
 });
 
@@ -217,7 +222,7 @@ test("a role without rights on the database runs where the schema exists", async
   const role = await rig.role();
   await rig.pool.query(`CREATE SCHEMA notification AUTHORIZATION ${role}`);
   const pool = rig.as(role);
-  assert.deepEqual(await migrate(pool, OPTIONS), { applied: [FIRST] });
+  assert.deepEqual(await migrate(pool, OPTIONS), { applied: ALL });
   await checkOwnership(pool);
   // Once the tables are there it does not need to create anything in the schema either.
   await rig.pool.query(
@@ -271,15 +276,18 @@ test("a schema that is newer than the executable is refused, and so is a migrati
     "00002_two.sql": "-- +goose Up\nSELECT 2;\n",
     "00003_three.sql": "-- +goose Up\nSELECT 3;\n",
   });
-  await rig.pool.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (3, true)");
+  await rig.pool.query("DELETE FROM notification.goose_db_version WHERE version_id > 1");
+  await rig.pool.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (1000, true)");
   for (const attempt of [migrate, migrateDown]) {
     const { message } = await refusal(attempt(rig.pool, OPTIONS));
-    assert.match(message, /has version 3, this executable knows versions up to 1: a newer executable is needed/);
+    assert.match(
+      message,
+      new RegExp(`has version 1000, this executable knows versions up to ${ALL.length}: a newer executable is needed`),
+    );
   }
-  assert.deepEqual((await migrationStatus(rig.pool)).map(({ version, name }) => [version, name]), [[1, FIRST], [
-    3,
-    "",
-  ]]);
+  const last = (await migrationStatus(rig.pool)).at(-1)!;
+  assert.deepEqual([last.version, last.name], [1000, ""]);
+  await rig.pool.query("UPDATE notification.goose_db_version SET version_id = 3 WHERE version_id = 1000");
   assert.match(
     (await refusal(migrate(rig.pool, { ...OPTIONS, folder }))).message,
     /00002_two.sql was left out although version 3 is applied/,
@@ -299,10 +307,13 @@ test("the wait for another instance is bounded, and its end is waited for", asyn
     assert.match(message, /has been migrating the schema for over 300 ms/);
     assert.ok(message.endsWith(`(process ${rows[0]!.pid}, notification-service/the-other)`), message);
 
-    const waiting = migrate(rig.pool, OPTIONS);
+    // The system's time is set ahead by an hour while it waits.
+    let hours = 0;
+    const clock = { ...systemClock, now: () => systemClock.now() + hours++ * 3_600_000 };
+    const waiting = migrate(rig.pool, { ...OPTIONS, clock });
     await holder.query("SELECT pg_sleep(0.2)");
     await holder.query("SELECT pg_advisory_unlock($1)", [LOCK]);
-    assert.deepEqual(await waiting, { applied: [FIRST] });
+    assert.deepEqual(await waiting, { applied: ALL });
   } finally {
     await holder.end();
   }
@@ -357,7 +368,7 @@ test("an abort ends a migration at once and undoes it", async (rig) => {
   stop.abort(reason);
   assert.equal(await pending, reason);
   // The server notices when the statement in hand is done; only then is its lock free.
-  assert.deepEqual(await migrate(rig.pool, { ...OPTIONS, lockTimeoutMs: 20_000 }), { applied: [FIRST] });
+  assert.deepEqual(await migrate(rig.pool, { ...OPTIONS, lockTimeoutMs: 20_000 }), { applied: ALL });
   assert.ok(!(await rig.tables()).includes("half"));
 });
 

@@ -1,9 +1,15 @@
-// Connections to a real Redis by the address forms that the configuration takes.
+// Connections to a real Redis: by the address forms that the configuration takes, and after the master has moved.
 
 import assert from "node:assert/strict";
-import { startRedis } from "../../scripts/servers/redis.ts";
+import type { Redis } from "ioredis";
+import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { parseHostPort } from "../../src/config/addresses.ts";
-import { RedisConnection } from "../../src/redis/connection.ts";
+import { RedisConnection, type RedisSettings } from "../../src/redis/connection.ts";
+import { RedisError } from "../../src/redis/failures.ts";
+import { RedisMaster } from "../../src/redis/master.ts";
+import { MovingAddress } from "../support/moving_address.ts";
+import { closeRedis, openRedis } from "../support/redis_client.ts";
+import { eventually } from "../support/wait.ts";
 
 /** Some containers have none. */
 function hasIpv6(): boolean {
@@ -28,3 +34,79 @@ Deno.test("[::1]:6379 is connected to over IPv6", { ignore: !hasIpv6() }, async 
     await connection.close();
   }
 });
+
+Deno.test("connections of a process follow the address to the new master when the one that only waits learns of it", async () => {
+  await using old = await startRedis();
+  await using next = await startRedis({ password: old.password });
+  await using address = await MovingAddress.open(old.port);
+  await using group = await openGroup({ address, password: old.password }, 3);
+  const [waiting, writing, reading] = group.connections;
+  const waited = waiting!.call("XREAD", "BLOCK", 60_000, "STREAMS", "stream", "$").catch((error) => error);
+  const lost = writing!.call("BLPOP", "list", 0).catch((error) => error);
+  address.target = next.port;
+  await withClient(old, (client) => client.call("REPLICAOF", "127.0.0.1", next.port));
+  const isTaught = ({ code, message }: RedisError) => code === "UNBLOCKED" || /no master any more/.test(message);
+  for (const error of [await waited, await lost]) {
+    assert.ok(error instanceof RedisError && isTaught(error), String(error));
+  }
+  for (const connection of group.connections) await reaches(connection, next);
+  await writing!.call("SET", "key", "value");
+  assert.equal(await reading!.call("GET", "key"), "value");
+});
+
+Deno.test("a connection that reaches another master takes the others along, although theirs still takes writes", async () => {
+  await using old = await startRedis();
+  await using next = await startRedis({ password: old.password });
+  await using address = await MovingAddress.open(old.port);
+  await using group = await openGroup({ address, password: old.password }, 3);
+  address.target = next.port;
+  for (const connection of group.connections) await reaches(connection, old);
+  const id = await group.connections[1]!.call("CLIENT", "ID") as number;
+  await withClient(old, (client) => client.call("CLIENT", "KILL", "ID", id));
+  for (const connection of group.connections) await reaches(connection, next);
+});
+
+Deno.test("a replica is refused, for as long as it is one", async () => {
+  await using server = await startRedis();
+  await using address = await MovingAddress.open(server.port);
+  await using group = await openGroup({ address, password: server.password }, 2);
+  await withClient(server, (client) => client.call("REPLICAOF", "127.0.0.1", 1));
+  const [one, other] = group.connections;
+  await assert.rejects(async () => await one!.call("SET", "key", "value"), /READONLY/);
+  const isRefused = { message: "A master is needed, this server's role is slave" };
+  await eventually(() => assert.rejects(async () => await other!.call("GET", "key"), isRefused).then(() => true));
+  const late = new RedisConnection(group.settings, { role: "late" });
+  await assert.rejects(late.connect(), isRefused);
+  await late.close();
+  await withClient(server, (client) => client.call("REPLICAOF", "NO", "ONE"));
+  for (const connection of group.connections) await reaches(connection, server);
+});
+
+async function openGroup({ address, password }: { address: MovingAddress; password: string }, size: number) {
+  const settings: RedisSettings = {
+    ...{ host: "127.0.0.1", port: address.port, db: 0, operationTimeoutMs: 2_000 },
+    password: { reveal: () => password },
+  };
+  const master = new RedisMaster();
+  const connections = Array.from(
+    { length: size },
+    (_, at) => new RedisConnection(settings, { role: `test-${at}`, master, blockMs: 60_000 }),
+  );
+  await Promise.all(connections.map((connection) => connection.connect()));
+  return {
+    settings,
+    connections,
+    [Symbol.asyncDispose]: async () => void await Promise.all(connections.map((connection) => connection.close())),
+  };
+}
+
+async function reaches(connection: RedisConnection, { port }: RedisServer): Promise<void> {
+  await eventually(async () => String(await connection.call("INFO", "server")).includes(`tcp_port:${port}\r\n`));
+}
+
+/** By a connection of its own, which no address moves. */
+async function withClient(server: RedisServer, use: (client: Redis) => Promise<unknown>): Promise<void> {
+  const client = await openRedis(server);
+  await use(client);
+  await closeRedis(client);
+}

@@ -27,9 +27,9 @@ export function testPostgres(): string {
   return postgres.dsn;
 }
 
-/** Returns the URL of a new, empty database. */
-export async function freshDatabase(): Promise<string> {
-  return await createDatabase(postgres.dsn);
+/** Returns the URL of a new, empty database. @param properties options of CREATE DATABASE */
+export async function freshDatabase(properties?: string): Promise<string> {
+  return await createDatabase(postgres.dsn, properties === undefined ? {} : { properties });
 }
 
 export async function removeDatabase(database: string): Promise<void> {

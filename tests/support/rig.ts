@@ -24,6 +24,8 @@ export interface RigOptions {
   /** For tests that make schema or roles themselves: the service is PostgreSQL's superuser, also with `--restricted`. */
   readonly superuser?: true;
   readonly postgresServer?: Postgres;
+  /** Options of CREATE DATABASE for the shared server, e.g. `TEMPLATE template0 ENCODING 'LATIN1'`. */
+  readonly database?: string;
 }
 
 const USERS: readonly (readonly [string, User])[] = [
@@ -32,9 +34,9 @@ const USERS: readonly (readonly [string, User])[] = [
 ];
 
 export async function openRig(
-  { env, users = USERS, otherUsers, redisServer, postgresServer, superuser }: RigOptions = {},
+  { env, users = USERS, otherUsers, redisServer, postgresServer, superuser, database }: RigOptions = {},
 ): Promise<Rig> {
-  const dsn = await (postgresServer?.createDatabase() ?? freshDatabase());
+  const dsn = await (postgresServer?.createDatabase() ?? freshDatabase(database));
   return await openRigOn({
     dsn,
     keySpace: redisServer ?? await freshKeySpace(),

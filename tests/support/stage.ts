@@ -91,6 +91,7 @@ export class Stage implements AsyncDisposable {
       instanceId: crypto.randomUUID(),
       batchSize: 1_000,
       readBlockTimeoutMs: 20,
+      recordRetentionMs: 3_600_000,
       catalog: embeddedCatalog(),
       administratorEmails: new Map(),
       maxAttempts: { push: 3, email: 7 },

@@ -1,33 +1,43 @@
-// In: Debian or Ubuntu with its package sources. Out: the folder with a `redis-server` (and a `redis-cli`) that runs for
-// this account alone: the system's own packages, unpacked into the cache (cache_folder.ts) with the libraries that this
-// machine lacks. Nothing is installed, and no right is needed.
-// Guaranteed: it says on standard error what it does, and throws `DownloadFailed` with the reason where it can't.
+// In: a package of Debian or Ubuntu, and programs in it. Out: the folder with those programs, which run for this account
+// alone: the system's own packages, unpacked into the cache (cache_folder.ts) with the libraries that this machine lacks.
+// Nothing is installed, and no right is needed.
+// Guaranteed: it says on standard error what it does; `DownloadFailed` otherwise, with the reason.
 
 import { cacheFolder, inCache } from "./cache_folder.ts";
 
-export const REDIS_FOLDER = { name: "redis", bin: "bin" } as const;
+export interface DebianPackage {
+  readonly name: string;
+  readonly programs: readonly string[];
+}
 
-const PROGRAMS = ["redis-server", "redis-cli"] as const;
-
-/** Returns the folder with `redis-server`. */
-export async function unpackRedis(): Promise<string> {
+/** Returns the folder with the programs. */
+export async function unpackPackage({ name, programs }: DebianPackage): Promise<string> {
   const folder = await inCache({
-    name: REDIS_FOLDER.name,
-    title: "Redis",
+    name: folderName(name),
+    title: name,
     fill: async (folder) => {
-      console.error(`Downloading redis-server with apt-get into ${cacheFolder()} …`);
+      console.error(`Downloading ${name} with apt-get into ${cacheFolder()} …`);
       const archives = `${folder}/archives`;
       await Deno.mkdir(archives);
-      await downloadPackages("redis-server", archives);
+      await downloadPackages(name, archives);
       for (const { name } of Deno.readDirSync(archives)) {
         if (name.endsWith(".deb")) await output(["dpkg-deb", "-x", `${archives}/${name}`, `${folder}/root`]);
       }
       await Deno.remove(archives, { recursive: true });
-      await makeWrappers(folder);
-      await output([`${folder}/${REDIS_FOLDER.bin}/redis-server`, "--version"]);
+      await makeWrappers(folder, programs);
+      for (const program of programs) await output([`${folder}/bin/${program}`, "--version"]);
     },
   });
-  return `${folder}/${REDIS_FOLDER.bin}`;
+  return `${folder}/bin`;
+}
+
+/** Where the programs are once the package is unpacked. */
+export function unpackedPrograms(packageName: string): string {
+  return `${cacheFolder()}/${folderName(packageName)}/bin`;
+}
+
+function folderName(packageName: string): string {
+  return `debian-${packageName}`;
 }
 
 /**
@@ -55,27 +65,34 @@ async function downloadMissing(name: string, folder: string, options: readonly s
 }
 
 /** The unpacked programs look for their libraries where the system has its own, so they are shown where ours are. */
-async function makeWrappers(folder: string): Promise<void> {
-  const libraries = ["lib", "usr/lib"].flatMap((parent) => foldersIn(`${folder}/root/${parent}`, parent))
+async function makeWrappers(folder: string, programs: readonly string[]): Promise<void> {
+  const libraries = ["lib", "usr/lib"].flatMap((parent) => multiarchFolders(`${folder}/root/${parent}`, parent))
     .map((place) => `$root/${place}`).join(":");
-  await Deno.mkdir(`${folder}/${REDIS_FOLDER.bin}`);
-  for (const program of PROGRAMS) {
+  await Deno.mkdir(`${folder}/bin`);
+  for (const program of programs) {
+    const place = ["usr/bin", "usr/sbin"].find((place) => exists(`${folder}/root/${place}/${program}`));
+    if (place === undefined) throw new Error(`the package has no ${program}`);
     const script = `#!/bin/sh
 root=$(cd "$(dirname "$0")/../root" && pwd)
-LD_LIBRARY_PATH="${libraries}" exec "$root/usr/bin/${program}" "$@"
+LD_LIBRARY_PATH="${libraries}" exec "$root/${place}/${program}" "$@"
 `;
-    await Deno.writeTextFile(`${folder}/${REDIS_FOLDER.bin}/${program}`, script, { mode: 0o755 });
+    await Deno.writeTextFile(`${folder}/bin/${program}`, script, { mode: 0o755 });
   }
 }
 
 /** Where Debian puts libraries: `usr/lib/x86_64-linux-gnu` and the like. */
-function foldersIn(path: string, parent: string): string[] {
+function multiarchFolders(path: string, parent: string): string[] {
+  if (!exists(path)) return [];
+  return [...Deno.readDirSync(path)].filter(({ name }) => name.includes("-linux-"))
+    .map(({ name }) => `${parent}/${name}`);
+}
+
+function exists(path: string): boolean {
   try {
-    return [...Deno.readDirSync(path)].filter(({ name }) => name.includes("-linux-")).map(({ name }) =>
-      `${parent}/${name}`
-    );
+    Deno.lstatSync(path);
+    return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
+    if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
 }
@@ -90,9 +107,8 @@ async function output([command, ...args]: readonly [string, ...string[]], cwd?: 
   }).output();
   if (!success) {
     const said = new TextDecoder().decode(stderr).trim().split("\n").slice(-3).join(" ");
-    throw new Error(
-      `${command} ${args.filter((arg) => !arg.startsWith("-") && !arg.includes("::")).join(" ")}: ${said}`,
-    );
+    const shown = args.filter((arg) => !arg.startsWith("-") && !arg.includes("::"));
+    throw new Error(`${command} ${shown.join(" ")}: ${said}`);
   }
   return new TextDecoder().decode(stdout);
 }

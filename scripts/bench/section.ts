@@ -1,0 +1,10 @@
+// A table of the report, with its title and what it shows.
+
+export interface Section {
+  readonly title: string;
+  readonly note: string;
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** Charts that show it. */
+  readonly charts: readonly string[];
+}

@@ -1,0 +1,29 @@
+// In: a file's name and source. Out: every line of it that uses time or chance past src/clock.ts.
+// Guaranteed: comments are not looked at; neither are tests, which may use the system's clock.
+
+export interface Breach {
+  readonly line: number;
+  readonly message: string;
+}
+
+/** A `Date` of a moment that is known is none of them. */
+const USE = new RegExp(
+  [
+    String.raw`\bDate\.now\b|\bnew Date(?:\(\s*\)|(?![\w(]))|(?<!new |[\w.])Date\(|\bTemporal\.Now\b`,
+    String.raw`\bperformance\.(?:now|timeOrigin)\b|\bprocess\.(?:hrtime|uptime)\b|\bDeno\.osUptime\b`,
+    String.raw`\b(?:set|clear)(?:Timeout|Interval|Immediate)\b|\bAbortSignal\.timeout\b`,
+    String.raw`\bnode:(?:timers|perf_hooks)\b|\bMath\.random\b`,
+  ].join("|"),
+);
+
+/** Files that are being rewritten at the moment. An entry goes when its file uses the clock, or is deleted. */
+const NOT_YET: readonly string[] = ["src/redis/connection.ts"];
+
+/** `file` is relative to the project, e.g. `src/intake/accept.ts`. */
+export function checkClock(file: string, source: string): Breach[] {
+  if (file === "src/clock.ts" || file.endsWith("_test.ts") || NOT_YET.includes(file)) return [];
+  return source.split("\n").flatMap((text, index) => {
+    const found = USE.exec(text.replace(/(^|\s)\/\/.*|^\s*(\*|\/\*).*/, ""));
+    return found === null ? [] : [{ line: index + 1, message: `${found[0]} outside src/clock.ts` }];
+  });
+}

@@ -1,0 +1,57 @@
+/** The entry at an offset → whether the tables know an outcome of it. */
+import type pg from "pg";
+import { statement } from "../postgres/statement.ts";
+import { type RedisConnection, Script } from "../redis/connection.ts";
+
+// Its producer and its idempotency key, as far as it has them; nothing where the entry doesn't exist any more.
+const KEY_OF_ENTRY = new Script(`
+#!lua flags=no-writes
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+if #found == 0 then return {} end
+local fields, key = found[1][2], { producer = '', idempotency_key = '' }
+for i = 1, #fields, 2 do
+  if key[fields[i]] == '' and #fields[i + 1] <= 1024 then key[fields[i]] = fields[i + 1] end
+end
+return { key['producer'], key['idempotency_key'] }
+`);
+
+const IS_MALFORMED = statement({ name: "is_malformed", takes: { stream: "text", entry_id: "text" } }, (p) => `
+SELECT FROM notification.malformed_intents WHERE stream = ${p.stream} AND stream_entry_id = ${p.entry_id}`);
+
+const HAS_OUTCOME = statement(
+  {
+    name: "has_outcome",
+    takes: { stream: "text", producer: "text", key: "text", retention_ms: "bigint" },
+  },
+  (p) => `
+SELECT
+    EXISTS (SELECT FROM notification.records WHERE producer = ${p.producer} AND idempotency_key = ${p.key})
+    -- Retention may have deleted the record since.
+    OR NOT EXISTS (
+      SELECT FROM notification.stream_offsets
+      WHERE stream = ${p.stream} AND updated_at > now() - ${p.retention_ms} * interval '1 millisecond'
+    ) AS known`,
+);
+
+export interface HasOutcomeOptions {
+  readonly stream: string;
+  readonly postgres: pg.Pool;
+  readonly redis: RedisConnection;
+  readonly recordRetentionMs: number;
+}
+
+/** Also true where it can't be known any more: the entry was deleted, or its record is past its retention. */
+export async function hasOutcome(
+  { stream, postgres, redis, recordRetentionMs: retention_ms }: HasOutcomeOptions,
+  entry_id: string,
+): Promise<boolean> {
+  // One that was set aside may be too large for Redis to hand out in time.
+  const { rowCount } = await postgres.query(IS_MALFORMED({ stream, entry_id }));
+  if (rowCount !== 0) return true;
+  const [producer, key] = await redis.run(KEY_OF_ENTRY, [stream], [entry_id]) as [string, string] | [];
+  if (producer === undefined || key === undefined) return true;
+  const without = (text: string) => text.replaceAll("\0", "");
+  const values = { stream, producer: without(producer), key: without(key), retention_ms };
+  const { rows } = await postgres.query<{ known: boolean }>(HAS_OUTCOME(values));
+  return rows[0]!.known;
+}

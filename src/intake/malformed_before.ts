@@ -1,0 +1,38 @@
+/** Intents → which of their entries are recorded as malformed already. */
+import type pg from "pg";
+import type { Intent } from "../notification/intent.ts";
+import { rows, text } from "../postgres/columns.ts";
+import { statement } from "../postgres/statement.ts";
+
+/**
+ * SQL for "the row `malformed` is about this entry": an earlier stream under the name may have had another entry of the same
+ * id. What could not be read of an entry is NULL, and may be anything.
+ */
+export const IS_SAME_ENTRY = `malformed.stream_entry_id = intent.entry_id
+      AND coalesce(malformed.producer, intent.producer) = intent.producer
+      AND coalesce(malformed.idempotency_key, intent.idempotency_key) = intent.idempotency_key`;
+
+const ENTRIES = rows<Intent>()({
+  entry_id: text(({ entry }) => entry.id),
+  producer: text(({ producer }) => producer),
+  idempotency_key: text(({ idempotencyKey }) => idempotencyKey),
+});
+
+const SELECT_MALFORMED = statement({ name: "select_malformed", takes: { stream: "text", intent: ENTRIES } }, (p) => `
+SELECT entry_id
+FROM ${p.intent()}, LATERAL (
+  SELECT FROM notification.malformed_intents AS malformed
+  WHERE malformed.stream = ${p.stream} AND ${IS_SAME_ENTRY}
+  OFFSET 0
+) AS malformed`);
+
+/** Returns entry ids. */
+export async function malformedBefore(
+  client: Pick<pg.ClientBase, "query">,
+  stream: string,
+  intents: readonly Intent[],
+): Promise<Set<string>> {
+  if (intents.length === 0) return new Set();
+  const { rows } = await client.query<{ entry_id: string }>(SELECT_MALFORMED({ stream, intent: intents }));
+  return new Set(rows.map((row) => row.entry_id));
+}

@@ -1,0 +1,151 @@
+/** What the consumer finds about its stream on real servers: other people's groups, entries deleted unread, another stream. */
+import assert from "node:assert/strict";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
+import { captureLog } from "../support/captured_log.ts";
+import { INTENTS, openStage, type Stage } from "../support/stage.ts";
+import { eventually } from "../support/wait.ts";
+
+/** Runs passes of one consumer until `isDone`, or ten more when it is not given. */
+async function consume(
+  stage: Stage,
+  isDone?: () => Promise<boolean>,
+  changes: Parameters<Stage["consumer"]>[0] = {},
+): Promise<void> {
+  const stop = new AbortController();
+  const consumer: IntentConsumer = await stage.consumer(changes);
+  try {
+    if (isDone === undefined) { for (let at = 0; at < 10; at++) await consumer.pass(stop.signal); }
+    else {
+      await eventually(async () => {
+        await consumer.pass(stop.signal);
+        return await isDone();
+      }, { timeoutMs: 30_000, intervalMs: 0 });
+    }
+  } finally {
+    stop.abort();
+    await consumer.close();
+  }
+}
+
+const records = (stage: Stage) => stage.value("SELECT count(*) FROM notification.records");
+const ordinal = (stage: Stage) => stage.value("SELECT entries_read FROM notification.stream_offsets");
+
+Deno.test("a read costs Redis the same whatever consumer groups others keep on the stream", async () => {
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  await stage.addIntent();
+  await stage.redis.call("XGROUP", "CREATE", INTENTS, "theirs", "$");
+  for (let from = 0; from < 50_000; from += 1000) {
+    const pipeline = stage.redis.pipeline();
+    for (let at = from; at < from + 1000; at++) pipeline.call("XGROUP", "CREATECONSUMER", INTENTS, "theirs", `c${at}`);
+    await pipeline.exec();
+  }
+  await stage.redis.config("RESETSTAT");
+  await consume(stage, async () => await records(stage) === "1");
+  const stats = await stage.redis.info("commandstats");
+  const most = Math.max(
+    ...[...stats.matchAll(/cmdstat_(?:evalsha|eval|xinfo\|stream):calls=\d+,usec=\d+,usec_per_call=([\d.]+)/g)]
+      .map(([, microseconds]) => Number(microseconds)),
+  );
+  // With XINFO STREAM … FULL it is some 100 ms.
+  assert.ok(most > 0 && most < 20_000, `${most} µs`);
+});
+
+Deno.test("an entry over client-output-buffer-limit is recorded, and what is behind it goes on", async () => {
+  await using log = await captureLog();
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  await stage.redis.config("SET", "client-output-buffer-limit", "normal 8388608 0 0");
+  await stage.addIntent({ idempotency_key: "before" });
+  const stop = new AbortController();
+  const consumer = await stage.consumer({
+    readBlockTimeoutMs: 2000,
+    blockingRedis: await stage.connection(2000, 2000),
+  });
+  await consumer.pass(stop.signal);
+  // The consumer waits behind the last entry when the large one comes.
+  const waiting = consumer.pass(stop.signal).catch(() => {});
+  await eventually(async () => (await stage.redis.info("clients")).includes("blocked_clients:1"));
+  await stage.addIntent({ idempotency_key: "large", payload_json: `{"x":"${"x".repeat(20 * 1024 * 1024)}"}` });
+  await stage.addIntent({ idempotency_key: "behind" });
+  await waiting;
+  await eventually(async () => {
+    await consumer.pass(stop.signal);
+    return await records(stage) === "2";
+  }, { timeoutMs: 30_000 });
+  stop.abort();
+  await consumer.close();
+  assert.equal(await stage.value("SELECT failure_code FROM notification.malformed_intents"), "invalid_payload");
+  const warnings = (await log.messages()).filter((text) => text.includes("client-output-buffer-limit"));
+  assert.equal(warnings.length, 1);
+});
+
+Deno.test("entries deleted unread are reported when they are passed, though read ones still exist", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 5; at++) await stage.addIntent();
+  await consume(stage, async () => await ordinal(stage) === "5");
+  const unread = [await stage.addIntent(), await stage.addIntent()];
+  await stage.redis.xdel(INTENTS, ...unread);
+  const trimmed: number[] = [];
+  const events = { ...stage.intakeEvents(), trimmedUnread: (entries: number) => void trimmed.push(entries) };
+  await consume(stage, undefined, { events });
+  assert.deepEqual(trimmed, [2]);
+  assert.equal(await ordinal(stage), "7");
+  // An innocent trim later reports nothing more.
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 0);
+  await stage.addIntent({ idempotency_key: "later" });
+  await consume(stage, undefined, { events });
+  assert.deepEqual(trimmed, [2]);
+});
+
+Deno.test("an offset whose ordinal is unknown stays so until the end of the stream, in its copy too", async () => {
+  await using stage = await openStage();
+  const ids: string[] = [];
+  for (let at = 0; at < 6; at++) ids.push(await stage.addIntent({ idempotency_key: `k${at}` }));
+  // PostgreSQL is new, and the copy has no ordinal: the first three entries were read.
+  await stage.redis.hset(`notification:stream_offset:${INTENTS}`, "entry_id", ids[2]!);
+  const trimmed: number[] = [];
+  const events = { ...stage.intakeEvents(), trimmedUnread: (entries: number) => void trimmed.push(entries) };
+  await consume(stage, async () => await records(stage) === "1", { events, batchSize: 1 });
+  assert.equal(await ordinal(stage), "null");
+  assert.equal(await stage.redis.hget(`notification:stream_offset:${INTENTS}`, "entries_read"), "");
+  // What was read is trimmed meanwhile.
+  await stage.redis.xtrim(INTENTS, "MAXLEN", 2);
+  await consume(stage, undefined, { events });
+  assert.equal(await records(stage), "3");
+  await stage.addIntent({ idempotency_key: "last" });
+  await consume(stage, undefined, { events });
+  assert.equal(await ordinal(stage), "7");
+  assert.deepEqual(trimmed, []);
+});
+
+Deno.test("another stream whose ids and ordinals fit is reported as an error", async () => {
+  await using log = await captureLog();
+  await using stage = await openStage();
+  const fill = async (name: string, count: number) => {
+    for (let at = 1; at <= count; at++) await stage.addIntent({ idempotency_key: `${name}-${at}` }, `${at}-0`);
+  };
+  await fill("old", 10);
+  await consume(stage, async () => await records(stage) === "10");
+  await consume(stage);
+  const errors = async () => (await log.lines()).filter(({ level }) => level === "error");
+  assert.deepEqual(await errors(), []);
+  await stage.redis.del(INTENTS);
+  await fill("new", 20);
+  await consume(stage);
+  assert.equal(await records(stage), "20");
+  const [error, ...more] = await errors();
+  assert.match(String(error?.message), /the entry at the offset has no outcome: another stream/);
+  assert.deepEqual([error?.offset, more.length], ["10-0", 0]);
+});
+
+Deno.test("a valid entry is accepted though an earlier stream had a malformed one of its id", async () => {
+  await using stage = await openStage();
+  await stage.addIntent({ idempotency_key: "old", payload_json: "{}" }, "5-1");
+  await consume(stage, async () => await stage.value("SELECT count(*) FROM notification.malformed_intents") === "1");
+  await stage.redis.del(INTENTS, `notification:stream_offset:${INTENTS}`);
+  await stage.query("DELETE FROM notification.stream_offsets");
+  await stage.addIntent({ idempotency_key: "new" }, "5-1");
+  await consume(stage, async () => await records(stage) === "1");
+});

@@ -1,0 +1,43 @@
+// In: ports of 127.0.0.1. Out: one port that leads to one of them at a time, as a virtual address or a proxy does.
+// Guaranteed: moving it leaves connections that exist where they are; only new ones reach the other server.
+
+import net from "node:net";
+
+export class MovingAddress implements AsyncDisposable {
+  /** The port that new connections reach. */
+  target: number;
+  readonly #listener: net.Server;
+  readonly #sockets = new Set<net.Socket>();
+
+  private constructor(target: number) {
+    this.target = target;
+    this.#listener = net.createServer((client) => this.#join(client, net.connect(this.target, "127.0.0.1")));
+  }
+
+  static async open(target: number): Promise<MovingAddress> {
+    const address = new MovingAddress(target);
+    await new Promise<void>((resolve) => address.#listener.listen(0, "127.0.0.1", resolve));
+    return address;
+  }
+
+  get port(): number {
+    return (this.#listener.address() as net.AddressInfo).port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#listener.close(resolve));
+  }
+
+  #join(client: net.Socket, server: net.Socket): void {
+    for (const [from, to] of [[client, server], [server, client]] as const) {
+      this.#sockets.add(from);
+      from.on("error", () => {}).on("close", () => {
+        this.#sockets.delete(from);
+        to.destroy();
+      });
+      from.setNoDelay(true);
+      from.pipe(to);
+    }
+  }
+}
