@@ -6,6 +6,7 @@
  */
 import type { RedisConnection } from "../redis/connection.ts";
 import { intakeStallKey } from "../redis/keys.ts";
+import { escapeControls } from "../telemetry/control_characters.ts";
 
 export interface IntakeStall {
   /** As in `notification.dependency.unavailable`. */
@@ -73,9 +74,9 @@ export function parseStall(text: string): IntakeStall | undefined {
   }
 }
 
-/** `entry 1-0 waits for user "u1": it answered with status 503 (user_service)`. */
+/** In one line without control characters. `entry 1-0 waits for user "u1": it answered with status 503 (user_service)`. */
 export function stallText({ dependency, reason, entryId, recipient }: IntakeStall): string {
   const entry = entryId === undefined ? "intake" : `entry ${entryId}`;
   const what = recipient === undefined ? dependency : `user ${JSON.stringify(recipient)}`;
-  return `${entry} waits for ${what}: ${reason}${recipient === undefined ? "" : ` (${dependency})`}`;
+  return escapeControls(`${entry} waits for ${what}: ${reason}${recipient === undefined ? "" : ` (${dependency})`}`);
 }

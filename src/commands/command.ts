@@ -6,6 +6,8 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { nearestName } from "../config/names.ts";
 import { EXIT } from "../lifecycle/shutdown.ts";
+import { escapeControlsInJson } from "../telemetry/control_characters.ts";
+import { write } from "./output.ts";
 
 /** The service's own codes, and those that only a command gives. */
 export const COMMAND_EXIT = {
@@ -99,10 +101,26 @@ export function atMost(args: Arguments, count: number): void {
 }
 
 export function print(lines: readonly string[]): void {
-  if (lines.length > 0) console.log(lines.join("\n"));
+  if (lines.length > 0) write(`${lines.join("\n")}\n`);
 }
 
 /** The one object that `--json` prints. */
 export function printJson(value: Readonly<Record<string, unknown>>): void {
-  console.log(JSON.stringify(value, null, 2));
+  write(`${jsonText(value)}\n`);
+}
+
+/** The same, with a list as its one member that is written row by row, however large it is. */
+export async function printJsonList(name: string, rows: AsyncIterable<unknown>): Promise<void> {
+  let before = `{\n  ${JSON.stringify(name)}: [`;
+  let count = 0;
+  for await (const row of rows) {
+    write(`${before}\n    ${jsonText(row).replaceAll("\n", "\n    ")}`);
+    before = ",";
+    count++;
+  }
+  write(`${count === 0 ? before : ""}${count === 0 ? "" : "\n  "}]\n}\n`);
+}
+
+function jsonText(value: unknown): string {
+  return escapeControlsInJson(JSON.stringify(value, null, 2));
 }

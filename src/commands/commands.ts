@@ -5,6 +5,7 @@
  */
 import { nearestName } from "../config/names.ts";
 import { type Command, COMMAND_EXIT, CommandFailed, parseArguments, print, type ProcessContext } from "./command.ts";
+import { OutputClosed } from "./output.ts";
 
 interface Entry {
   readonly summary: string;
@@ -57,6 +58,7 @@ async function runNamed(name: string, args: readonly string[], context: ProcessC
     }
     return await command.run(parseArguments(args, command.options), context);
   } catch (error) {
+    if (error instanceof OutputClosed) return COMMAND_EXIT.ok;
     if (!(error instanceof CommandFailed)) {
       console.error(`${PROGRAM} ${name}: ${error instanceof Error ? error.stack ?? error.message : error}`);
       return COMMAND_EXIT.unexpected;

@@ -4,7 +4,8 @@ import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
-import { type Filters, listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
+import { listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
+import type { Filters } from "./inspect_rows.ts";
 import { readStory } from "./inspect_story.ts";
 import { settingsOrFail } from "./settings.ts";
 import { sinceOf } from "./since.ts";
@@ -29,6 +30,9 @@ Filters, newest first:
                          route's classification
 --limit <number>         how many at most (20); of routes for inspect intent
 --near <entry id>        malformed only: those around this entry
+
+Where rows that match are rare among very many, only the newest 20,000 rows are
+looked at; standard error says so.
 
 --json, with the tables' columns under their own names; null: not there
 
@@ -90,13 +94,12 @@ async function run(args: Arguments): Promise<number> {
       return story.outcome === "unknown" ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
     }
     const list = { malformed: listMalformed, "dead-letters": listDeadLetters, routes: listRoutes }[subject];
-    const { rows, lines } = await list(stores.postgres, {
+    await list(stores.postgres, {
       filters,
       stream: config.intents.stream,
       nowMs: systemClock.now(),
+      asJson: args.flag("json"),
     });
-    if (args.flag("json")) printJson({ [subject.replace("-", "_")]: rows });
-    else print(rows.length === 0 ? ["  none"] : lines);
     return COMMAND_EXIT.ok;
   });
 }

@@ -1,14 +1,16 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
 import { systemClock } from "../clock.ts";
-import { readBacklog } from "../backlog/backlog.ts";
-import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
+import { backlogReader } from "../backlog/backlog.ts";
+import { LIVE_ROUTES } from "../backlog/route_backlog.ts";
+import { type Channel, CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { shownName } from "../postgres/pool.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { consumerLeaseKey } from "../redis/keys.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
+import { inTime } from "./in_time.ts";
 import { settingsOrFail } from "./settings.ts";
 import { type Stores, withStores } from "./stores.ts";
 import { type Cell, paint, table, wrap } from "./terminal.ts";
@@ -28,10 +30,10 @@ export interface Status {
     /** By how much the newest id is ahead of Redis's clock; 0 where it is not. */
     readonly ids_ahead_ms: number;
   };
-  readonly channels: Readonly<Record<string, { readonly depth: number; readonly oldest_age_ms: number }>>;
-  /** By status; null where there are too many to count within one statement's bound. */
+  readonly channels: Readonly<Record<string, { readonly depth: number | null; readonly oldest_age_ms: number }>>;
+  /** By status. Like all counts null where there are too many to count while an operator waits. */
   readonly routes: Readonly<Record<RouteStatus, number>> | null;
-  readonly dead_letters_last_hour: number;
+  readonly dead_letters_last_hour: number | null;
   readonly instances: readonly { readonly id: string; readonly consuming: boolean }[];
 }
 
@@ -50,7 +52,7 @@ run and which of them consumes.
           "reason", "stalled_ms"} or null, "ids_ahead_ms"},
           "channels": {"push": {"depth", "oldest_age_ms"}, "email": …},
           "routes": {"pending", "failed", "published", "dead_letter",
-          "skipped"} or null where there are too many to count,
+          "skipped"}; every count is null where counting takes too long,
           "dead_letters_last_hour", "instances": [{"id", "consuming"}]}`,
   options: { watch: { type: "boolean" }, json: { type: "boolean" } },
   run,
@@ -70,10 +72,15 @@ async function run(args: Arguments): Promise<number> {
 }
 
 async function readStatus({ postgres, redis }: Stores, stream: string): Promise<Status> {
-  const { intents, depth, oldestAgeMs } = await readBacklog({ postgres, redis, stream });
-  const deadLetters = await postgres.query<{ count: string }>(
-    "SELECT count(*) FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'",
-  );
+  const backlog = backlogReader({ postgres, redis, stream });
+  const [intents, oldestAgeMs, instances, depth, deadLetters, routes] = await Promise.all([
+    backlog.intents(),
+    backlog.oldestAgeMs(),
+    readInstances(postgres, redis, stream),
+    inTime<Record<Channel, number>>(postgres, LIVE_ROUTES),
+    inTime<{ count: number }>(postgres, DEAD_LETTERS_LAST_HOUR),
+    inTime<{ status: RouteStatus; count: number }>(postgres, ROUTES_BY_STATUS),
+  ]);
   return {
     intent_stream: {
       lag: intents.lag,
@@ -84,29 +91,27 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
       ids_ahead_ms: intents.aheadMs,
     },
     channels: Object.fromEntries(
-      CHANNELS.map((channel) => [channel, { depth: depth[channel], oldest_age_ms: oldestAgeMs[channel] }]),
+      CHANNELS.map((channel) => [channel, {
+        depth: depth?.[0]?.[channel] ?? null,
+        oldest_age_ms: oldestAgeMs[channel],
+      }]),
     ),
-    routes: await routeCounts(postgres),
-    dead_letters_last_hour: Number(deadLetters.rows[0]!.count),
-    instances: await readInstances(postgres, redis, stream),
+    routes: routes === undefined ? null : byStatus(routes),
+    dead_letters_last_hour: deadLetters?.[0]?.count ?? null,
+    instances,
   };
 }
 
-async function routeCounts(postgres: pg.Pool): Promise<Status["routes"]> {
-  try {
-    const { rows } = await postgres.query<{ status: RouteStatus; count: string }>(
-      "SELECT status, count(*) FROM notification.routes GROUP BY status",
-    );
-    const counts = new Map(rows.map(({ status, count }) => [status, Number(count)]));
-    return Object.fromEntries(ROUTE_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<
-      RouteStatus,
-      number
-    >;
-  } catch (error) {
-    // Many millions take longer than one statement may.
-    if (error instanceof Error && "code" in error && error.code === "57014") return null;
-    throw error;
-  }
+const DEAD_LETTERS_LAST_HOUR = `
+  SELECT count(*)::float8 AS count FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'`;
+const ROUTES_BY_STATUS = "SELECT status, count(*)::float8 AS count FROM notification.routes GROUP BY status";
+
+function byStatus(rows: readonly { status: RouteStatus; count: number }[]): Record<RouteStatus, number> {
+  const counts = new Map(rows.map(({ status, count }) => [status, count]));
+  return Object.fromEntries(ROUTE_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<
+    RouteStatus,
+    number
+  >;
 }
 
 /** Less is a difference between two servers' clocks. */
@@ -129,7 +134,7 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
 }
 
 function page({ intent_stream, channels, routes, dead_letters_last_hour, instances }: Status): string[] {
-  const deadLetters: Cell = dead_letters_last_hour === 0 ? "0" : ["red", String(dead_letters_last_hour)];
+  const deadLetters: Cell = dead_letters_last_hour === 0 ? "0" : ["red", counted(dead_letters_last_hour)];
   return [
     paint("bold", "Intents"),
     ...intentLines(intent_stream),
@@ -139,7 +144,7 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
       ["CHANNEL", "DEPTH", "OLDEST IS OVERDUE BY"],
       Object.entries(channels).map(([channel, { depth, oldest_age_ms }]) => [
         channel,
-        String(depth),
+        counted(depth),
         depth === 0 ? "nothing waits" : duration(oldest_age_ms),
       ]),
     ),
@@ -157,6 +162,10 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
       instances.map(({ id, consuming }) => [id, consuming ? ["green", "consumes"] : "publishes"]),
     )),
   ];
+}
+
+function counted(count: number | null): string {
+  return count === null ? "too many to count" : String(count);
 }
 
 function intentLines(

@@ -1,5 +1,5 @@
 /** The story of an intent → lines for people. */
-import { styled } from "./inspect_lists.ts";
+import { styled } from "./inspect_lines.ts";
 import type { Story, StoryRoute } from "./inspect_story.ts";
 import { list, paint, table, wrap } from "./terminal.ts";
 import { relative } from "./time_words.ts";

@@ -1,5 +1,6 @@
 /** A log record → its line: one JSON object, or text for people. Contract, section 9. */
 import type { LogLevel, LogRecord } from "@logtape/logtape";
+import { escapeControlsInJson } from "./control_characters.ts";
 
 /** How our levels are spelled; LogTape says `warning`. */
 const LEVEL_NAMES: Readonly<Record<LogLevel, string>> = {
@@ -18,7 +19,7 @@ export function logLine(record: LogRecord, format: LogFormat): string {
 }
 
 function jsonLine(record: LogRecord): string {
-  const properties = JSON.stringify(record.properties);
+  const properties = escapeControlsInJson(JSON.stringify(record.properties));
   const head = jsonHead(record);
   return properties === "{}" ? `${head}}\n` : `${head},${properties.slice(1)}\n`;
 }
@@ -33,7 +34,7 @@ function jsonHead({ timestamp, level, category, message: parts }: LogRecord): st
   if (!isSame) {
     const time = new Date(timestamp).toISOString();
     const head = { time, level: LEVEL_NAMES[level], logger: category.at(-1) ?? "", message };
-    lastHead = { timestamp, level, category, message, text: JSON.stringify(head).slice(0, -1) };
+    lastHead = { timestamp, level, category, message, text: escapeControlsInJson(JSON.stringify(head)).slice(0, -1) };
   }
   return lastHead.text;
 }
@@ -52,8 +53,7 @@ function textValue(value: unknown): string {
   return text === "" || /[\s"=]/.test(text) || hasControl.test(text) ? quoted(text) : text;
 }
 
-// deno-lint-ignore no-control-regex -- a log line must not carry a terminal's control characters
-const hasControl = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
+const hasControl = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u;
 
 function oneLine(text: string): string {
   return hasControl.test(text) ? quoted(text).slice(1, -1) : text;
@@ -61,6 +61,5 @@ function oneLine(text: string): string {
 
 /** As JSON, which leaves some control characters as they are: those are escaped as well. */
 function quoted(text: string): string {
-  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(text).replace(/[\x7f-\x9f\u2028\u2029]/g, escaped);
+  return escapeControlsInJson(JSON.stringify(text));
 }

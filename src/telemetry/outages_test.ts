@@ -62,7 +62,7 @@ Deno.test("Outages keeps dependencies apart, and a loop past all that held it up
 Deno.test("Outages measures an outage by a clock that setting the system's time does not move", async () => {
   await using log = await captureLog();
   const outages = new Outages(clock);
-  outages.began("redis", "push_publisher", "r");
+  outages.began("redis", "push_publisher", { reason: "r" });
   time.now += 250.4;
   time.setAheadMs = 3_600_000;
   outages.over("push_publisher");
