@@ -8,6 +8,7 @@ const TEXT = Deno.readTextFileSync(new URL("../Containerfile", import.meta.url))
 Deno.test("the Containerfile starts the executable, not as root, and checks its health without a shell", () => {
   assert.match(TEXT, /^ARG EXECUTABLE=dist\/notification-service$/m);
   assert.match(TEXT, /^COPY --chmod=0755 \$\{EXECUTABLE\} \/usr\/local\/bin\/notification-service$/m);
+  assert.match(TEXT, /^ENV OTEL_DENO=false$/m);
   assert.match(TEXT, /^USER 65532:65532$/m);
   assert.match(TEXT, /^HEALTHCHECK .*CMD \["\/usr\/local\/bin\/notification-service", "healthcheck"\]$/m);
   assert.match(TEXT, /^ENTRYPOINT \["\/usr\/local\/bin\/notification-service"\]$/m);

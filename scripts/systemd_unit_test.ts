@@ -20,6 +20,8 @@ Deno.test("the unit has the directives that its operation rests on", () => {
     LogRateLimitIntervalSec: "0",
     DynamicUser: "yes",
     NoNewPrivileges: "yes",
+    // Also where the environment file or the manager sets it.
+    UnsetEnvironment: "OTEL_DENO",
     EnvironmentFile: "/etc/notification-service/environment",
     ExecStart: "/usr/local/bin/notification-service run",
   };

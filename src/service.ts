@@ -28,7 +28,7 @@ import { Publisher } from "./publish/publisher.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
 import { createPublishEvents } from "./publish/events.ts";
 import { OutcomeWriter } from "./publish/outcome_writer.ts";
-import { checkRedis } from "./redis/check_server.ts";
+import { checkRedis, PASSWORD_NOT_ASKED } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { RedisMaster } from "./redis/master.ts";
 import { Relay } from "./relay/relay.ts";
@@ -43,7 +43,8 @@ import { UserService } from "./user_service/client.ts";
 export interface ServiceOptions {
   readonly config: Config;
   readonly catalog: Catalog;
-  readonly instanceId: string;
+  /** Names this process, and no other, in PostgreSQL's sessions and in the consumer lease. */
+  readonly processId: string;
   readonly telemetry: Telemetry;
   readonly shutdown: Shutdown;
   readonly systemd: Systemd;
@@ -51,12 +52,12 @@ export interface ServiceOptions {
 
 /** Runs until the shutdown begins, and gives the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
-  const { config, telemetry, shutdown, instanceId, systemd } = options;
+  const { config, telemetry, shutdown, processId, systemd } = options;
   const { gaugeAnswerMs } = telemetry;
   const logger = loggerOf("service");
   const instruments = createInstruments();
   const outages = new Outages(systemClock);
-  const applicationName = `notification-service/${instanceId}`;
+  const applicationName = `notification-service/${processId}`;
   const redis = openRedis(config);
   let postgres: PostgresPool;
   try {
@@ -129,6 +130,9 @@ async function checkDependencies(
 
   await step("redis", async () => {
     await Promise.all(Object.values(redis).map((connection) => connection.connect()));
+    if (!redis.intake.asksForPassword) {
+      logger.warn("questionable configuration", { warning: PASSWORD_NOT_ASKED });
+    }
     for (const warning of await checkRedis(redis.intake)) {
       logger.warn("redis can lose what it acknowledged", { warning });
     }
@@ -171,7 +175,7 @@ function tellSupervisor(
 }
 
 function loopsOf(
-  { config, catalog, instanceId, shutdown, telemetry: { tracing } }: ServiceOptions,
+  { config, catalog, processId, shutdown, telemetry: { tracing } }: ServiceOptions,
   { redis, postgres, instruments, heartbeats }: {
     redis: RedisConnections;
     postgres: pg.Pool;
@@ -211,7 +215,7 @@ function loopsOf(
   return [
     new IntentConsumer({
       ...intents,
-      instanceId,
+      processId,
       recordRetentionMs: retention.recordMs,
       catalog,
       administratorEmails: config.administratorEmails,

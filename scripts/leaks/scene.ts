@@ -84,7 +84,7 @@ export class Scene implements AsyncDisposable {
     const ended = runService({
       ...{ config, catalog, shutdown, systemd },
       telemetry: this.#telemetry,
-      instanceId: crypto.randomUUID(),
+      processId: crypto.randomUUID(),
     });
     return {
       async stop() {

@@ -7,6 +7,7 @@ import type { Config } from "../config/config.ts";
 import { startStep } from "../lifecycle/start_up.ts";
 import { UserService } from "../user_service/client.ts";
 import { checkPostgresSide } from "./check_postgres_side.ts";
+import { checkProbe } from "./check_probe.ts";
 import { checkRedisSide, type RedisSide } from "./check_redis_side.ts";
 import { type Arguments, atMost, type Command, print, printError, printJson } from "./command.ts";
 import { type Finding, findingLines, good, refused, warn } from "./finding.ts";
@@ -18,9 +19,9 @@ import { duration } from "./time_words.ts";
 export const command: Command = {
   usage: "check [--json]",
   help: `
-Validates the configuration and tries Redis, PostgreSQL and the User Service:
-versions, ownership, pending migrations, the types of the streams, who reads the
-outbound ones. Changes nothing.
+Validates the configuration and tries Redis, PostgreSQL, the User Service and the
+probe's address: versions, connection limits, ownership, pending migrations, the
+types of the streams, who reads the outbound ones. Changes nothing.
 
 Exit code: 78 or 69 where run would end with it, else 0.
 
@@ -41,13 +42,14 @@ async function run(args: Arguments): Promise<number> {
   let readers: RedisSide["readers"] = [];
   if (settings.kind === "ok") {
     const { config } = settings;
-    const [redis, postgres, users] = await Promise.all([
+    const [redis, postgres, users, probe] = await Promise.all([
       checkRedisSide(config, (check) => bounded(config, "redis", check)),
       checkPostgresSide(config, (check) => bounded(config, "postgres", check)),
       checkUserService(config),
+      checkProbe(config.probe),
     ]);
     readers = redis.readers;
-    findings.push(...redis.findings, ...postgres, users);
+    findings.push(...redis.findings, ...postgres, users, probe);
   }
   // A refused configuration (78) comes before a dependency (69), in `run` as well.
   const exitCode = Math.max(...findings.map((finding) => finding.exitCode));

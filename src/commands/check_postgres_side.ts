@@ -4,8 +4,9 @@ import pg from "pg";
 import type { Config } from "../config/config.ts";
 import { findPending } from "../postgres/migrate.ts";
 import { checkOwnership, TABLES } from "../postgres/ownership.ts";
-import { checkServer, type PostgresPool, UnsuitablePostgres } from "../postgres/pool.ts";
-import { bad, type Finding, good, refused } from "./finding.ts";
+import { checkServer, type PostgresPool } from "../postgres/pool.ts";
+import { UnsuitablePostgres } from "../postgres/unsuitable.ts";
+import { bad, type Finding, good, refused, warn } from "./finding.ts";
 import { openPostgres } from "./stores.ts";
 
 const FROM_A_BACKUP = "put it back from a backup: docs/upgrade_and_backup.md";
@@ -38,6 +39,7 @@ export async function checkPostgresSide(
       return good("postgres", `a primary, version ${(await checkServer(pool)).version}`);
     });
     if (!reached) return findings;
+    await passes("connections", "", () => checkConnectionLimit(pool, config.postgres.maxOpenConns));
     const owned = await passes("ownership", "ALTER TABLE … OWNER TO this role, as an administrator", async () => {
       await checkOwnership(pool, { missing: "allowed" });
       return good("ownership", "the tables that are there belong to this role");
@@ -58,6 +60,28 @@ export async function checkPostgresSide(
   } finally {
     await pool.close(1000);
   }
+}
+
+/** The smallest of the limits that hold for this role. */
+async function checkConnectionLimit(pool: pg.Pool, maxOpenConns: number): Promise<Finding> {
+  const { rows } = await pool.query<{ limit: number; whose: string }>(
+    `SELECT connections AS limit, whose FROM (
+       SELECT rolconnlimit, 'the role' FROM pg_roles WHERE rolname = current_user AND NOT rolsuper
+       UNION ALL SELECT datconnlimit, 'the database' FROM pg_database, pg_roles
+         WHERE datname = current_database() AND rolname = current_user AND NOT rolsuper
+       UNION ALL SELECT current_setting('max_connections')::int
+         - current_setting('superuser_reserved_connections')::int, 'the server'
+     ) AS limits (connections, whose) WHERE connections >= 0 ORDER BY connections LIMIT 1`,
+  );
+  const { limit, whose } = rows[0]!;
+  if (limit >= maxOpenConns) {
+    return good("connections", `${whose} grants ${limit}, the pool takes up to ${maxOpenConns}`);
+  }
+  return warn(
+    "connections",
+    `${whose} grants ${limit}, and the pool may want ${maxOpenConns} in each instance: run starts, but is slower`,
+    "raise the CONNECTION LIMIT, or lower NOTIFICATION_POSTGRES_MAX_OPEN_CONNS",
+  );
 }
 
 /** Whether what is pending can be applied: by this role, and to what is there. */

@@ -4,7 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
-import { checkRedis } from "../redis/check_server.ts";
+import { checkRedis, PASSWORD_NOT_ASKED } from "../redis/check_server.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { UnsuitableRedis } from "../redis/master.ts";
 import { RedisError, refusesAllWrites } from "../redis/failures.ts";
@@ -35,6 +35,7 @@ export async function checkRedisSide(
     });
     findings.push(
       good("redis", `a master at ${host}:${port} that lets the hand-off script work`),
+      ...(redis.asksForPassword ? [] : [warn("redis password", PASSWORD_NOT_ASKED, "set requirepass in redis.conf")]),
       ...warnings.map((warning) => warn("redis", warning, "turn on appendonly or snapshots")),
     );
   } catch (error) {

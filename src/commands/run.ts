@@ -7,7 +7,7 @@ import { Systemd } from "../lifecycle/systemd.ts";
 import { describeDefect } from "../lifecycle/run_loop.ts";
 import { runService } from "../service.ts";
 import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
-import { instanceIdOf, startTelemetry } from "../telemetry/open_telemetry.ts";
+import { identityOf, startTelemetry } from "../telemetry/open_telemetry.ts";
 import { type Arguments, atMost, type Command, printError, type ProcessContext } from "./command.ts";
 import { readSettings } from "./settings.ts";
 import { VERSION } from "./version.ts";
@@ -59,9 +59,11 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   globalThis.addEventListener("unhandledrejection", unexpected);
 
   try {
-    for (const warning of warnings) logger.warn("questionable configuration", { warning });
+    for (const warning of [...warnings, ...runtimeTelemetry(env)]) {
+      logger.warn("questionable configuration", { warning });
+    }
     const shutdown = new Shutdown({ boundMs: config.process.shutdownTimeoutMs, exit });
-    const instanceId = instanceIdOf(env.get("OTEL_RESOURCE_ATTRIBUTES"));
+    const { instanceId, processId } = identityOf(env.get("OTEL_RESOURCE_ATTRIBUTES"));
     logger.info("starting", { version: VERSION, instance_id: instanceId });
     const telemetry = await startTelemetry(env, {
       serviceVersion: VERSION,
@@ -73,7 +75,7 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
       supervisor: readSupervisor(),
       onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
     });
-    const exitCode = await runService({ config, catalog, instanceId, telemetry, shutdown, systemd });
+    const exitCode = await runService({ config, catalog, processId, telemetry, shutdown, systemd });
     await systemd.close();
     // A second signal and the bound count until the very end, also where the process was stopped when the bound's time came.
     if (shutdown.leftMs === 0) return await exit(EXIT.shutdownFailed);
@@ -81,4 +83,10 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   } catch (error) {
     return await fail(error);
   }
+}
+
+/** Deno sends spans and metrics of its own where this is set, to the same collector. */
+function runtimeTelemetry(env: ProcessContext["env"]): string[] {
+  const isOn = ["true", "1"].includes(env.get("OTEL_DENO")?.trim().toLowerCase() ?? "");
+  return isOn ? ["OTEL_DENO makes the runtime export telemetry of its own beside the service's: unset it"] : [];
 }

@@ -6,8 +6,9 @@
 import type pg from "pg";
 import type { Config } from "../config/config.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
-import { openPool, type PostgresPool, UnsuitablePostgres } from "../postgres/pool.ts";
+import { openPool, type PostgresPool } from "../postgres/pool.ts";
 import { SchemaError } from "../postgres/schema_error.ts";
+import { unsuitablePostgresIn } from "../postgres/unsuitable.ts";
 import { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { COMMAND_EXIT, CommandFailed } from "./command.ts";
@@ -54,7 +55,7 @@ export async function withPostgres<Result>(
 export function openPostgres(config: Config, command: string): PostgresPool {
   try {
     // Not `notification-service/…`, which is how `status` tells instances.
-    return openPool({ ...config.postgres, maxOpenConns: 2, applicationName: `notification-service ${command}` });
+    return openPool({ ...config.postgres, maxOpenConns: 4, applicationName: `notification-service ${command}` });
   } catch (error) {
     throw new CommandFailed(COMMAND_EXIT.configuration, (error as Error).message);
   }
@@ -67,7 +68,8 @@ export function openRedis(config: Config, command: string): RedisConnection {
 /** The failure of a dependency in the operator's words; any other error as it is. */
 function unavailable(error: unknown): unknown {
   if (error instanceof RedisError) return failed(`Redis: ${error.message}`);
-  if (error instanceof UnsuitablePostgres) return failed(`${error.message}\n${error.advice}`);
+  const unsuitable = unsuitablePostgresIn(error);
+  if (unsuitable !== undefined) return failed(`${unsuitable.message}\n${unsuitable.advice}`);
   if (error instanceof SchemaError) return failed(error.message);
   // The tables or the schema are not there yet, or not ours.
   const code = error instanceof Error && "code" in error ? String(error.code) : "";

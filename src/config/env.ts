@@ -13,9 +13,12 @@ export interface Environment {
   readonly notUtf8: readonly string[];
   /** What was found in the files, by the full name of the variable that names the file. */
   readonly files: Readonly<Record<string, FileContent>>;
+  /** What a file holds at the time of the call; absent where files are not read. */
+  readonly readFile?: (path: string) => FileContent;
 }
 
 export type FileContent =
+  /** Without a byte order mark at its beginning. */
   | { readonly kind: "read"; readonly text: string }
   /** `reason` completes "the file …". */
   | { readonly kind: "unreadable"; readonly reason: string };
@@ -29,7 +32,7 @@ export function readEnvironment(source: EnvironmentSource = Deno.env): Environme
   const files = Object.fromEntries(
     fileVariables.filter((name) => variables[name]).map((name) => [name, readTextFile(variables[name] ?? "")]),
   );
-  return { variables, notUtf8: knownNames.filter((name) => isNotUtf8(source, name)), files };
+  return { variables, notUtf8: knownNames.filter((name) => isNotUtf8(source, name)), files, readFile: readTextFile };
 }
 
 /** The same, asked about more names: those that only the catalog tells. */
@@ -85,7 +88,7 @@ export function readTextFile(path: string): FileContent {
     if (file.statSync().isDirectory) return { kind: "unreadable", reason: "is a directory" };
     const bytes = readAtMost(file, largestFile + 1);
     if (bytes.length > largestFile) return { kind: "unreadable", reason: "is larger than 16 MiB" };
-    return { kind: "read", text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes) };
+    return { kind: "read", text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
   } catch (error) {
     return { kind: "unreadable", reason: reasonOf(error) };
   }

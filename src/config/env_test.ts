@@ -37,9 +37,9 @@ Deno.test("readEnvironment() reads the process's environment by default", () => 
   assert.ok(Object.keys(variables).every((name) => name.startsWith("NOTIFICATION_")));
 });
 
-Deno.test("readEnvironment() reads the named files byte for byte", () =>
+Deno.test("readEnvironment() reads the named files byte for byte, less a byte order mark at the beginning", () =>
   withFolder(async (folder) => {
-    await Deno.writeTextFile(`${folder}/password`, "\ufeffp\u00e4ss\r\n\n");
+    await Deno.writeTextFile(`${folder}/password`, "\ufeffp\u00e4\ufeffss\r\n\n");
     await Deno.writeTextFile(`${folder}/dsn`, "");
     await Deno.writeTextFile(`${folder}/catalog`, "x".repeat(200_000));
     const { files } = readEnvironment(source({
@@ -49,7 +49,7 @@ Deno.test("readEnvironment() reads the named files byte for byte", () =>
       NOTIFICATION_LOG_LEVEL_FILE: `${folder}/dsn`,
     }));
     assert.deepEqual(files, {
-      [passwordFile]: { kind: "read", text: "\ufeffp\u00e4ss\r\n\n" },
+      [passwordFile]: { kind: "read", text: "p\u00e4\ufeffss\r\n\n" },
       [dsnFile]: { kind: "read", text: "" },
       [catalogFile]: { kind: "read", text: "x".repeat(200_000) },
     });

@@ -2,8 +2,9 @@
 // An empty variable counts as one that isn't set: a required one is a problem, any other takes its default. (Compose
 // files and unit files pass `X=` for "not set".) No message repeats a value; a path is shown where it can't be a secret.
 
-import type { Environment } from "./env.ts";
+import type { Environment, FileContent } from "./env.ts";
 import { isOneLine } from "./forms.ts";
+import { Secret } from "./secret.ts";
 import { deprecatedVariables, fileForm, prefix, type Values, type Variable, variableList } from "./variables.ts";
 
 export interface ReadValues {
@@ -70,11 +71,23 @@ function readFromFile(
   const { variable, fileName, path } = row;
   const content = environment.files[fileName] ?? { kind: "unreadable", reason: "was not read" };
   if (content.kind === "unreadable") return refused(unreadable(fileName, shownPath(path), content.reason));
-  const text = content.text.replace(/\r?\n$/, "");
+  const text = withoutNewline(content.text);
   const value = variable.form.parse(text);
+  if (value instanceof Secret) {
+    const source = () => secretIn(variable, environment.readFile?.(path));
+    return { kind: "ok", value: new Secret(value.reveal(), source) };
+  }
   if (value !== undefined) return { kind: "ok", value };
   return refused(`${fileName} should name a file whose content is ${variable.form.expected}${hint(text)}`);
 }
+
+/** What the file holds by now, if it is a secret of the variable's form. */
+function secretIn(variable: Variable, content: FileContent | undefined): string | undefined {
+  const value = content?.kind === "read" ? variable.form.parse(withoutNewline(content.text)) : undefined;
+  return value instanceof Secret ? value.reveal() : undefined;
+}
+
+const withoutNewline = (text: string): string => text.replace(/\r?\n$/, "");
 
 const refused = (problem: string): ReadValue => ({ kind: "refused", problem });
 

@@ -1,7 +1,7 @@
 // readValues() by example: every way in which one variable, or the file it names, can be wrong, and what is said then.
 
 import assert from "node:assert/strict";
-import type { Environment } from "./env.ts";
+import type { Environment, FileContent } from "./env.ts";
 import { type ReadValues, readValues } from "./values.ts";
 
 const required = {
@@ -117,6 +117,28 @@ Deno.test("readValues() takes a secret from a file, less one trailing newline", 
   });
   assert.deepEqual(dsn.problems, []);
   assert.equal(dsn.values.POSTGRES_PRIMARY_DSN?.reveal(), "postgres://u:p@db/x");
+});
+
+Deno.test("a secret from a file can be read again, and stays as it is while the file holds none", () => {
+  let held: FileContent = { kind: "read", text: "postgres://u:first@db/x\n" };
+  const name = "NOTIFICATION_POSTGRES_PRIMARY_DSN";
+  const { values, problems } = read({ [name]: "", [`${name}_FILE`]: "/run/dsn" }, {
+    files: { [`${name}_FILE`]: held },
+    readFile: (path) => path === "/run/dsn" ? held : { kind: "unreadable", reason: "is another file" },
+  });
+  assert.deepEqual(problems, []);
+  const dsn = values.POSTGRES_PRIMARY_DSN!;
+  const readAgain = () => {
+    dsn.readAgain();
+    return dsn.reveal();
+  };
+  assert.equal(dsn.reveal(), "postgres://u:first@db/x");
+  held = { kind: "read", text: "postgres://u:second@db/x\r\n" };
+  assert.equal(readAgain(), "postgres://u:second@db/x");
+  held = { kind: "unreadable", reason: "does not exist" };
+  assert.equal(readAgain(), "postgres://u:second@db/x");
+  held = { kind: "read", text: "half-written" };
+  assert.equal(readAgain(), "postgres://u:second@db/x");
 });
 
 Deno.test("readValues() refuses a secret file with unusable content, without repeating it", () => {

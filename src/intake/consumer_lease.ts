@@ -33,16 +33,16 @@ return 0
 export class ConsumerLease {
   readonly #redis: RedisConnection;
   readonly #key: string;
-  readonly #instanceId: string;
+  readonly #processId: string;
   readonly #clock: Clock;
   /** By the monotonic clock. */
   #heldUntil = -Infinity;
   #keeping: Promise<void> | undefined;
 
-  constructor(options: { redis: RedisConnection; stream: string; instanceId: string; clock: Clock }) {
+  constructor(options: { redis: RedisConnection; stream: string; processId: string; clock: Clock }) {
     this.#redis = options.redis;
     this.#key = consumerLeaseKey(options.stream);
-    this.#instanceId = options.instanceId;
+    this.#processId = options.processId;
     this.#clock = options.clock;
   }
 
@@ -55,7 +55,7 @@ export class ConsumerLease {
     const askedAt = this.#clock.monotonic();
     let taken: boolean;
     try {
-      taken = await this.#redis.run(TAKE, [this.#key], [this.#instanceId, LEASE_MS]) === 1;
+      taken = await this.#redis.run(TAKE, [this.#key], [this.#processId, LEASE_MS]) === 1;
     } catch (error) {
       if (!(error instanceof RedisError && canDoWithout(error))) throw error;
       taken = true;
@@ -74,7 +74,7 @@ export class ConsumerLease {
     await this.#keeping;
     if (!this.isHeld) return;
     this.#heldUntil = -Infinity;
-    await this.#redis.run(RELEASE, [this.#key], [this.#instanceId]).catch(() => {});
+    await this.#redis.run(RELEASE, [this.#key], [this.#processId]).catch(() => {});
   }
 
   async #renew(stop: AbortSignal): Promise<void> {

@@ -35,6 +35,13 @@ export class Systemd {
     this.#onProblem = onProblem;
     const { notifySocket } = supervisor;
     this.#target = notifySocket?.startsWith("@") ? `\0${notifySocket.slice(1)}` : notifySocket;
+    if (notifySocket?.startsWith("/") && !mayWrite(notifySocket)) {
+      this.#problem(
+        `NOTIFY_SOCKET is out of reach: this executable may write to /run/systemd/notify and below ` +
+          `/run/notification-service alone; what to do instead: docs/deployment.md, Other supervisors`,
+      );
+      this.#target = undefined;
+    }
     if (notifySocket !== undefined && !/^[/@]./.test(notifySocket)) {
       this.#problem(`NOTIFY_SOCKET is neither a path nor an abstract name`);
       this.#target = undefined;
@@ -167,6 +174,11 @@ class Sender {
       // The folder goes with the service.
     }
   }
+}
+
+/** By the permissions that were compiled in. */
+function mayWrite(path: string): boolean {
+  return Deno.permissions.querySync({ name: "write", path }).state === "granted";
 }
 
 function reasonOf(error: unknown): string {

@@ -1,6 +1,8 @@
 /**
- * pg's client with three additions: the pool knows each one that is open, prepared statements have a name of this connection's
- * own, and a statement that got no answer rejects with a `PostgresConnectionError`.
+ * pg's client with these additions: it is made from settings as they are at that moment, and unusable ones are an error of
+ * `connect`; a TLS handshake that fails says so; the pool knows each one that is open, prepared statements have a name of this connection's
+ * own, a statement that got no answer rejects with a `PostgresConnectionError`, and a session that a pooler goes on to lend to
+ * others is left as it was found.
  *
  * Behind a session pooler without a reset query the server keeps what an earlier client prepared: under the same name it would
  * be refused as existing already (42P05), or be another statement.
@@ -9,21 +11,53 @@
 import pg from "pg";
 import { isDefect } from "../lifecycle/defects.ts";
 import { PostgresConnectionError } from "./failures.ts";
+import { Handshake } from "./tls.ts";
 
-/** @param open holds each client from its making to its end */
-export function clientClass(open: Set<pg.Client>): typeof pg.Client {
+export interface OwnClient extends pg.Client {
+  /** Whether a pooler keeps the session when this connection ends. */
+  isPooled: boolean;
+}
+
+export interface ClientClassOptions {
+  /** Holds each client from its making to its end. */
+  readonly open: Set<pg.Client>;
+  /** Called for each client; what it throws is what `connect` rejects with. */
+  readonly settings: () => pg.ClientConfig;
+}
+
+export function clientClass({ open, settings }: ClientClassOptions): typeof pg.Client {
   return class extends pg.Client {
     readonly #nameSuffix = `_${crypto.randomUUID().slice(-12)}`;
+    isPooled = false;
     /** What the socket or TLS said when the connection broke. */
     #brokenBy: unknown;
 
-    constructor(config?: string | pg.ClientConfig) {
-      super(config);
-      open.add(this);
+    readonly #unusable: Error | undefined;
+    readonly #handshake: Handshake;
+
+    /** @param options the pool's */
+    constructor(options?: string | pg.ClientConfig) {
+      const { config, unusable } = currentConfig(settings);
+      super({ ...(options as pg.ClientConfig), ...config });
+      this.#unusable = unusable;
+      this.#handshake = new Handshake(this.connection);
+      if (unusable === undefined) open.add(this);
       this.on("end", () => open.delete(this));
       // Every statement that waits for an answer gets the error; without a listener the event would end the process.
       this.on("error", () => {});
       this.connection.on("error", (error: unknown) => this.#brokenBy ??= error);
+    }
+
+    override connect(): Promise<this>;
+    override connect(callback: (error: Error) => void): void;
+    override connect(callback?: (error: Error) => void): Promise<this> | void {
+      const connected = (this.#unusable === undefined ? super.connect() : Promise.reject(this.#unusable)).catch(
+        (error) => {
+          throw this.#handshake.explain(error);
+        },
+      );
+      if (callback === undefined) return connected.then(() => this);
+      connected.then(() => callback(undefined as unknown as Error), callback);
     }
 
     // deno-lint-ignore no-explicit-any -- pg has an overload for every form of a query
@@ -33,6 +67,17 @@ export function clientClass(open: Set<pg.Client>): typeof pg.Client {
       return result.catch((error) => {
         throw this.#failure(error);
       });
+    }
+
+    override end(): Promise<void>;
+    override end(callback: (error: Error) => void): void;
+    override end(callback?: (error: Error) => void): Promise<void> | void {
+      if (!this.isPooled) return callback === undefined ? super.end() : super.end(callback);
+      this.isPooled = false;
+      // A pooler without a reset query would hand our settings and prepared statements on.
+      const ended = super.query("DISCARD ALL").catch(() => {}).then(() => super.end());
+      if (callback === undefined) return ended;
+      ended.then(() => callback(undefined as unknown as Error), callback);
     }
 
     #withOwnName(query: unknown): pg.QueryConfig {
@@ -47,4 +92,14 @@ export function clientClass(open: Set<pg.Client>): typeof pg.Client {
       return isAnswer || isOurs ? error : new PostgresConnectionError(error);
     }
   };
+}
+
+function currentConfig(
+  settings: () => pg.ClientConfig,
+): { readonly config: pg.ClientConfig; readonly unusable?: Error } {
+  try {
+    return { config: settings() };
+  } catch (error) {
+    return { config: {}, unusable: error instanceof Error ? error : new Error(String(error)) };
+  }
 }

@@ -99,7 +99,8 @@ async function readMigrations(folder = EMBEDDED): Promise<Migration[]> {
   return migrations;
 }
 
-/** The connection is not handed back: it has its own settings, and its end frees the lock whatever happened. */
+/** The connection is not handed back: it has its own settings, and its end frees the lock whatever happened. A pooler keeps the
+ * session, so that the lock and the settings are given up before. */
 async function withSchemaLock<Result>(
   pool: pg.Pool,
   options: MigrateOptions,
@@ -108,15 +109,18 @@ async function withSchemaLock<Result>(
   const { lockTimeoutMs, statementTimeoutMs = HOUR_MS, signal } = options;
   try {
     return await withClient(pool, { signal }, async (client) => {
-      await lock(client, options);
-      await client.query(
-        "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)",
-        [String(statementTimeoutMs), String(lockTimeoutMs)],
-      );
-      await checkOwnership(client, { missing: "allowed" });
-      const result = await work(client);
-      await client.query("SELECT pg_advisory_unlock($1)", [ADVISORY_LOCK]);
-      return result;
+      try {
+        await lock(client, options);
+        await client.query(
+          "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)",
+          [String(statementTimeoutMs), String(lockTimeoutMs)],
+        );
+        await checkOwnership(client, { missing: "allowed" });
+        return await work(client);
+      } finally {
+        // Where the connection is broken its session has ended with it.
+        await client.query("ROLLBACK").then(() => client.query("DISCARD ALL")).catch(() => {});
+      }
     });
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
@@ -250,6 +254,12 @@ async function apply(
 }
 
 async function insertVersion(client: Client, version: number): Promise<void> {
+  // A logical replica or a partly restored database has the rows, and the sequence of their ids as it was at the beginning.
+  await client.query(`
+    SELECT setval(sequence, newest) FROM (
+      SELECT pg_get_serial_sequence('notification.goose_db_version', 'id')::regclass AS sequence, max(id) AS newest
+      FROM notification.goose_db_version
+    ) AS ids WHERE newest > coalesce(pg_sequence_last_value(sequence), 0)`);
   await client.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES ($1, true)", [version]);
 }
 

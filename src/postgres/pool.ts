@@ -8,13 +8,20 @@
 import pg from "pg";
 import { after, systemClock } from "../clock.ts";
 import { Backends } from "./backends.ts";
-import { clientClass } from "./client.ts";
+import { clientClass, type OwnClient } from "./client.ts";
 import { describePostgresError, PostgresConnectionError } from "./failures.ts";
 import { PEER_TIMEOUT_MS, setUpSession, shownName } from "./session.ts";
+import { SessionOwners } from "./session_owner.ts";
+import { TlsFailure, UnusableDsn, withTls } from "./tls.ts";
 import { atOnce } from "./transaction.ts";
+import { UnsuitablePostgres, unsuitablePostgresIn } from "./unsuitable.ts";
 
 export interface PoolOptions {
-  readonly dsn: { reveal(): string };
+  readonly dsn: {
+    reveal(): string;
+    /** Reads it again where it came from a file, since a server has refused it. */
+    readAgain?(): void;
+  };
   /** Bound of one statement on the server, and of one attempt to connect. This process waits a little longer. */
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
@@ -34,6 +41,7 @@ export function openPool(options: PoolOptions): PostgresPool {
 
 export class PostgresPool extends pg.Pool {
   readonly #connections: ReadonlySet<pg.Client>;
+  readonly #dsn: PoolOptions["dsn"];
   readonly #backends: Backends;
   readonly #maxOpenConns: number;
   /** Until then `options.max` is what the server grants. */
@@ -42,14 +50,16 @@ export class PostgresPool extends pg.Pool {
   constructor(options: PoolOptions) {
     const connections = new Set<pg.Client>();
     const backends = new Backends();
-    const config = clientConfig(options);
-    refuseUnusable(config);
+    const settings = () => clientConfig(options);
+    refuseUnusable(settings);
+    const owners = new SessionOwners(() => new pg.Client(settings()));
     super({
-      ...config,
+      connectionTimeoutMillis: options.operationTimeoutMs,
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
-      Client: clientClass(connections),
+      Client: clientClass({ open: connections, settings }),
       onConnect: async (client) => {
+        (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
         const pid = await setUpSession(client, options);
         const atWork = await backends.atWork(client);
         if (atWork >= options.maxOpenConns) {
@@ -59,34 +69,50 @@ export class PostgresPool extends pg.Pool {
       },
     });
     this.#connections = connections;
+    this.#dsn = options.dsn;
     this.#backends = backends;
     this.#maxOpenConns = options.maxOpenConns;
-    // pg-pool keeps the DSN where console.log(pool) would show it.
-    Object.defineProperty(this.options, "connectionString", { enumerable: false });
     // An idle connection broke: the next statement gets another. Without a listener the event would end the process.
     this.on("error", () => {});
+    this.on("remove", () => {
+      if (connections.size === 0) owners.forget();
+    });
     // pg's own would close the connection after an answer that is an error.
     const query = (...statement: [pg.QueryConfig]) => atOnce(this, (client) => client.query(...statement));
     this.query = query as pg.Pool["query"];
   }
 
   /**
-   * Where the server grants fewer connections than the pool may have, waits for one of those that there are.
+   * Where the server grants fewer connections than the pool may have, waits for one of those that there are; where it refuses
+   * a secret that has been replaced, takes the new one.
    * @throws PostgresConnectionError whatever went wrong
    */
   override async connect(): Promise<pg.PoolClient> {
     if (systemClock.monotonic() >= this.#narrowedUntilMs) this.options.max = this.#maxOpenConns;
     for (;;) {
+      const usedDsn = this.#dsn.reveal();
       try {
         return await super.connect();
       } catch (error) {
-        const isGrantedLess = error instanceof pg.DatabaseError && error.code === TOO_MANY_CONNECTIONS;
-        const open = this.#backends.size;
-        if (!isGrantedLess || open === 0) throw new PostgresConnectionError(error);
-        this.options.max = open;
-        this.#narrowedUntilMs = systemClock.monotonic() + NARROWED_MS;
+        const goesOn = this.#isNarrowed(error) || this.#isSecretReplaced(error, usedDsn);
+        if (!goesOn) throw new PostgresConnectionError(error);
       }
     }
+  }
+
+  #isNarrowed(error: unknown): boolean {
+    const isGrantedLess = error instanceof pg.DatabaseError && error.code === TOO_MANY_CONNECTIONS;
+    const open = this.#backends.size;
+    if (!isGrantedLess || open === 0) return false;
+    this.options.max = open;
+    this.#narrowedUntilMs = systemClock.monotonic() + NARROWED_MS;
+    return true;
+  }
+
+  #isSecretReplaced(error: unknown, usedDsn: string): boolean {
+    if (!isRefusedSecret(error)) return false;
+    this.#dsn.readAgain?.();
+    return this.#dsn.reveal() !== usedDsn;
   }
 
   /**
@@ -108,9 +134,14 @@ function closed(client: pg.Client): Promise<void> {
   return new Promise((resolve) => client.on("end", resolve));
 }
 
+/** SQLSTATE class 28; PgBouncer answers 08P01 to a wrong password. */
+function isRefusedSecret(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && /^(28|08P01)/.test(error.code ?? "");
+}
+
 function clientConfig({ dsn, operationTimeoutMs, applicationName }: PoolOptions): pg.ClientConfig {
   return {
-    connectionString: dsn.reveal(),
+    ...withTls(dsn.reveal()),
     application_name: shownName(applicationName),
     connectionTimeoutMillis: operationTimeoutMs,
     query_timeout: operationTimeoutMs + graceMs(operationTimeoutMs),
@@ -125,26 +156,15 @@ function graceMs(operationTimeoutMs: number): number {
   return Math.min(500, Math.max(100, operationTimeoutMs / 10));
 }
 
-/** pg reads the DSN with each new connection only; here an unusable one is found at once. */
-function refuseUnusable(config: pg.ClientConfig): void {
+/** The DSN is read with each new connection only; here an unusable one is found at once. */
+function refuseUnusable(settings: () => pg.ClientConfig): void {
   try {
-    new pg.Client(config);
+    new pg.Client(settings());
   } catch (error) {
     const code = error instanceof Error && "code" in error ? ` (${error.code})` : "";
-    // Without the cause: its message may quote the DSN.
-    throw new Error(`The PostgreSQL DSN can't be used${code}`);
-  }
-}
-
-/** PostgreSQL can't be reached, or is none that this service can work with. */
-export class UnsuitablePostgres extends Error {
-  override readonly name = "UnsuitablePostgres";
-  /** What to do about it. */
-  readonly advice: string;
-
-  constructor(message: string, { advice, ...options }: ErrorOptions & { readonly advice: string }) {
-    super(message, options);
-    this.advice = advice;
+    // Without the cause: pg's message may quote the DSN.
+    const reason = error instanceof UnusableDsn ? `: ${error.message}` : code;
+    throw new Error(`NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used${reason}`);
   }
 }
 
@@ -183,6 +203,8 @@ async function askServer(pool: pg.Pool) {
         current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS "isStandby", current_setting('default_transaction_read_only')::bool AS "isReadOnly"`);
     return rows[0]!;
   } catch (error) {
+    const unsuitable = unsuitablePostgresIn(error);
+    if (unsuitable !== undefined) throw unsuitable;
     throw new UnsuitablePostgres(`PostgreSQL does not answer: ${describePostgresError(error)}`, {
       cause: error,
       advice: adviceFor(error),
@@ -191,8 +213,14 @@ async function askServer(pool: pg.Pool) {
 }
 
 function adviceFor(error: unknown): string {
+  if (error instanceof Error && error.cause instanceof TlsFailure) {
+    return "see that sslrootcert names the authority of the server's certificate, that the certificate is valid for the DSN's host, " +
+      "and that the server takes sslcert: docs/deployment.md, TLS";
+  }
   const sqlState = error instanceof PostgresConnectionError ? error.code : "";
-  if (sqlState.startsWith("28")) return "see that the DSN's role and password are right and pg_hba.conf lets them in";
+  if (sqlState.startsWith("28")) {
+    return "see that the DSN's role and password are right and pg_hba.conf lets them in (hostssl: with sslmode)";
+  }
   if (sqlState === "3D000") return "CREATE DATABASE … ENCODING 'UTF8', as an administrator, or name another in the DSN";
   if (sqlState === "42501") return "GRANT CONNECT ON DATABASE … to the DSN's role, as an administrator";
   return "see that PostgreSQL runs where the DSN points to";

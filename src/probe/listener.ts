@@ -26,7 +26,7 @@ const ANSWERS: Readonly<Record<string, string>> = {
  */
 export function openProbe({ hostname, port }: { readonly hostname: string; readonly port: number }): ProbeListener {
   const logger = loggerOf("internal_http");
-  const server = listen(hostname, port);
+  const server = onAddress(hostname, (hostname) => Deno.serve({ hostname, port, onListen: () => {} }, answer));
   const address = { hostname: server.addr.hostname, port: server.addr.port };
   logger.info("started", address);
   return {
@@ -38,8 +38,12 @@ export function openProbe({ hostname, port }: { readonly hostname: string; reado
   };
 }
 
-function listen(hostname: string, port: number): Deno.HttpServer<Deno.NetAddr> {
-  const listenOn = (hostname: string) => Deno.serve({ hostname, port, onListen: () => {} }, answer);
+/** Tries the address without answering anybody. @throws as openProbe() */
+export function tryProbeAddress({ hostname, port }: { readonly hostname: string; readonly port: number }): void {
+  onAddress(hostname, (hostname) => Deno.listen({ hostname, port })).close();
+}
+
+function onAddress<Listener>(hostname: string, listenOn: (hostname: string) => Listener): Listener {
   if (hostname !== "") return listenOn(hostname);
   try {
     // Takes IPv4 connections too.

@@ -7,6 +7,9 @@
 import type { RedisConnection } from "./connection.ts";
 import { UnsuitableRedis } from "./master.ts";
 
+export const PASSWORD_NOT_ASKED =
+  "NOTIFICATION_REDIS_PASSWORD is set, but Redis asks for no password: every client that reaches it may do everything";
+
 export async function checkRedis(redis: RedisConnection): Promise<string[]> {
   await redis.call("PING");
   const info = parseInfo(String(await redis.call("INFO")));

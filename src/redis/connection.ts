@@ -17,7 +17,11 @@ import { type Follower, RedisMaster, UnsuitableRedis } from "./master.ts";
 export interface RedisSettings {
   readonly host: string;
   readonly port: number;
-  readonly password: { reveal(): string };
+  readonly password: {
+    reveal(): string;
+    /** Reads it again where it came from a file, since the server has refused it. */
+    readAgain?(): void;
+  };
   readonly db: number;
   readonly operationTimeoutMs: number;
 }
@@ -55,6 +59,7 @@ export class RedisConnection implements Follower {
   readonly #master: RedisMaster;
   /** What broke the connection, or keeps it from being made: why calls fail meanwhile. */
   #broken: Error | undefined;
+  #asksForPassword = true;
 
   constructor(settings: RedisSettings, { role, blockMs = 0, master = new RedisMaster() }: ConnectionOptions) {
     this.#master = master;
@@ -86,11 +91,23 @@ export class RedisConnection implements Follower {
       // A server that loads its file names the time it will take; ioredis would sleep for that, ten seconds at most.
       maxLoadingRetryTime: 500,
     });
+    // Called by each attempt to connect. ioredis prints to the console where Redis asks for no password.
+    const authenticate = this.#client.auth.bind(this.#client);
+    this.#client.auth = async () => {
+      try {
+        return await authenticate(settings.password.reveal());
+      } catch (error) {
+        if (!isWithoutPassword(error)) throw error;
+        this.#asksForPassword = false;
+        return "OK";
+      }
+    };
     // The calls' own rejections say it; without a listener ioredis prints to the console.
     this.#client.on("ready", () => this.#broken = undefined);
     this.#client.on("close", () => master.closed(this));
     this.#client.on("error", (error) => {
       this.#broken = error;
+      if (isRefusedPassword(error)) settings.password.readAgain?.();
       // ioredis would go on in database 0, among other people's keys.
       if (isFailedSelect(error)) this.#client.disconnect(true);
     });
@@ -110,6 +127,11 @@ export class RedisConnection implements Follower {
     } finally {
       this.#client.off("error", note);
     }
+  }
+
+  /** Whether the server let this connection in because of the password, as far as is known. */
+  get asksForPassword(): boolean {
+    return this.#asksForPassword;
   }
 
   /** Calls `listener` whenever a connection has been made (anew). */
@@ -185,6 +207,14 @@ export class RedisConnection implements Follower {
     if (failure.code !== "") return failure;
     return new RedisError(this.#broken?.message ?? "The connection was lost", { code: "", cause: error });
   }
+}
+
+function isWithoutPassword(error: unknown): boolean {
+  return error instanceof Error && /without any password configured|no password is set/.test(error.message);
+}
+
+function isRefusedPassword(error: Error): boolean {
+  return error.name === "ReplyError" && /^(WRONGPASS|NOAUTH)\b/.test(error.message);
 }
 
 function isFailedSelect(error: Error & { readonly command?: { readonly name?: unknown } }): boolean {

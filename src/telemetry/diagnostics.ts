@@ -20,16 +20,19 @@ const LEVELS: Readonly<Record<string, DiagLogLevel>> = {
   all: DiagLogLevel.ALL,
 };
 
-/** @param level `OTEL_LOG_LEVEL`'s value; warnings and errors always come through */
-export function logDiagnostics(level: string | undefined): void {
-  diag.setLogger(diagnosticsLogger(), {
+/**
+ * @param level `OTEL_LOG_LEVEL`'s value; warnings and errors always come through
+ * @param advice what to look at where exporting fails
+ */
+export function logDiagnostics(level: string | undefined, advice?: string): void {
+  diag.setLogger(diagnosticsLogger(advice), {
     logLevel: LEVELS[level?.trim().toLowerCase() ?? ""] ?? DiagLogLevel.WARN,
     suppressOverrideMessage: true,
   });
 }
 
 /** Exported for its test. */
-export function diagnosticsLogger(): DiagLogger {
+export function diagnosticsLogger(advice?: string): DiagLogger {
   const logger = loggerOf(DIAGNOSTICS);
   const told = new Set<string>();
   let exportFailed = false;
@@ -39,7 +42,7 @@ export function diagnosticsLogger(): DiagLogger {
       const reason = wordsOf(message, more);
       if (exportFailed) return logger.debug("telemetry can't be exported", { reason });
       exportFailed = true;
-      logger.warn("telemetry can't be exported; this is not told again", { reason });
+      logger.warn("telemetry can't be exported; this is not told again", { reason, advice });
     },
     warn(message, ...more) {
       const warning = wordsOf(message, more);

@@ -9,12 +9,13 @@ import { logs, metrics, ProxyTracerProvider, trace } from "@opentelemetry/api";
 import { within } from "../lifecycle/bounded_wait.ts";
 import { keepNoClosedConnections } from "./closed_sockets.ts";
 import { logDiagnostics } from "./diagnostics.ts";
+import { canEncrypt, isEncrypted } from "./encryption.ts";
 import { logExporter } from "./log_export.ts";
 import { loggerOf } from "./logging.ts";
 import type { Resource } from "./resource.ts";
 import type { Tracing } from "./spans.ts";
 import { SpanIds } from "./trace_context.ts";
-import { isSet, protocolOf, type Variables } from "./variables.ts";
+import { isSet, protocolOf, type Signal, type Variables } from "./variables.ts";
 
 export interface Telemetry {
   /** How long a gauge may take, if anybody looks at gauges. */
@@ -38,7 +39,11 @@ const MAX_ANSWER_MS = 1000;
 /** Enough to send all that the queues hold; a collector that is not there must not make every stop a slow one. */
 const MAX_FLUSH_MS = 2000;
 
-type Signal = "TRACES" | "METRICS" | "LOGS";
+const SIGNALS: readonly Signal[] = ["TRACES", "METRICS", "LOGS"];
+
+const TLS_ADVICE =
+  "over https, see that OTEL_EXPORTER_OTLP_CERTIFICATE names the authority of the collector's certificate, and " +
+  "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and …_CLIENT_KEY what it asks of clients";
 
 /** @param environment the process's variables, which the SDK reads; what it should not see is taken out of them */
 export async function startTelemetry(environment: Environment, resource: Resource): Promise<Telemetry> {
@@ -51,10 +56,11 @@ export async function startTelemetry(environment: Environment, resource: Resourc
   const tracing = { ...tracingOf(environment, tracesAreExported), spanIds };
   if (!tracesAreExported && !exportsMetrics && !exportsLogs) return notExported(tracing);
 
-  logDiagnostics(environment.get("OTEL_LOG_LEVEL"));
+  const isOverTls = SIGNALS.some((signal) => isEncrypted(environment, signal));
+  logDiagnostics(environment.get("OTEL_LOG_LEVEL"), isOverTls ? TLS_ADVICE : undefined);
   // With it, the SDK would put its console logger in the place of ours.
   environment.set("OTEL_LOG_LEVEL", "");
-  for (const signal of ["TRACES", "METRICS", "LOGS"]) environment.set(`OTEL_${signal}_EXPORTER`, "otlp");
+  for (const signal of SIGNALS) environment.set(`OTEL_${signal}_EXPORTER`, "otlp");
 
   keepNoClosedConnections();
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
@@ -153,7 +159,13 @@ function exportsSignal(environment: Environment, signal: Signal): boolean {
   if (unknown.length > 0) {
     warnOf(`OTEL_${signal}_EXPORTER names ${unknown.join(", ")}: only otlp and none are known here`);
   }
-  return hasEndpoint && (wanted.includes("otlp") || (wanted.length === 0 && signal !== "LOGS"));
+  if (!hasEndpoint || !(wanted.includes("otlp") || (wanted.length === 0 && signal !== "LOGS"))) return false;
+  if (!isEncrypted(environment, signal) || canEncrypt(environment, signal)) return true;
+  warnOf(
+    `${signal.toLowerCase()} are not exported: this build (Deno ${Deno.version.deno}) can't encrypt gRPC; ` +
+      "let OTEL_EXPORTER_OTLP_PROTOCOL be http/protobuf, or the endpoint begin with http://",
+  );
+  return false;
 }
 
 function warnOf(warning: string): void {
@@ -169,9 +181,23 @@ function tracingOf(environment: Environment, isExported: boolean): Omit<Tracing,
   };
 }
 
-/** The last `service.instance.id` that the operator gave in `OTEL_RESOURCE_ATTRIBUTES`, else a random UUID. */
-export function instanceIdOf(attributes: string | undefined): string {
-  for (const pair of (attributes ?? "").split(",").reverse()) {
+export interface Identity {
+  /** `service.instance.id` of all telemetry. */
+  readonly instanceId: string;
+  /** No other process has it, also where one `service.instance.id` is given to a whole deployment. */
+  readonly processId: string;
+}
+
+/** @param attributes `OTEL_RESOURCE_ATTRIBUTES`; its last `service.instance.id` counts, without one the id is random */
+export function identityOf(attributes: string | undefined): Identity {
+  const random = crypto.randomUUID();
+  const given = givenInstanceId(attributes);
+  if (given === undefined) return { instanceId: random, processId: random };
+  return { instanceId: given, processId: `${given}/${random.slice(0, 8)}` };
+}
+
+function givenInstanceId(attributes = ""): string | undefined {
+  for (const pair of attributes.split(",").reverse()) {
     const [name, ...value] = pair.split("=");
     if (name?.trim() === "service.instance.id" && value.join("=").trim() !== "") {
       try {
@@ -181,5 +207,5 @@ export function instanceIdOf(attributes: string | undefined): string {
       }
     }
   }
-  return crypto.randomUUID();
+  return undefined;
 }

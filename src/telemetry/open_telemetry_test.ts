@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { metrics, trace } from "@opentelemetry/api";
-import { instanceIdOf, startTelemetry } from "./open_telemetry.ts";
+import { identityOf, startTelemetry } from "./open_telemetry.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-Deno.test("instanceIdOf() gives the operator's id", () => {
+Deno.test("identityOf() gives the operator's id", () => {
   const examples: [attributes: string, id: string][] = [
     ["service.instance.id=a", "a"],
     ["deployment.environment.name=x, service.instance.id = a-1 ,team=b", "a-1"],
@@ -14,10 +14,10 @@ Deno.test("instanceIdOf() gives the operator's id", () => {
     ["service.instance.id=100%", "100%"],
     ["service.instance.id=first,service.instance.id=last", "last"],
   ];
-  for (const [attributes, id] of examples) assert.equal(instanceIdOf(attributes), id);
+  for (const [attributes, id] of examples) assert.equal(identityOf(attributes).instanceId, id);
 });
 
-Deno.test("instanceIdOf() gives a random UUID where there is none", () => {
+Deno.test("identityOf() gives a random UUID where there is none", () => {
   for (
     const attributes of [
       undefined,
@@ -28,9 +28,18 @@ Deno.test("instanceIdOf() gives a random UUID where there is none", () => {
       "x=service.instance.id=a",
     ]
   ) {
-    assert.match(instanceIdOf(attributes), UUID, `${attributes}`);
+    assert.match(identityOf(attributes).instanceId, UUID, `${attributes}`);
   }
-  assert.notEqual(instanceIdOf(undefined), instanceIdOf(undefined));
+  assert.notEqual(identityOf(undefined).instanceId, identityOf(undefined).instanceId);
+});
+
+Deno.test("identityOf() gives processes with one instance id an id of their own each", () => {
+  const [first, second] = [identityOf("service.instance.id=fleet"), identityOf("service.instance.id=fleet")];
+  assert.equal(first.instanceId, second.instanceId);
+  assert.notEqual(first.processId, second.processId);
+  assert.match(first.processId, /^fleet\/[0-9a-f]{8}$/);
+  const random = identityOf(undefined);
+  assert.equal(random.processId, random.instanceId);
 });
 
 Deno.test("startTelemetry() starts nothing without an endpoint, or where it is switched off", async () => {

@@ -1,6 +1,8 @@
 /** OpenTelemetry's standard variables, where the SDK does not read them by itself. */
 import { diag } from "@opentelemetry/api";
 
+export type Signal = "TRACES" | "METRICS" | "LOGS";
+
 export interface Variables {
   get(name: string): string | undefined;
 }
@@ -20,7 +22,7 @@ export function positive(variables: Variables, name: string): number | undefined
 }
 
 /** @param signal as in the variables' names, e.g. `TRACES` */
-export function protocolOf(variables: Variables, signal: "TRACES" | "METRICS" | "LOGS"): string {
+export function protocolOf(variables: Variables, signal: Signal): string {
   return variables.get(`OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`)?.trim() ||
     variables.get("OTEL_EXPORTER_OTLP_PROTOCOL")?.trim() || "http/protobuf";
 }

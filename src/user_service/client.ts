@@ -3,6 +3,7 @@
  * every request. Never rejects: whatever goes wrong is the answer `unavailable` for the ids concerned.
  */
 import { type Clock, timeOutSignal } from "../clock.ts";
+import { reasonOf } from "./reason.ts";
 import { type FoundUser, retryAfterMs, type UserAnswer, userAnswer } from "./user_answer.ts";
 
 export interface UserServiceSettings {
@@ -99,10 +100,8 @@ export class UserService {
     } catch (error) {
       const timedOut = error instanceof DOMException && error.name === "TimeoutError";
       if (timedOut) this.#replace(connections);
-      return {
-        kind: "unavailable",
-        reason: timedOut ? `no answer within ${this.#settings.timeoutMs} ms` : "it can't be reached",
-      };
+      const reason = timedOut ? `no answer within ${this.#settings.timeoutMs} ms` : reasonOf(error);
+      return { kind: "unavailable", reason };
     }
   }
 

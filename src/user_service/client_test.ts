@@ -253,7 +253,8 @@ Deno.test("lookUp() says so when nobody is there", async () => {
   const { baseUrl } = server;
   await server[Symbol.asyncDispose]();
   const answers = await clientOf(baseUrl).client.lookUp(["a"], never);
-  assert.deepEqual(answers.get("a"), { kind: "unavailable", reason: "it can't be reached" });
+  const answer = answers.get("a");
+  assert.match(answer?.kind === "unavailable" ? answer.reason : "", /^it can't be reached: tcp connect error/);
 });
 
 Deno.test("lookUp() says how long the server wants to be left alone", async () => {

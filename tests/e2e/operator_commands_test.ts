@@ -2,6 +2,7 @@
 // documented shape of --json and lines that fit a terminal.
 
 import assert from "node:assert/strict";
+import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";
 import { outcomeOf } from "../support/outcome.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -50,10 +51,12 @@ Deno.test("check says what run would do, before and after the migrations, and ch
     ["stream gateway:client-events", true, false],
     ["stream mail:delivery_commands", true, false],
     ["postgres", true, false],
+    ["connections", true, false],
     ["ownership", true, false],
     ["migrations", true, false],
     ["tables", true, false],
     ["user service", true, false],
+    ["probe", true, false],
   ]);
   const [events, mail] = after.outbound_streams;
   const { last_reader, ...group } = events.groups[0];
@@ -99,11 +102,35 @@ Deno.test("check ends as run would, and says what to do", async () => {
   assert.match(newer.stdout, /✗ migrations: The schema has version 99[^]*→ install/);
 });
 
+Deno.test("check tries the probe's address, and compares the role's connection limit with the pool", async () => {
+  await using rig = await openRig({ superuser: true });
+  using other = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const taken = { NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${other.addr.port}` };
+  const refused = await endsAsRun(rig, 69, taken);
+  assert.match(refused, /✗ probe: can't listen on 127\.0\.0\.1:\d+[^]*→ let NOTIFICATION_INTERNAL_HTTP_ADDR/);
+  const service = await rig.start();
+  const beside = { NOTIFICATION_INTERNAL_HTTP_ADDR: service.env["NOTIFICATION_INTERNAL_HTTP_ADDR"]! };
+  const ours = await runOn(rig, ["check"], beside);
+  assert.equal(ours.code, 0, ours.stdout);
+  assert.match(ours.stdout, /✓ probe: an instance listens on/);
+
+  const role = `check_${crypto.randomUUID().replaceAll("-", "")}`;
+  await rig.query(`CREATE ROLE ${role} LOGIN PASSWORD 'role-password' CONNECTION LIMIT 5 IN ROLE postgres`);
+  const url = new URL(rig.dsn);
+  Object.assign(url, { username: role, password: "role-password" });
+  const limited = await runOn(rig, ["check"], { NOTIFICATION_POSTGRES_PRIMARY_DSN: url.href });
+  assert.match(
+    limited.stdout,
+    /✗ connections: the role grants 5, and the pool may want 10[^]*→ raise the CONNECTION LIMIT/,
+  );
+  assert.equal(limited.code, 0, limited.stdout);
+});
+
 Deno.test("check ends as run would with a DSN that can't be used, and where tables are gone", async () => {
   await using rig = await openRig({ superuser: true });
   const certificate = `${rig.dsn}?sslrootcert=/missing`;
   const unusable = await endsAsRun(rig, 78, { NOTIFICATION_POSTGRES_PRIMARY_DSN: certificate });
-  assert.match(unusable, /✗ postgres: The PostgreSQL DSN can't be used/);
+  assert.match(unusable, /✗ postgres: NOTIFICATION_POSTGRES_PRIMARY_DSN can't be used:\s+its\s+sslrootcert/);
 
   await runOn(rig, ["migrate", "up"]);
   await rig.query("ALTER TABLE notification.dead_letters RENAME TO gone");
@@ -515,14 +542,14 @@ Deno.test("status shows every instance, whatever its id's length", async () => {
   await consumer.waitForLog((line) => line.message === "consuming");
   await rig.start(withId(second));
   const { instances } = await jsonOf(rig, ["status"]);
-  // What PostgreSQL shows of a name ends with the id's last 42 characters; the lease has the consumer's whole.
-  assert.deepEqual(
-    instances,
-    [
-      { id: second.slice(-42), consuming: false },
-      { id: first, consuming: true },
-    ].sort((left, right) => left.id < right.id ? -1 : 1),
-  );
+  // The lease has the consumer's whole id, with that of its process; what PostgreSQL shows of a name is its last 42 characters.
+  const holder = await rig.redis.get(consumerLeaseKey("notification:intents")) ?? "";
+  assert.match(holder, new RegExp(`^${first}/[0-9a-f]{8}$`));
+  assert.equal(instances.length, 2);
+  const byRole = (wanted: boolean) =>
+    instances.find(({ consuming }: { consuming: boolean }) => consuming === wanted)?.id;
+  assert.equal(byRole(true), holder);
+  assert.match(byRole(false), new RegExp(`^${second.slice(-33)}/[0-9a-f]{8}$`));
   assertReadable((await runOn(rig, ["status"])).stdout);
 });
 

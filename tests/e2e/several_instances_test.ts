@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
+import { jsonOf } from "../support/command.ts";
 import { verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
@@ -44,6 +45,26 @@ Deno.test("one instance consumes, the others stand by; the lease is the consumer
   await eventually(() => others.some((instance) => role(instance) === "consuming"));
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [entryId]), ["accepted"]);
+});
+
+Deno.test("two instances that were given one service.instance.id are told apart, and only one looks users up", async () => {
+  await using rig = await openRig({
+    env: { OTEL_RESOURCE_ATTRIBUTES: "service.instance.id=fleet" },
+    otherUsers: (id) => ({ email: `${id}@example.com` }),
+  });
+  const instances = await Promise.all([rig.start(), rig.start()]);
+  await eventually(() => instances.every((instance) => role(instance) !== undefined));
+  assert.deepEqual(instances.map(role).sort(), ["consuming", "standby"]);
+  assert.match(await rig.redis.get(LEASE) ?? "", /^fleet\/[0-9a-f]{8}$/);
+  const ids = Array.from({ length: 20 }, (_, index) => `fleet-${index}`);
+  for (const id of ids) await rig.addIntent({ recipient_user_ids_json: JSON.stringify([id]) });
+  await rig.settled();
+  const { instances: shown } = await jsonOf(rig, ["status"]);
+  assert.equal(shown.length, 2);
+  assert.equal(new Set(shown.map(({ id }: { id: string }) => id)).size, 2);
+  assert.equal(shown.filter(({ consuming }: { consuming: boolean }) => consuming).length, 1);
+  assert.equal(instances.flatMap(({ logs }) => logs).filter(({ message }) => message === "consuming").length, 1);
+  assert.deepEqual([...rig.users.requestedIds].sort(), ids.sort());
 });
 
 Deno.test("a killed consumer is followed within six seconds, and the others publish all the while", async () => {

@@ -53,6 +53,22 @@ Deno.test("a start-up that fails never says that it is ready", async () => {
   assert.ok(!socket.received.includes("READY=1"));
 });
 
+Deno.test("a socket where the executable may not write is one warning with what to do, and the service runs", async () => {
+  await using rig = await openRig();
+  // As podman's /run/notify/notify.sock, or a user's own systemd.
+  for (const place of ["/run/notify/notify.sock", "/run/user/1000/systemd/notify"]) {
+    await using service = await rig.start({ NOTIFY_SOCKET: place });
+    assert.equal((await service.terminate()).code, 0);
+    const problems = service.logs.filter(({ message }) => message === "the supervisor can't be notified");
+    assert.equal(problems.length, 1, service.output());
+    assert.match(
+      String(problems[0]!["reason"]),
+      /^NOTIFY_SOCKET is out of reach: .*docs\/deployment\.md, Other supervisors$/,
+    );
+    assert.equal(service.stderr, "");
+  }
+});
+
 Deno.test("an abstract socket is notified by what Deno 2.9 runs; made with 2.7 the service says that it can't, and runs", async () => {
   await using rig = await openRig();
   await using socket = await NotifySocket.open(`@test-${crypto.randomUUID()}`);

@@ -407,3 +407,12 @@ test("claims, the next wake-up and the depth are served by the index of live rou
   }
   assert.match(await plan(depth), /Index Only Scan using routes_live_idx/);
 });
+
+test("migrations go on where the ids of goose's table are behind its rows, as in a logical replica", async ({ pool }) => {
+  await migrate(pool, OPTIONS);
+  await migrateDown(pool, OPTIONS);
+  await pool.query("ALTER TABLE notification.goose_db_version ALTER id RESTART");
+  assert.deepEqual(await migrate(pool, OPTIONS), { applied: [ALL.at(-1)] });
+  const { rows } = await pool.query("SELECT version_id FROM notification.goose_db_version ORDER BY id");
+  assert.deepEqual(rows.map(({ version_id }) => Number(version_id)), [0, ...ALL.map((_, at) => at + 1)]);
+});

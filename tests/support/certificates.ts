@@ -33,11 +33,17 @@ export class Authority {
     return authority;
   }
 
-  /** @param days until it expires; negative for one that has */
-  async sign(name: string, { days }: { days: number }): Promise<Certificate> {
+  /**
+   * @param days until it expires; negative for one that has
+   * @param names whom it is for, as openssl writes them
+   */
+  async sign(
+    name: string,
+    { days, names = "IP:127.0.0.1,DNS:localhost" }: { days: number; names?: string },
+  ): Promise<Certificate> {
     const file = `${this.#folder}/${name}`;
     const [certificate, key] = [`${file}.pem`, `${file}.key`];
-    await Deno.writeTextFile(`${file}.ext`, "subjectAltName=IP:127.0.0.1,DNS:localhost\n");
+    await Deno.writeTextFile(`${file}.ext`, `subjectAltName=${names}\n`);
     await openssl([
       ...["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
       ...["-subj", "/CN=127.0.0.1", "-keyout", key, "-out", `${file}.csr`],

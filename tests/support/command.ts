@@ -2,6 +2,7 @@
 // Guaranteed: it is the very program that serves, run once; standard output is told from standard error.
 
 import assert from "node:assert/strict";
+import { freePort } from "../../scripts/servers/free_port.ts";
 import type { Rig } from "./service_rig.ts";
 import { type Environment, type ServiceOptions, startService } from "./service_process.ts";
 
@@ -16,7 +17,9 @@ export async function runProgram(
   args: readonly string[],
   options: ServiceOptions = {},
 ): Promise<Ran> {
-  await using service = await startService(env, { ...options, args });
+  // `check` tries the probe's address: not one that tests beside this one try as well.
+  const probe = { NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}` };
+  await using service = await startService({ ...probe, ...env }, { ...options, args });
   const { code } = await service.ended;
   return { code, stdout: service.stdout, stderr: service.stderr };
 }

@@ -54,7 +54,10 @@ export class FakePostgresSocket extends Duplex {
       const { startFails } = this.#options;
       this.push(startFails === undefined ? STARTED : errorResponse(startFails));
     } else if (!this.isMute) {
-      for (const type of messageTypes(bytes)) if (type === "S") queueMicrotask(() => this.push(ANSWER));
+      for (const type of messageTypes(bytes)) {
+        if (type === "S") queueMicrotask(() => this.push(ANSWER));
+        if (type === "Q") queueMicrotask(() => this.push(RESULT));
+      }
     }
     done();
   }
@@ -78,18 +81,22 @@ function errorResponse(fields: Readonly<Record<string, string>>): Buffer {
 }
 
 const READY = message("Z", Buffer.from("I"));
-/** AuthenticationOk, ReadyForQuery */
-const STARTED = Buffer.concat([message("R", Buffer.from([0, 0, 0, 0])), READY]);
-/** To Parse, Bind, Describe, Execute and Sync. */
-const ANSWER = Buffer.concat([
-  message("1", Buffer.alloc(0)),
-  message("2", Buffer.alloc(0)),
+/** AuthenticationOk, BackendKeyData of process 1, ReadyForQuery */
+const STARTED = Buffer.concat([
+  message("R", Buffer.from([0, 0, 0, 0])),
+  message("K", Buffer.from([0, 0, 0, 1, 0, 0, 0, 0])),
+  READY,
+]);
+/** To Query. */
+const RESULT = Buffer.concat([
   // RowDescription: one column, of type int4, as text; DataRow.
   message("T", Buffer.from("\0\x01pid\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0", "latin1")),
   message("D", Buffer.from("\0\x01\0\0\0\x011")),
   message("C", Buffer.from("SELECT 1\0")),
   READY,
 ]);
+/** To Parse, Bind, Describe, Execute and Sync. */
+const ANSWER = Buffer.concat([message("1", Buffer.alloc(0)), message("2", Buffer.alloc(0)), RESULT]);
 
 function* messageTypes(bytes: Buffer): Iterable<string> {
   for (let at = 0; at + 5 <= bytes.length; at += 1 + bytes.readInt32BE(at + 1)) yield String.fromCharCode(bytes[at]!);

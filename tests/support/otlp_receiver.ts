@@ -1,8 +1,10 @@
 // In: a protocol. Out: a small OpenTelemetry collector: it takes what is exported to it and keeps it, decoded.
 // Guaranteed: every request is answered with success, unless the test says otherwise; disposing of it closes the port.
 
-import { gunzipSync } from "node:zlib";
 import { Buffer } from "node:buffer";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
+import { gunzipSync } from "node:zlib";
 import { Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
 import {
   decodeProtobuf,
@@ -18,6 +20,14 @@ import {
   spansOf,
 } from "./otlp_decode.ts";
 import { eventually } from "./wait.ts";
+
+/** Paths of PEM files. */
+export interface ReceiverTls {
+  readonly certificate: string;
+  readonly key: string;
+  /** The authority of those who may send; without one, everybody may. */
+  readonly clients?: string;
+}
 
 export type Protocol = "http/protobuf" | "http/json" | "grpc";
 
@@ -38,9 +48,10 @@ export class OtlpReceiver implements AsyncDisposable {
     this.protocol = protocol;
   }
 
-  static async start(protocol: Protocol = "http/protobuf"): Promise<OtlpReceiver> {
+  static async start(protocol: Protocol = "http/protobuf", tls?: ReceiverTls): Promise<OtlpReceiver> {
     const receiver = new OtlpReceiver(protocol);
-    if (protocol === "grpc") await receiver.#listenGrpc();
+    if (protocol === "grpc") await receiver.#listenGrpc(tls);
+    else if (tls !== undefined) await receiver.#listenHttps(tls);
     else receiver.#listenHttp();
     return receiver;
   }
@@ -102,20 +113,53 @@ export class OtlpReceiver implements AsyncDisposable {
 
   #listenHttp(): void {
     const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
-      const signal = new URL(request.url).pathname.slice("/v1/".length) as Signal;
       const contentType = request.headers.get("content-type") ?? "";
-      this.requests.push(`${signal} ${contentType}`);
-      const sent = new Uint8Array(await request.arrayBuffer());
-      const bytes = request.headers.get("content-encoding") === "gzip" ? gunzipSync(sent) : sent;
-      const isJson = contentType.startsWith("application/json");
-      this.#take(signal, isJson ? JSON.parse(new TextDecoder().decode(bytes)) : decodeProtobuf(signal, bytes));
+      const isJson = this.#takeRequest(new URL(request.url).pathname, {
+        contentType,
+        encoding: request.headers.get("content-encoding"),
+        sent: new Uint8Array(await request.arrayBuffer()),
+      });
       return new Response(isJson ? "{}" : new Uint8Array(), { headers: { "content-type": contentType } });
     });
     this.#endpoint = `http://127.0.0.1:${server.addr.port}`;
     this.#close = () => server.shutdown();
   }
 
-  async #listenGrpc(): Promise<void> {
+  /** By node:https: Deno's own server asks no client for a certificate. */
+  async #listenHttps(tls: ReceiverTls): Promise<void> {
+    const { ca, cert, key } = await filesOf(tls);
+    const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true };
+    const server = https.createServer({ cert, key, ...clients }, async (request, response) => {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of request) chunks.push(chunk);
+      const contentType = request.headers["content-type"] ?? "";
+      const encoding = request.headers["content-encoding"] ?? null;
+      const isJson = this.#takeRequest(request.url ?? "", { contentType, encoding, sent: Buffer.concat(chunks) });
+      response.writeHead(200, { "content-type": contentType }).end(isJson ? "{}" : "");
+    });
+    server.on("tlsClientError", () => {});
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    this.#endpoint = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.#close = async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    };
+  }
+
+  /** Whether it was JSON. */
+  #takeRequest(
+    path: string,
+    { contentType, encoding, sent }: { contentType: string; encoding: string | null; sent: Uint8Array },
+  ): boolean {
+    const signal = path.slice("/v1/".length) as Signal;
+    this.requests.push(`${signal} ${contentType}`);
+    const bytes = encoding === "gzip" ? gunzipSync(sent) : sent;
+    const isJson = contentType.startsWith("application/json");
+    this.#take(signal, isJson ? JSON.parse(new TextDecoder().decode(bytes)) : decodeProtobuf(signal, bytes));
+    return isJson;
+  }
+
+  async #listenGrpc(tls: ReceiverTls | undefined): Promise<void> {
     const server = new Server();
     for (const signal of SIGNALS) {
       const name = { traces: "trace.v1.Trace", metrics: "metrics.v1.Metrics", logs: "logs.v1.Logs" }[signal];
@@ -139,14 +183,30 @@ export class OtlpReceiver implements AsyncDisposable {
         },
       }, { Export: take });
     }
+    const files = tls === undefined ? undefined : await filesOf(tls);
+    const credentials = files === undefined ? ServerCredentials.createInsecure() : ServerCredentials.createSsl(
+      files.ca ?? null,
+      [{ cert_chain: files.cert, private_key: files.key }],
+      files.ca !== undefined,
+    );
     const port = await new Promise<number>((resolve, reject) =>
       server.bindAsync(
         "127.0.0.1:0",
-        ServerCredentials.createInsecure(),
+        credentials,
         (error, bound) => error === null ? resolve(bound) : reject(error),
       )
     );
-    this.#endpoint = `http://127.0.0.1:${port}`;
+    // Over TLS gRPC's client takes no IP address here.
+    this.#endpoint = tls === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`;
     this.#close = () => new Promise((resolve) => server.tryShutdown(() => resolve()));
   }
+}
+
+async function filesOf({ certificate, key, clients }: ReceiverTls) {
+  const read = async (path: string) => Buffer.from(await Deno.readFile(path));
+  return {
+    cert: await read(certificate),
+    key: await read(key),
+    ca: clients === undefined ? undefined : await read(clients),
+  };
 }

@@ -238,7 +238,7 @@ export async function serviceCommand(root?: string): Promise<[string, ...string[
 }
 
 /** What Deno itself needs to find its cache and the registry. */
-function surroundings(): Record<string, string> {
+export function surroundings(): Record<string, string> {
   const names = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE", "SSL_CERT_FILE"];
   return Object.fromEntries(
     names.flatMap((name) => {

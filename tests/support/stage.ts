@@ -88,7 +88,7 @@ export class Stage implements AsyncDisposable {
   async consumer(changes: Partial<ConsumerOptions> = {}): Promise<IntentConsumer> {
     return new IntentConsumer({
       stream: INTENTS,
-      instanceId: crypto.randomUUID(),
+      processId: crypto.randomUUID(),
       batchSize: 1_000,
       readBlockTimeoutMs: 20,
       recordRetentionMs: 3_600_000,

@@ -1,0 +1,88 @@
+/**
+ * A new connection → whether its session on the server is this connection's own, before the first setting is made in it.
+ *
+ *     direct       the process that the handshake named answers: no pooler, or one that hides nothing
+ *     pooled       a pooler is between, and gives the session to this connection alone until it ends
+ *     otherwise    a pooler in transaction or statement mode: refused, since settings and locks would reach other programs' sessions
+ *
+ * A pooler says nothing about its mode, so the mode is found out by trying. Statement by statement, a pooler in transaction
+ * mode gives this connection the server connection that was used last (LIFO, PgBouncer's default) or the one that was not used
+ * for longest (`server_round_robin`). With LIFO, a second connection that begins a transaction gets the one that this
+ * connection had; if another program took it meanwhile, this connection's next statement gets another one. With round robin
+ * two statements in a row differ; where the pooler has one server connection, the second client gets that one. Nothing is
+ * changed on the server by trying.
+ */
+// @ts-types="@types/pg"
+import pg from "pg";
+import { UnsuitablePostgres } from "./unsuitable.ts";
+
+export type SessionOwner = "direct" | "pooled";
+
+/** Other programs' statements can hide a transaction pool from one try only by chance. */
+const TRIES = 3;
+
+/** Decides once for all connections of a pool: the first one tries, the others wait for what it finds. */
+export class SessionOwners {
+  readonly #openAnother: () => pg.Client;
+  #decision: Promise<SessionOwner> | undefined;
+
+  /** @param openAnother makes a client of the same settings, not yet connected */
+  constructor(openAnother: () => pg.Client) {
+    this.#openAnother = openAnother;
+  }
+
+  /** @throws UnsuitablePostgres for a pooler in transaction mode; the next connection then tries again */
+  async decide(client: pg.Client): Promise<SessionOwner> {
+    const decision = this.#decision ??= ownerOf(client, this.#openAnother);
+    try {
+      return await decision;
+    } catch (error) {
+      if (this.#decision === decision) this.#decision = undefined;
+      throw error;
+    }
+  }
+
+  /** No connection is open any more: the next one may lead elsewhere. */
+  forget(): void {
+    this.#decision = undefined;
+  }
+}
+
+async function ownerOf(client: pg.Client, openAnother: () => pg.Client): Promise<SessionOwner> {
+  const named = "processID" in client ? client.processID : undefined;
+  const first = await serverProcess(client);
+  if (first === named) return "direct";
+  if (await serverProcess(client) !== first) throw transactionPool();
+  const other = openAnother();
+  other.on("error", () => {});
+  try {
+    await other.connect();
+    for (let tried = 0; tried < TRIES; tried++) {
+      await other.query("BEGIN READ ONLY").catch(refuseWithoutTransactions);
+      const others = await serverProcess(other);
+      if (others === first || await serverProcess(client) !== first) throw transactionPool();
+      await other.query("ROLLBACK");
+    }
+  } finally {
+    // In a transaction: the pooler closes its server connection. What goes wrong with the end changes nothing.
+    other.end().catch(() => {});
+  }
+  return "pooled";
+}
+
+async function serverProcess(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+  return rows[0]!.pid;
+}
+
+/** Statement mode: PgBouncer knows no transactions there. */
+function refuseWithoutTransactions(error: unknown): never {
+  throw error instanceof pg.DatabaseError && error.code === "08P01" ? transactionPool() : error;
+}
+
+function transactionPool(): UnsuitablePostgres {
+  return new UnsuitablePostgres(
+    "NOTIFICATION_POSTGRES_PRIMARY_DSN leads to a pooler in transaction or statement mode, where sessions are shared",
+    { advice: "let the DSN name PostgreSQL itself, or a pool with pool_mode = session" },
+  );
+}

@@ -1,0 +1,169 @@
+// PgBouncer between the service and PostgreSQL: in session mode everything works, with and without a reset query, and nothing
+// of ours stays behind; in transaction and statement mode `run`, `check` and the other commands refuse it before they have set
+// anything (contract, section 1).
+
+import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import pg from "pg";
+import { runProgram } from "../support/command.ts";
+import { outcomeOf, verdicts } from "../support/outcome.ts";
+import { PgBouncer, type PgBouncerOptions } from "../support/pgbouncer.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+const SESSION_MODES: Readonly<Record<string, PgBouncerOptions>> = {
+  "with its reset query": { mode: "session" },
+  "without a reset query": { mode: "session", settings: { server_reset_query: "" } },
+  // The service's pool and one more, for the decision about the pooler.
+  "with hardly more connections than the service": { mode: "session", settings: { default_pool_size: "11" } },
+};
+
+for (const [name, options] of Object.entries(SESSION_MODES)) {
+  Deno.test(`a session pooler ${name} works, and keeps nothing of the service's`, async () => {
+    await using rig = await openRig({ superuser: true });
+    await using pooler = await PgBouncer.start(rig.dsn, options);
+    const env = { NOTIFICATION_POSTGRES_PRIMARY_DSN: pooler.dsn };
+    await using service = await rig.spawn(env);
+    await service.ready();
+    const entryIds = await Promise.all(Array.from({ length: 50 }, () => rig.addIntent()));
+    await rig.settled();
+    // Every connection breaks, and the service makes new ones.
+    await pooler.stop();
+    entryIds.push(await rig.addIntent());
+    await pooler.start();
+    await rig.settled();
+    assert.deepEqual(new Set(await verdicts(rig, entryIds)), new Set(["accepted"]));
+    for (const entryId of entryIds) {
+      const { clientEvents, mailCommands } = await outcomeOf(rig, entryId);
+      assert.deepEqual([clientEvents.length, mailCommands.length], [1, 1]);
+    }
+    const { code, stdout } = await runProgram({ ...rig.env, ...env }, ["check"]);
+    assert.equal(code, 0, stdout);
+    assert.equal((await service.terminate()).code, 0, service.output());
+    assert.equal(service.stderr, "");
+    await assertNothingLeft(rig, pooler);
+  });
+}
+
+Deno.test("a schema that can't be migrated leaves no lock behind in a pooler without a reset query", async () => {
+  await using rig = await openRig({ superuser: true });
+  await rig.query("CREATE SCHEMA notification");
+  await rig.query("CREATE ROLE somebody_else");
+  await rig.query("CREATE TABLE notification.records (); ALTER TABLE notification.records OWNER TO somebody_else");
+  const role = await ordinaryRole(rig);
+  await using pooler = await PgBouncer.start(role, SESSION_MODES["without a reset query"]!);
+  const env = { ...rig.env, NOTIFICATION_POSTGRES_PRIMARY_DSN: pooler.dsn };
+  const { code, stderr } = await runProgram(env, ["migrate", "up"]);
+  assert.equal(code, 69, stderr);
+  assert.match(stderr, /somebody_else/);
+  await assertNothingLeft(rig, pooler);
+});
+
+/** PgBouncer's default, the other order, and one connection to the server for all. */
+const ORDERS: readonly Readonly<Record<string, string>>[] = [{}, { server_round_robin: "1" }, {
+  default_pool_size: "1",
+}];
+
+for (const mode of ["transaction", "statement"] as const) {
+  for (const settings of ORDERS) {
+    Deno.test(`a pooler in ${mode} mode is refused, ${JSON.stringify(settings)}`, async () => {
+      await using rig = await openRig({ superuser: true });
+      await using pooler = await PgBouncer.start(rig.dsn, { mode, settings });
+      await using others = await OtherProgram.open(pooler.dsn, "default_pool_size" in settings ? 0 : 3);
+      const env = { ...rig.env, NOTIFICATION_POSTGRES_PRIMARY_DSN: pooler.dsn };
+      await using service = await rig.spawn(env);
+      assert.equal(await service.exit(), 69, service.output());
+      const failure = service.logs.find(({ message }) => message === "start-up failed");
+      assert.match(String(failure?.["reason"]), REFUSED, service.output());
+      assert.equal(service.stderr, "");
+      const check = await runProgram(env, ["check", "--json"]);
+      assert.equal(check.code, 69);
+      const finding = JSON.parse(check.stdout).checks.find(({ name }: { name: string }) => name === "postgres");
+      assert.match(finding.detail, REFUSED);
+      assert.match(finding.advice, /pool_mode = session/);
+      const status = await runProgram(env, ["status"]);
+      assert.equal(status.code, 69, status.stderr);
+      assert.match(status.stderr, REFUSED);
+      await others.stop();
+      await assertNothingLeft(rig, pooler);
+    });
+  }
+}
+
+const REFUSED = /NOTIFICATION_POSTGRES_PRIMARY_DSN leads to a pooler in transaction or statement mode/;
+
+/** Among all sessions that the pooler holds: no setting but the server's own, no prepared statement, no advisory lock. */
+async function assertNothingLeft(rig: Rig, pooler: PgBouncer): Promise<void> {
+  const pooled =
+    "datname = current_database() AND pid <> pg_backend_pid() AND application_name NOT LIKE 'notification-test%'";
+  await eventually(async () => {
+    const [locks] = await rig.query<{ count: number }>(
+      "SELECT count(*)::int AS count FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND " +
+        pooled,
+    );
+    assert.equal(locks?.count, 0);
+    return true;
+  });
+  // As many clients at once as there may be sessions, so that each is looked at.
+  const clients = await Promise.all(Array.from({ length: 8 }, async () => {
+    const client = new pg.Client({ connectionString: pooler.dsn, connectionTimeoutMillis: 5_000 });
+    client.on("error", () => {});
+    await client.connect();
+    return client;
+  }));
+  try {
+    for (const client of clients) {
+      const { rows } = await client.query(
+        `SELECT name, setting FROM pg_settings WHERE source = 'session'
+         AND name IN ('statement_timeout', 'lock_timeout', 'enable_seqscan', 'jit', 'idle_in_transaction_session_timeout')`,
+      );
+      assert.deepEqual(rows, []);
+      assert.deepEqual((await client.query("SELECT name FROM pg_prepared_statements")).rows, []);
+    }
+  } finally {
+    await Promise.all(clients.map((client) => client.end()));
+  }
+}
+
+/** A role that may connect and use the schema, and owns nothing. */
+async function ordinaryRole(rig: Rig): Promise<string> {
+  const name = `role_${crypto.randomUUID().replaceAll("-", "")}`;
+  await rig.query(`CREATE ROLE ${name} LOGIN PASSWORD 'secret'`);
+  await rig.query(`GRANT ALL ON SCHEMA notification TO ${name}`);
+  const url = new URL(rig.dsn);
+  url.username = name;
+  url.password = "secret";
+  return url.href;
+}
+
+/** Clients of the same pool that never rest. */
+class OtherProgram implements AsyncDisposable {
+  #isOver = false;
+  readonly #clients: readonly pg.Client[];
+  readonly #working: Promise<unknown>;
+
+  private constructor(clients: readonly pg.Client[]) {
+    this.#clients = clients;
+    this.#working = Promise.all(clients.map((client) => this.#work(client)));
+  }
+
+  static async open(dsn: string, count: number): Promise<OtherProgram> {
+    const clients = Array.from({ length: count }, () => new pg.Client({ connectionString: dsn }));
+    await Promise.all(clients.map((client) => client.connect()));
+    return new OtherProgram(clients);
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await this.#working;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await Promise.all(this.#clients.map((client) => client.end()));
+  }
+
+  async #work(client: pg.Client): Promise<void> {
+    while (!this.#isOver) await client.query("SELECT count(*) FROM pg_class");
+  }
+}

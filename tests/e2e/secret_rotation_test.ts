@@ -1,0 +1,202 @@
+// Secrets in files, replaced while the service works: whenever a server refuses one, its file is read again, so that no restart
+// is needed (contract, section 1). Whichever comes first, the server's new password or the file's, all intents are published once.
+
+import assert from "node:assert/strict";
+import { startPostgres } from "../../scripts/servers/postgres.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import defaultCatalog from "../../src/notification/default_catalog.json" with { type: "json" };
+import { outcomeOf, verdicts } from "../support/outcome.ts";
+import { PgBouncer } from "../support/pgbouncer.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { LogLine, ServiceProcess } from "../support/service_process.ts";
+import { eventually } from "../support/wait.ts";
+
+const BYTE_ORDER_MARK = "\ufeff";
+
+Deno.test("passwords of PostgreSQL and Redis are replaced under load, without a restart", async () => {
+  await using redis = await startRedis({ appendOnly: true });
+  await using postgres = await startPostgres();
+  await using rig = await openRig({ redisServer: redis, postgresServer: postgres, superuser: true });
+  const files = await Secrets.create(rig);
+  const service = await rig.start(files.env);
+  await using load = new Load(rig);
+
+  // The server first: refused until the file follows.
+  for (const rotate of [() => files.rotatePostgres(rig), () => files.rotateRedis(rig)]) {
+    const writeFile = await rotate();
+    await breakConnections(rig);
+    await load.more();
+    await writeFile();
+    await breakConnections(rig);
+    await load.more();
+  }
+  // The file first: the connections of before live on, the next one is refused once and reads it again.
+  for (const rotate of [() => files.rotatePostgres(rig), () => files.rotateRedis(rig)]) {
+    const writeFile = await rotate();
+    await writeFile();
+    const linesBefore = service.logs.length;
+    await breakConnections(rig);
+    await load.more();
+    await eventually(() => isWell(service));
+    assert.deepEqual(service.logs.slice(linesBefore).filter(isRefusal), []);
+  }
+
+  await allPublishedOnce(rig, await load.stop());
+  assert.equal(rig.instances.length, 1);
+  assert.equal(service.exitCode, undefined, service.output());
+  assert.deepEqual(service.logs.filter(({ level }) => level === "error"), []);
+  for (const secret of files.secrets) assert.ok(!service.output().includes(secret), secret);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+Deno.test("a password is replaced behind PgBouncer, which words its refusal in its own way", async () => {
+  await using rig = await openRig({ superuser: true });
+  await using pooler = await PgBouncer.start(rig.dsn, { mode: "session" });
+  const file = await Deno.makeTempFile();
+  await Deno.writeTextFile(file, pooler.dsn);
+  const service = await rig.start({
+    NOTIFICATION_POSTGRES_PRIMARY_DSN: "",
+    NOTIFICATION_POSTGRES_PRIMARY_DSN_FILE: file,
+  });
+  await rig.addIntent();
+  await rig.settled();
+  await Deno.writeTextFile(file, await pooler.usePassword("other"));
+  await rig.addIntent();
+  await rig.settled();
+  assert.equal((await service.terminate()).code, 0, service.output());
+});
+
+Deno.test("a byte order mark is no part of a secret or of a catalog", async () => {
+  await using rig = await openRig();
+  const folder = await Deno.makeTempDir();
+  const write = async (name: string, text: string) => {
+    await Deno.writeTextFile(`${folder}/${name}`, BYTE_ORDER_MARK + text);
+    return `${folder}/${name}`;
+  };
+  const service = await rig.start({
+    NOTIFICATION_REDIS_PASSWORD: "",
+    NOTIFICATION_REDIS_PASSWORD_FILE: await write("password", `${rig.env["NOTIFICATION_REDIS_PASSWORD"]}\n`),
+    NOTIFICATION_POSTGRES_PRIMARY_DSN: "",
+    NOTIFICATION_POSTGRES_PRIMARY_DSN_FILE: await write("dsn", rig.env["NOTIFICATION_POSTGRES_PRIMARY_DSN"]!),
+    NOTIFICATION_CATALOG_FILE: await write("catalog.json", JSON.stringify(defaultCatalog)),
+  });
+  await rig.addIntent();
+  await rig.settled();
+  assert.equal((await service.terminate()).code, 0, service.output());
+  await Deno.remove(folder, { recursive: true });
+});
+
+/** The two secrets of a role and a Redis of the test's own, each in a file. */
+class Secrets {
+  readonly secrets: string[] = [];
+  readonly #folder: string;
+  readonly #role = `role_${crypto.randomUUID().replaceAll("-", "")}`;
+  readonly #rotations = { redis: 0, postgres: 0 };
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async create(rig: Rig): Promise<Secrets> {
+    const files = new Secrets(await Deno.makeTempDir());
+    await rig.query(`CREATE ROLE ${files.#role} SUPERUSER LOGIN`);
+    await (await files.rotatePostgres(rig))();
+    await (await files.rotateRedis(rig))();
+    return files;
+  }
+
+  get env(): Readonly<Record<string, string>> {
+    return {
+      NOTIFICATION_REDIS_PASSWORD: "",
+      NOTIFICATION_REDIS_PASSWORD_FILE: `${this.#folder}/redis`,
+      NOTIFICATION_POSTGRES_PRIMARY_DSN: "",
+      NOTIFICATION_POSTGRES_PRIMARY_DSN_FILE: `${this.#folder}/postgres`,
+    };
+  }
+
+  /** The server takes a new password from now on; what is returned writes it to the file. */
+  async rotatePostgres(rig: Rig): Promise<() => Promise<void>> {
+    const password = this.#next("postgres");
+    await rig.query(`ALTER ROLE ${this.#role} PASSWORD '${password}'`);
+    const url = new URL(rig.dsn);
+    Object.assign(url, { username: this.#role, password });
+    return () => Deno.writeTextFile(`${this.#folder}/postgres`, `${url.href}\n`);
+  }
+
+  async rotateRedis(rig: Rig): Promise<() => Promise<void>> {
+    const password = this.#next("redis");
+    await rig.redis.config("SET", "requirepass", password);
+    return () => Deno.writeTextFile(`${this.#folder}/redis`, `${BYTE_ORDER_MARK}${password}\n`);
+  }
+
+  #next(server: "redis" | "postgres"): string {
+    const secret = `${server}-s3cret-${++this.#rotations[server]}`;
+    this.secrets.push(secret);
+    return secret;
+  }
+}
+
+/** Intents one after the other for as long as the test lasts. */
+class Load implements AsyncDisposable {
+  readonly #rig: Rig;
+  readonly #entryIds: string[] = [];
+  #isOver = false;
+  readonly #working: Promise<void>;
+
+  constructor(rig: Rig) {
+    this.#rig = rig;
+    this.#working = this.#work();
+  }
+
+  /** Waits for twenty more. */
+  async more(): Promise<void> {
+    const before = this.#entryIds.length;
+    await eventually(() => this.#entryIds.length >= before + 20);
+  }
+
+  async stop(): Promise<readonly string[]> {
+    this.#isOver = true;
+    await this.#working;
+    return this.#entryIds;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #work(): Promise<void> {
+    while (!this.#isOver) {
+      this.#entryIds.push(await this.#rig.addIntent());
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  }
+}
+
+/** Those of the service alone, to both servers. */
+async function breakConnections(rig: Rig): Promise<void> {
+  await rig.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'notification-service/%'",
+  );
+  const clients = String(await rig.redis.client("LIST")).split("\n");
+  const ours = clients.filter((line) => line.includes("name=notification-service/"));
+  for (const line of ours) await rig.redis.client("KILL", "ID", /\bid=(\d+)/.exec(line)![1]!);
+}
+
+function isRefusal({ reason }: LogLine): boolean {
+  return /WRONGPASS|NOAUTH|28P01|authentication/.test(String(reason));
+}
+
+/** As many outages are over as began. */
+function isWell({ logs }: ServiceProcess): boolean {
+  const count = (text: string) => logs.filter(({ message }) => message === text).length;
+  return count("dependency is unavailable") === count("dependency is available again");
+}
+
+async function allPublishedOnce(rig: Rig, entryIds: readonly string[]): Promise<void> {
+  await rig.settled();
+  assert.deepEqual(new Set(await verdicts(rig, entryIds)), new Set(["accepted"]));
+  for (const entryId of entryIds) {
+    const { clientEvents, mailCommands } = await outcomeOf(rig, entryId);
+    assert.deepEqual([clientEvents.length, mailCommands.length], [1, 1]);
+  }
+}

@@ -1,0 +1,137 @@
+// In: a PostgreSQL URL and a pool mode. Out: a PgBouncer on a free port of 127.0.0.1 between the URL's role and its server.
+// Guaranteed: it starts its connections to the server afresh; process and folder are gone when it is disposed of or this
+// process ends. Where PgBouncer is missing it is installed as the servers are, or the error says what to type.
+
+import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
+import { installServers } from "../../scripts/servers/install.ts";
+import { ServerProcess, withFreePort } from "../../scripts/servers/server_process.ts";
+
+export interface PgBouncerOptions {
+  readonly mode: "session" | "transaction" | "statement";
+  /** More lines of its configuration by name; `server_reset_query: ""` keeps what a client set for the next one. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+interface Place {
+  readonly folder: string;
+  /** The server's. */
+  readonly dsn: URL;
+}
+
+export class PgBouncer implements AsyncDisposable {
+  /** The URL that leads through here. */
+  readonly dsn: string;
+  readonly #server: ServerProcess;
+  readonly #place: Place;
+
+  private constructor(dsn: string, server: ServerProcess, place: Place) {
+    this.dsn = dsn;
+    this.#server = server;
+    this.#place = place;
+  }
+
+  static async start(dsn: string, options: PgBouncerOptions): Promise<PgBouncer> {
+    const program = find() ?? await installed();
+    return await withFreePort(async (port) => {
+      const through = new URL(dsn);
+      through.port = String(port);
+      const place = { folder: await scratchFolder("notification-pgbouncer", await serverAccount()), dsn: new URL(dsn) };
+      const server = await serverOf(program, { ...place, port, ...options });
+      try {
+        await server.start();
+      } catch (error) {
+        await server[Symbol.asyncDispose]();
+        throw error;
+      }
+      return new PgBouncer(through.href, server, place);
+    });
+  }
+
+  /** Clients need this password from now on, the URL's with it; connections that there are break. */
+  async usePassword(password: string): Promise<string> {
+    const { folder, dsn } = this.#place;
+    await this.stop();
+    await write(folder, { users: `"${decodeURIComponent(dsn.username)}" "${password}"\n` });
+    await this.start();
+    const url = new URL(this.dsn);
+    url.password = password;
+    return url.href;
+  }
+
+  async stop(): Promise<void> {
+    await this.#server.stop("SIGQUIT");
+  }
+
+  async start(): Promise<void> {
+    await this.#server.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server[Symbol.asyncDispose]();
+  }
+}
+
+async function serverOf(
+  program: string,
+  { folder, dsn, port, mode, settings }: PgBouncerOptions & Place & { port: number },
+): Promise<ServerProcess> {
+  const [user, password] = [decodeURIComponent(dsn.username), decodeURIComponent(dsn.password)];
+  const all = {
+    listen_addr: "127.0.0.1",
+    listen_port: String(port),
+    unix_socket_dir: "",
+    auth_type: "plain",
+    auth_file: `${folder}/users`,
+    pool_mode: mode,
+    default_pool_size: "20",
+    ...settings,
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`);
+  const server = `host=${dsn.hostname} port=${dsn.port} user=${user} password=${password}`;
+  const configuration = `[databases]\n* = ${server}\n[pgbouncer]\n${lines.join("\n")}\n`;
+  await write(folder, { "pgbouncer.ini": configuration, users: `"${user}" "${password}"\n` });
+  return new ServerProcess({
+    name: "PgBouncer",
+    command: [program, `${folder}/pgbouncer.ini`],
+    folder,
+    account: await serverAccount(),
+    quickSignal: "KILL",
+    isReady: () => answers(port),
+  });
+}
+
+async function write(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
+  const account = await serverAccount();
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${folder}/${name}`, text, { mode: 0o600 });
+    if (account !== undefined) await Deno.chown(`${folder}/${name}`, account.uid, account.gid);
+  }
+}
+
+async function answers(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return true;
+  } catch {
+    return false; // nobody listens yet
+  }
+}
+
+/** Debian's own is in /usr/sbin, which is not in the PATH of every account. */
+function find(): string | undefined {
+  const folders = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/opt/homebrew/bin"];
+  return folders.map((folder) => `${folder}/pgbouncer`).find((path) => {
+    try {
+      return Deno.statSync(path).isFile;
+    } catch {
+      return false; // not in this folder
+    }
+  });
+}
+
+async function installed(): Promise<string> {
+  await installServers(["pgbouncer"]);
+  const program = find();
+  if (program === undefined) throw new Error("pgbouncer was installed and is not in PATH");
+  return program;
+}
