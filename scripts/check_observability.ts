@@ -12,6 +12,7 @@ import { distribution, installServers, ServersMissing } from "./servers/install.
 import { unpackedPrograms, unpackPackage } from "./servers/unpack_package.ts";
 
 const PROMETHEUS = { name: "prometheus", programs: ["promtool"] } as const;
+const KINDS = ["receivers", "processors", "exporters"] as const;
 const FOLDER = new URL("../docs/observability/", import.meta.url);
 
 if (import.meta.main) {
@@ -136,7 +137,6 @@ function missingHeadings(rules: string, runbook: string): string[] {
 }
 
 type Components = Readonly<Record<string, unknown>>;
-const KINDS = ["receivers", "processors", "exporters"] as const;
 type Kind = typeof KINDS[number];
 
 function danglingComponents(text: string): string[] {

@@ -20,8 +20,8 @@ export async function commandsReference(): Promise<string> {
 # Commands
 
 All are of the one executable, with the same configuration as the service (\`check\` and \`status\` need its secrets too).
-Results go to standard output, everything else to standard error. \`--json\` prints one object. None but \`migrate\` and
-\`smoke\` writes anything.
+Results go to standard output, everything else to standard error. \`--json\` prints one object. None but \`migrate\`,
+\`smoke\` and \`set-aside\` writes anything.
 
 Exit codes besides the service's own (0, 1, 69, 70, 78): 1 where what was asked about is not there or what was tried did not
 come about, 64 for a command line that is not understood or lacks a \`--yes\`, 65 for data that is refused.

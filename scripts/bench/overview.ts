@@ -27,14 +27,14 @@ export function overviewSection({ throughput = [], latency = [], memory = [] }: 
   if (subjects.length === 0) return [];
   return [{
     title: "At a glance",
-    note: "µs of CPU and latency (p50 / p99, ms) an intent; intents a second; peak memory, MB",
+    note: "µs of CPU and latency (p50 / p99, ms) an intent; intents a second; peak memory in MB",
     header: [
       "subject",
       "CPU",
       ": graphile",
       "a second",
       ...OVERVIEW_RATES.map((rate) => `at ${whole(rate)}/s`),
-      "memory",
+      ...(memory.length > 0 ? ["memory"] : []),
     ],
     rows: subjects.map((subject) => [
       LATENCY_TITLES[subject],
@@ -45,7 +45,7 @@ export function overviewSection({ throughput = [], latency = [], memory = [] }: 
         const found = latencyOf(subject, rate);
         return found === undefined ? "–" : `${ms(found.p50)} / ${ms(found.p99)}`;
       }),
-      whole(memoryOf(subject)),
+      ...(memory.length > 0 ? [whole(memoryOf(subject))] : []),
     ]),
     charts: [],
   }];

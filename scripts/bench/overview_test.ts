@@ -9,6 +9,13 @@ Deno.test("overviewSection() is left out where neither CPU time nor latency was 
   assert.deepEqual(overviewSection(EMPTY), []);
 });
 
+Deno.test("overviewSection() has no column for memory where that was not measured", () => {
+  const throughput = [{ subject: "floor", intents: 1, rates: [1], cpu: [CPU] }] as const;
+  const [section] = overviewSection({ ...EMPTY, throughput });
+  assert.equal(section?.header.at(-1), "at 3,000/s");
+  assert.deepEqual(section?.rows, [["floor", "100", "–", "1", "–", "–", "–"]]);
+});
+
 Deno.test("overviewSection() has a line for each subject measured, in the order of the tables", () => {
   const both = { p50: 2, p95: 3, p99: 4.26, max: 5 };
   const row = { samples: 1, undelivered: 0, both, rounds: [both] };

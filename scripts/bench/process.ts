@@ -3,6 +3,7 @@
 // this process ends, however it ends.
 
 import { resolve } from "node:path";
+import { surroundings } from "../../tests/support/service_process.ts";
 import { Guard } from "../servers/guard.ts";
 
 export type Environment = Readonly<Record<string, string>>;
@@ -97,15 +98,4 @@ export class BenchProcess implements AsyncDisposable {
     const text = await Deno.readTextFile(this.#output).catch(() => "(no output)");
     return text.trimEnd().split("\n").slice(-10).join("\n");
   }
-}
-
-/** What Deno itself needs to find its cache and the registry. */
-function surroundings(): Record<string, string> {
-  const names = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE", "SSL_CERT_FILE"];
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = Deno.env.get(name);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
 }

@@ -2,7 +2,7 @@
  * The fields of the three streams' entries as JSON Schemas (contract, sections 2 and 7). Fields are text; one that holds
  * JSON says so by contentMediaType and names the schema of that JSON.
  */
-import { MAX_RECIPIENTS } from "../../src/notification/check_intent.ts";
+import { MAX_RECIPIENTS, REQUIRED_FIELDS } from "../../src/notification/check_intent.ts";
 import type { CatalogType } from "../../src/notification/catalog.ts";
 import type { Channel } from "../../src/notification/route.ts";
 
@@ -35,7 +35,7 @@ export function intentFields({ name, description, producers, audiences }: Catalo
     description,
     type: "object",
     required: [
-      ...["notification_type", "producer", "audience_kind", "idempotency_key", "occurred_at_ms", "payload_json"],
+      ...REQUIRED_FIELDS,
       ...(kinds.includes("admin_email") ? [] : ["recipient_user_ids_json"]),
     ],
     properties: {

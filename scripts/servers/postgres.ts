@@ -7,6 +7,7 @@
 import pg from "pg";
 import { findBinaries } from "./binaries.ts";
 import { scratchFolder, serverAccount } from "./account.ts";
+import { runSql } from "./run_sql.ts";
 import { ServerProcess, StartError, withFreePort } from "./server_process.ts";
 
 export interface PostgresOptions {
@@ -104,7 +105,7 @@ export async function createDatabase(
   dsn: string,
   { name = `test_${crypto.randomUUID().replaceAll("-", "")}`, properties = "" }: DatabaseOptions = {},
 ): Promise<string> {
-  await run(dsn, `CREATE DATABASE ${pg.escapeIdentifier(name)} ${properties}`);
+  await runSql(dsn, `CREATE DATABASE ${pg.escapeIdentifier(name)} ${properties}`);
   const url = new URL(dsn);
   url.pathname = `/${name}`;
   return url.href;
@@ -113,17 +114,7 @@ export async function createDatabase(
 /** Removes the database that `database` is the URL of, whoever is still connected. */
 export async function dropDatabase(dsn: string, database: string): Promise<void> {
   const name = new URL(database).pathname.slice(1);
-  await run(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
-}
-
-async function run(dsn: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: dsn });
-  await client.connect();
-  try {
-    await client.query(sql);
-  } finally {
-    await client.end();
-  }
+  await runSql(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
 }
 
 async function initdb(

@@ -4,6 +4,7 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
+import { runSql } from "./run_sql.ts";
 
 const PAGE = new URL("../../docs/security.md", import.meta.url);
 /** Streams that tests call otherwise; an operator would name them in the line too. */
@@ -31,13 +32,7 @@ export async function restrictedRole(dsn: string): Promise<string> {
   const sql = block("sql")
     .replaceAll("notification_service", pg.escapeIdentifier(role))
     .replaceAll("DATABASE notification", `DATABASE ${pg.escapeIdentifier(database)}`);
-  const client = new pg.Client({ connectionString: dsn });
-  await client.connect();
-  try {
-    await client.query(sql);
-  } finally {
-    await client.end();
-  }
+  await runSql(dsn, sql);
   url.username = role;
   url.password = "change-me";
   return url.href;

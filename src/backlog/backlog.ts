@@ -5,10 +5,12 @@
  * them together. A question rejects when its server does not answer it.
  */
 import type pg from "pg";
+import { type Clock, systemClock } from "../clock.ts";
 import { within } from "../lifecycle/bounded_wait.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import { selectOffset } from "../stream_offset/stream_offset.ts";
+import { FirstSeen } from "./first_seen.ts";
 import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
+import { selectMovedOffset } from "./moved_offset.ts";
 import { type ByChannel, liveRoutes, oldestDueMs } from "./route_backlog.ts";
 
 export interface BacklogReader {
@@ -35,16 +37,18 @@ export interface Backlog {
 /**
  * @param options.offsetWaitMs how long PostgreSQL is asked for the consumer's offset before its copy in Redis is used instead;
  * without it `intents()` rejects while PostgreSQL does not answer
+ * @param options.clock what was seen of entries whose ids are ahead of the clock is timed by it
  */
 export function backlogReader(
   { postgres, redis, stream }: BacklogStores,
-  { offsetWaitMs }: { offsetWaitMs?: number } = {},
+  { offsetWaitMs, clock = systemClock }: { offsetWaitMs?: number; clock?: Clock } = {},
 ): BacklogReader {
+  const seen = new FirstSeen();
   return {
     async intents() {
-      const asked = selectOffset(postgres, stream);
+      const asked = selectMovedOffset(postgres, stream);
       const offset = await (offsetWaitMs === undefined ? asked : within(offsetWaitMs, asked));
-      return await intentBacklog(redis, { stream, offset });
+      return await intentBacklog(redis, { stream, offset, seen, atMs: clock.monotonic() });
     },
     depth: () => liveRoutes(postgres),
     oldestAgeMs: () => oldestDueMs(postgres),

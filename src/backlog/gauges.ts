@@ -25,6 +25,11 @@ export function observeBacklog(
   const depth = gauge("notification.route_schedule.depth", "{route}", "Routes pending or failed, due or not");
   const oldestDue = gauge("notification.route_schedule.oldest_age_ms", "ms", "How overdue the most overdue route is");
   const lag = gauge("notification.intent_stream.lag", "{entry}", "Entries of the intent stream without an outcome");
+  const stalled = gauge(
+    "notification.intent_stream.stalled_ms",
+    "ms",
+    "How long intake has not moved although entries wait",
+  );
   const oldestEntry = gauge(
     "notification.intent_stream.oldest_unprocessed_age_ms",
     "ms",
@@ -53,15 +58,16 @@ export function observeBacklog(
     if (backlog === undefined) return;
     result.observe(lag, backlog.lag);
     result.observe(oldestEntry, backlog.oldestAgeMs);
+    result.observe(stalled, backlog.stalledMs);
   };
 
   // They share a connection in this order: the look-ups don't wait for the count.
   meter.addBatchObservableCallback(observeOldestDue, [oldestDue]);
-  meter.addBatchObservableCallback(observeIntents, [lag, oldestEntry]);
+  meter.addBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
   meter.addBatchObservableCallback(observeDepth, [depth]);
   return () => {
     meter.removeBatchObservableCallback(observeOldestDue, [oldestDue]);
-    meter.removeBatchObservableCallback(observeIntents, [lag, oldestEntry]);
+    meter.removeBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
     meter.removeBatchObservableCallback(observeDepth, [depth]);
   };
 }

@@ -25,7 +25,7 @@ class Reader extends MetricReader {
   protected override onForceFlush = () => Promise.resolve();
 }
 
-const STREAM = ["intent_stream.lag", "intent_stream.oldest_unprocessed_age_ms"];
+const STREAM = ["intent_stream.lag", "intent_stream.oldest_unprocessed_age_ms", "intent_stream.stalled_ms"];
 const SCHEDULE = ["route_schedule.depth", "route_schedule.oldest_age_ms"];
 
 Deno.test("a count that stands in between is told only while the schedule can be asked", async () => {
@@ -40,7 +40,8 @@ Deno.test("a count that stands in between is told only while the schedule can be
       ms += 5_000; // it is counted again in four minutes
       return Promise.resolve({ push: 3, email: 4 });
     },
-    intents: () => Promise.resolve({ lag: 5, oldestAgeMs: 6, nextEntryId: "1-0" }),
+    intents: () =>
+      Promise.resolve({ lag: 5, oldestAgeMs: 6, nextEntryId: "1-0", stalledMs: 3, aheadMs: 0, stall: undefined }),
   };
   const metricReader = new Reader();
   const provider = new MeterProvider({ readers: [metricReader] });

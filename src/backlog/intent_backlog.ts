@@ -1,6 +1,6 @@
 /**
- * The consumer's offset → how many entries of the intent stream have no outcome yet, which is the first of them, and how old
- * it is.
+ * The consumer's offset → how many entries of the intent stream have no outcome yet, which is the first of them, how old it is, how
+ * long intake has not moved although it waits, and what for.
  *
  * One read-only script whose cost does not depend on the number of entries. The offset is PostgreSQL's, or its copy in Redis
  * while PostgreSQL does not answer.
@@ -8,16 +8,26 @@
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { BEFORE_ALL, isEntryId } from "../redis/entry_ids.ts";
-import { streamOffsetKey } from "../redis/keys.ts";
+import { intakeStallKey, streamOffsetKey } from "../redis/keys.ts";
 import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
 import type { Offset } from "../stream_offset/stream_offset.ts";
+import { ageOf, stalledFor } from "./entry_age.ts";
+import type { FirstSeen } from "./first_seen.ts";
+import { type IntakeStall, parseStall } from "./intake_stall.ts";
+import type { MovedOffset } from "./moved_offset.ts";
 
 export interface IntentBacklog {
   readonly lag: number;
   /** The first entry without an outcome, which is read next. */
   readonly nextEntryId: string | undefined;
-  /** From that entry's id to Redis's time; 0 without one. */
+  /** How long that entry has existed, as far as it is known; 0 without one. */
   readonly oldestAgeMs: number;
+  /** How long intake has not moved although that entry waits; 0 without one. */
+  readonly stalledMs: number;
+  /** By how much the stream's newest id is ahead of Redis's clock: its ids then tell no time. 0 where it is not. */
+  readonly aheadMs: number;
+  /** What the consumer waits for, as it last found. */
+  readonly stall: IntakeStall | undefined;
 }
 
 // An empty ARGV[1] means: the copy. Of the next entry the script returns the id alone, not the fields.
@@ -38,44 +48,76 @@ local state = {}
 for i = 1, #info, 2 do state[info[i]] = info[i + 1] end
 local behind = redis.pcall('XRANGE', KEYS[1], '(' .. place, '+', 'COUNT', 1)
 local next = behind[1] and behind[1][1] or ''
+local stall = redis.pcall('GET', KEYS[3])
 return {
   state['length'], state['entries-added'], state['last-generated-id'], state['recorded-first-entry-id'], now,
-  copy[1] or '', copy[2] or '', next
+  copy[1] or '', copy[2] or '', next, type(stall) == 'string' and stall or ''
 }
 `);
 
-const NOTHING: IntentBacklog = { lag: 0, nextEntryId: undefined, oldestAgeMs: 0 };
+const NOTHING: IntentBacklog = {
+  lag: 0,
+  nextEntryId: undefined,
+  oldestAgeMs: 0,
+  stalledMs: 0,
+  aheadMs: 0,
+  stall: undefined,
+};
 
-type Reply = [number, number, string, string, number, string, string, string] | [];
+type Reply = [number, number, string, string, number, string, string, string, string] | [];
 
-/** @param options.offset the offset in PostgreSQL; without one the copy in Redis counts */
-export async function intentBacklog(
-  redis: RedisConnection,
-  { stream, offset }: { stream: string; offset: Offset | undefined },
-): Promise<IntentBacklog> {
-  const reply = await redis.run(LOOK, [stream, streamOffsetKey(stream)], [offset?.entryId ?? ""]) as Reply;
+export interface IntentBacklogOptions {
+  readonly stream: string;
+  /** The offset in PostgreSQL; without one the copy in Redis counts. */
+  readonly offset: MovedOffset | undefined;
+  readonly seen: FirstSeen;
+  /** Of a monotonic clock. */
+  readonly atMs: number;
+}
+
+export async function intentBacklog(redis: RedisConnection, options: IntentBacklogOptions): Promise<IntentBacklog> {
+  const { stream, offset } = options;
+  const keys = [stream, streamOffsetKey(stream), intakeStallKey(stream)];
+  const reply = await redis.run(LOOK, keys, [offset?.entryId ?? ""]) as Reply;
   if (reply.length === 0) return NOTHING;
-  const [length, entriesAdded, lastGeneratedId, firstId, nowMs, copiedId, copiedOrdinal, nextId] = reply;
+  const [length, entriesAdded, lastGeneratedId, firstId, nowMs, copiedId, copiedOrdinal, nextId, stall] = reply;
   const copy = isEntryId(copiedId)
     ? { entryId: copiedId, entriesRead: /^\d{1,15}$/.test(copiedOrdinal) ? Number(copiedOrdinal) : undefined }
     : { entryId: BEFORE_ALL, entriesRead: undefined };
-  return backlogOf(offset ?? copy, { length, entriesAdded, lastGeneratedId, firstId }, { nextId, nowMs });
+  const state = { length, entriesAdded, lastGeneratedId, firstId };
+  const waiting = waitingOf(offset ?? copy, state, nextId);
+  const aheadMs = Math.max(0, entryTimeMs(lastGeneratedId) - nowMs);
+  if (waiting === undefined) return { ...NOTHING, aheadMs };
+  const known = {
+    byIdMs: nowMs - entryTimeMs(waiting.nextEntryId),
+    movedMs: offset?.movedAgoMs,
+    seen: options.seen.note(waiting.nextEntryId, { lastId: lastGeneratedId, atMs: options.atMs }),
+  };
+  const noted = parseStall(stall);
+  const isAbout = noted !== undefined && [undefined, waiting.nextEntryId].includes(noted.entryId);
+  return {
+    ...waiting,
+    oldestAgeMs: ageOf(known),
+    stalledMs: stalledFor(known),
+    aheadMs,
+    stall: isAbout ? noted : undefined,
+  };
 }
 
-/** Pure. @param next.nextId the entry behind the offset; empty if there is none */
-function backlogOf(
+/** Pure. @param nextId the entry behind the offset; empty if there is none */
+function waitingOf(
   offset: Offset,
   state: StreamState,
-  { nextId, nowMs }: { nextId: string; nowMs: number },
-): IntentBacklog {
+  nextId: string,
+): { readonly lag: number; readonly nextEntryId: string } | undefined {
   const standing = standingOf(offset, state);
-  const behind = (lag: number, id: string): IntentBacklog => {
-    return { lag, nextEntryId: id, oldestAgeMs: Math.max(0, nowMs - entryTimeMs(id)) };
-  };
-  // The consumer reads another stream from its beginning.
-  if (standing.kind === "another_stream") return state.length === 0 ? NOTHING : behind(state.length, state.firstId);
-  if (nextId === "") return NOTHING;
+  if (standing.kind === "another_stream") {
+    // The consumer reads another stream from its beginning.
+    return state.length === 0 ? undefined : { lag: state.length, nextEntryId: state.firstId };
+  }
+  if (nextId === "") return undefined;
   // Where the offset's ordinal is not known, the entries deleted so far count as read and all others as unread: exact for an
   // offset before the first entry, too many for a later one.
-  return behind(Math.max(1, Math.min(state.length, state.entriesAdded - (standing.entriesRead ?? 0))), nextId);
+  const lag = Math.max(1, Math.min(state.length, state.entriesAdded - (standing.entriesRead ?? 0)));
+  return { lag, nextEntryId: nextId };
 }

@@ -5,12 +5,13 @@
 import type { Clock } from "../clock.ts";
 import { pauseAfterMs } from "../lifecycle/pacing.ts";
 import type { Systemd } from "../lifecycle/systemd.ts";
+import { type IntakeStall, stallText } from "./intake_stall.ts";
 
 const EVERY_MS = 10_000;
 
 /** The part of the backlog that the line shows. */
 export interface WaitingWork {
-  readonly intents: { readonly lag: number };
+  readonly intents: { readonly lag: number; readonly stalledMs: number; readonly stall?: IntakeStall | undefined };
   /** Live routes by channel. */
   readonly depth: Readonly<Record<string, number>>;
 }
@@ -41,5 +42,7 @@ export async function reportStatus({ systemd, read, stop, clock }: StatusReportO
 
 export function statusLine({ intents, depth }: WaitingWork): string {
   const depths = Object.entries(depth).map(([channel, routes]) => `${channel} ${routes}`);
-  return `Running: lag ${intents.lag}, depth ${depths.join(", ")}`;
+  const { lag, stalledMs, stall } = intents;
+  const line = `Running: lag ${lag}, depth ${depths.join(", ")}`;
+  return stall === undefined ? line : `${line}; stalled for ${Math.floor(stalledMs / 1000)} s: ${stallText(stall)}`;
 }

@@ -4,10 +4,17 @@ import assert from "node:assert/strict";
 import type { Clock } from "../clock.ts";
 import { reportStatus, statusLine, type WaitingWork } from "./report_status.ts";
 
-const BACKLOG: WaitingWork = { intents: { lag: 7 }, depth: { push: 3, email: 0 } };
+const BACKLOG: WaitingWork = { intents: { lag: 7, stalledMs: 65_000 }, depth: { push: 3, email: 0 } };
 
 Deno.test("statusLine() tells lag and depth", () => {
   assert.equal(statusLine(BACKLOG), "Running: lag 7, depth push 3, email 0");
+});
+
+Deno.test("statusLine() names what intake waits for", () => {
+  const stall = { dependency: "user_service", reason: "it answered with status 503", entryId: "1-0", recipient: "u1" };
+  const line = statusLine({ ...BACKLOG, intents: { ...BACKLOG.intents, stall } });
+  const waits = 'entry 1-0 waits for user "u1": it answered with status 503 (user_service)';
+  assert.equal(line, `${statusLine(BACKLOG)}; stalled for 65 s: ${waits}`);
 });
 
 Deno.test("reportStatus() reports again and again, seldom where counting is slow, through an outage", async () => {

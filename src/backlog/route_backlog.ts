@@ -13,7 +13,7 @@ export type ByChannel = Readonly<Record<Channel, number>>;
 const OLDEST_DUE = `
   SELECT ${byChannel((routes) => `extract(epoch FROM now() - (SELECT min(next_attempt_at) ${routes})) * 1000`)}`;
 
-const LIVE_ROUTES = `
+export const LIVE_ROUTES = `
   SELECT ${byChannel((routes) => `(SELECT count(*) ${routes})`)}`;
 
 /** Milliseconds; 0 where nothing is due. */

@@ -1,13 +1,13 @@
 /**
  * What every command has in common: its options, its help, the way it fails.
  *
- * Results go to standard output by {@link print} and {@link printJson}, everything else to standard error by
- * {@link printError}.
+ * Results go to standard output by {@link print} and {@link printJson}, everything else to standard error.
  */
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { nearestName } from "../config/names.ts";
 import { EXIT } from "../lifecycle/shutdown.ts";
 import { escapeControls, printableJson } from "../notification/control_characters.ts";
+import { write } from "./output.ts";
 
 /** The service's own codes, and those that only a command gives. */
 export const COMMAND_EXIT = {
@@ -101,15 +101,31 @@ export function atMost(args: Arguments, count: number): void {
 }
 
 export function print(lines: readonly string[]): void {
-  if (lines.length > 0) console.log(lines.join("\n"));
+  if (lines.length > 0) write(`${lines.join("\n")}\n`);
 }
 
 /** The one object that `--json` prints. */
 export function printJson(value: Readonly<Record<string, unknown>>): void {
-  console.log(printableJson(value, { indent: 2 }));
+  write(`${jsonText(value)}\n`);
 }
 
-/** What is no result, on standard error. Its line breaks stay; whatever else came from outside can't steer the terminal. */
+/** The same, with a list as its one member that is written row by row, however large it is. */
+export async function printJsonList(name: string, rows: AsyncIterable<unknown>): Promise<void> {
+  let before = `{\n  ${JSON.stringify(name)}: [`;
+  let count = 0;
+  for await (const row of rows) {
+    write(`${before}\n    ${jsonText(row).replaceAll("\n", "\n    ")}`);
+    before = ",";
+    count++;
+  }
+  write(`${count === 0 ? before : ""}${count === 0 ? "" : "\n  "}]\n}\n`);
+}
+
+function jsonText(value: unknown): string {
+  return printableJson(value, { indent: 2 });
+}
+
+/** What is no result, on standard error. Its line breaks stay; nothing else in it can steer the terminal. */
 export function printError(text: string): void {
   console.error(text.split("\n").map(escapeControls).join("\n"));
 }

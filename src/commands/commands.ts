@@ -13,6 +13,7 @@ import {
   printError,
   type ProcessContext,
 } from "./command.ts";
+import { OutputClosed } from "./output.ts";
 
 interface Entry {
   readonly summary: string;
@@ -25,6 +26,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   migrate: { summary: "Show, apply or take back migrations", load: () => import("./migrate.ts") },
   status: { summary: "Lag, depth, counts, instances", load: () => import("./status.ts") },
   inspect: { summary: "The story of an intent; malformed, dead letters, routes", load: () => import("./inspect.ts") },
+  "set-aside": {
+    summary: "Take an entry out of intake's way",
+    load: () => import("./set_aside.ts"),
+  },
+  reissue: {
+    summary: "XADDs again for what was given up or refused",
+    load: () => import("./reissue.ts"),
+  },
   smoke: { summary: "Send a harmless test intent and follow it", load: () => import("./smoke.ts") },
   catalog: { summary: "Show the catalog, or validate one", load: () => import("./catalog.ts") },
   "encode-intent": {
@@ -57,6 +66,7 @@ async function runNamed(name: string, args: readonly string[], context: ProcessC
     }
     return await command.run(parseArguments(args, command.options), context);
   } catch (error) {
+    if (error instanceof OutputClosed) return COMMAND_EXIT.ok;
     if (!(error instanceof CommandFailed)) {
       printError(`${PROGRAM} ${name}: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
       return COMMAND_EXIT.unexpected;
@@ -78,8 +88,8 @@ function beforeTerminator(args: readonly string[]): readonly string[] {
 
 function unknown(name: string): number {
   const nearest = nearestName(name, Object.keys(COMMANDS));
-  printError(`${PROGRAM}: unknown command ${JSON.stringify(name)}; did you mean ${nearest}?`);
-  printError(`See ${PROGRAM} --help`);
+  console.error(`${PROGRAM}: unknown command ${JSON.stringify(name)}; did you mean ${nearest}?`);
+  console.error(`See ${PROGRAM} --help`);
   return COMMAND_EXIT.usage;
 }
 

@@ -2,11 +2,10 @@
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
-import { hasControls } from "../notification/control_characters.ts";
-import { parseKeepingNumbers, writtenNumber } from "../notification/json_numbers.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print, printJson } from "./command.ts";
+import { commandLine } from "./redis_cli.ts";
 import { readCatalog } from "./settings.ts";
 
 export const command: Command = {
@@ -73,7 +72,7 @@ async function run(args: Arguments): Promise<number> {
   const fields = encodeText(await readInput(), catalog);
   const words = ["XADD", stream, "*", ...fields];
   if (args.flag("json")) printJson({ arguments: words });
-  else print([words.map(quoted).join(" ")]);
+  else print([commandLine(words)]);
   return COMMAND_EXIT.ok;
 }
 
@@ -89,7 +88,7 @@ async function readInput(): Promise<string> {
 /** @throws CommandFailed with what is wrong with the intent */
 export function encodeText(text: string, catalog: Catalog): string[] {
   try {
-    return checkedFields(fieldsOf(parse(text)), catalog);
+    return checkedFields(fieldsOf(parseKeepingNumbers(text)), catalog);
   } catch (error) {
     if (error instanceof IntentRefused) throw refused(`${error.code}: ${error.message}`);
     throw error;
@@ -97,9 +96,7 @@ export function encodeText(text: string, catalog: Catalog): string[] {
 }
 
 function fieldsOf(intent: unknown): Record<string, string | undefined> {
-  if (typeof intent !== "object" || intent === null || Array.isArray(intent) || writtenNumber(intent) !== undefined) {
-    throw refused("not a JSON object");
-  }
+  if (typeof intent !== "object" || intent === null || Array.isArray(intent)) throw refused("not a JSON object");
   const given = new Map<string, string>();
   for (const [name, value] of Object.entries(intent)) {
     const field = AS_VALUES[name] ?? name;
@@ -111,9 +108,16 @@ function fieldsOf(intent: unknown): Record<string, string | undefined> {
   return Object.fromEntries(FIELDS.map((name) => [name, given.get(name)]));
 }
 
-function parse(text: string): unknown {
+/** What ECMAScript has for numbers that must stay as they are written, and TypeScript's library not yet. */
+interface SourceTextAccess {
+  parse(text: string, reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown): unknown;
+  rawJSON(text: string): unknown;
+}
+
+function parseKeepingNumbers(text: string): unknown {
+  const json = JSON as unknown as SourceTextAccess;
   try {
-    return parseKeepingNumbers(text);
+    return json.parse(text, (_key, value, { source }) => typeof value === "number" ? json.rawJSON(source) : value);
   } catch (error) {
     throw refused(`not JSON: ${(error as Error).message}`);
   }
@@ -121,18 +125,4 @@ function parse(text: string): unknown {
 
 function refused(message: string): CommandFailed {
   return new CommandFailed(COMMAND_EXIT.invalidInput, message);
-}
-
-/** In double quotes where it is needed, with redis-cli's escapes (a byte each): one printable line, whatever the word holds. */
-function quoted(word: string): string {
-  if (/^[A-Za-z0-9_.:/=@%+,*-]+$/.test(word)) return word;
-  let escaped = "";
-  for (const character of word) {
-    escaped += character === '"' || character === "\\" || hasControls(character) ? bytesOf(character) : character;
-  }
-  return `"${escaped}"`;
-}
-
-function bytesOf(character: string): string {
-  return [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
 }

@@ -1,14 +1,16 @@
 /** `inspect`: what became of one intent, and lists of what went wrong, newest first. Reads only. */
 import { systemClock } from "../clock.ts";
-import { parseDuration } from "../config/durations.ts";
 import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
-import { type Filters, listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
-import { readStory, storyLines } from "./inspect_story.ts";
+import { listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
+import type { Filters } from "./inspect_rows.ts";
+import { readStory } from "./inspect_story.ts";
 import { settingsOrFail } from "./settings.ts";
+import { sinceOf } from "./since.ts";
 import { withStores } from "./stores.ts";
+import { storyLines } from "./story_lines.ts";
 
 export const command: Command = {
   usage: "inspect <subject> [<filters>]",
@@ -28,6 +30,9 @@ Filters, newest first:
                          route's classification
 --limit <number>         how many at most (20); of routes for inspect intent
 --near <entry id>        malformed only: those around this entry
+
+Where rows that match are rare among very many, only the newest 20,000 rows are
+looked at; standard error says so.
 
 --json, with the tables' columns under their own names; null: not there
 
@@ -53,7 +58,10 @@ Filters, newest first:
 "next_attempt_at", "last_error_classification", "last_error_message",
 "published_entry_id", "updated_at", "lease": {"value", "ttl_ms"},
 "outbound_entry": {"id", "fields"}}],
-"route_count": of how many those are}}`,
+"route_count": of how many those are,
+"waits_for": {"entry_id", "recipient", "dependency", "reason", "stalled_ms"}:
+what a waiting entry waits for where intake can't go on, itself or an entry
+before it}}`,
   options: {
     since: { type: "string" },
     type: { type: "string" },
@@ -86,13 +94,12 @@ async function run(args: Arguments): Promise<number> {
       return story.outcome === "unknown" ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
     }
     const list = { malformed: listMalformed, "dead-letters": listDeadLetters, routes: listRoutes }[subject];
-    const { rows, lines } = await list(stores.postgres, {
+    await list(stores.postgres, {
       filters,
       stream: config.intents.stream,
       nowMs: systemClock.now(),
+      asJson: args.flag("json"),
     });
-    if (args.flag("json")) printJson({ [subject.replace("-", "_")]: rows });
-    else print(rows.length === 0 ? ["  none"] : lines);
     return COMMAND_EXIT.ok;
   });
 }
@@ -123,23 +130,4 @@ function limitOf(text: string): number {
     throw usageError(`--limit is a number from 1 to ${MAX_LIMIT}`);
   }
   return limit;
-}
-
-const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
-
-function sinceOf(text: string | undefined): Date | undefined {
-  if (text === undefined) return undefined;
-  const milliseconds = parseDuration(text);
-  // Date.parse() alone takes a 5 for a month and a time without a zone for this machine's.
-  const time = milliseconds !== undefined
-    ? systemClock.now() - milliseconds
-    : ISO_8601.test(text)
-    ? Date.parse(text)
-    : NaN;
-  if (Number.isNaN(time) || !(time >= 0)) {
-    throw usageError(
-      `--since ${JSON.stringify(text)} is neither a duration such as 90m nor a time such as 2026-01-31T12:00:00Z`,
-    );
-  }
-  return new Date(time);
 }

@@ -1,179 +1,73 @@
-/** Filters → rows of malformed intents, dead letters or routes, newest first, and their lines for people. Reads only. */
+/** A list that `inspect` shows: its rows as JSON, or as lines for people. Reads only. */
 import type pg from "pg";
-import { idsOfMillisecond } from "./notification_ids.ts";
-import { type Cell, paint, table, wrap } from "./terminal.ts";
-import { relative } from "./time_words.ts";
-
-export interface Filters {
-  readonly since: Date | undefined;
-  readonly type: string | undefined;
-  readonly producer: string | undefined;
-  readonly classification: string | undefined;
-  readonly limit: number;
-  /** Malformed only. */
-  readonly near: string | undefined;
-}
+import { print, printJsonList } from "./command.ts";
+import { deadLetterLines, leftOut, malformedLines, routeLines } from "./inspect_lines.ts";
+import {
+  type Filters,
+  findDeadLetters,
+  findMalformedRows,
+  findRouteRows,
+  type Found,
+  type MalformedRow,
+} from "./inspect_rows.ts";
 
 export interface ListOptions {
   readonly filters: Filters;
   readonly stream: string;
   readonly nowMs: number;
+  readonly asJson: boolean;
 }
 
-export interface Listing {
-  readonly rows: readonly object[];
-  readonly lines: readonly string[];
+export async function listMalformed(postgres: pg.Pool, options: ListOptions): Promise<void> {
+  const found = await findMalformedRows(postgres, options);
+  await show("malformed", found, {
+    asJson: options.asJson,
+    lines: () => malformedLines(found.rows, options.nowMs),
+    whole: (rows) => withRawFields(postgres, rows),
+  });
 }
 
-interface MalformedRow {
-  readonly stream: string;
-  readonly stream_entry_id: string;
-  readonly notification_type: string | null;
-  readonly producer: string | null;
-  readonly idempotency_key: string | null;
-  readonly failure_code: string;
-  readonly failure_message: string;
-  readonly raw_fields: unknown;
-  readonly recorded_at: Date;
+export async function listDeadLetters(postgres: pg.Pool, options: ListOptions): Promise<void> {
+  const found = await findDeadLetters(postgres, options);
+  await show("dead_letters", found, {
+    asJson: options.asJson,
+    lines: () => deadLetterLines(found.rows, options.nowMs),
+  });
 }
 
-export async function listMalformed(postgres: pg.Pool, { filters, stream, nowMs }: ListOptions): Promise<Listing> {
-  const { since, type, producer, classification, limit, near } = filters;
-  // The ones around an entry: by the distance of the ids' two numbers, which are larger than a bigint can be. The entry
-  // itself has none.
-  const { rows } = await postgres.query<MalformedRow>(
-    `SELECT * FROM (
-       SELECT * FROM notification.malformed_intents
-       WHERE ($1::timestamptz IS NULL OR recorded_at >= $1) AND ($2::text IS NULL OR notification_type = $2)
-         AND ($3::text IS NULL OR producer = $3) AND ($4::text IS NULL OR failure_code = $4)
-         AND ($6::text IS NULL OR stream = $7)
-       ORDER BY CASE WHEN $6::text IS NOT NULL
-           THEN abs(split_part(stream_entry_id, '-', 1)::numeric - split_part($6, '-', 1)::numeric) END,
-         CASE WHEN $6::text IS NOT NULL
-           THEN abs(split_part(stream_entry_id, '-', 2)::numeric - split_part($6, '-', 2)::numeric) END,
-         recorded_at DESC
-       LIMIT $5
-     ) AS found
-     ORDER BY recorded_at DESC, split_part(stream_entry_id, '-', 1)::numeric DESC,
-       split_part(stream_entry_id, '-', 2)::numeric DESC`,
-    [since, type, producer, classification, limit, near, stream],
-  );
-  const lines = withDetails(
-    table(
-      ["RECORDED", "CODE", "ENTRY"],
-      rows.map((row): Cell[] => [
-        relative(row.recorded_at, nowMs),
-        ["red", row.failure_code],
-        row.stream_entry_id,
-      ]),
-    ),
-    rows.map((row) => [
-      row.notification_type ?? "-",
-      `${row.producer ?? "-"}/${row.idempotency_key ?? "-"}: ${row.failure_message}`,
-    ]),
-  );
-  return { rows, lines };
+export async function listRoutes(postgres: pg.Pool, options: ListOptions): Promise<void> {
+  const found = await findRouteRows(postgres, options);
+  await show("routes", found, { asJson: options.asJson, lines: () => routeLines(found.rows, options.nowMs) });
 }
 
-interface DeadLetterRow {
-  readonly notification_id: string;
-  readonly route_id: string;
-  readonly channel: string;
-  readonly recipient: string;
-  readonly attempt_count: number;
-  readonly max_attempts: number;
-  readonly failure_classification: string;
-  readonly failure_message: string;
-  readonly created_at: Date;
-  readonly notification_type: string | null;
-  readonly producer: string | null;
+async function show<Row>(
+  name: string,
+  found: Found<Row>,
+  { asJson, lines, whole = each }: {
+    readonly asJson: boolean;
+    readonly lines: () => readonly string[];
+    /** The rows with what a table does not show. */
+    readonly whole?: (rows: readonly Row[]) => AsyncIterable<object>;
+  },
+): Promise<void> {
+  const note = leftOut(found);
+  if (note !== undefined) console.error(note);
+  if (asJson) await printJsonList(name, whole(found.rows));
+  else print(found.rows.length === 0 ? ["  none"] : lines());
 }
 
-export async function listDeadLetters(postgres: pg.Pool, { filters, nowMs }: ListOptions): Promise<Listing> {
-  const { since, type, producer, classification, limit } = filters;
-  const { rows } = await postgres.query<DeadLetterRow>(
-    `SELECT dead.*, record.notification_type, record.producer
-     FROM notification.dead_letters AS dead LEFT JOIN notification.records AS record USING (notification_id)
-     WHERE ($1::timestamptz IS NULL OR dead.created_at >= $1) AND ($2::text IS NULL OR notification_type = $2)
-       AND ($3::text IS NULL OR producer = $3) AND ($4::text IS NULL OR failure_classification = $4)
-     ORDER BY dead.created_at DESC, notification_id DESC, route_id
-     LIMIT $5`,
-    [since, type, producer, classification, limit],
-  );
-  const lines = withDetails(
-    table(
-      ["DIED", "CHANNEL", "ATTEMPTS", "TYPE"],
-      rows.map((row): Cell[] => [
-        relative(row.created_at, nowMs),
-        row.channel,
-        `${row.attempt_count} of ${row.max_attempts}`,
-        row.notification_type ?? "-",
-      ]),
-    ),
-    rows.map((row) => [row.notification_id, row.route_id, `${row.failure_classification}: ${row.failure_message}`]),
-  );
-  return { rows, lines };
+async function* each(rows: readonly unknown[]): AsyncGenerator<object> {
+  for (const row of rows) yield row as object;
 }
 
-interface RouteRow {
-  readonly notification_id: string;
-  readonly route_id: string;
-  readonly channel: string;
-  readonly recipient: string;
-  readonly status: string;
-  readonly attempt_count: number;
-  readonly max_attempts: number;
-  readonly next_attempt_at: Date | null;
-  readonly last_error_classification: string | null;
-  readonly last_error_message: string | null;
-  readonly published_entry_id: string | null;
-  readonly created_at: Date;
-  readonly updated_at: Date;
-  readonly notification_type: string;
-  readonly producer: string;
-}
-
-const STATUS_STYLE = { failed: "yellow", dead_letter: "red", published: "green" } as const;
-
-export async function listRoutes(postgres: pg.Pool, { filters, nowMs }: ListOptions): Promise<Listing> {
-  const { since, type, producer, classification, limit } = filters;
-  // Ids sort by time, so that the primary key finds the newest and those since a time.
-  const { rows } = await postgres.query<RouteRow>(
-    `SELECT route.*, record.notification_type, record.producer
-     FROM notification.routes AS route JOIN notification.records AS record USING (notification_id)
-     WHERE notification_id >= $1::uuid AND ($2::text IS NULL OR notification_type = $2)
-       AND ($3::text IS NULL OR producer = $3) AND ($4::text IS NULL OR last_error_classification = $4)
-     ORDER BY notification_id DESC, route_id
-     LIMIT $5`,
-    [idsOfMillisecond(BigInt(since?.getTime() ?? 0))[0], type, producer, classification, limit],
-  );
-  const lines = withDetails(
-    table(
-      ["ACCEPTED", "STATUS", "ATTEMPTS", "TYPE"],
-      rows.map((row): Cell[] => [
-        relative(row.created_at, nowMs),
-        styled(row.status),
-        `${row.attempt_count} of ${row.max_attempts}`,
-        row.notification_type,
-      ]),
-    ),
-    rows.map((row) => {
-      const next = row.next_attempt_at === null ? [] : [`next attempt ${relative(row.next_attempt_at, nowMs)}`];
-      const message = row.last_error_message === null ? "" : `: ${row.last_error_message}`;
-      const why = row.last_error_classification === null ? [] : [`${row.last_error_classification}${message}`];
-      return [row.notification_id, row.route_id, ...next, ...why];
-    }),
-  );
-  return { rows, lines };
-}
-
-export function styled(status: string): Cell {
-  const style = Object.hasOwn(STATUS_STYLE, status) ? STATUS_STYLE[status as keyof typeof STATUS_STYLE] : undefined;
-  return style === undefined ? status : [style, status];
-}
-
-/** A table's lines with paragraphs under each row, where ids are whole, each at the beginning of a line. */
-function withDetails([header = "", ...rows]: readonly string[], details: readonly (readonly string[])[]): string[] {
-  const below = (at: number) => (details[at] ?? []).flatMap((detail) => wrap(detail, 6));
-  return [header, ...rows.flatMap((row, at) => [row, ...below(at).map((line) => paint("dim", line))])];
+/** One at a time: a row's fields may be 4 MiB. One that retention has deleted meanwhile is left out. */
+async function* withRawFields(postgres: pg.Pool, rows: readonly MalformedRow[]): AsyncGenerator<object> {
+  for (const { recorded_at, ...row } of rows) {
+    const { rows: [fields] } = await postgres.query<{ raw_fields: unknown }>({
+      name: "raw_fields",
+      text: "SELECT raw_fields FROM notification.malformed_intents WHERE stream = $1 AND stream_entry_id = $2",
+      values: [row.stream, row.stream_entry_id],
+    });
+    if (fields !== undefined) yield { ...row, raw_fields: fields.raw_fields, recorded_at };
+  }
 }

@@ -1,6 +1,6 @@
 /**
- * `smoke`: sends a harmless test intent and follows it to the outbound stream, telling the time of each step. The one
- * command besides `migrate` that writes: an entry to the intent stream, as any producer does.
+ * `smoke`: sends a harmless test intent and follows it to the outbound stream, with the time of each step. It
+ * writes an entry to the intent stream, as any producer does.
  */
 import type { Config } from "../config/config.ts";
 import { systemClock } from "../clock.ts";

@@ -1,43 +1,58 @@
 /** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
 import type pg from "pg";
 import { systemClock } from "../clock.ts";
-import { readBacklog } from "../backlog/backlog.ts";
-import { CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
+import { backlogReader } from "../backlog/backlog.ts";
+import { LIVE_ROUTES } from "../backlog/route_backlog.ts";
+import { type Channel, CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { shownName } from "../postgres/session.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { consumerLeaseKey } from "../redis/keys.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
+import { inTime } from "./in_time.ts";
 import { settingsOrFail } from "./settings.ts";
 import { type Stores, withStores } from "./stores.ts";
 import { type Cell, paint, table, wrap } from "./terminal.ts";
 import { duration } from "./time_words.ts";
+import { type WaitsFor, waitsForOf, waitsForText } from "./waits_for.ts";
 import { watch } from "./watch.ts";
 
 /** The object that `--json` prints. */
 export interface Status {
-  readonly intent_stream: { readonly lag: number; readonly next_entry_id: string | null };
-  readonly channels: Readonly<Record<string, { readonly depth: number; readonly oldest_age_ms: number }>>;
-  /** By status; null where there are too many to count within one statement's bound. */
+  readonly intent_stream: {
+    readonly lag: number;
+    readonly next_entry_id: string | null;
+    readonly oldest_age_ms: number;
+    /** How long intake has not moved although entries wait. */
+    readonly stalled_ms: number;
+    readonly waits_for: WaitsFor | null;
+    /** By how much the newest id is ahead of Redis's clock; 0 where it is not. */
+    readonly ids_ahead_ms: number;
+  };
+  readonly channels: Readonly<Record<string, { readonly depth: number | null; readonly oldest_age_ms: number }>>;
+  /** By status. Like all counts null where there are too many to count while an operator waits. */
   readonly routes: Readonly<Record<RouteStatus, number>> | null;
-  readonly dead_letters_last_hour: number;
+  readonly dead_letters_last_hour: number | null;
   readonly instances: readonly { readonly id: string; readonly consuming: boolean }[];
 }
 
 export const command: Command = {
   usage: "status [--watch] [--json]",
   help: `
-Lag of the intent stream and its next unprocessed entry; depth and oldest age of
+Lag of the intent stream and its next unprocessed entry; for how long intake has
+not moved although that waits, and what for; depth and oldest age of
 each channel; routes by status; dead letters of the last hour; which instances
 run and which of them consumes.
 
 --watch  refreshes the page in place every two seconds, until Ctrl-C; the exit
          code is then 0
---json   {"intent_stream": {"lag", "next_entry_id"},
+--json   {"intent_stream": {"lag", "next_entry_id", "oldest_age_ms",
+          "stalled_ms", "waits_for": {"entry_id", "recipient", "dependency",
+          "reason", "stalled_ms"} or null, "ids_ahead_ms"},
           "channels": {"push": {"depth", "oldest_age_ms"}, "email": …},
           "routes": {"pending", "failed", "published", "dead_letter",
-          "skipped"} or null where there are too many to count,
+          "skipped"}; every count is null where counting takes too long,
           "dead_letters_last_hour", "instances": [{"id", "consuming"}]}`,
   options: { watch: { type: "boolean" }, json: { type: "boolean" } },
   run,
@@ -57,37 +72,50 @@ async function run(args: Arguments): Promise<number> {
 }
 
 async function readStatus({ postgres, redis }: Stores, stream: string): Promise<Status> {
-  const { intents, depth, oldestAgeMs } = await readBacklog({ postgres, redis, stream });
-  const deadLetters = await postgres.query<{ count: string }>(
-    "SELECT count(*) FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'",
-  );
+  const backlog = backlogReader({ postgres, redis, stream });
+  const [intents, oldestAgeMs, instances, depth, deadLetters, routes] = await Promise.all([
+    backlog.intents(),
+    backlog.oldestAgeMs(),
+    readInstances(postgres, redis, stream),
+    inTime<Record<Channel, number>>(postgres, LIVE_ROUTES),
+    inTime<{ count: number }>(postgres, DEAD_LETTERS_LAST_HOUR),
+    inTime<{ status: RouteStatus; count: number }>(postgres, ROUTES_BY_STATUS),
+  ]);
   return {
-    intent_stream: { lag: intents.lag, next_entry_id: intents.nextEntryId ?? null },
+    intent_stream: {
+      lag: intents.lag,
+      next_entry_id: intents.nextEntryId ?? null,
+      oldest_age_ms: intents.oldestAgeMs,
+      stalled_ms: intents.stalledMs,
+      waits_for: waitsForOf(intents),
+      ids_ahead_ms: intents.aheadMs,
+    },
     channels: Object.fromEntries(
-      CHANNELS.map((channel) => [channel, { depth: depth[channel], oldest_age_ms: oldestAgeMs[channel] }]),
+      CHANNELS.map((channel) => [channel, {
+        depth: depth?.[0]?.[channel] ?? null,
+        oldest_age_ms: oldestAgeMs[channel],
+      }]),
     ),
-    routes: await routeCounts(postgres),
-    dead_letters_last_hour: Number(deadLetters.rows[0]!.count),
-    instances: await readInstances(postgres, redis, stream),
+    routes: routes === undefined ? null : byStatus(routes),
+    dead_letters_last_hour: deadLetters?.[0]?.count ?? null,
+    instances,
   };
 }
 
-async function routeCounts(postgres: pg.Pool): Promise<Status["routes"]> {
-  try {
-    const { rows } = await postgres.query<{ status: RouteStatus; count: string }>(
-      "SELECT status, count(*) FROM notification.routes GROUP BY status",
-    );
-    const counts = new Map(rows.map(({ status, count }) => [status, Number(count)]));
-    return Object.fromEntries(ROUTE_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<
-      RouteStatus,
-      number
-    >;
-  } catch (error) {
-    // Many millions take longer than one statement may.
-    if (error instanceof Error && "code" in error && error.code === "57014") return null;
-    throw error;
-  }
+const DEAD_LETTERS_LAST_HOUR = `
+  SELECT count(*)::float8 AS count FROM notification.dead_letters WHERE created_at > now() - interval '1 hour'`;
+const ROUTES_BY_STATUS = "SELECT status, count(*)::float8 AS count FROM notification.routes GROUP BY status";
+
+function byStatus(rows: readonly { status: RouteStatus; count: number }[]): Record<RouteStatus, number> {
+  const counts = new Map(rows.map(({ status, count }) => [status, count]));
+  return Object.fromEntries(ROUTE_STATUSES.map((status) => [status, counts.get(status) ?? 0])) as Record<
+    RouteStatus,
+    number
+  >;
 }
+
+/** Less is a difference between two servers' clocks. */
+const IDS_AHEAD_MS = 60_000;
 
 const APPLICATION = "notification-service/";
 
@@ -106,18 +134,17 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
 }
 
 function page({ intent_stream, channels, routes, dead_letters_last_hour, instances }: Status): string[] {
-  const { lag, next_entry_id } = intent_stream;
-  const deadLetters: Cell = dead_letters_last_hour === 0 ? "0" : ["red", String(dead_letters_last_hour)];
+  const deadLetters: Cell = dead_letters_last_hour === 0 ? "0" : ["red", counted(dead_letters_last_hour)];
   return [
     paint("bold", "Intents"),
-    ...table(["LAG", "NEXT UNPROCESSED"], [[lag === 0 ? "0" : ["yellow", String(lag)], next_entry_id ?? "none"]]),
+    ...intentLines(intent_stream),
     "",
     paint("bold", "Channels"),
     ...table(
       ["CHANNEL", "DEPTH", "OLDEST IS OVERDUE BY"],
       Object.entries(channels).map(([channel, { depth, oldest_age_ms }]) => [
         channel,
-        String(depth),
+        counted(depth),
         depth === 0 ? "nothing waits" : duration(oldest_age_ms),
       ]),
     ),
@@ -134,6 +161,28 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
       ["ID", "ROLE"],
       instances.map(({ id, consuming }) => [id, consuming ? ["green", "consumes"] : "publishes"]),
     )),
+  ];
+}
+
+function counted(count: number | null): string {
+  return count === null ? "too many to count" : String(count);
+}
+
+function intentLines(
+  { lag, next_entry_id, stalled_ms, waits_for, ids_ahead_ms }: Status["intent_stream"],
+): string[] {
+  const stalled: Cell = waits_for === null ? duration(stalled_ms) : ["red", duration(stalled_ms)];
+  const warnings = [
+    ...(waits_for === null ? [] : [`stalled: ${waitsForText(waits_for)}; see inspect intent, set-aside`]),
+    ...(ids_ahead_ms < IDS_AHEAD_MS ? [] : [`ids are ${duration(ids_ahead_ms)} ahead of the clock: they tell no age`]),
+  ];
+  return [
+    ...table(["LAG", "NOT MOVED FOR", "NEXT UNPROCESSED"], [[
+      lag === 0 ? "0" : ["yellow", String(lag)],
+      lag === 0 ? "nothing waits" : stalled,
+      next_entry_id ?? "none",
+    ]]),
+    ...warnings.flatMap((text) => wrap(text, 2)).map((line) => paint("red", line)),
   ];
 }
 

@@ -55,7 +55,7 @@ export async function withPostgres<Result>(
 export function openPostgres(config: Config, command: string): PostgresPool {
   try {
     // Not `notification-service/…`, which is how `status` tells instances.
-    return openPool({ ...config.postgres, maxOpenConns: 2, applicationName: `notification-service ${command}` });
+    return openPool({ ...config.postgres, maxOpenConns: 4, applicationName: `notification-service ${command}` });
   } catch (error) {
     throw new CommandFailed(COMMAND_EXIT.configuration, (error as Error).message);
   }

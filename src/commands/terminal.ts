@@ -1,12 +1,14 @@
 /**
- * Cells, each a text and perhaps a style → lines for a terminal: aligned columns that keep to a width, coloured only
- * where the output is a terminal and NO_COLOR is not set.
+ * Cells, each a text and perhaps a style → lines for a terminal: aligned columns that keep to its width (80 columns at most, and
+ * where the output is no terminal), coloured only where it is one and NO_COLOR is not set.
  *
  * What came from outside can't steer the terminal: control characters come out as escapes.
  */
 import { escapeControls } from "../notification/control_characters.ts";
+import { displayWidth, fitting } from "./display_width.ts";
 
-const WIDTH = 80;
+const MAX_WIDTH = 80;
+const MIN_WIDTH = 20;
 const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 
 export type Style = keyof typeof STYLES;
@@ -19,8 +21,14 @@ export function paint(style: Style, text: string): string {
 }
 
 export interface Layout {
-  /** Columns of the terminal; 80 by default. */
+  /** Columns; by default the terminal's. */
   readonly width?: number;
+}
+
+function terminalWidth(): number {
+  if (!Deno.stdout.isTerminal()) return MAX_WIDTH;
+  // 0 where the terminal doesn't know.
+  return Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, Deno.consoleSize().columns || MAX_WIDTH));
 }
 
 /**
@@ -30,10 +38,10 @@ export interface Layout {
 export function table(
   header: readonly string[],
   rows: readonly (readonly Cell[])[],
-  { width = WIDTH }: Layout = {},
+  { width = terminalWidth() }: Layout = {},
 ): string[] {
   const lines = [header.map((name): Cell => ["dim", name]), ...rows];
-  const natural = header.map((_, column) => Math.max(...lines.map((line) => lengthOf(textOf(line[column] ?? "")))));
+  const natural = header.map((_, column) => Math.max(...lines.map((line) => displayWidth(textOf(line[column] ?? "")))));
   const total = natural.reduce((sum, columns) => sum + columns + 2, 0);
   const widths = natural.map((columns, column) => {
     const isWide = columns > width / 2 && column < header.length - 1;
@@ -46,7 +54,7 @@ export function table(
       const text = cut(textOf(cell), isLast ? room : Math.min(room, widths[column] ?? 0));
       room -= (widths[column] ?? 0) + 2;
       const painted = typeof cell === "string" ? text : paint(cell[0], text);
-      return isLast ? painted : painted + " ".repeat(Math.max(0, (widths[column] ?? 0) - lengthOf(text)));
+      return isLast ? painted : painted + " ".repeat(Math.max(0, (widths[column] ?? 0) - displayWidth(text)));
     });
     return `  ${cells.join("  ")}`.trimEnd();
   });
@@ -58,25 +66,36 @@ export function table(
  */
 export function list(
   pairs: readonly (readonly [string, string])[],
-  { width = WIDTH, margin = 4 }: Layout & { readonly margin?: number } = {},
+  { width = terminalWidth(), margin = 4 }: Layout & { readonly margin?: number } = {},
 ): string[] {
-  const indent = Math.max(...pairs.map(([name]) => lengthOf(name))) + margin + 2;
-  const room = width - indent;
-  const part = new RegExp(`.{1,${room}}$|.{1,${room - 1}}[ ,]|.{1,${room}}`, "gsu");
+  const indent = Math.max(...pairs.map(([name]) => displayWidth(name))) + margin + 2;
   return pairs.flatMap(([name, value]) =>
-    (escapeControls(value).match(part) ?? [""]).map((text, index) => {
+    parts(escapeControls(value), width - indent).map((text, index) => {
       return (paint("dim", (index === 0 ? " ".repeat(margin) + name : "").padEnd(indent)) + text).trimEnd();
     })
   );
 }
 
+/** Pieces that fit, each up to a comma or a space where it has one. */
+function parts(text: string, room: number): string[] {
+  const pieces: string[] = [];
+  for (let rest = text; rest !== "" || pieces.length === 0;) {
+    const piece = fitting(rest, room);
+    const isLast = piece.length === rest.length;
+    const end = isLast ? piece.length : Math.max(piece.lastIndexOf(" "), piece.lastIndexOf(",")) + 1;
+    pieces.push(rest.slice(0, end || piece.length));
+    rest = rest.slice(end || piece.length);
+  }
+  return pieces;
+}
+
 /** Breaks `text` between words into lines that fit after `indent` columns. */
-export function wrap(text: string, indent: number, { width = WIDTH }: Layout = {}): string[] {
+export function wrap(text: string, indent: number, { width = terminalWidth() }: Layout = {}): string[] {
+  const room = Math.max(1, width - indent);
   const lines: string[] = [];
   let line = "";
-  const part = new RegExp(`.{1,${Math.max(1, width - indent)}}`, "gu");
-  for (const word of escapeControls(text).split(/\s+/).flatMap((word) => word.match(part) ?? [])) {
-    if (line !== "" && lengthOf(line) + 1 + lengthOf(word) > width - indent) {
+  for (const word of escapeControls(text).split(/\s+/).flatMap((word) => broken(word, room))) {
+    if (line !== "" && displayWidth(line) + 1 + displayWidth(word) > room) {
       lines.push(line);
       line = word;
     } else {
@@ -86,14 +105,22 @@ export function wrap(text: string, indent: number, { width = WIDTH }: Layout = {
   return [...lines, line].map((text) => " ".repeat(indent) + text);
 }
 
-function cut(text: string, room: number): string {
-  return lengthOf(text) <= room ? text : [...text].slice(0, Math.max(0, room - 1)).join("") + "…";
+function broken(word: string, room: number): string[] {
+  const pieces: string[] = [];
+  for (let rest = word; rest !== "";) {
+    const piece = fitting(rest, room);
+    pieces.push(piece);
+    rest = rest.slice(piece.length);
+  }
+  return pieces;
 }
 
+function cut(text: string, room: number): string {
+  if (displayWidth(text) <= room) return text;
+  return room <= 1 ? "…" : `${fitting(text, room - 1)}…`;
+}
+
+/** In one line and without anything that a terminal would obey. */
 function textOf(cell: Cell): string {
   return escapeControls(typeof cell === "string" ? cell : cell[1]);
-}
-
-function lengthOf(text: string): number {
-  return [...text].length;
 }

@@ -1,11 +1,12 @@
 /**
- * A page that is made anew every two seconds → the terminal, in place, until Ctrl-C or SIGTERM, which also ends a page
- * that is being made. What doesn't fit the terminal's height is left out and counted. Where the output is no terminal the
+ * A page that is made every two seconds → the terminal, in place, until Ctrl-C or SIGTERM, which also ends a page that is being
+ * made, or until the output is closed. What doesn't fit the terminal's height is left out and counted. Where the output is no terminal the
  * pages follow one another.
  */
 import { systemClock } from "../clock.ts";
 import { ABORTED, unlessAborted } from "../lifecycle/unless_aborted.ts";
 import { print } from "./command.ts";
+import { write } from "./output.ts";
 
 const REFRESH_MS = 2000;
 
@@ -13,18 +14,21 @@ export async function watch(makePage: () => Promise<readonly string[]>): Promise
   const stop = new AbortController();
   const onSignal = () => stop.abort();
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
-  while (!stop.signal.aborted) {
-    const lines = await unlessAborted(makePage(), stop.signal);
-    if (lines !== ABORTED) show(lines);
-    await systemClock.sleep(REFRESH_MS, stop.signal);
+  try {
+    while (!stop.signal.aborted) {
+      const lines = await unlessAborted(makePage(), stop.signal);
+      if (lines !== ABORTED) show(lines);
+      await systemClock.sleep(REFRESH_MS, stop.signal);
+    }
+  } finally {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);
   }
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);
 }
 
 function show(lines: readonly string[]): void {
   if (!Deno.stdout.isTerminal()) return print([...lines, ""]);
   // Home, and each line's and the page's rest cleared: without a flash of an empty screen.
-  console.log(`\x1b[H${fit(lines, rowsOfTerminal()).map((line) => `${line}\x1b[K`).join("\n")}\x1b[J`);
+  write(`\x1b[H${fit(lines, rowsOfTerminal()).map((line) => `${line}\x1b[K`).join("\n")}\x1b[J\n`);
 }
 
 /** The last row stays free for the cursor: a page that fills it would scroll. */

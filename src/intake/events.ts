@@ -57,6 +57,15 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
       instruments.accept.record(durationMs / 1000);
     },
 
+    /** The stream's ids are ahead of Redis's clock. */
+    idsAhead(stream_entry_id: string, ahead_ms: number): void {
+      logger.warn("the ids of the intent stream are ahead of the clock: they do not tell how old an entry is", {
+        stream,
+        stream_entry_id,
+        ahead_ms,
+      });
+    },
+
     /** Entries that were deleted before they were read. */
     trimmedUnread(entries: number): void {
       instruments.trimmed.add(entries);

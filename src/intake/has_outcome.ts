@@ -15,15 +15,17 @@ end
 return { key['producer'], key['idempotency_key'] }
 `);
 
+const IS_MALFORMED = statement({ name: "is_malformed", takes: { stream: "text", entry_id: "text" } }, (p) => `
+SELECT FROM notification.malformed_intents WHERE stream = ${p.stream} AND stream_entry_id = ${p.entry_id}`);
+
 const HAS_OUTCOME = statement(
   {
     name: "has_outcome",
-    takes: { stream: "text", entry_id: "text", producer: "text", key: "text", retention_ms: "bigint" },
+    takes: { stream: "text", producer: "text", key: "text", retention_ms: "bigint" },
   },
   (p) => `
 SELECT
     EXISTS (SELECT FROM notification.records WHERE producer = ${p.producer} AND idempotency_key = ${p.key})
-    OR EXISTS (SELECT FROM notification.malformed_intents WHERE stream = ${p.stream} AND stream_entry_id = ${p.entry_id})
     -- Retention may have deleted the record since.
     OR NOT EXISTS (
       SELECT FROM notification.stream_offsets
@@ -43,10 +45,13 @@ export async function hasOutcome(
   { stream, postgres, redis, recordRetentionMs: retention_ms }: HasOutcomeOptions,
   entry_id: string,
 ): Promise<boolean> {
+  // One that was set aside may be too large for Redis to hand out in time.
+  const { rowCount } = await postgres.query(IS_MALFORMED({ stream, entry_id }));
+  if (rowCount !== 0) return true;
   const [producer, key] = await redis.run(KEY_OF_ENTRY, [stream], [entry_id]) as [string, string] | [];
   if (producer === undefined || key === undefined) return true;
   const without = (text: string) => text.replaceAll("\0", "");
-  const values = { stream, entry_id, producer: without(producer), key: without(key), retention_ms };
+  const values = { stream, producer: without(producer), key: without(key), retention_ms };
   const { rows } = await postgres.query<{ known: boolean }>(HAS_OUTCOME(values));
   return rows[0]!.known;
 }

@@ -6,20 +6,25 @@
  *
  * Two roles: *consuming* while this instance has the consumer lease, *standby* while another one has it.
  *
- * How many entries make a batch is one limit: halved when PostgreSQL refuses a batch for its data, until the entry at fault is
- * alone, and when a batch takes a store too long; cut where entries have many recipients; doubled by each batch that is accepted.
+ * How many entries make a batch is one limit: halved when PostgreSQL does not accept a batch, whatever the reason, until the entry
+ * at fault is alone, and when a batch takes Redis too long; cut where entries have many recipients; doubled by each batch that is
+ * accepted.
+ *
+ * When a pass fails, its reason and the entry that it failed at are noted for others to see, and the next one begins with a look
+ * at the offset: an operator may have set the entry aside, which moves the offset past it.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
+import { StallNote } from "../backlog/intake_stall.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
-import { OutageError } from "../lifecycle/outage.ts";
+import { OutageError, outageOf } from "../lifecycle/outage.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import type { Channel } from "../notification/route.ts";
-import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { ClaimStart } from "../relay/batch.ts";
 import type { Relay } from "../relay/relay.ts";
+import { selectOffset } from "../stream_offset/stream_offset.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import type { UserService } from "../user_service/client.ts";
 import { acceptEntries, type Done } from "./accept_entries.ts";
@@ -28,10 +33,12 @@ import { ConsumerOffset, type VersionedOffset } from "./consumer_offset.ts";
 import { decodeBatch } from "./decode_batch.ts";
 import type { IntakeEvents } from "./events.ts";
 import { findKnown } from "./find_known.ts";
-import { IntentReader } from "./intent_reader.ts";
-import { type Decoded, judge, type Judgement } from "./judge.ts";
+import { IdsAhead } from "./ids_ahead.ts";
+import { IntentReader, type Reading } from "./intent_reader.ts";
+import { type Decoded, judge, type Judgement, type Stall } from "./judge.ts";
 import { recentStart } from "./recent_start.ts";
 import { Recipients } from "./recipients.ts";
+import { SetAside } from "./set_aside.ts";
 
 /** A dead consumer's lease lives five seconds; another instance takes over within six. */
 const STANDBY_POLL_MS = 250;
@@ -66,6 +73,10 @@ export class IntentConsumer implements Loop {
   readonly #limit: BatchLimit;
   readonly #reader: IntentReader;
   readonly #recipients: Recipients;
+  readonly #setAside: SetAside;
+  readonly #note: StallNote;
+  readonly #idsAhead: IdsAhead;
+  #hasFailed = false;
   #role: "consuming" | "standby" | undefined;
 
   constructor(options: ConsumerOptions) {
@@ -75,16 +86,32 @@ export class IntentConsumer implements Loop {
     this.#limit = new BatchLimit(options.batchSize);
     this.#reader = new IntentReader(options, { offset: this.#offset, limit: this.#limit });
     this.#recipients = new Recipients(options.userService);
+    this.#setAside = new SetAside(options);
+    this.#note = new StallNote(options);
+    this.#idsAhead = new IdsAhead(options.events);
   }
 
   async pass(stop: AbortSignal): Promise<"again" | "idle"> {
     this.#lease.keep(stop);
-    if (!await this.#mayConsume()) return "idle";
-    const reading = await this.#reader.next(stop);
-    if (reading === undefined) return "again";
+    try {
+      if (!await this.#mayConsume()) return "idle";
+      if (this.#hasFailed) await this.#compareOffset();
+      const reading = await this.#reader.next(stop);
+      if (reading !== undefined) await this.#consume(reading, stop);
+      this.#note.clear();
+      return "again";
+    } catch (error) {
+      this.#hasFailed = true;
+      this.#noteStall(error);
+      throw error;
+    }
+  }
+
+  async #consume(reading: Reading, stop: AbortSignal): Promise<void> {
     const { events, clock, relay, administratorEmails } = this.#options;
     const startedAt = clock.monotonic();
-    const decoded = events.began(await decodeBatch(reading.batch, this.#options));
+    this.#idsAhead.check(reading.batch);
+    const decoded = this.#setAside.apply(events.began(await decodeBatch(reading.batch, this.#options)));
     try {
       const known = await findKnown(decoded, { ...this.#options, recipients: this.#recipients });
       const judgement = judge(decoded, { ...known, administratorEmails });
@@ -93,23 +120,45 @@ export class IntentConsumer implements Loop {
         await relay.room(stop);
         const start = await recentStart(reading.batch, this.#options);
         const result = await this.#accept(decoded.slice(0, covered), judgement, reading.from);
-        if (result === undefined) return "again";
+        if (result === undefined) return;
         this.#handOver(result, start);
         events.outcomes(result);
         events.acceptDuration(clock.monotonic() - startedAt);
       }
-      if (stall !== undefined) throw stallOf(stall, covered > 0);
+      if (stall !== undefined) {
+        if (await this.#setAside.hasMore(decoded)) return;
+        throw stallOf(stall, covered > 0);
+      }
     } catch (error) {
-      // The same batch would take too long again.
-      if (ranPastItsTime(error)) this.#limit.halve(decoded.length);
+      const outage = outageOf(error);
+      // They may be too many at once, or one of them is an entry that PostgreSQL can't get past: it is alone in the end.
+      if (outage?.dependency === "postgres") this.#limit.halve(decoded.length);
       // What is known of the recipients outlives a stall of the User Service, and nothing else.
-      if (!(error instanceof OutageError && error.dependency === "user_service")) this.#recipients.release();
-      throw error;
+      if (outage?.dependency !== "user_service") this.#recipients.release();
+      throw outage?.dependency === "postgres" && decoded.length === 1
+        ? aboutEntry(outage, decoded[0]!.entry.id)
+        : error;
     }
     this.#recipients.release();
+    this.#setAside.forget();
     if (decoded.length < reading.batch.entries.length) this.#limit.reduceTo(decoded.length);
     else this.#limit.grow();
-    return "again";
+  }
+
+  /** An operator may have set the entry aside that the last pass failed at, which moves the offset past it. */
+  async #compareOffset(): Promise<void> {
+    const { postgres, stream } = this.#options;
+    const row = await selectOffset(postgres, stream);
+    if (row !== undefined && row.entryId !== (await this.#offset.current()).entryId) this.#offset.forget();
+    this.#hasFailed = false;
+  }
+
+  #noteStall(error: unknown): void {
+    const outage = outageOf(error);
+    // Without Redis there is nowhere to note it.
+    if (outage === undefined || outage.dependency === "redis") return;
+    const { dependency, message, about } = outage;
+    this.#note.write({ dependency, reason: message, entryId: about.stream_entry_id, recipient: about.recipient });
   }
 
   /** While another instance consumes. */
@@ -118,7 +167,7 @@ export class IntentConsumer implements Loop {
   }
 
   async close(): Promise<void> {
-    await this.#offset.copied();
+    await Promise.all([this.#offset.copied(), this.#note.sent()]);
     await this.#lease.release();
     this.#options.userService.close();
   }
@@ -130,6 +179,8 @@ export class IntentConsumer implements Loop {
       this.#role = role;
       this.#offset.forget();
       this.#recipients.release();
+      this.#setAside.forget();
+      this.#note.forget();
       loggerOf(this.name).info(role);
     }
     return isHeld;
@@ -164,8 +215,14 @@ export class IntentConsumer implements Loop {
 }
 
 /** The entries before it are committed; nothing moves until the User Service answers for the one that everything waits for. */
-function stallOf({ reason, retryAfterMs }: NonNullable<Judgement["stall"]>, progressed: boolean): OutageError {
+function stallOf({ entryId, recipient, reason, retryAfterMs }: Stall, progressed: boolean): OutageError {
   // The entries have been read, and every key before the stall has been looked for.
   const answered = ["redis", "intent_stream", "postgres"] as const;
-  return new OutageError("user_service", reason, { retryAfterMs, progressed, answered });
+  const about = { stream_entry_id: entryId, recipient };
+  return new OutageError("user_service", reason, { retryAfterMs, progressed, answered, about });
+}
+
+/** The same outage, with the one entry that it was met with. */
+function aboutEntry({ dependency, message, cause }: OutageError, entryId: string): OutageError {
+  return new OutageError(dependency, message, { about: { stream_entry_id: entryId }, cause });
 }

@@ -26,7 +26,16 @@ export interface Judgement {
   readonly rejected: readonly Malformed[];
   /** How many entries, from the first, this covers: fewer than all when one has to wait for the User Service. */
   readonly covered: number;
-  readonly stall: { readonly reason: string; readonly retryAfterMs: number | undefined } | undefined;
+  readonly stall: Stall | undefined;
+}
+
+/** What everything waits for: the User Service does not answer for a recipient. */
+export interface Stall {
+  readonly entryId: string;
+  readonly recipient: string;
+  /** What it answered instead. */
+  readonly reason: string;
+  readonly retryAfterMs: number | undefined;
 }
 
 export interface Known {
@@ -72,7 +81,9 @@ export function judge(decoded: readonly Decoded[], known: Known): Judgement {
       rejected.push(rejection);
       continue;
     }
-    const stall = { reason: rejection.reason, retryAfterMs: longestRetryAfterMs(known.answers) };
+    const { reason } = rejection;
+    const retryAfterMs = longestRetryAfterMs(known.answers);
+    const stall = { entryId: item.entry.id, recipient: users.userId, reason, retryAfterMs };
     return { candidates, followers, rejected, covered: index, stall };
   }
   return { candidates, followers, rejected, covered: decoded.length, stall: undefined };

@@ -126,7 +126,12 @@ Deno.test("judge() doesn't let a malformed intent use up its key", () => {
 Deno.test("judge() stops at the first intent that has to wait for the User Service", () => {
   const judgement = judged([{ key: "1" }, { malformed: true }, { key: "2", users: ["found", "away"] }, { key: "3" }]);
   assert.deepEqual(places(judgement), { ...nothing, candidates: [0], rejected: [1], covered: 2, stalls: true });
-  assert.deepEqual(judgement.stall, { reason: "it answered with status 503", retryAfterMs: 2_000 });
+  assert.deepEqual(judgement.stall, {
+    entryId: "2-0",
+    recipient: "away",
+    reason: "it answered with status 503",
+    retryAfterMs: 2_000,
+  });
 });
 
 Deno.test("judge() heeds the longest Retry-After of the batch, whoever stalls it", () => {

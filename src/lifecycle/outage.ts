@@ -3,6 +3,12 @@ import { describePostgresError, postgresFailure } from "../postgres/failures.ts"
 import { RedisError } from "../redis/failures.ts";
 import type { Dependency } from "../telemetry/outages.ts";
 
+export interface About {
+  readonly stream_entry_id?: string;
+  /** The user whom the User Service can't answer for. */
+  readonly recipient?: string;
+}
+
 /** Thrown by a stage that can't go on because of a dependency, in its own words. */
 export class OutageError extends Error {
   override readonly name = "OutageError";
@@ -13,6 +19,8 @@ export class OutageError extends Error {
   readonly progressed: boolean;
   /** Those without which the pass would not have come as far as this. */
   readonly answered: readonly Dependency[];
+  /** What could not be done without the dependency: fields of the log line. */
+  readonly about: About;
 
   constructor(
     dependency: Dependency,
@@ -21,6 +29,7 @@ export class OutageError extends Error {
       retryAfterMs?: number | undefined;
       progressed?: boolean;
       answered?: readonly Dependency[];
+      about?: About;
       cause?: unknown;
     } = {},
   ) {
@@ -29,6 +38,7 @@ export class OutageError extends Error {
     this.retryAfterMs = options.retryAfterMs;
     this.progressed = options.progressed ?? false;
     this.answered = options.answered ?? [];
+    this.about = options.about ?? {};
   }
 }
 

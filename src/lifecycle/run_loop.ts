@@ -72,7 +72,7 @@ export async function runLoop(
         break;
       }
       outages.over(loop.name, outage.answered);
-      outages.began(outage.dependency, loop.name, outage.message);
+      outages.began(outage.dependency, loop.name, { reason: outage.message, ...outage.about });
       failures = outage.progressed || outage.dependency !== lastOut ? 1 : failures + 1;
       lastOut = outage.dependency;
       await clock.sleep(backoffMs(outage, failures), stop);

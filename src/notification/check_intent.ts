@@ -18,19 +18,30 @@ const MAX_MESSAGE_UNITS = 500;
 const MIN_OCCURRED_AT_MS = Date.UTC(2000, 0, 1);
 const END_OCCURRED_AT_MS = Date.UTC(2101, 0, 1);
 
-const REQUIRED_FIELDS = [
+/** In the order in which a producer writes them. */
+const FIELDS = [
   "notification_type",
   "producer",
   "audience_kind",
+  "recipient_user_ids_json",
   "idempotency_key",
   "occurred_at_ms",
   "payload_json",
+  "request_id",
+  "trace_id",
+  "traceparent",
 ] as const;
-const OPTIONAL_FIELDS = ["recipient_user_ids_json", "request_id", "trace_id", "traceparent"] as const;
-type FieldName = typeof REQUIRED_FIELDS[number] | typeof OPTIONAL_FIELDS[number];
+type FieldName = typeof FIELDS[number];
+const OPTIONAL_FIELDS: ReadonlySet<FieldName> = new Set([
+  "recipient_user_ids_json",
+  "request_id",
+  "trace_id",
+  "traceparent",
+]);
+export const REQUIRED_FIELDS = FIELDS.filter((name) => !OPTIONAL_FIELDS.has(name));
 const BOUNDED_FIELDS = ["idempotency_key", "request_id", "trace_id"] as const satisfies readonly FieldName[];
 
-export const KNOWN_FIELDS: ReadonlySet<string> = new Set([...REQUIRED_FIELDS, ...OPTIONAL_FIELDS]);
+export const KNOWN_FIELDS: ReadonlySet<string> = new Set(FIELDS);
 
 /** A rule broken while decoding; caught in {@link checkIntent} and nowhere else. */
 interface Breach {

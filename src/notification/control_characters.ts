@@ -10,6 +10,9 @@ const EACH_CONTROL = new RegExp(CONTROL, "gu");
 /** In JSON text the others are escapes already, or the line breaks of its layout. */
 const EACH_LEFT_BY_JSON = /[\x7f-\x9f\p{Cf}\u2028\u2029]/gu;
 
+/** A first look that is fast: no other text holds one that JSON leaves as it is. */
+const BEYOND_ASCII = /[\x7f-\uffff]/;
+
 export function hasControls(text: string): boolean {
   return CONTROL.test(text);
 }
@@ -20,7 +23,8 @@ export function escapeControls(text: string): string {
 
 /** As `JSON.stringify`, whose text is the same value when it is parsed. */
 export function printableJson(value: unknown, { indent = 0 }: { readonly indent?: number } = {}): string {
-  return JSON.stringify(value, null, indent).replace(EACH_LEFT_BY_JSON, escaped);
+  const json = JSON.stringify(value, null, indent);
+  return BEYOND_ASCII.test(json) ? json.replace(EACH_LEFT_BY_JSON, escaped) : json;
 }
 
 function escaped(character: string): string {

@@ -194,6 +194,7 @@ Deno.test("decode() refuses what breaks a rule, with the rule's code and a messa
     // Not decode()'s to find.
     idempotency_conflict: [],
     recipient_not_found: [],
+    set_aside: [],
   };
   for (const code of MALFORMED_CODES) {
     for (const [changes, message] of examples[code]) {

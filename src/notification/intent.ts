@@ -12,6 +12,8 @@ export const MALFORMED_CODES = [
   "invalid_payload",
   "idempotency_conflict",
   "recipient_not_found",
+  // By an operator, not by a rule.
+  "set_aside",
 ] as const;
 export type MalformedCode = typeof MALFORMED_CODES[number];
 

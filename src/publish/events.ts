@@ -73,6 +73,7 @@ export function createPublishEvents({ channel, stream, instruments, tracing, clo
 
     /** The script appended nothing for these, because their claim was over. */
     late(routes: number): void {
+      instruments.late.add(routes, { channel });
       logger.warn("a batch came too late for its claim: fewer routes at a time from here on", { routes });
     },
 

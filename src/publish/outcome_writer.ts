@@ -13,7 +13,7 @@ import { atOnce, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { createLeaseEvents } from "./lease_events.ts";
 import { shortenLeases } from "./shorten_leases.ts";
 import { type Result, statementsFor, writeOutcomes } from "./write_outcomes.ts";
 
@@ -42,6 +42,7 @@ interface Gathering {
 
 export class OutcomeWriter {
   readonly #options: OutcomeWriterOptions;
+  readonly #leaseEvents = createLeaseEvents();
   #gathering: Gathering | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #shortening: Promise<void> = Promise.resolve();
@@ -113,12 +114,7 @@ export class OutcomeWriter {
     }
     if (keys.length === 0) return;
     this.#shortening = shortenLeases(this.#options.redis, keys).catch((error: RedisError) => {
-      // Without an answer it is an outage, which the publishers report.
-      if (error.code === "") return;
-      loggerOf("outcome_writer").warn("leases can't be shortened: they take up Redis's memory for their full time", {
-        leases: keys.length,
-        reason: error.message,
-      });
+      this.#leaseEvents.notShortened(keys.length, error);
     });
   }
 }

@@ -10,6 +10,11 @@ export function streamOffsetKey(stream: string): string {
   return `notification:stream_offset:${stream}`;
 }
 
+/** What intake waits for while it can't go on: a string, JSON. */
+export function intakeStallKey(stream: string): string {
+  return `notification:intake_stall:${stream}`;
+}
+
 /** Whether the route is published: a string, `published:<entry id>`. */
 export function routeLeaseKey(notificationId: string, routeId: string): string {
   return `${ROUTE_LEASES}${notificationId}:${routeId}`;

@@ -32,6 +32,8 @@ export function createInstruments() {
     retries: count("notification.route.retries", "{attempt}", "Failed attempts that are tried again"),
     skipped: count("notification.route.skipped", "{route}", "Routes with nobody to deliver to"),
     deadLetters: count("notification.route.dead_letters", "{route}", "Routes given up"),
+    late: count("notification.route.late", "{route}", "Routes whose batch came too late for its claim"),
+    lost: count("notification.outbound.lost", "{route}", "Published entries that Redis lost"),
     deleted: count("notification.cleanup.deleted", "{row}", "Rows deleted after their retention time"),
     accept: seconds("notification.intent.accept.duration", "Time to accept one batch of intents"),
     publish: seconds("notification.route.publish.duration", "Time to publish one batch of routes"),
@@ -51,7 +53,7 @@ const NEVER: Readonly<Record<Channel, string>> = {
 
 type Counters = Readonly<
   Record<
-    "malformedIntents" | "trimmed" | "published" | "retries" | "skipped" | "deadLetters" | "deleted",
+    "malformedIntents" | "trimmed" | "published" | "retries" | "skipped" | "deadLetters" | "late" | "lost" | "deleted",
     Counter
   >
 >;
@@ -61,12 +63,12 @@ type Counters = Readonly<
  * first event.
  */
 function startAtZero(
-  { malformedIntents, trimmed, published, retries, skipped, deadLetters, deleted }: Counters,
+  { malformedIntents, trimmed, published, retries, skipped, deadLetters, late, lost, deleted }: Counters,
 ): void {
   for (const failure_code of MALFORMED_CODES) malformedIntents.add(0, { failure_code });
   trimmed.add(0);
   for (const channel of CHANNELS) {
-    published.add(0, { channel });
+    for (const counter of [published, late, lost]) counter.add(0, { channel });
     for (const classification of FAILURE_CLASSIFICATIONS.filter((name) => name !== NEVER[channel])) {
       if (classification !== "payload_encoding_failed") retries.add(0, { channel, classification });
       deadLetters.add(0, { channel, classification });

@@ -38,8 +38,8 @@ export class Outages {
     });
   }
 
-  /** A loop could not go on because of `dependency`. */
-  began(dependency: Dependency, loop: string, reason: string): void {
+  /** A loop could not go on because of `dependency`. @param details fields of the line: the reason, and what waits for it */
+  began(dependency: Dependency, loop: string, details: Readonly<Record<string, unknown>>): void {
     const ongoing = this.#ongoing.get(dependency);
     if (ongoing !== undefined) {
       ongoing.loops.add(loop);
@@ -47,7 +47,7 @@ export class Outages {
     }
     this.#ongoing.set(dependency, { sinceMs: this.#clock.monotonic(), loops: new Set([loop]) });
     this.#outages.add(1, { dependency });
-    const properties = { dependency, first_seen_by: loop, reason };
+    const properties = { dependency, first_seen_by: loop, ...details };
     // The stream's key has the wrong type, or is out of bounds for us: nobody but an operator can mend that.
     if (dependency === "intent_stream") this.#logger.error("dependency is unavailable", properties);
     else this.#logger.warn("dependency is unavailable", properties);

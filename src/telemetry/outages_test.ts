@@ -17,9 +17,9 @@ Deno.test("Outages tells of an outage once, and once that it is over for everybo
   await using log = await captureLog();
   const outages = new Outages(clock);
   time.now = 1_000;
-  outages.began("redis", "push_publisher", "no connection");
-  outages.began("redis", "email_publisher", "no connection either");
-  outages.began("redis", "push_publisher", "still none");
+  outages.began("redis", "push_publisher", { reason: "no connection" });
+  outages.began("redis", "email_publisher", { reason: "no connection either" });
+  outages.began("redis", "push_publisher", { reason: "still none" });
   outages.over("intent_consumer");
   outages.over("push_publisher");
   assert.equal((await log.lines()).length, 1);
@@ -49,11 +49,11 @@ Deno.test("Outages tells of an outage once, and once that it is over for everybo
 Deno.test("Outages keeps dependencies apart, and a loop past all that held it up", async () => {
   await using log = await captureLog();
   const outages = new Outages(clock);
-  outages.began("redis", "push_publisher", "r");
-  outages.began("postgres", "push_publisher", "p");
-  outages.began("postgres", "retention_cleaner", "p");
+  outages.began("redis", "push_publisher", { reason: "r" });
+  outages.began("postgres", "push_publisher", { reason: "p" });
+  outages.began("postgres", "retention_cleaner", { reason: "p" });
   outages.over("push_publisher");
-  outages.began("redis", "push_publisher", "r");
+  outages.began("redis", "push_publisher", { reason: "r" });
   outages.over("retention_cleaner");
   const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
   assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
@@ -62,7 +62,7 @@ Deno.test("Outages keeps dependencies apart, and a loop past all that held it up
 Deno.test("Outages measures an outage by a clock that setting the system's time does not move", async () => {
   await using log = await captureLog();
   const outages = new Outages(clock);
-  outages.began("redis", "push_publisher", "r");
+  outages.began("redis", "push_publisher", { reason: "r" });
   time.now += 250.4;
   time.setAheadMs = 3_600_000;
   outages.over("push_publisher");
@@ -73,12 +73,12 @@ Deno.test("Outages measures an outage by a clock that setting the system's time 
 Deno.test("Outages lets a loop get past those that have answered, though another holds it up", async () => {
   await using log = await captureLog();
   const outages = new Outages(clock);
-  outages.began("redis", "intent_consumer", "r");
-  outages.began("postgres", "intent_consumer", "p");
-  outages.began("postgres", "push_publisher", "p");
+  outages.began("redis", "intent_consumer", { reason: "r" });
+  outages.began("postgres", "intent_consumer", { reason: "p" });
+  outages.began("postgres", "push_publisher", { reason: "p" });
   outages.over("intent_consumer", ["redis", "postgres"]);
   outages.over("push_publisher", ["redis"]);
-  outages.began("user_service", "intent_consumer", "u");
+  outages.began("user_service", "intent_consumer", { reason: "u" });
   outages.over("push_publisher");
   const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
   assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn user_service", "info postgres"]);
@@ -86,6 +86,6 @@ Deno.test("Outages lets a loop get past those that have answered, though another
 
 Deno.test("Outages calls an intent stream that can't be read an error", async () => {
   await using log = await captureLog();
-  new Outages(clock).began("intent_stream", "intent_consumer", "WRONGTYPE");
+  new Outages(clock).began("intent_stream", "intent_consumer", { reason: "WRONGTYPE" });
   assert.deepEqual(await log.messages(), ["error dependency is unavailable"]);
 });

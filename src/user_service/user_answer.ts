@@ -36,10 +36,22 @@ function foundUser(userId: string, body: Record<string, unknown> | undefined): U
   const otherShape: UserAnswer = { kind: "unavailable", reason: "its answer has another shape" };
   const user = asObject(body?.user);
   if (user === undefined) return otherShape;
-  if (user.user_id !== userId) return { kind: "unavailable", reason: "it answered about another user" };
+  if (user.user_id !== userId) return { kind: "unavailable", reason: aboutAnother(userId, user.user_id) };
   const { email = "", preferred_language: language = "" } = user;
   if (!isTextOrNull(email) || !isTextOrNull(language)) return otherShape;
   return { kind: "found", user: { userId, email: usableEmail(email ?? ""), language: usableLanguage(language ?? "") } };
+}
+
+/** An id is compared as it is: a service that finds `u1` for `U1` would let one person have two ids. */
+function aboutAnother(userId: string, answered: unknown): string {
+  if (typeof answered !== "string" || folded(answered) !== folded(userId)) return "it answered about another user";
+  return `it answered about ${JSON.stringify(answered)}, which is another spelling of ${JSON.stringify(userId)}; ` +
+    "ids are compared exactly";
+}
+
+/** Without white space around it, case, and the ways in which Unicode writes the same character. */
+function folded(userId: string): string {
+  return userId.normalize("NFKC").trim().toLowerCase();
 }
 
 function usableEmail(email: string): string {

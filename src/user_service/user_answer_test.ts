@@ -167,3 +167,20 @@ Deno.test("retryAfterMs() reads seconds and dates, up to a minute", () => {
   ];
   for (const [header, milliseconds] of examples) assert.equal(retryAfterMs(header, now), milliseconds, `${header}`);
 });
+
+Deno.test("userAnswer() names another spelling of the id that was asked for", () => {
+  const reasonOf = (asked: string, user_id: unknown) => {
+    const answer = userAnswer(asked, 200, JSON.stringify({ user: { user_id } }));
+    return answer.kind === "unavailable" ? answer.reason : answer.kind;
+  };
+  for (const [asked, answered] of [["U1", "u1"], ["u1", " u1"], ["caf\u00e9", "cafe\u0301"]] as const) {
+    assert.equal(
+      reasonOf(asked, answered),
+      `it answered about ${JSON.stringify(answered)}, which is another spelling of ${JSON.stringify(asked)}; ` +
+        "ids are compared exactly",
+    );
+  }
+  for (const other of ["u2", "", 1, null, undefined]) {
+    assert.equal(reasonOf("u1", other), "it answered about another user");
+  }
+});

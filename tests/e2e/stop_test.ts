@@ -2,7 +2,6 @@
 // section 10).
 
 import assert from "node:assert/strict";
-import { hang } from "../../scripts/servers/user_service.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -72,9 +71,7 @@ Deno.test("a stop in the middle of a look-up that hangs abandons the batch", asy
     env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "30s", NOTIFICATION_SHUTDOWN_TIMEOUT: "5s" },
   });
   const service = await rig.start();
-  rig.users.behaviour = () => hang();
-  await rig.addIntent();
-  await eventually(() => rig.users.inFlight.now > 0);
+  await rig.addHangingIntent();
   assert.equal((await service.terminate()).code, 0, service.output());
   rig.users.behaviour = undefined;
   await rig.start();
@@ -87,9 +84,7 @@ Deno.test("a second signal ends the process at once", async () => {
     env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "30s", NOTIFICATION_SHUTDOWN_TIMEOUT: "20s" },
   });
   const service = await rig.start();
-  rig.users.behaviour = () => hang();
-  await rig.addIntent();
-  await eventually(() => rig.users.inFlight.now > 0);
+  await rig.addHangingIntent();
   service.signal("SIGINT");
   await service.waitForLog((line) => /shutting down|stop/i.test(line.message));
   const { code, durationMs } = await service.terminate();
@@ -102,9 +97,7 @@ Deno.test("a shutdown that runs past its bound says so in a last line, and ends 
     env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "30s", NOTIFICATION_SHUTDOWN_TIMEOUT: "5s" },
   });
   const service = await rig.start();
-  rig.users.behaviour = () => hang();
-  await rig.addIntent();
-  await eventually(() => rig.users.inFlight.now > 0);
+  await rig.addHangingIntent();
   service.signal("SIGTERM");
   await service.waitForLog((line) => line.message === "shutting down");
   // Nothing of the service's own is that slow: a machine is that puts it aside meanwhile.

@@ -6,7 +6,6 @@ import { OtlpReceiver, type Protocol } from "../support/otlp_receiver.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { LogLine, ServiceProcess } from "../support/service_process.ts";
 import { freePort } from "../../scripts/servers/free_port.ts";
-import { hang } from "../../scripts/servers/user_service.ts";
 import { eventually } from "../support/wait.ts";
 
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -211,66 +210,62 @@ for (const [protocol, variable, value] of UNUSABLE) {
 }
 
 Deno.test("a collector that takes everything and answers nothing does not hold up the shutdown", async () => {
-  const end = new AbortController();
-  const silent = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, signal: end.signal, onListen: () => {} },
-    () => new Promise(() => {}),
-  );
-  try {
-    await using otlp = await OtlpReceiver.start();
-    await using rig = await openRig({
-      env: {
-        ...otlp.env,
-        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${silent.addr.port}`,
-        NOTIFICATION_SHUTDOWN_TIMEOUT: "5s",
-      },
-    });
-    const service = await rig.start();
-    await workOnce(rig);
-    await assertStopsInTime(service, 5_000);
-  } finally {
-    end.abort();
-    await silent.finished;
-  }
+  await using silent = silentCollector();
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({
+    env: {
+      ...otlp.env,
+      OTEL_EXPORTER_OTLP_ENDPOINT: silent.url,
+      NOTIFICATION_SHUTDOWN_TIMEOUT: "5s",
+    },
+  });
+  const service = await rig.start();
+  await workOnce(rig);
+  await assertStopsInTime(service, 5_000);
 });
 
 Deno.test("a batch in hand, a collector that answers nothing and an output that nobody reads leave the bound as it is", async () => {
+  await using silent = silentCollector();
+  await using otlp = await OtlpReceiver.start();
+  await using rig = await openRig({
+    env: {
+      ...otlp.env,
+      OTEL_EXPORTER_OTLP_ENDPOINT: silent.url,
+      NOTIFICATION_USER_SERVICE_TIMEOUT: "30s",
+      NOTIFICATION_SHUTDOWN_TIMEOUT: "6s",
+    },
+  });
+  const reading = Promise.withResolvers<void>();
+  const service = await (await rig.spawn({}, { readFrom: reading.promise })).ready();
+  // More lines than a pipe takes.
+  await Promise.all(Array.from({ length: 300 }, () => rig.addIntent({ request_id: "r".repeat(256) })));
+  await rig.settled();
+  await rig.addHangingIntent();
+  const begun = performance.now();
+  service.signal("SIGTERM");
+  await eventually(() => !isRunning(service.pid), { message: "The service did not end" });
+  const durationMs = performance.now() - begun;
+  reading.resolve();
+  // Past the bound it would be another code; before the look-up was cut there was nothing to end.
+  assert.equal(await service.exit(), 0);
+  assert.ok(durationMs > 3_600 - 50, `${durationMs}`);
+});
+
+/** Takes every request and answers none. */
+function silentCollector(): AsyncDisposable & { readonly url: string } {
   const end = new AbortController();
-  const silent = Deno.serve(
+  const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, signal: end.signal, onListen: () => {} },
     () => new Promise(() => {}),
   );
-  try {
-    await using otlp = await OtlpReceiver.start();
-    await using rig = await openRig({
-      env: {
-        ...otlp.env,
-        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${silent.addr.port}`,
-        NOTIFICATION_USER_SERVICE_TIMEOUT: "30s",
-        NOTIFICATION_SHUTDOWN_TIMEOUT: "6s",
-      },
-    });
-    const reading = Promise.withResolvers<void>();
-    const service = await (await rig.spawn({}, { readFrom: reading.promise })).ready();
-    // More lines than a pipe takes.
-    await Promise.all(Array.from({ length: 300 }, () => rig.addIntent({ request_id: "r".repeat(256) })));
-    await rig.settled();
-    rig.users.behaviour = () => hang();
-    await rig.addIntent();
-    await eventually(() => rig.users.inFlight.now > 0);
-    const begun = performance.now();
-    service.signal("SIGTERM");
-    await eventually(() => !isRunning(service.pid), { message: "The service did not end" });
-    const durationMs = performance.now() - begun;
-    reading.resolve();
-    // Past the bound it would be another code; before the look-up was cut there was nothing to end.
-    assert.equal(await service.exit(), 0);
-    assert.ok(durationMs > 3_600 - 50, `${durationMs}`);
-  } finally {
-    end.abort();
-    await silent.finished;
-  }
-});
+  return {
+    url: `http://127.0.0.1:${server.addr.port}`,
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await server.finished;
+    },
+  };
+}
 
 function isRunning(pid: number): boolean {
   try {

@@ -12,6 +12,7 @@ const METRICS = {
   "notification.route_schedule.depth": ["gauge", "{route}"],
   "notification.route_schedule.oldest_age_ms": ["gauge", "ms"],
   "notification.intent_stream.oldest_unprocessed_age_ms": ["gauge", "ms"],
+  "notification.intent_stream.stalled_ms": ["gauge", "ms"],
   "notification.intent_stream.lag": ["gauge", "{entry}"],
   "notification.dependency.unavailable": ["gauge", "{dependency}"],
   "notification.intents": ["counter", "{intent}"],
@@ -21,6 +22,9 @@ const METRICS = {
   "notification.route.retries": ["counter", "{attempt}"],
   "notification.route.skipped": ["counter", "{route}"],
   "notification.route.dead_letters": ["counter", "{route}"],
+  "notification.route.late": ["counter", "{route}"],
+  "notification.outbound.lost": ["counter", "{route}"],
+  "notification.leases.not_shortened": ["counter", "{lease}"],
   "notification.cleanup.deleted": ["counter", "{row}"],
   "notification.dependency.outages": ["counter", "{outage}"],
   "notification.intent.accept.duration": ["histogram", "s"],
@@ -179,7 +183,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
 /** That nothing on the dashboard and in the alert rules asks for a name or label that isn't there. */
 async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<void> {
   const series = seriesOf(otlp.metricExports.at(-1)!);
-  assert.equal(series.size, 14 + 4 * 3);
+  assert.equal(series.size, 18 + 4 * 3);
   assert.ok(series.has("notification_route_delivery_latency_seconds_bucket"));
   const queries = [
     ...dashboardQueries(await Deno.readTextFile("docs/observability/dashboard.json")),

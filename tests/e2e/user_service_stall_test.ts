@@ -147,7 +147,7 @@ async function place(rig: Rig): Promise<string | undefined> {
 
 function aboutUserService(service: ServiceProcess) {
   return service.logs.filter((line) =>
-    line.level !== "debug" && line["stream_entry_id"] === undefined && /user.service/i.test(JSON.stringify(line))
+    line.level !== "debug" && line.logger === "dependencies" && line["dependency"] === "user_service"
   );
 }
 

@@ -7,7 +7,7 @@ import type pg from "pg";
 import { backlogReader, readBacklog } from "../../src/backlog/backlog.ts";
 import { liveRoutes, oldestDueMs } from "../../src/backlog/route_backlog.ts";
 import { streamOffsetKey } from "../../src/redis/keys.ts";
-import { INTENTS, openStage, type Stage } from "../support/stage.ts";
+import { INTENTS, openStage, type Stage, TestClock } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
 interface Plan {
@@ -144,4 +144,29 @@ Deno.test("while PostgreSQL can't be asked, the copy of the place in Redis is wh
   assert.equal(await ask(), 1);
   await stage.redis.hset(streamOffsetKey(INTENTS), "entry_id", "no id");
   assert.equal(await ask(), 3);
+});
+
+Deno.test("an entry id far in the future hides neither the age of what waits nor that intake stands still", async () => {
+  await using stage = await openStage();
+  await stage.redis.xadd(INTENTS, "99999999999999-0", "producer", "p");
+  await stage.redis.xadd(INTENTS, "*", "producer", "p");
+  const redis = await stage.connection();
+  const clock = new TestClock();
+  const reader = backlogReader({ postgres: stage.pool, redis, stream: INTENTS }, { clock });
+  const first = await reader.intents();
+  assert.deepEqual([first.lag, first.nextEntryId, first.oldestAgeMs], [2, "99999999999999-0", 0]);
+  assert.ok(first.aheadMs > 1e12, `${first.aheadMs}`);
+  clock.ms += 90_000;
+  const second = await reader.intents();
+  assert.deepEqual([second.oldestAgeMs, second.stalledMs], [90_000, 90_000]);
+  // Intake moves on, to an entry that has waited for as long.
+  await stage.query(
+    "INSERT INTO notification.stream_offsets (stream, entry_id, entries_read) VALUES ($1, '99999999999999-0', 1)",
+    [INTENTS],
+  );
+  const moved = await reader.intents();
+  assert.deepEqual([moved.nextEntryId, moved.oldestAgeMs], ["99999999999999-1", 90_000]);
+  assert.ok(moved.stalledMs < 30_000, `${moved.stalledMs}`);
+  await stage.query("UPDATE notification.stream_offsets SET updated_at = now() - interval '80 s'");
+  assert.ok((await reader.intents()).stalledMs >= 80_000);
 });

@@ -1,5 +1,6 @@
 /** What the consumer finds about its stream on real servers: other people's groups, entries deleted unread, another stream. */
 import assert from "node:assert/strict";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
 import { captureLog } from "../support/captured_log.ts";
@@ -104,12 +105,12 @@ Deno.test("an offset whose ordinal is unknown stays so until the end of the stre
   const ids: string[] = [];
   for (let at = 0; at < 6; at++) ids.push(await stage.addIntent({ idempotency_key: `k${at}` }));
   // PostgreSQL is new, and the copy has no ordinal: the first three entries were read.
-  await stage.redis.hset(`notification:stream_offset:${INTENTS}`, "entry_id", ids[2]!);
+  await stage.redis.hset(streamOffsetKey(INTENTS), "entry_id", ids[2]!);
   const trimmed: number[] = [];
   const events = { ...stage.intakeEvents(), trimmedUnread: (entries: number) => void trimmed.push(entries) };
   await consume(stage, async () => await records(stage) === "1", { events, batchSize: 1 });
   assert.equal(await ordinal(stage), "null");
-  assert.equal(await stage.redis.hget(`notification:stream_offset:${INTENTS}`, "entries_read"), "");
+  assert.equal(await stage.redis.hget(streamOffsetKey(INTENTS), "entries_read"), "");
   // What was read is trimmed meanwhile.
   await stage.redis.xtrim(INTENTS, "MAXLEN", 2);
   await consume(stage, undefined, { events });
@@ -144,7 +145,7 @@ Deno.test("a valid entry is accepted though an earlier stream had a malformed on
   await using stage = await openStage();
   await stage.addIntent({ idempotency_key: "old", payload_json: "{}" }, "5-1");
   await consume(stage, async () => await stage.value("SELECT count(*) FROM notification.malformed_intents") === "1");
-  await stage.redis.del(INTENTS, `notification:stream_offset:${INTENTS}`);
+  await stage.redis.del(INTENTS, streamOffsetKey(INTENTS));
   await stage.query("DELETE FROM notification.stream_offsets");
   await stage.addIntent({ idempotency_key: "new" }, "5-1");
   await consume(stage, async () => await records(stage) === "1");

@@ -27,6 +27,7 @@ const WORDS = new Set([
   "absent",
   "last_over_time",
   "unless",
+  "and",
   "or",
   "histogram_quantile",
   "label_values",

@@ -30,6 +30,8 @@ export interface ServiceOptions {
   /** A command and its flags, e.g. `["smoke", "--yes"]`; none runs the service. */
   readonly args?: readonly string[];
   readonly stdin?: string | Uint8Array;
+  /** A command that runs the service's own command, which follows it. */
+  readonly prefix?: readonly string[];
   /** For runs of many hours: keeps the last so many lines, of those that are worth it. Default: all of them. */
   readonly keep?: KeptLines;
   /** Standard output is left unread until this resolves. */
@@ -48,7 +50,11 @@ const START_LIMIT_MS = 30_000;
 const STOP_LIMIT_MS = 30_000;
 
 export async function startService(env: Environment, options: ServiceOptions = {}): Promise<ServiceProcess> {
-  const [command, ...args] = [...await serviceCommand(options.root), ...options.args ?? []];
+  const [command = "", ...args] = [
+    ...options.prefix ?? [],
+    ...await serviceCommand(options.root),
+    ...options.args ?? [],
+  ];
   const child = new Deno.Command(command, {
     args,
     cwd: options.root ?? ROOT,
@@ -232,7 +238,7 @@ export async function serviceCommand(root?: string): Promise<[string, ...string[
 }
 
 /** What Deno itself needs to find its cache and the registry. */
-function surroundings(): Record<string, string> {
+export function surroundings(): Record<string, string> {
   const names = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE", "SSL_CERT_FILE"];
   return Object.fromEntries(
     names.flatMap((name) => {

@@ -8,7 +8,7 @@ import pg from "pg";
 import { Buffer } from "node:buffer";
 import type { Redis } from "ioredis";
 import { freePort } from "../../scripts/servers/free_port.ts";
-import type { UserService } from "../../scripts/servers/user_service.ts";
+import { hang, type UserService } from "../../scripts/servers/user_service.ts";
 import { type IntentFields, validIntent } from "./intents.ts";
 import { closeRedis, openRedis, type RedisAddress } from "./redis_client.ts";
 import { type Environment, type ServiceOptions, type ServiceProcess, startService } from "./service_process.ts";
@@ -90,6 +90,13 @@ export class Rig implements AsyncDisposable {
   /** Starts an instance and returns when it is ready. */
   async start(env: Environment = {}): Promise<ServiceProcess> {
     return await (await this.spawn(env)).ready();
+  }
+
+  /** Adds an intent, and resolves once the service waits for its look-up, which gets no answer from now on. */
+  async addHangingIntent(): Promise<void> {
+    this.users.behaviour = () => hang();
+    await this.addIntent();
+    await eventually(() => this.users.inFlight.now > 0);
   }
 
   /** Adds a valid intent with these changes (see `validIntent`) and returns its entry id. */

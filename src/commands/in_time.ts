@@ -1,0 +1,25 @@
+/** A statement that may take long → its rows, or nothing where PostgreSQL needs more time than an operator waits. */
+// @ts-types="@types/pg"
+import pg from "pg";
+import { inTransaction } from "../postgres/transaction.ts";
+
+/** Several of them one after another, and a start of the process, are to take little more than a second. */
+const BOUND_MS = 700;
+
+export async function inTime<Row extends pg.QueryResultRow>(
+  postgres: pg.Pool,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Row[] | undefined> {
+  try {
+    return await inTransaction(postgres, async (client) => {
+      await client.query(`SET LOCAL statement_timeout = ${BOUND_MS}`);
+      return (await client.query<Row>(text, [...values])).rows;
+    });
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.code === QUERY_CANCELED) return undefined;
+    throw error;
+  }
+}
+
+const QUERY_CANCELED = "57014";

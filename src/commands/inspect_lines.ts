@@ -1,0 +1,75 @@
+/** Rows of malformed intents, dead letters or routes → lines for people. Pure. */
+import type { DeadLetterRow, Found, MalformedRow, RouteRow } from "./inspect_rows.ts";
+import { type Cell, paint, table, wrap } from "./terminal.ts";
+import { relative } from "./time_words.ts";
+
+export function malformedLines(rows: readonly MalformedRow[], nowMs: number): string[] {
+  return withDetails(
+    table(
+      ["RECORDED", "CODE", "ENTRY"],
+      rows.map((row): Cell[] => [
+        relative(row.recorded_at, nowMs),
+        ["red", row.failure_code],
+        row.stream_entry_id,
+      ]),
+    ),
+    rows.map((row) => [
+      row.notification_type ?? "-",
+      `${row.producer ?? "-"}/${row.idempotency_key ?? "-"}: ${row.failure_message}`,
+    ]),
+  );
+}
+
+export function deadLetterLines(rows: readonly DeadLetterRow[], nowMs: number): string[] {
+  return withDetails(
+    table(
+      ["DIED", "CHANNEL", "ATTEMPTS", "TYPE"],
+      rows.map((row): Cell[] => [
+        relative(row.created_at, nowMs),
+        row.channel,
+        `${row.attempt_count} of ${row.max_attempts}`,
+        row.notification_type ?? "-",
+      ]),
+    ),
+    rows.map((row) => [row.notification_id, row.route_id, `${row.failure_classification}: ${row.failure_message}`]),
+  );
+}
+
+export function routeLines(rows: readonly RouteRow[], nowMs: number): string[] {
+  return withDetails(
+    table(
+      ["ACCEPTED", "STATUS", "ATTEMPTS", "TYPE"],
+      rows.map((row): Cell[] => [
+        relative(row.created_at, nowMs),
+        styled(row.status),
+        `${row.attempt_count} of ${row.max_attempts}`,
+        row.notification_type,
+      ]),
+    ),
+    rows.map((row) => {
+      const next = row.next_attempt_at === null ? [] : [`next attempt ${relative(row.next_attempt_at, nowMs)}`];
+      const message = row.last_error_message === null ? "" : `: ${row.last_error_message}`;
+      const why = row.last_error_classification === null ? [] : [`${row.last_error_classification}${message}`];
+      return [row.notification_id, row.route_id, ...next, ...why];
+    }),
+  );
+}
+
+/** What was left out, for standard error: absent where nothing was. */
+export function leftOut({ onlyNewest }: Pick<Found<unknown>, "onlyNewest">): string | undefined {
+  if (onlyNewest === undefined) return undefined;
+  return `left out: all but the newest ${onlyNewest} rows, which take too long to look through; narrow it by --since`;
+}
+
+const STATUS_STYLE = { failed: "yellow", dead_letter: "red", published: "green" } as const;
+
+export function styled(status: string): Cell {
+  const style = Object.hasOwn(STATUS_STYLE, status) ? STATUS_STYLE[status as keyof typeof STATUS_STYLE] : undefined;
+  return style === undefined ? status : [style, status];
+}
+
+/** A table's lines with paragraphs under each row, where ids are whole, each at the beginning of a line. */
+function withDetails([header = "", ...rows]: readonly string[], details: readonly (readonly string[])[]): string[] {
+  const below = (at: number) => (details[at] ?? []).flatMap((detail) => wrap(detail, 6));
+  return [header, ...rows.flatMap((row, at) => [row, ...below(at).map((line) => paint("dim", line))])];
+}

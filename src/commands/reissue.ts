@@ -1,0 +1,74 @@
+/** `reissue`: what was given up or refused → the XADD of a new intent for each, for redis-cli. Sends nothing, changes nothing. */
+import { FAILURE_CLASSIFICATIONS } from "../notification/route.ts";
+import { MALFORMED_CODES } from "../notification/intent.ts";
+import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print } from "./command.ts";
+import { commandLine } from "./redis_cli.ts";
+import { deadLettersAgain } from "./reissue_dead_letters.ts";
+import { malformedAgain } from "./reissue_malformed.ts";
+import type { ReissueFilters } from "./reissued.ts";
+import { settingsOrFail } from "./settings.ts";
+import { sinceOf } from "./since.ts";
+import { withPostgres } from "./stores.ts";
+
+export const command: Command = {
+  usage: "reissue [dead-letters | malformed] [<filters>]",
+  help: `
+Prints the XADD of a new intent, as encode-intent does, for each record with
+dead letters (for the users whose routes were given up; for administrators, for
+all of them), or for each malformed intent that would be accepted today, by the
+catalog and the User Service as they are now. Sends nothing:
+
+  notification-service reissue dead-letters --since 6h > again.redis
+  redis-cli < again.redis
+
+A new intent goes out over every channel of its type. Dead letters and malformed
+intents stay as they are. Doing it twice repeats nothing: a record's new key
+comes from its old one and the users, and who was reissued already is left out;
+a malformed intent keeps its key, and is left out once that has a record.
+
+Filters:
+--since <time>           a duration (90m, 24h) or a time (2026-01-31T12:00:00Z)
+--type <name>            the notification type
+--producer <name>
+--classification <name>  a dead letter's classification, a malformed intent's code
+
+Oldest first. What can't be reissued is counted on standard error, by reason;
+exit code 1 if that is all there is.`,
+  options: {
+    since: { type: "string" },
+    type: { type: "string" },
+    producer: { type: "string" },
+    classification: { type: "string" },
+  },
+  run,
+};
+
+async function run(args: Arguments): Promise<number> {
+  atMost(args, 1);
+  const subject = choice(args.positionals[0] ?? "dead-letters", ["dead-letters", "malformed"], "subject");
+  const known = subject === "malformed" ? MALFORMED_CODES : FAILURE_CLASSIFICATIONS;
+  const classification = args.value("classification");
+  const filters: ReissueFilters = {
+    since: sinceOf(args.value("since")),
+    type: args.value("type"),
+    producer: args.value("producer"),
+    classification: classification === undefined ? undefined : choice(classification, known, "classification"),
+  };
+  const { config, catalog } = settingsOrFail();
+  return await withPostgres(config, "reissue", async (postgres) => {
+    const options = { filters, catalog, userService: config.userService, stream: config.intents.stream };
+    const again = subject === "malformed" ? malformedAgain(postgres, options) : deadLettersAgain(postgres, options);
+    const leftOut = new Map<string, number>();
+    let printed = 0;
+    for await (const each of again) {
+      if (each.kind === "left_out") leftOut.set(each.reason, (leftOut.get(each.reason) ?? 0) + 1);
+      else {
+        print([commandLine(["XADD", config.intents.stream, "*", ...each.fields])]);
+        printed++;
+      }
+    }
+    for (const [reason, count] of leftOut) console.error(`left out: ${count}: ${reason}`);
+    console.error(`${printed} to send`);
+    return printed === 0 && leftOut.size > 0 ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
+  });
+}

@@ -1,0 +1,143 @@
+/**
+ * Records with dead letters → a new intent for each, for the users whose routes were given up and who were not reissued before.
+ *
+ * A new key begins with what comes from the old one alone, so that the records of earlier reissues are found by it, and ends with what
+ * comes from the users. In order of the records' ids, which is that of time.
+ */
+import { hash } from "node:crypto";
+import type pg from "pg";
+import type { Catalog } from "../notification/catalog.ts";
+import { checkedFields } from "../producer/checked_fields.ts";
+import { IntentRefused } from "../producer/intent_refused.ts";
+import type { Reissued, ReissueFilters } from "./reissued.ts";
+
+export interface DeadLettersOptions {
+  readonly filters: ReissueFilters;
+  readonly catalog: Catalog;
+}
+
+/** Payloads of 256 KiB each are in memory together. */
+const PAGE = 100;
+const BEFORE_ALL_IDS = "00000000-0000-0000-0000-000000000000";
+
+export async function* deadLettersAgain(
+  postgres: pg.Pool,
+  { filters, catalog }: DeadLettersOptions,
+): AsyncGenerator<Reissued> {
+  for (let after = BEFORE_ALL_IDS;;) {
+    const ids = await idsBehind(postgres, after, filters);
+    const records = await recordsOf(postgres, ids, filters);
+    const reissued = await reissuedBefore(postgres, records);
+    for (const record of records) yield again(record, { catalog, reissued: reissued.get(prefixOf(record)) });
+    if (ids.length < PAGE) return;
+    after = ids.at(-1)!;
+  }
+}
+
+async function idsBehind(postgres: pg.Pool, after: string, filters: ReissueFilters): Promise<string[]> {
+  const { rows } = await postgres.query<{ notification_id: string }>(
+    `SELECT DISTINCT notification_id FROM notification.dead_letters
+     WHERE notification_id > $1 AND ($2::timestamptz IS NULL OR created_at >= $2)
+       AND ($3::text IS NULL OR failure_classification = $3)
+     ORDER BY notification_id LIMIT $4`,
+    [after, filters.since, filters.classification, PAGE],
+  );
+  return rows.map((row) => row.notification_id);
+}
+
+interface RecordRow {
+  readonly notification_type: string;
+  readonly producer: string;
+  readonly audience_kind: string;
+  readonly idempotency_key: string;
+  readonly payload: string;
+  readonly occurred_at_ms: string;
+  readonly request_id: string | null;
+  readonly trace_id: string | null;
+  readonly traceparent: string | null;
+  /** Of the dead letters, sorted; null for administrators. */
+  readonly user_ids: string[] | null;
+}
+
+async function recordsOf(
+  postgres: pg.Pool,
+  ids: readonly string[],
+  { since, type, producer, classification }: ReissueFilters,
+): Promise<RecordRow[]> {
+  const { rows } = await postgres.query<RecordRow>(
+    `SELECT notification_type, producer, audience_kind, idempotency_key, payload::text AS payload,
+       (extract(epoch FROM occurred_at) * 1000)::bigint::text AS occurred_at_ms, request_id, trace_id, traceparent,
+       (SELECT array_agg(DISTINCT substr(recipient, 6) COLLATE "C" ORDER BY substr(recipient, 6) COLLATE "C")
+        FROM notification.dead_letters AS dead
+        WHERE dead.notification_id = record.notification_id AND recipient LIKE 'user:%'
+          AND ($4::timestamptz IS NULL OR dead.created_at >= $4)
+          AND ($5::text IS NULL OR failure_classification = $5)) AS user_ids
+     FROM notification.records AS record
+     WHERE notification_id = ANY ($1::uuid[]) AND ($2::text IS NULL OR notification_type = $2)
+       AND ($3::text IS NULL OR producer = $3)
+     ORDER BY notification_id`,
+    [ids, type, producer, since, classification],
+  );
+  return rows;
+}
+
+/** By prefix: the users of its records; an empty set for administrators. */
+async function reissuedBefore(
+  postgres: pg.Pool,
+  records: readonly RecordRow[],
+): Promise<Map<string, ReadonlySet<string>>> {
+  const { rows } = await postgres.query<{ prefix: string; user_ids: string[] }>(
+    `SELECT wanted.prefix, record.recipient_user_ids AS user_ids
+     FROM unnest($1::text[], $2::text[]) AS wanted (producer, prefix), LATERAL (
+       SELECT recipient_user_ids FROM notification.records AS record
+       WHERE record.producer = wanted.producer AND record.idempotency_key >= wanted.prefix
+         AND record.idempotency_key < wanted.prefix || '~'
+       OFFSET 0
+     ) AS record`,
+    [records.map(({ producer }) => producer), records.map(prefixOf)],
+  );
+  const reissued = new Map<string, Set<string>>();
+  for (const { prefix, user_ids } of rows) {
+    const users = reissued.get(prefix) ?? new Set();
+    for (const id of user_ids) users.add(id);
+    reissued.set(prefix, users);
+  }
+  return reissued;
+}
+
+function again(
+  record: RecordRow,
+  { catalog, reissued }: { catalog: Catalog; reissued: ReadonlySet<string> | undefined },
+): Reissued {
+  const userIds = record.user_ids?.filter((id) => !reissued?.has(id)) ?? [];
+  const isForUsers = record.audience_kind === "user";
+  if (isForUsers ? userIds.length === 0 : reissued !== undefined) {
+    return { kind: "left_out", reason: "reissued before" };
+  }
+  try {
+    const fields = checkedFields({
+      notification_type: record.notification_type,
+      producer: record.producer,
+      audience_kind: record.audience_kind,
+      recipient_user_ids_json: isForUsers ? JSON.stringify(userIds) : undefined,
+      idempotency_key: `${prefixOf(record)}${digest(JSON.stringify(userIds))}`,
+      occurred_at_ms: record.occurred_at_ms,
+      payload_json: record.payload,
+      request_id: record.request_id ?? undefined,
+      trace_id: record.trace_id ?? undefined,
+      traceparent: record.traceparent ?? undefined,
+    }, catalog);
+    return { kind: "intent", fields };
+  } catch (error) {
+    if (error instanceof IntentRefused) return { kind: "left_out", reason: `${error.code}: ${error.message}` };
+    throw error;
+  }
+}
+
+function prefixOf({ producer, idempotency_key }: Pick<RecordRow, "producer" | "idempotency_key">): string {
+  return `reissue-${digest(`${producer}\0${idempotency_key}`)}-`;
+}
+
+function digest(text: string): string {
+  return hash("sha256", text, "hex").slice(0, 32);
+}

@@ -1,0 +1,147 @@
+// Recovery from dead letters and from malformed intents: what reissue prints and redis-cli would send arrives, once, to those whose
+// routes were given up and to no other, however often it is done.
+
+import assert from "node:assert/strict";
+import { runOn } from "../support/command.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+/** Sends lines as redis-cli reads them: words, in double quotes with escapes where needed. */
+async function send(rig: Rig, lines: readonly string[]): Promise<void> {
+  for (const line of lines) {
+    const words = line.match(/"(?:[^"\\]|\\.)*"|\S+/g)!.map((word) =>
+      word.startsWith('"')
+        ? word.slice(1, -1).replace(/\\x([0-9a-f]{2})/g, (_, code) => String.fromCharCode(parseInt(code, 16)))
+        : word
+    );
+    await rig.redis.call(words[0]!, ...words.slice(1));
+  }
+}
+
+async function reissue(rig: Rig, args: readonly string[], code = 0) {
+  const ran = await runOn(rig, ["reissue", ...args]);
+  assert.equal(ran.code, code, ran.stderr);
+  return { lines: ran.stdout.split("\n").filter((line) => line !== ""), stderr: ran.stderr };
+}
+
+const PAYLOAD = '{"game_id":"g 1",\r\n\t"game_name":"It\'s \\"N\\" \\u00e9 ☃ $HOME `x` \\\\n",\n"turn_number":1.50e1}';
+
+/** Who got which event of a game, by push. */
+async function events(rig: Rig): Promise<string[]> {
+  return (await rig.clientEvents()).map(({ fields }) => fields["user_id"]!).sort();
+}
+
+Deno.test("dead letters are reissued for the users whose routes were given up, and doing it again repeats nothing", async () => {
+  await using rig = await openRig({ env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" }, otherUsers: () => ({}) });
+  await rig.redis.set("gateway:client-events", "in the way");
+  await rig.start();
+  await rig.addIntent({ recipient_user_ids_json: '["u1","u2"]', payload_json: PAYLOAD, request_id: "r-1" });
+  await rig.addIntent({ recipient_user_ids_json: '["u3"]' });
+  await rig.addIntent({
+    notification_type: "game.generation_failed",
+    audience_kind: "admin_email",
+    recipient_user_ids_json: undefined,
+    payload_json: '{"game_id":"g","game_name":"N","failure_reason":"r"}',
+  });
+  await rig.settled();
+  await rig.redis.del("gateway:client-events");
+  const before = await rig.query("SELECT * FROM notification.dead_letters ORDER BY 1, 4");
+  assert.equal(before.length, 3);
+
+  // What died later than the first look: u2's is left for the second.
+  await rig.query(
+    "UPDATE notification.dead_letters SET created_at = now() - interval '2 hours' WHERE recipient <> 'user:u2'",
+  );
+  const first = await reissue(rig, ["--since", "1h"]);
+  assert.equal(first.lines.length, 1);
+  assert.match(first.lines[0]!, /^XADD notification:intents \* notification_type game.turn.ready /);
+  await send(rig, first.lines);
+  await rig.settled();
+  assert.deepEqual(await events(rig), ["u2"]);
+
+  // All of it, sent twice before intake comes to it, and once more afterwards.
+  const all = await reissue(rig, ["dead-letters"]);
+  assert.equal(all.lines.length, 2);
+  assert.deepEqual((await reissue(rig, [])).lines, all.lines);
+  await send(rig, [...all.lines, ...all.lines]);
+  await rig.settled();
+  assert.deepEqual(await events(rig), ["u1", "u2", "u3"]);
+  const nothing = await reissue(rig, [], 1);
+  assert.deepEqual([nothing.lines, nothing.stderr], [[], "left out: 2: reissued before\n0 to send"]);
+
+  const [event] = (await rig.clientEvents()).filter(({ fields }) => fields["user_id"] === "u1");
+  assert.deepEqual([event?.fields["payload_bytes"], event?.fields["request_id"]], [PAYLOAD, "r-1"]);
+  const after = await rig.query("SELECT * FROM notification.dead_letters");
+  assert.equal(after.length, 3);
+  assert.equal((await reissue(rig, ["--type", "game.finished"])).stderr, "0 to send");
+  assert.equal((await runOn(rig, ["reissue", "--classification", "recipient_not_found"])).code, 64);
+});
+
+Deno.test("an intent for administrators is reissued whole, once", async () => {
+  await using rig = await openRig({
+    env: {
+      NOTIFICATION_EMAIL_RETRY_MAX_ATTEMPTS: "1",
+      NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED: "a@example.com,b@example.com",
+    },
+  });
+  await rig.redis.set("mail:delivery_commands", "in the way");
+  await rig.start();
+  await rig.addIntent({
+    notification_type: "game.generation_failed",
+    audience_kind: "admin_email",
+    recipient_user_ids_json: undefined,
+    payload_json: '{"game_id":"g","game_name":"N","failure_reason":"r"}',
+  });
+  await rig.settled();
+  await rig.redis.del("mail:delivery_commands");
+  const { lines } = await reissue(rig, []);
+  assert.equal(lines.length, 1);
+  await send(rig, lines);
+  await rig.settled();
+  assert.equal((await rig.mailCommands()).length, 2);
+  assert.equal((await reissue(rig, [], 1)).stderr, "left out: 1: reissued before\n0 to send");
+});
+
+Deno.test("malformed intents that would be accepted today are reissued under their own keys", async () => {
+  const known = new Set(["user-1"]);
+  await using rig = await openRig({ users: [], otherUsers: (id) => known.has(id) ? {} : undefined });
+  await rig.start();
+  for (let at = 0; at < 120; at++) {
+    await rig.addIntent({
+      recipient_user_ids_json: `["user-${at % 60 + 1}"]`,
+      idempotency_key: `k-${at}`,
+      payload_json: PAYLOAD,
+    });
+  }
+  // Sent again in vain, sent again with success, and never to be accepted.
+  await rig.addIntent({ recipient_user_ids_json: '["user-2"]', idempotency_key: "k-1", payload_json: PAYLOAD });
+  await rig.addIntent({ recipient_user_ids_json: '["user-1"]', idempotency_key: "k-2" });
+  await rig.addIntent({ recipient_user_ids_json: '["user-2"]', idempotency_key: "k-0" });
+  await rig.addIntent({ payload_json: "{}" });
+  await rig.addEntry([["producer", new Uint8Array([0xff])]]);
+  await rig.settled();
+  const count = async (table: string) =>
+    Number((await rig.query(`SELECT count(*) FROM notification.${table}`))[0]!["count"]);
+  assert.deepEqual([await count("records"), await count("malformed_intents")], [3, 122]);
+
+  const nothing = await reissue(rig, ["malformed", "--classification", "recipient_not_found"], 1);
+  assert.deepEqual(nothing.lines, []);
+  assert.match(nothing.stderr, /^left out: \d+: still recipient_not_found/m);
+
+  rig.users.behaviour = (id) => Response.json({ user: { user_id: id } });
+  const { lines, stderr } = await reissue(rig, ["malformed"]);
+  assert.equal(lines.length, 117);
+  const reasons = [
+    "1: the same key comes before it",
+    "1: its key has a record by now",
+    "1: its key belongs to another request",
+    "1: still invalid_payload",
+    "1: its fields were not kept whole",
+  ];
+  for (const reason of reasons) assert.match(stderr, new RegExp(`^left out: ${reason}$`, "m"));
+  await send(rig, [...lines, ...lines]);
+  await rig.settled({ timeoutMs: 30_000 });
+  assert.deepEqual([await count("records"), await count("malformed_intents")], [120, 122]);
+  await eventually(async () => (await rig.clientEvents()).length === 120);
+  assert.deepEqual((await reissue(rig, ["malformed"], 1)).lines, []);
+});

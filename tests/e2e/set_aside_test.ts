@@ -1,0 +1,156 @@
+// What intake waits for is named everywhere, and set-aside is the way past it: for a recipient that the User Service has no answer
+// for, for an entry that PostgreSQL can't get past, and for one that Redis can't.
+
+import assert from "node:assert/strict";
+import { refuse } from "../../scripts/servers/user_service.ts";
+import { jsonOf, runOn } from "../support/command.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+async function stalledAt(rig: Rig, entryId: string) {
+  return await eventually(async () => {
+    const { intent_stream } = await jsonOf(rig, ["status"]);
+    return intent_stream.waits_for?.entry_id === entryId ? intent_stream : undefined;
+  }, { timeoutMs: 30_000 });
+}
+
+const codeOf = async (rig: Rig, entryId: string) => {
+  const [row] = await rig.query<{ failure_code: string; failure_message: string; raw_fields: unknown[] }>(
+    "SELECT failure_code, failure_message, raw_fields FROM notification.malformed_intents WHERE stream_entry_id = $1",
+    [entryId],
+  );
+  return row;
+};
+
+Deno.test("the entry, the recipient and the answer are named in the log, status and inspect, and set-aside goes past them", async () => {
+  await using rig = await openRig({ otherUsers: () => ({}) });
+  rig.users.behaviour = (id) => id === "stuck" || id === "stuck-2" ? refuse(503, "overloaded") : undefined;
+  const service = await rig.start();
+  const before = await rig.addIntent();
+  const stuck = await rig.addIntent({ recipient_user_ids_json: '["fine","stuck"]', idempotency_key: "again" });
+  const behind = await rig.addIntent();
+  const second = await rig.addIntent({ recipient_user_ids_json: '["stuck-2"]' });
+  const last = await rig.addIntent();
+
+  const line = await service.waitForLog(({ message }) => message === "dependency is unavailable");
+  assert.deepEqual(
+    [line["dependency"], line["stream_entry_id"], line["recipient"], line["reason"]],
+    ["user_service", stuck, "stuck", "it answered with status 503"],
+  );
+  const { waits_for, stalled_ms, next_entry_id } = await stalledAt(rig, stuck);
+  assert.deepEqual([next_entry_id, waits_for.recipient, waits_for.dependency, waits_for.reason], [
+    stuck,
+    "stuck",
+    "user_service",
+    "it answered with status 503",
+  ]);
+  assert.ok(stalled_ms >= 0 && stalled_ms < 60_000, `${stalled_ms}`);
+  const shown = await runOn(rig, ["status"]);
+  assert.match(
+    shown.stdout.replace(/\s+/g, " "),
+    new RegExp(`entry ${stuck} waits for user "stuck": it answered with status 503`),
+  );
+  for (const entryId of [stuck, behind]) {
+    const { intent } = await jsonOf(rig, ["inspect", "intent", entryId]);
+    assert.deepEqual([intent.outcome, intent.waits_for.entry_id], ["waiting", stuck]);
+  }
+
+  // What has an outcome, what does not exist, and what nobody has confirmed stays as it is.
+  const refused = async (args: string[], code: number, message: RegExp) => {
+    const ran = await runOn(rig, ["set-aside", ...args]);
+    assert.deepEqual([ran.code, ran.stdout], [code, ""], ran.stderr);
+    assert.match(ran.stderr, message);
+  };
+  await refused([before, "--reason", "r", "--yes"], 1, /has an outcome already/);
+  await refused(["5-5", "--reason", "r", "--yes"], 1, /notification:intents has no entry 5-5/);
+  await refused([stuck, "--reason", "r"], 64, /say --yes/);
+  await refused([stuck, "--yes"], 64, /--reason is missing/);
+  await refused(["stuck", "--reason", "r", "--yes"], 64, /is not an entry id/);
+  assert.deepEqual(await rig.query("SELECT FROM notification.malformed_intents"), []);
+
+  // The second one has others before it: it is passed over when intake comes to it.
+  const later = await jsonOf(rig, ["set-aside", second, "--reason", "user deleted", "--yes"]);
+  assert.equal(later.set_aside.is_passed, false);
+  const now = await jsonOf(rig, ["set-aside", stuck, "--reason", "user deleted", "--yes"]);
+  assert.deepEqual(now.set_aside, {
+    stream: "notification:intents",
+    stream_entry_id: stuck,
+    failure_message: "user deleted",
+    has_fields: true,
+    is_passed: true,
+  });
+  await rig.settled({ timeoutMs: 30_000 });
+  for (const entryId of [stuck, second]) {
+    const row = await codeOf(rig, entryId);
+    assert.deepEqual([row?.failure_code, row?.failure_message, row?.raw_fields.length], [
+      "set_aside",
+      "user deleted",
+      7,
+    ]);
+  }
+  for (const entryId of [before, behind, last]) {
+    assert.equal((await jsonOf(rig, ["inspect", "intent", entryId])).intent.outcome, "accepted");
+  }
+  assert.equal((await jsonOf(rig, ["inspect", "intent", stuck])).intent.outcome, "malformed");
+  assert.equal((await jsonOf(rig, ["status"])).intent_stream.waits_for, null);
+  await refused([stuck, "--reason", "r", "--yes"], 1, /recorded as set_aside/);
+  // Once each, also for those that were held up together with what was set aside.
+  assert.equal((await rig.query("SELECT FROM notification.records")).length, 3);
+
+  // The key is free.
+  rig.users.behaviour = undefined;
+  const again = await rig.addIntent({ recipient_user_ids_json: '["fine","stuck"]', idempotency_key: "again" });
+  await rig.settled();
+  assert.equal((await jsonOf(rig, ["inspect", "intent", again])).intent.outcome, "accepted");
+});
+
+Deno.test("an entry that PostgreSQL can't get past ends up alone, is named, and can be set aside", async () => {
+  await using rig = await openRig({ superuser: true });
+  const service = await rig.start();
+  // Not about the data as far as anybody can tell: an error of a trigger that somebody added.
+  await rig.query(`
+    CREATE FUNCTION notification.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'not on my watch'; END $$`);
+  await rig.query(`
+    CREATE TRIGGER refuse BEFORE INSERT ON notification.records FOR EACH ROW WHEN (NEW.idempotency_key = 'poison')
+    EXECUTE FUNCTION notification.refuse()`);
+  const before = await rig.addIntent();
+  const poison = await rig.addIntent({ idempotency_key: "poison" });
+  const behind = await rig.addIntent();
+  const { waits_for } = await stalledAt(rig, poison);
+  assert.deepEqual([waits_for.dependency, waits_for.recipient], ["postgres", null]);
+  assert.match(waits_for.reason, /not on my watch/);
+  assert.equal((await jsonOf(rig, ["inspect", "intent", before])).intent.outcome, "accepted");
+  assert.equal((await runOn(rig, ["set-aside", poison, "--reason", "a trigger refuses it", "--yes"])).code, 0);
+  await rig.settled();
+  assert.equal((await codeOf(rig, poison))?.failure_code, "set_aside");
+  assert.equal((await jsonOf(rig, ["inspect", "intent", behind])).intent.outcome, "accepted");
+  assert.equal(service.exitCode, undefined);
+});
+
+Deno.test("set-aside leaves out fields that PostgreSQL refuses, and needs none from Redis", async () => {
+  await using rig = await openRig({ superuser: true, env: { NOTIFICATION_REDIS_OPERATION_TIMEOUT: "100ms" } });
+  await rig.start();
+  await rig.addIntent();
+  await rig.settled();
+  await rig.query("ALTER TABLE notification.malformed_intents ADD CONSTRAINT refuse CHECK (raw_fields = '[]')");
+  // 400 MiB take Redis longer than this service lets a command take, at the reading as well as at the command.
+  const huge = await rig.redis.eval(
+    `local value = string.rep('x', 100 * 1024 * 1024)
+    return redis.call('XADD', KEYS[1], '*', 'producer', 'p', 'a', value, 'b', value, 'c', value, 'd', value)`,
+    1,
+    rig.intentsStream,
+  ) as string;
+  const behind = await rig.addIntent();
+  // It may not even get a connection while the consumer has Redis read the entry.
+  const { stdout } = await eventually(async () => {
+    const ran = await runOn(rig, ["set-aside", huge, "--reason", "too large", "--yes", "--json"]);
+    assert.ok([0, 69].includes(ran.code), ran.stderr);
+    return ran.code === 0 ? ran : undefined;
+  }, { timeoutMs: 60_000 });
+  assert.deepEqual(JSON.parse(stdout).set_aside.has_fields, false);
+  await rig.settled({ timeoutMs: 60_000 });
+  const row = await codeOf(rig, huge);
+  assert.deepEqual([row?.failure_code, row?.raw_fields], ["set_aside", []]);
+  assert.equal((await jsonOf(rig, ["inspect", "intent", behind])).intent.outcome, "accepted");
+});
