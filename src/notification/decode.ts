@@ -8,6 +8,7 @@ import { notificationId, requestFingerprint } from "./identity.ts";
 import type { Intent, Malformed, MalformedCode } from "./intent.ts";
 import { parseJsonText } from "./json_text.ts";
 import type { FieldValue, StreamEntry } from "./stream_entry.ts";
+import { jsonHint, notDigitsHint, timeUnitHint } from "./written_by_hand.ts";
 
 export const MAX_PAYLOAD_BYTES = 256 * 1024;
 export const MAX_RECIPIENTS = 10_000;
@@ -176,14 +177,14 @@ function decodeRecipients(value: FieldValue, audienceKind: AudienceKind): readon
   }
   if (value === "") return invalid("is missing; audience_kind user needs a JSON array of user ids");
   const json = parseJsonText(value);
-  if (json.kind === "refused") return invalid(json.message);
+  if (json.kind === "refused") return invalid(json.message + jsonHint(value));
   const ids = json.value;
   if (!Array.isArray(ids)) return invalid("must be a JSON array of user ids");
   if (ids.length === 0) return invalid("must name at least one user for audience_kind user");
   if (ids.length > MAX_RECIPIENTS) return invalid(`names ${ids.length} users; at most ${MAX_RECIPIENTS} are allowed`);
   for (let at = 0; at < ids.length; at++) {
     const id = ids[at];
-    if (typeof id !== "string") return invalid(`[${at}] must be a string`);
+    if (typeof id !== "string") return invalid(`[${at}] must be a string, got ${kindOf(id)}`);
     if (id === "") return invalid(`[${at}] is empty`);
     if (id === "." || id === "..") return invalid(`[${at}] must not be "." or ".."`);
     if (longerThan(id, MAX_USER_ID_CHARACTERS)) {
@@ -195,10 +196,13 @@ function decodeRecipients(value: FieldValue, audienceKind: AudienceKind): readon
 
 function decodeOccurredAt(text: string): number | Breach {
   const invalid = (message: string): Breach => ({ code: "invalid_occurred_at", message: `occurred_at_ms ${message}` });
-  if (!/^[0-9]+$/.test(text)) return invalid(`must be Unix milliseconds in decimal digits, got ${quote(text)}`);
+  if (!/^[0-9]+$/.test(text)) {
+    return invalid(`must be Unix milliseconds in decimal digits, got ${quote(text)}${notDigitsHint(text)}`);
+  }
   const milliseconds = Number(text);
   if (milliseconds < MIN_OCCURRED_AT_MS || milliseconds >= END_OCCURRED_AT_MS) {
-    return invalid(`must lie in the years 2000 to 2100, got ${quote(text)}`);
+    const hint = timeUnitHint(milliseconds, { fromMs: MIN_OCCURRED_AT_MS, untilMs: END_OCCURRED_AT_MS });
+    return invalid(`must lie in the years 2000 to 2100, got ${quote(text)}${hint}`);
   }
   return milliseconds;
 }
@@ -210,7 +214,7 @@ function decodePayload(
   const invalid = (message: string): Breach => ({ code: "invalid_payload", message: `payload_json ${message}` });
   if (typeof value !== "string" || isPayloadTooLong(value)) return invalid(`is longer than ${MAX_PAYLOAD_BYTES} bytes`);
   const json = parseJsonText(value);
-  if (json.kind === "refused") return invalid(json.message);
+  if (json.kind === "refused") return invalid(json.message + jsonHint(value));
   if (typeof json.value !== "object" || json.value === null || Array.isArray(json.value)) {
     return invalid("must be a JSON object");
   }
@@ -264,6 +268,13 @@ function longerThan(text: string, characters: number): boolean {
 function longerThanBytes(text: string, bytes: number): boolean {
   if (text.length > bytes) return true;
   return text.length * 3 > bytes && new TextEncoder().encode(text).length > bytes;
+}
+
+/** What a JSON value is that should have been something else. */
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 /** A value in a message: short enough to read, and without line breaks. */
