@@ -5,6 +5,7 @@ import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print } fro
 import { commandLine } from "./redis_cli.ts";
 import { deadLettersAgain } from "./reissue_dead_letters.ts";
 import { malformedAgain } from "./reissue_malformed.ts";
+import type { ReissueFilters } from "./reissued.ts";
 import { settingsOrFail } from "./settings.ts";
 import { sinceOf } from "./since.ts";
 import { withPostgres } from "./stores.ts";
@@ -41,18 +42,6 @@ exit code 1 if that is all there is.`,
   },
   run,
 };
-
-export interface ReissueFilters {
-  readonly since: Date | undefined;
-  readonly type: string | undefined;
-  readonly producer: string | undefined;
-  readonly classification: string | undefined;
-}
-
-/** The fields of a new intent, or why there is none. */
-export type Reissued =
-  | { readonly kind: "intent"; readonly fields: readonly string[] }
-  | { readonly kind: "left_out"; readonly reason: string };
 
 async function run(args: Arguments): Promise<number> {
   atMost(args, 1);

@@ -9,7 +9,7 @@ import type pg from "pg";
 import type { Catalog } from "../notification/catalog.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
-import type { Reissued, ReissueFilters } from "./reissue.ts";
+import type { Reissued, ReissueFilters } from "./reissued.ts";
 
 export interface DeadLettersOptions {
   readonly filters: ReissueFilters;

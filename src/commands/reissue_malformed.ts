@@ -10,7 +10,7 @@ import type { Intent } from "../notification/intent.ts";
 import type { FieldValue } from "../notification/stream_entry.ts";
 import { UserService, type UserServiceSettings } from "../user_service/client.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
-import type { Reissued, ReissueFilters } from "./reissue.ts";
+import type { Reissued, ReissueFilters } from "./reissued.ts";
 
 export interface MalformedOptions {
   readonly filters: ReissueFilters;
