@@ -13,6 +13,8 @@ import { unpackedPrograms, unpackPackage } from "./servers/unpack_package.ts";
 
 const PROMETHEUS = { name: "prometheus", programs: ["promtool"] } as const;
 const KINDS = ["receivers", "processors", "exporters"] as const;
+/** Pages of the runbook that are no incident. */
+const ROUTINE = ["Steady-state verification", "Shutdown and planned restart"];
 const FOLDER = new URL("../docs/observability/", import.meta.url);
 
 if (import.meta.main) {
@@ -36,6 +38,7 @@ export async function checkObservability(): Promise<string[]> {
     ...untestedAlerts(await read("alerts.yaml"), await read("alerts_test.yaml")),
     ...hastyAlerts(await read("alerts.yaml"), await read("collector.yaml")),
     ...missingHeadings(await read("alerts.yaml"), await read("../runbook.md")),
+    ...endlessIncidents(await read("../runbook.md")),
     ...danglingComponents(await read("collector.yaml")),
     ...repeatedPanels(await read("dashboard.json")),
     ...shortRates(await read("dashboard.json")),
@@ -134,6 +137,14 @@ function missingHeadings(rules: string, runbook: string): string[] {
   return (parse(rules) as Rules).groups.flatMap((group) => group.rules)
     .filter(({ annotations }) => !headings.has(/^docs\/runbook\.md#(.*)$/.exec(annotations.runbook_url)?.[1] ?? ""))
     .map(({ alert, annotations }) => `alerts.yaml: ${alert} leads to ${annotations.runbook_url}, which isn't there`);
+}
+
+/** Each page of an incident says how an operator knows that it is over. */
+function endlessIncidents(runbook: string): string[] {
+  return runbook.split(/^## /m).slice(1)
+    .map((section) => [section.slice(0, section.indexOf("\n")), section] as const)
+    .filter(([heading, section]) => !ROUTINE.includes(heading) && !section.includes("**It is over when**"))
+    .map(([heading]) => `runbook.md: ${heading} does not say when it is over`);
 }
 
 type Components = Readonly<Record<string, unknown>>;

@@ -33,6 +33,14 @@ export const LANGUAGES: Readonly<Record<string, Language>> = {
   },
   python: { file: "example.py", probe: ["python3", "--version"], command: runPython },
   go: { file: "main.go", probe: ["go", "version"], command: runGo },
+  ruby: { file: "example.rb", probe: ["ruby", "--version"], command: runRuby },
+  php: { file: "example.php", probe: ["php", "--version"], command: runPhp },
+  // No index that is asked here has a client for it: it runs where one is on the class path.
+  java: {
+    file: "Example.java",
+    probe: ["javap", "-J-Dx", "-classpath", javaClasses(), "redis.clients.jedis.JedisPooled"],
+    command: (path) => Promise.resolve(["java", "-classpath", javaClasses(), path]),
+  },
 };
 
 export function isAtHand({ probe }: Language): boolean {
@@ -51,6 +59,20 @@ async function runPython(path: string): Promise<readonly [string, ...string[]]> 
     (await installed("python3-redis"), withRedis());
   if (python === undefined) throw new Error("The Python example needs redis-py. Type: pip install redis");
   return [python, path];
+}
+
+async function runRuby(path: string): Promise<readonly [string, ...string[]]> {
+  if (!succeeds("ruby", "-rredis", "-e", "")) await installed("ruby-redis");
+  return ["ruby", path];
+}
+
+async function runPhp(path: string): Promise<readonly [string, ...string[]]> {
+  if (!succeeds("php", "-r", "exit(class_exists('Redis') ? 0 : 1);")) await installed("php-redis");
+  return ["php", path];
+}
+
+function javaClasses(): string {
+  return Deno.env.get("CLASSPATH") ?? ".";
 }
 
 /** By modules where their proxy can be reached, else by the sources that Debian installs. */

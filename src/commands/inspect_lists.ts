@@ -60,14 +60,38 @@ async function* each(rows: readonly unknown[]): AsyncGenerator<object> {
   for (const row of rows) yield row as object;
 }
 
-/** One at a time: a row's fields may be 4 MiB. One that retention has deleted meanwhile is left out. */
+/** PostgreSQL compresses them: what is a few kilobytes there may be 4 MiB here. */
+const MAX_KEPT_BYTES = 256 * 1024;
+const MAX_ROWS = 64;
+
+/** As many at a time as are surely small together. One that retention has deleted meanwhile is left out. */
 async function* withRawFields(postgres: pg.Pool, rows: readonly MalformedRow[]): AsyncGenerator<object> {
-  for (const { recorded_at, ...row } of rows) {
-    const { rows: [fields] } = await postgres.query<{ raw_fields: unknown }>({
+  for (const some of portions(rows)) {
+    const { rows: kept } = await postgres.query<{ stream: string; stream_entry_id: string; raw_fields: unknown }>({
       name: "raw_fields",
-      text: "SELECT raw_fields FROM notification.malformed_intents WHERE stream = $1 AND stream_entry_id = $2",
-      values: [row.stream, row.stream_entry_id],
+      text: `SELECT stream, stream_entry_id, raw_fields FROM notification.malformed_intents
+        WHERE (stream, stream_entry_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
+      values: [some.map(({ stream }) => stream), some.map((row) => row.stream_entry_id)],
     });
-    if (fields !== undefined) yield { ...row, raw_fields: fields.raw_fields, recorded_at };
+    const byEntry = new Map(kept.map((row) => [`${row.stream}\0${row.stream_entry_id}`, row.raw_fields]));
+    for (const { recorded_at, kept_bytes: _, ...row } of some) {
+      const raw_fields = byEntry.get(`${row.stream}\0${row.stream_entry_id}`);
+      if (raw_fields !== undefined) yield { ...row, raw_fields, recorded_at };
+    }
   }
+}
+
+function* portions(rows: readonly MalformedRow[]): Generator<MalformedRow[]> {
+  let some: MalformedRow[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    if (some.length > 0 && (some.length === MAX_ROWS || bytes + row.kept_bytes > MAX_KEPT_BYTES)) {
+      yield some;
+      some = [];
+      bytes = 0;
+    }
+    some.push(row);
+    bytes += row.kept_bytes;
+  }
+  if (some.length > 0) yield some;
 }

@@ -33,12 +33,14 @@ export interface MalformedRow {
   readonly failure_code: string;
   readonly failure_message: string;
   readonly recorded_at: Date;
+  /** What `raw_fields` takes in PostgreSQL, compressed. */
+  readonly kept_bytes: number;
 }
 
 const MALFORMED = {
   table: "notification.malformed_intents",
   columns: `stream, stream_entry_id, notification_type, producer, idempotency_key, failure_code, failure_message,
-       recorded_at`,
+       recorded_at, pg_column_size(raw_fields) AS kept_bytes`,
   newestFirst: "recorded_at DESC",
 };
 

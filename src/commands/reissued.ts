@@ -1,4 +1,4 @@
-/** What `reissue` is asked for, and what it finds. */
+/** What a way of reissuing takes, and what it gives for each record or malformed intent. */
 
 export interface ReissueFilters {
   readonly since: Date | undefined;

@@ -18,7 +18,7 @@ const stem = prefix + administratorEmails.stem;
 export const isAdministratorEmailsName = (fullName: string): boolean => fullName.startsWith(stem);
 
 /** The full name of the variable that holds a notification type's administrators. */
-export const administratorEmailsName = (type: string): string => stem + type.toUpperCase().replaceAll(".", "_");
+export const administratorEmailsName = (type: string): string => stem + type.toUpperCase().replaceAll(/[.:-]/g, "_");
 
 /** Without `types` (the catalog is broken) the addresses are still checked, but not whether their type exists. */
 export function readAdministratorEmails(

@@ -10,8 +10,9 @@ function read(variables: Record<string, string>, administratorTypes: readonly st
   return readAdministratorEmails({ variables, notUtf8: [], files: {} }, administratorTypes);
 }
 
-Deno.test("administratorEmailsName() is the type in upper case with . as _", () => {
+Deno.test("administratorEmailsName() is the type in upper case with . : and - as _, which an environment file can have", () => {
   assert.equal(administratorEmailsName("game.generation_failed"), failed);
+  assert.equal(administratorEmailsName("game:round-2.failed"), "NOTIFICATION_ADMIN_EMAILS_GAME_ROUND_2_FAILED");
 });
 
 Deno.test("readAdministratorEmails() lower-cases addresses and folds duplicates", () => {

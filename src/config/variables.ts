@@ -186,7 +186,7 @@ export const administratorEmails = {
   name: "ADMIN_EMAILS_<TYPE>",
   default: "",
   expected: "comma-separated e-mail addresses, each one plain address without display name and white space",
-  meaning: "Administrators who get mail of a notification type; <TYPE> is the type in upper case with . as _",
+  meaning: "Administrators who get mail of a notification type; <TYPE> is the type in upper case with . : and - as _",
 } as const;
 
 /** Refused wherever they are defined, even empty: whoever sets them expects something that doesn't happen. */

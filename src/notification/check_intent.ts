@@ -7,13 +7,14 @@
 import { AUDIENCE_KINDS, type AudienceKind, type Catalog } from "./catalog.ts";
 import type { Intent, Malformed, MalformedCode } from "./intent.ts";
 import { parseJsonText } from "./json_text.ts";
+import { kindOf, longerThan, longerThanBytes, quote, shortened } from "./message_text.ts";
 import type { FieldValue, StreamEntry } from "./stream_entry.ts";
+import { jsonHint, notDigitsHint, timeUnitHint } from "./written_by_hand.ts";
 
 export const MAX_PAYLOAD_BYTES = 256 * 1024;
 export const MAX_RECIPIENTS = 10_000;
 const MAX_TEXT_CHARACTERS = 256;
 const MAX_USER_ID_CHARACTERS = 128;
-const MAX_MESSAGE_UNITS = 500;
 /** Years 2000 to 2100. */
 const MIN_OCCURRED_AT_MS = Date.UTC(2000, 0, 1);
 const END_OCCURRED_AT_MS = Date.UTC(2101, 0, 1);
@@ -185,14 +186,14 @@ function decodeRecipients(value: FieldValue, audienceKind: AudienceKind): readon
   }
   if (value === "") return invalid("is missing; audience_kind user needs a JSON array of user ids");
   const json = parseJsonText(value);
-  if (json.kind === "refused") return invalid(json.message);
+  if (json.kind === "refused") return invalid(json.message + jsonHint(value));
   const ids = json.value;
   if (!Array.isArray(ids)) return invalid("must be a JSON array of user ids");
   if (ids.length === 0) return invalid("must name at least one user for audience_kind user");
   if (ids.length > MAX_RECIPIENTS) return invalid(`names ${ids.length} users; at most ${MAX_RECIPIENTS} are allowed`);
   for (let at = 0; at < ids.length; at++) {
     const id = ids[at];
-    if (typeof id !== "string") return invalid(`[${at}] must be a string`);
+    if (typeof id !== "string") return invalid(`[${at}] must be a string, got ${kindOf(id)}`);
     if (id === "") return invalid(`[${at}] is empty`);
     if (id === "." || id === "..") return invalid(`[${at}] must not be "." or ".."`);
     if (longerThan(id, MAX_USER_ID_CHARACTERS)) {
@@ -204,10 +205,13 @@ function decodeRecipients(value: FieldValue, audienceKind: AudienceKind): readon
 
 function decodeOccurredAt(text: string): number | Breach {
   const invalid = (message: string): Breach => ({ code: "invalid_occurred_at", message: `occurred_at_ms ${message}` });
-  if (!/^[0-9]+$/.test(text)) return invalid(`must be Unix milliseconds in decimal digits, got ${quote(text)}`);
+  if (!/^[0-9]+$/.test(text)) {
+    return invalid(`must be Unix milliseconds in decimal digits, got ${quote(text)}${notDigitsHint(text)}`);
+  }
   const milliseconds = Number(text);
   if (milliseconds < MIN_OCCURRED_AT_MS || milliseconds >= END_OCCURRED_AT_MS) {
-    return invalid(`must lie in the years 2000 to 2100, got ${quote(text)}`);
+    const hint = timeUnitHint(milliseconds, { fromMs: MIN_OCCURRED_AT_MS, untilMs: END_OCCURRED_AT_MS });
+    return invalid(`must lie in the years 2000 to 2100, got ${quote(text)}${hint}`);
   }
   return milliseconds;
 }
@@ -219,7 +223,7 @@ function decodePayload(
   const invalid = (message: string): Breach => ({ code: "invalid_payload", message: `payload_json ${message}` });
   if (typeof value !== "string" || isPayloadTooLong(value)) return invalid(`is longer than ${MAX_PAYLOAD_BYTES} bytes`);
   const json = parseJsonText(value);
-  if (json.kind === "refused") return invalid(json.message);
+  if (json.kind === "refused") return invalid(json.message + jsonHint(value));
   if (typeof json.value !== "object" || json.value === null || Array.isArray(json.value)) {
     return invalid("must be a JSON object");
   }
@@ -260,27 +264,4 @@ function malformed(entry: StreamEntry, fields: Fields, { code, message }: Breach
     traceId: readable("trace_id"),
     traceparent: usableTraceparent(fields.traceparent),
   };
-}
-
-function longerThan(text: string, characters: number): boolean {
-  if (text.length <= characters) return false;
-  if (text.length > 2 * characters) return true;
-  let points = 0;
-  for (const _ of text) points++;
-  return points > characters;
-}
-
-function longerThanBytes(text: string, bytes: number): boolean {
-  if (text.length > bytes) return true;
-  return text.length * 3 > bytes && new TextEncoder().encode(text).length > bytes;
-}
-
-/** A value in a message: short enough to read, and without line breaks. */
-function quote(value: string): string {
-  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80).toWellFormed()}…` : value);
-}
-
-/** What zod and V8 say may repeat much of the payload, and end in the middle of a character. */
-function shortened(message: string): string {
-  return (message.length > MAX_MESSAGE_UNITS ? `${message.slice(0, MAX_MESSAGE_UNITS - 1)}…` : message).toWellFormed();
 }

@@ -266,7 +266,14 @@ testOnOneRig("Operators' commands beside a running service", {
     const [instance] = status.instances;
     assert.match(instance.id, /^[0-9a-f-]{36}$/);
     assert.deepEqual(status, {
-      intent_stream: { lag: 0, next_entry_id: null },
+      intent_stream: {
+        lag: 0,
+        next_entry_id: null,
+        oldest_age_ms: 0,
+        stalled_ms: 0,
+        waits_for: null,
+        ids_ahead_ms: 0,
+      },
       channels: { push: { depth: 0, oldest_age_ms: 0 }, email: { depth: 0, oldest_age_ms: 0 } },
       routes: { pending: 0, failed: 0, published: 2, dead_letter: 0, skipped: 0 },
       dead_letters_last_hour: 0,
@@ -338,6 +345,7 @@ testOnOneRig("Operators' commands beside a running service", {
         },
       },
       malformed: null,
+      waits_for: null,
       routes: Array(2).fill({
         ...{ route_id: "", channel: "", status: "", attempt_count: 0, max_attempts: 0, next_attempt_at: null },
         ...{ last_error_classification: null, last_error_message: null, published_entry_id: "", updated_at: "" },
@@ -371,6 +379,7 @@ testOnOneRig("Operators' commands beside a running service", {
     assertShape(intent, {
       ...{ outcome: "", entry: { id: "", fields: {} }, record: null, routes: [], route_count: 0 },
       malformed: MALFORMED_SHAPE,
+      waits_for: null,
     });
     const { stdout } = await runOn(rig, ["inspect", "intent", malformed]);
     assert.match(stdout, /code +invalid_occurred_at[^]* producer +game-master\n/);
@@ -414,6 +423,22 @@ testOnOneRig("Operators' commands beside a running service", {
       })),
       [["malformed", "in:other"], ["malformed", rig.intentsStream], ["accepted", "in:other"]],
     );
+  },
+
+  "inspect malformed --json prints rows one by one, however large they are together": async ({ rig }) => {
+    await rig.query(
+      `INSERT INTO notification.malformed_intents
+       SELECT now(), $1, '7-' || n, NULL, 'large', NULL, 'invalid_fields', 'm',
+         jsonb_build_array(jsonb_build_array('a', (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 3000))))
+       FROM generate_series(1, 300) AS n`,
+      [rig.intentsStream],
+    );
+    const { malformed } = await jsonOf(rig, ["inspect", "malformed", "--producer", "large", "--limit", "1000"]);
+    assert.equal(malformed.length, 300);
+    assert.deepEqual(Object.keys(malformed[0]).sort(), Object.keys(MALFORMED_SHAPE).sort());
+    assert.ok(malformed.every((row: { raw_fields: [[string, string]] }) => row.raw_fields[0][1].length === 96_000));
+    assert.deepEqual(await jsonOf(rig, ["inspect", "malformed", "--producer", "none"]), { malformed: [] });
+    await rig.query("DELETE FROM notification.malformed_intents WHERE producer = 'large'");
   },
 
   "inspect malformed filters, newest first, and finds those near an entry": async ({ rig }) => {
@@ -559,7 +584,9 @@ Deno.test("status tells what waits when nobody works on it", async () => {
   const first = await rig.addIntent();
   await rig.addIntent();
   const status = await jsonOf(rig, ["status"]);
-  assert.deepEqual(status.intent_stream, { lag: 2, next_entry_id: first });
+  const { oldest_age_ms, stalled_ms, ...rest } = status.intent_stream;
+  assert.deepEqual(rest, { lag: 2, next_entry_id: first, waits_for: null, ids_ahead_ms: 0 });
+  assert.ok(stalled_ms > 0 && stalled_ms <= oldest_age_ms, `${stalled_ms} of ${oldest_age_ms}`);
   assert.deepEqual(status.instances, []);
   assert.equal((await jsonOf(rig, ["inspect", "intent", first])).intent.outcome, "waiting");
   const smoke = await jsonOf(rig, ["smoke", "--user-id", "user-1", "--timeout", "50ms"], { code: 1 });

@@ -1,0 +1,48 @@
+/**
+ * A field's text that is refused → what its producer probably did, for a message. Pure.
+ *
+ * Clients of Redis send what they are given: a language's own notation of a list, a time in seconds, the word for no value.
+ */
+
+const OWN_NOTATIONS: readonly (readonly [form: RegExp, hint: string])[] = [
+  [/^Array$/, "is PHP's word for an array: send json_encode() of it"],
+  [/^\[object \w+\]/, "is JavaScript's word for an object: send JSON.stringify() of it"],
+  [/^map\[/, "is Go's own notation: send json.Marshal() of it"],
+  [/^\{[^:]*=/, "is Ruby's or Java's own notation, not JSON: send to_json of it"],
+  [/^[[{(]\s*(['(]|True|False|None|b')|: (True|False|None|')/, "is Python's own notation: send json.dumps() of it"],
+  [/^(None|nil|NULL|undefined|<nil>)$/, "is a language's word for no value"],
+];
+
+/** `, which …` behind what is wrong with the JSON; empty where nothing is known. */
+export function jsonHint(text: string): string {
+  const start = text.slice(0, 200).trim();
+  const found = OWN_NOTATIONS.find(([form]) => form.test(start));
+  return found === undefined ? "" : `; it ${found[1]}`;
+}
+
+const UNITS: readonly (readonly [name: string, perMillisecond: number])[] = [
+  ["seconds", 1 / 1000],
+  ["microseconds", 1000],
+  ["nanoseconds", 1_000_000],
+];
+
+/** What a number is where it would lie in the range in another unit. */
+export function timeUnitHint(value: number, { fromMs, untilMs }: { fromMs: number; untilMs: number }): string {
+  for (const [name, perMillisecond] of UNITS) {
+    const milliseconds = value / perMillisecond;
+    if (milliseconds < fromMs || milliseconds >= untilMs) continue;
+    return `; it looks like ${name}${name === "seconds" ? ": send a thousand times as much" : ""}`;
+  }
+  return "";
+}
+
+/** What a text is that is no whole number. */
+export function notDigitsHint(text: string): string {
+  if (/^\d+\.\d*$/.test(text)) return "; it has a decimal point: send a whole number";
+  if (/^\d(\.\d+)?e\+?\d+$/i.test(text)) return "; it is a float's notation: send a whole number";
+  if (/^\d{4}-\d\d-\d\d/.test(text)) return "; it looks like a date";
+  if (/^(None|nil|null|NULL|undefined|True|False|true|false)$/.test(text)) {
+    return "; it is a language's word, not a time";
+  }
+  return "";
+}

@@ -1,0 +1,54 @@
+// What clients send of a value that is no text, and what its producer is told.
+
+import assert from "node:assert/strict";
+import { entryWith } from "../../tests/support/examples.ts";
+import { embeddedCatalog } from "./catalog.ts";
+import { decode } from "./decode.ts";
+
+function messageOf(changes: Parameters<typeof entryWith>[0]): string {
+  const decoded = decode(entryWith(changes), embeddedCatalog());
+  assert.equal(decoded.kind, "malformed");
+  return decoded.kind === "malformed" ? decoded.message : "";
+}
+
+Deno.test("decode() says what a list or a payload in a language's own notation is", () => {
+  const examples: [text: string, hint: RegExp][] = [
+    ["['user-1', 'user-2']", /Python's own notation: send json\.dumps\(\)/],
+    ["{'game_id': 'g7', 'turn_number': 12}", /Python's own notation/],
+    ['{"a": True}', /Python's own notation/],
+    ["None", /a language's word for no value/],
+    ["Array", /PHP's word for an array: send json_encode\(\)/],
+    ["[object Object]", /JavaScript's word for an object: send JSON\.stringify\(\)/],
+    ["map[game_id:g7]", /Go's own notation: send json\.Marshal\(\)/],
+    ['{"game_id"=>"g7"}', /Ruby's or Java's own notation/],
+    ["{game_id=g7}", /Ruby's or Java's own notation/],
+  ];
+  for (const [text, hint] of examples) {
+    for (const field of ["recipient_user_ids_json", "payload_json"]) {
+      assert.match(messageOf({ [field]: text }), new RegExp(`^${field} is not JSON: .*${hint.source}`), text);
+    }
+  }
+});
+
+Deno.test("decode() says what a list of ids that are no texts holds", () => {
+  assert.match(messageOf({ recipient_user_ids_json: "[1,2]" }), /\[0\] must be a string, got a number/);
+  assert.match(messageOf({ recipient_user_ids_json: '[["user-1"]]' }), /\[0\] must be a string, got an array/);
+  assert.match(messageOf({ recipient_user_ids_json: '["u",null]' }), /\[1\] must be a string, got null/);
+  assert.match(messageOf({ recipient_user_ids_json: "[true]" }), /\[0\] must be a string, got a boolean/);
+});
+
+Deno.test("decode() says which unit a time seems to be in", () => {
+  const examples: [text: string, hint: RegExp][] = [
+    ["1767225600", /got "1767225600"; it looks like seconds: send a thousand times as much$/],
+    ["1767225600000000", /looks like microseconds$/],
+    ["1767225600000000000", /looks like nanoseconds$/],
+    ["1767225600.25", /has a decimal point: send a whole number$/],
+    ["1767225600000.0", /has a decimal point/],
+    ["1.7672256e+12", /a float's notation/],
+    ["2026-01-01T00:00:00Z", /looks like a date$/],
+    ["None", /a language's word, not a time$/],
+    ["True", /a language's word, not a time$/],
+  ];
+  for (const [text, hint] of examples) assert.match(messageOf({ occurred_at_ms: text }), hint, text);
+  assert.match(messageOf({ occurred_at_ms: "12" }), /^occurred_at_ms must lie in the years 2000 to 2100, got "12"$/);
+});
