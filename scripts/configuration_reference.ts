@@ -49,6 +49,12 @@ ${deprecated.join("\n")}
 By the standard \`OTEL_*\` variables. With no \`OTEL_EXPORTER_OTLP_*\` endpoint set nothing is exported. Which are read:
 [observability](observability/README.md).
 
+## Certificates
+
+PostgreSQL's are parameters of \`${prefix}POSTGRES_PRIMARY_DSN\` (\`sslmode\`, \`sslrootcert\`, \`sslcert\`, \`sslkey\`), whose meanings are not all
+libpq's. \`DENO_CERT\`, or \`DENO_TLS_CA_STORE=system\` with \`SSL_CERT_FILE\`, names authorities that the whole process trusts:
+[TLS](deployment.md#tls).
+
 ## A proxy
 
 The look-ups in the User Service honour \`HTTP_PROXY\`, \`HTTPS_PROXY\`, \`ALL_PROXY\` and \`NO_PROXY\` (lower case too): where they are
@@ -69,7 +75,10 @@ function section(name: string, variable: Variable): string {
   ];
   if (variable.secret) {
     facts.push(
-      `Secret; \`${prefix}${fileForm(name)}\` may name a file that holds it instead, less one trailing newline`,
+      `Secret; \`${prefix}${
+        fileForm(name)
+      }\` may name a file that holds it instead, less one trailing newline. The file is read again ` +
+        "whenever the server refuses the secret ([rotation](security.md#secrets))",
     );
   }
   return `## ${prefix}${name}\n\n${variable.meaning}.\n\n${facts.map((fact) => `- ${fact}`).join("\n")}`;

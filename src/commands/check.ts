@@ -19,9 +19,9 @@ import { duration } from "./time_words.ts";
 export const command: Command = {
   usage: "check [--json]",
   help: `
-Validates the configuration and tries Redis, PostgreSQL, the User Service and the
-probe's address: versions, connection limits, ownership, pending migrations, the
-types of the streams, who reads the outbound ones. Changes nothing.
+Validates the configuration and tries Redis, PostgreSQL, the User Service and
+the probe's address: versions, connection limits, ownership, pending migrations,
+the types of the streams, who reads the outbound ones. Changes nothing.
 
 Exit code: 78 or 69 where run would end with it, else 0.
 

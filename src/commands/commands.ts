@@ -88,8 +88,8 @@ function beforeTerminator(args: readonly string[]): readonly string[] {
 
 function unknown(name: string): number {
   const nearest = nearestName(name, Object.keys(COMMANDS));
-  console.error(`${PROGRAM}: unknown command ${JSON.stringify(name)}; did you mean ${nearest}?`);
-  console.error(`See ${PROGRAM} --help`);
+  printError(`${PROGRAM}: unknown command ${JSON.stringify(name)}; did you mean ${nearest}?`);
+  printError(`See ${PROGRAM} --help`);
   return COMMAND_EXIT.usage;
 }
 

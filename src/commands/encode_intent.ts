@@ -2,11 +2,13 @@
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
+import { FIELDS, KNOWN_FIELDS } from "../notification/check_intent.ts";
+import { parseKeepingNumbers, writtenNumber } from "../notification/json_numbers.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, CommandFailed, print, printJson } from "./command.ts";
-import { commandLine } from "./redis_cli.ts";
 import { readCatalog } from "./settings.ts";
+import { commandLine } from "./redis_cli.ts";
 
 export const command: Command = {
   usage: "encode-intent [<options>] < intent.json",
@@ -37,19 +39,6 @@ An intent that would be malformed ends with exit code 65 and the reason.`,
   options: { stream: { type: "string" }, json: { type: "boolean" } },
   run,
 };
-
-const FIELDS = [
-  "notification_type",
-  "producer",
-  "audience_kind",
-  "recipient_user_ids_json",
-  "idempotency_key",
-  "occurred_at_ms",
-  "payload_json",
-  "request_id",
-  "trace_id",
-  "traceparent",
-] as const;
 
 /** Members that stand for a field of JSON text. */
 const AS_VALUES: Readonly<Record<string, string>> = {
@@ -88,7 +77,7 @@ async function readInput(): Promise<string> {
 /** @throws CommandFailed with what is wrong with the intent */
 export function encodeText(text: string, catalog: Catalog): string[] {
   try {
-    return checkedFields(fieldsOf(parseKeepingNumbers(text)), catalog);
+    return checkedFields(fieldsOf(parse(text)), catalog);
   } catch (error) {
     if (error instanceof IntentRefused) throw refused(`${error.code}: ${error.message}`);
     throw error;
@@ -96,11 +85,13 @@ export function encodeText(text: string, catalog: Catalog): string[] {
 }
 
 function fieldsOf(intent: unknown): Record<string, string | undefined> {
-  if (typeof intent !== "object" || intent === null || Array.isArray(intent)) throw refused("not a JSON object");
+  if (typeof intent !== "object" || intent === null || Array.isArray(intent) || writtenNumber(intent) !== undefined) {
+    throw refused("not a JSON object");
+  }
   const given = new Map<string, string>();
   for (const [name, value] of Object.entries(intent)) {
     const field = AS_VALUES[name] ?? name;
-    if (!FIELDS.includes(field as typeof FIELDS[number])) throw refused(`unknown member ${JSON.stringify(name)}`);
+    if (!KNOWN_FIELDS.has(field)) throw refused(`unknown member ${JSON.stringify(name)}`);
     if (given.has(field)) throw refused(`${field} is there twice, as text and as a value`);
     if (value === null) continue;
     given.set(field, field !== name || typeof value !== "string" ? JSON.stringify(value) : value);
@@ -108,16 +99,9 @@ function fieldsOf(intent: unknown): Record<string, string | undefined> {
   return Object.fromEntries(FIELDS.map((name) => [name, given.get(name)]));
 }
 
-/** What ECMAScript has for numbers that must stay as they are written, and TypeScript's library not yet. */
-interface SourceTextAccess {
-  parse(text: string, reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown): unknown;
-  rawJSON(text: string): unknown;
-}
-
-function parseKeepingNumbers(text: string): unknown {
-  const json = JSON as unknown as SourceTextAccess;
+function parse(text: string): unknown {
   try {
-    return json.parse(text, (_key, value, { source }) => typeof value === "number" ? json.rawJSON(source) : value);
+    return parseKeepingNumbers(text);
   } catch (error) {
     throw refused(`not JSON: ${(error as Error).message}`);
   }

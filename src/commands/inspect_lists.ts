@@ -1,6 +1,6 @@
 /** A list that `inspect` shows: its rows as JSON, or as lines for people. Reads only. */
 import type pg from "pg";
-import { print, printJsonList } from "./command.ts";
+import { print, printError, printJsonList } from "./command.ts";
 import { deadLetterLines, leftOut, malformedLines, routeLines } from "./inspect_lines.ts";
 import {
   type Filters,
@@ -51,7 +51,7 @@ async function show<Row>(
   },
 ): Promise<void> {
   const note = leftOut(found);
-  if (note !== undefined) console.error(note);
+  if (note !== undefined) printError(note);
   if (asJson) await printJsonList(name, whole(found.rows));
   else print(found.rows.length === 0 ? ["  none"] : lines());
 }

@@ -1,7 +1,7 @@
 /** `reissue`: what was given up or refused → the XADD of a new intent for each, for redis-cli. Sends nothing, changes nothing. */
 import { FAILURE_CLASSIFICATIONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
-import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print } from "./command.ts";
+import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printError } from "./command.ts";
 import { commandLine } from "./redis_cli.ts";
 import { deadLettersAgain } from "./reissue_dead_letters.ts";
 import { malformedAgain } from "./reissue_malformed.ts";
@@ -67,8 +67,8 @@ async function run(args: Arguments): Promise<number> {
         printed++;
       }
     }
-    for (const [reason, count] of leftOut) console.error(`left out: ${count}: ${reason}`);
-    console.error(`${printed} to send`);
+    for (const [reason, count] of leftOut) printError(`left out: ${count}: ${reason}`);
+    printError(`${printed} to send`);
     return printed === 0 && leftOut.size > 0 ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
   });
 }

@@ -9,6 +9,7 @@ import {
   COMMAND_EXIT,
   CommandFailed,
   print,
+  printError,
   printJson,
   usageError,
 } from "./command.ts";
@@ -78,7 +79,7 @@ function reasonOf(text: string | undefined): string {
 /** @throws CommandFailed unless the operator agrees */
 function confirmed(entry: StreamEntry | "unreadable", { entryId, reason }: { entryId: string; reason: string }): void {
   const facts: [string, string][] = [["entry", entryId], ["reason", reason], ...factsOf(entry)];
-  for (const line of list(facts, { margin: 2 })) console.error(line);
+  for (const line of list(facts, { margin: 2 })) printError(line);
   if (!confirm("Set this entry aside?")) throw new CommandFailed(COMMAND_EXIT.failed, "nothing was changed");
 }
 

@@ -117,7 +117,9 @@ function broken(word: string, room: number): string[] {
 
 function cut(text: string, room: number): string {
   if (displayWidth(text) <= room) return text;
-  return room <= 1 ? "…" : `${fitting(text, room - 1)}…`;
+  if (room <= 0) return "";
+  const piece = fitting(text, room - 1);
+  return displayWidth(piece) < room ? `${piece}…` : "…";
 }
 
 /** In one line and without anything that a terminal would obey. */

@@ -19,7 +19,7 @@ const MIN_OCCURRED_AT_MS = Date.UTC(2000, 0, 1);
 const END_OCCURRED_AT_MS = Date.UTC(2101, 0, 1);
 
 /** In the order in which a producer writes them. */
-const FIELDS = [
+export const FIELDS = [
   "notification_type",
   "producer",
   "audience_kind",

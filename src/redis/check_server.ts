@@ -14,10 +14,11 @@ export async function checkRedis(redis: RedisConnection): Promise<string[]> {
   await redis.call("PING");
   const info = parseInfo(String(await redis.call("INFO")));
 
+  // Valkey gives the version of Redis that it is compatible with.
   const version = info.get("redis_version") ?? "";
   if (Number(version.split(".")[0]) < 7) {
-    throw new UnsuitableRedis(`Redis 7.0 or newer is needed, this is ${version}`, {
-      advice: "install Redis 7.0 or newer",
+    throw new UnsuitableRedis(`Redis 7.0 or newer, or Valkey, is needed, this is ${version}`, {
+      advice: "install Redis 7.0 or newer, or Valkey",
     });
   }
   if (info.get("cluster_enabled") === "1") {

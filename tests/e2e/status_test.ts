@@ -6,7 +6,9 @@ import { resolve } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";
+import { displayWidth } from "../../src/commands/display_width.ts";
 import { openRig } from "../support/rig.ts";
+import { serviceCommand } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
 const ROOT = resolve(import.meta.dirname!, "../..");
@@ -36,6 +38,61 @@ Deno.test("status shows no counts where the routes are too many to count, and ev
   assert.equal(code, 0);
   assertReadable(stdout);
   assert.match(stdout, /DEAD IN THE LAST HOUR\n {2}0\n {2}too many routes to count them by status\n/);
+});
+
+Deno.test("status leaves out a count that takes too long, whichever it is", async () => {
+  await using rig = await openRig({ superuser: true });
+  await rig.start();
+  await rig.addIntent();
+  await rig.settled();
+  await rig.query(`
+    CREATE FUNCTION notification.slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 1000000
+      AS 'BEGIN PERFORM pg_sleep(5); RETURN true; END';
+    INSERT INTO notification.dead_letters (notification_id, route_id, channel, recipient, attempt_count, max_attempts,
+      failure_classification, failure_message) VALUES (gen_random_uuid(), 'r', 'push', 'user:u', 1, 1, 'c', 'm');
+    ALTER TABLE notification.dead_letters RENAME TO counted_slowly;
+    CREATE VIEW notification.dead_letters AS SELECT * FROM notification.counted_slowly WHERE notification.slow()`);
+  const status = await jsonOf(rig, ["status"]);
+  assert.deepEqual([status.dead_letters_last_hour, status.routes.published], [null, 2]);
+  const { stdout } = await runOn(rig, ["status"]);
+  assert.match(stdout, /too many to count/);
+});
+
+Deno.test("status --watch ends when nobody reads it any more, in a pipe and on a terminal", async () => {
+  await using rig = await openRig();
+  await rig.start();
+  const watch = `timeout --kill-after 1 20 ${(await serviceCommand()).join(" ")} status --watch`;
+  const { code, stdout, stderr } = await new Deno.Command("bash", {
+    args: ["-o", "pipefail", "-c", `${watch} | head -1`],
+    cwd: ROOT,
+    env: rig.env,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  assert.equal(code, 0, `124: it ran on; ${new TextDecoder().decode(stderr)}`);
+  assert.match(new TextDecoder().decode(stdout), /^\d{4}-.*\n$/);
+
+  // Without the signal that a closed terminal sends, too: it can't be written to any more.
+  const terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 20, before: "trap '' HUP" });
+  const pid = await terminal.pid();
+  await terminal[Symbol.asyncDispose]();
+  await eventually(() => Deno.stat(`/proc/${pid}`).then(() => false, () => true), { timeoutMs: 20_000 });
+});
+
+Deno.test("status --watch stays in place at 60 columns and 20 rows, whatever is in it", async () => {
+  await using rig = await openRig();
+  rig.users.behaviour = () => new Response("no", { status: 503 });
+  await rig.start();
+  await rig.addIntent({ recipient_user_ids_json: '["\u202e山田🎲山田🎲山田🎲山田🎲山田🎲山田🎲山田🎲山田🎲"]' });
+  await eventually(async () => (await jsonOf(rig, ["status"])).intent_stream.waits_for !== null);
+  await using terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 20, columns: 60 });
+  await eventually(() => terminal.pages.length >= 2);
+  const lines = linesOf(terminal.pages[0]!);
+  assert.equal(lines.length, 20);
+  assert.ok(lines.every((line) => displayWidth(line) <= 60), JSON.stringify(lines));
+  assert.ok(lines.join("").includes("\\u202e山田🎲"), JSON.stringify(lines));
+  assert.equal(await terminal.interrupt(), 0);
 });
 
 Deno.test("status --watch refreshes a terminal in place, in colour, through an outage, and ends with 0 on Ctrl-C", async () => {
@@ -79,9 +136,12 @@ function linesOf(page: string): string[] {
 interface TerminalOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly rows: number;
+  readonly columns?: number;
+  /** Of the shell, before it becomes the command. */
+  readonly before?: string;
 }
 
-/** A command on a terminal of 80 columns, and what it printed. */
+/** A command on a terminal, and what it printed. */
 class Terminal implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #keyboard: WritableStreamDefaultWriter<Uint8Array>;
@@ -94,18 +154,21 @@ class Terminal implements AsyncDisposable {
     this.#reading = this.#read();
   }
 
-  static async open(args: readonly string[], { env, rows }: TerminalOptions): Promise<Terminal> {
+  static async open(
+    args: readonly string[],
+    { env, rows, columns = 80, before = "true" }: TerminalOptions,
+  ): Promise<Terminal> {
     const executable = Deno.env.get("NOTIFICATION_SERVICE_BIN");
     const program = executable ? resolve(ROOT, executable) : denoJson.tasks.start.command;
     // A terminal of 0 rows and columns otherwise.
-    const command = `stty rows ${rows} cols 80 && exec ${program} ${args.join(" ")}`;
+    const command = `stty rows ${rows} cols ${columns} && ${before} && exec ${program} ${args.join(" ")}`;
     const { NO_COLOR: _, ...surroundings } = Deno.env.toObject();
     const terminal = new Terminal(
       new Deno.Command("script", {
         args: ["--quiet", "--return", "--command", command, "/dev/null"],
         cwd: ROOT,
         clearEnv: true,
-        env: { ...surroundings, TERM: "xterm-256color", COLUMNS: "80", SHELL: "/bin/sh", ...env },
+        env: { ...surroundings, TERM: "xterm-256color", COLUMNS: String(columns), SHELL: "/bin/sh", ...env },
         stdin: "piped",
         stdout: "piped",
         stderr: "inherit",
@@ -118,6 +181,12 @@ class Terminal implements AsyncDisposable {
   /** What came after each move to the terminal's first cell; the last one may not be whole yet. */
   get pages(): string[] {
     return this.#printed.split(HOME).slice(1).filter((page) => page.endsWith("\x1b[J\r\n"));
+  }
+
+  /** Of the command, which is what script(1) has started. */
+  async pid(): Promise<number> {
+    const children = await Deno.readTextFile(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`);
+    return Number(children.trim());
   }
 
   /** Presses Ctrl-C and gives the exit code. */

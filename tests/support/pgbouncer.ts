@@ -1,10 +1,11 @@
 // In: a PostgreSQL URL and a pool mode. Out: a PgBouncer on a free port of 127.0.0.1 between the URL's role and its server.
 // Guaranteed: it starts its connections to the server afresh; process and folder are gone when it is disposed of or this
-// process ends. Where PgBouncer is missing it is installed as the servers are, or the error says what to type.
+// process ends. Where PgBouncer is missing it is unpacked or installed as the servers are, or the error says what to type.
 
 import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
-import { installServers } from "../../scripts/servers/install.ts";
+import { distribution, installServers } from "../../scripts/servers/install.ts";
 import { ServerProcess, withFreePort } from "../../scripts/servers/server_process.ts";
+import { unpackPackage } from "../../scripts/servers/unpack_package.ts";
 
 export interface PgBouncerOptions {
   readonly mode: "session" | "transaction" | "statement";
@@ -130,6 +131,9 @@ function find(): string | undefined {
 }
 
 async function installed(): Promise<string> {
+  if (Deno.uid() !== 0 && await distribution() === "debian") {
+    return `${await unpackPackage({ name: "pgbouncer", programs: ["pgbouncer"] })}/pgbouncer`;
+  }
   await installServers(["pgbouncer"]);
   const program = find();
   if (program === undefined) throw new Error("pgbouncer was installed and is not in PATH");

@@ -1,0 +1,182 @@
+/**
+ * In: dist/notification-service and the Containerfile. Out: exit code 0 when the image builds, and a container of it starts on real
+ * servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends with 0 after SIGTERM.
+ *
+ * The base that the Containerfile names can't be had without its registry. A stand-in takes its name: the Debian packages that it
+ * is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that can be done).
+ */
+import assert from "node:assert/strict";
+import { installServers } from "./servers/install.ts";
+import { freePort } from "./servers/free_port.ts";
+import { startPostgres } from "./servers/postgres.ts";
+import { startRedis } from "./servers/redis.ts";
+import { startUserService } from "./servers/user_service.ts";
+
+const ROOT = new URL("../", import.meta.url).pathname;
+const IMAGE = "localhost/notification-service";
+/** What gcr.io/distroless/cc-debian12 is made of, as far as a program can tell. */
+const PACKAGES = ["base-files", "netbase", "ca-certificates", "tzdata", "libc6", "libgcc-s1", "gcc-12-base"];
+const USERS = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n";
+
+interface ImageConfig {
+  readonly User: string;
+  readonly Entrypoint: readonly string[];
+  readonly Healthcheck: { readonly Test: readonly string[] };
+}
+
+async function checkImage(buildah: Buildah, folder: string): Promise<void> {
+  const containerfile = await Deno.readTextFile(`${ROOT}Containerfile`);
+  const base = /^FROM (\S+)$/m.exec(containerfile)![1]!;
+  await makeBase(buildah, { name: base, folder });
+  await buildah.run(
+    "build",
+    "--pull-never",
+    "--format",
+    "docker",
+    "--tag",
+    IMAGE,
+    "--file",
+    `${ROOT}Containerfile`,
+    ROOT,
+  );
+  const inspected = JSON.parse(await buildah.run("inspect", "--type", "image", IMAGE));
+  const config: ImageConfig = inspected.Docker.config;
+  assert.equal(config.User, "65532:65532");
+  const container = (await buildah.run("from", "--pull-never", IMAGE)).trim();
+  try {
+    await startOnce(buildah, { container, config });
+  } finally {
+    await buildah.run("rm", container);
+  }
+}
+
+/** A base image from Debian's own packages. */
+async function makeBase(buildah: Buildah, { name, folder }: { name: string; folder: string }): Promise<void> {
+  const archives = `${folder}/archives`;
+  await Deno.mkdir(archives);
+  await output("apt-get", ["download", "-o", "APT::Sandbox::User=root", ...PACKAGES], archives);
+  const container = (await buildah.run("from", "scratch")).trim();
+  const root = (await buildah.run("mount", container)).trim();
+  for (const { name } of Deno.readDirSync(archives)) await output("dpkg-deb", ["-x", `${archives}/${name}`, root]);
+  await Deno.mkdir(`${root}/tmp`, { recursive: true });
+  await Deno.chmod(`${root}/tmp`, 0o1777);
+  await Deno.writeTextFile(`${root}/etc/passwd`, USERS);
+  await buildah.run("commit", "--rm", container, name);
+}
+
+async function startOnce(
+  buildah: Buildah,
+  { container, config }: { container: string; config: ImageConfig },
+): Promise<void> {
+  await using redis = await startRedis();
+  await using postgres = await startPostgres();
+  await using users = startUserService({ users: [["user-1", { email: "user-1@example.com" }]] });
+  const env = {
+    NOTIFICATION_REDIS_MASTER_ADDR: redis.addr,
+    NOTIFICATION_REDIS_PASSWORD: redis.password,
+    NOTIFICATION_POSTGRES_PRIMARY_DSN: await postgres.createDatabase(),
+    NOTIFICATION_USER_SERVICE_BASE_URL: users.baseUrl,
+    NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}`,
+  };
+  const inContainer = (command: readonly string[]) => [
+    ...["run", "--isolation", "chroot", "--user", config.User],
+    ...Object.entries(env).flatMap(([name, value]) => ["--env", `${name}=${value}`]),
+    ...[container, "--", ...command],
+  ];
+  // Before the service runs, the health check fails.
+  const healthCheck = inContainer(config.Healthcheck.Test.slice(1));
+  await assert.rejects(buildah.run(...healthCheck), /nobody answers/);
+
+  const service = buildah.spawn(...inContainer([...config.Entrypoint, "run"]));
+  const lines: string[] = [];
+  const reading = (async () => {
+    for await (const chunk of service.stdout.pipeThrough(new TextDecoderStream())) lines.push(chunk);
+  })();
+  try {
+    await eventually(async () => await buildah.run(...healthCheck).then(() => true, () => false), () => lines.join(""));
+    const smoke = await buildah.run(...inContainer([...config.Entrypoint, "smoke", "--user-id", "user-1", "--json"]));
+    assert.match(smoke, /"published"/);
+  } finally {
+    Deno.kill(await servicePid(env.NOTIFICATION_INTERNAL_HTTP_ADDR), "SIGTERM");
+    await service.status;
+    await reading;
+  }
+  assert.match(lines.join(""), /"message":"stopped","exit_code":0/);
+}
+
+/** Buildah with a store of its own, which goes with its folder. */
+class Buildah {
+  readonly #options: readonly string[];
+
+  constructor(folder: string) {
+    this.#options = ["--storage-driver", "vfs", "--root", `${folder}/store`, "--runroot", `${folder}/run`];
+  }
+
+  async run(...args: readonly string[]): Promise<string> {
+    return await output("buildah", [...this.#options, ...args]);
+  }
+
+  spawn(...args: readonly string[]): Deno.ChildProcess {
+    return new Deno.Command("buildah", {
+      args: [...this.#options, ...args],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+  }
+}
+
+/** The service itself, not what buildah has put around it. By its probe's address, which no other process has. */
+async function servicePid(address: string): Promise<number> {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const read = (file: string) => Deno.readTextFile(`/proc/${name}/${file}`).catch(() => "");
+    const isService = (await read("comm")).startsWith("notification-se");
+    if (isService && (await read("environ")).includes(`NOTIFICATION_INTERNAL_HTTP_ADDR=${address}\0`)) {
+      return Number(name);
+    }
+  }
+  throw new Error("The service's process is not there");
+}
+
+async function eventually(condition: () => Promise<boolean>, output: () => string): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (!await condition()) {
+    if (performance.now() > deadline) throw new Error(`The container did not become healthy; it printed:\n${output()}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** @throws with what the command says on standard error */
+async function output(command: string, args: readonly string[], cwd = ROOT): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args: [...args], cwd, stdin: "null" }).output();
+  const [said, complained] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)) as [string, string];
+  if (!success) throw new Error(`${command} ${args.slice(0, 12).join(" ")} failed:\n${said}${complained}`);
+  return said;
+}
+
+function isInstalled(program: string): boolean {
+  const folders = (Deno.env.get("PATH") ?? "").split(":");
+  return folders.some((folder) => {
+    try {
+      return Deno.statSync(`${folder}/${program}`).isFile;
+    } catch {
+      return false; // not in this folder
+    }
+  });
+}
+
+if (import.meta.main) {
+  if (Deno.uid() !== 0) {
+    console.error("An image is built by root alone here: run this as root");
+    Deno.exit(69);
+  }
+  if (!isInstalled("buildah")) await installServers(["buildah"]);
+  const folder = await Deno.makeTempDir({ prefix: "notification-image-" });
+  try {
+    await checkImage(new Buildah(folder), folder);
+    console.log("The image builds; its container starts, delivers, is healthy, and stops.");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}

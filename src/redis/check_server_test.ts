@@ -1,0 +1,28 @@
+// What checkRedis() makes of `INFO`: Valkey is taken for the version of Redis that it says it is compatible with.
+
+import assert from "node:assert/strict";
+import { checkRedis } from "./check_server.ts";
+import type { RedisConnection } from "./connection.ts";
+
+const REDIS = [
+  "redis_version:7.0.15",
+  "role:master",
+  "cluster_enabled:0",
+  "maxmemory_policy:noeviction",
+  "aof_enabled:1",
+];
+const VALKEY = ["redis_version:7.2.4", "server_name:valkey", "valkey_version:8.0.2", ...REDIS.slice(1)];
+
+function answering(info: readonly string[]): RedisConnection {
+  const answer = { INFO: info.join("\r\n"), PING: "PONG" } as Readonly<Record<string, string>>;
+  return { call: (command: string) => Promise.resolve(answer[command]) } as unknown as RedisConnection;
+}
+
+Deno.test("checkRedis() takes Redis 7.0 and Valkey, and refuses what is older or evicts", async () => {
+  assert.deepEqual(await checkRedis(answering(REDIS)), []);
+  assert.deepEqual(await checkRedis(answering(VALKEY)), []);
+  const older = REDIS.map((line) => line.replace("7.0.15", "6.2.14"));
+  await assert.rejects(checkRedis(answering(older)), /Redis 7\.0 or newer, or Valkey, is needed, this is 6\.2\.14/);
+  const evicting = VALKEY.map((line) => line.replace("noeviction", "allkeys-lru"));
+  await assert.rejects(checkRedis(answering(evicting)), /noeviction/);
+});
