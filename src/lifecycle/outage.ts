@@ -15,7 +15,7 @@ export class OutageError extends Error {
   readonly dependency: Dependency;
   /** How long the dependency asked to be left alone. */
   readonly retryAfterMs: number | undefined;
-  /** Whether something was done before: the back-off then begins anew. */
+  /** Whether something was done before: the back-off then begins again. */
   readonly progressed: boolean;
   /** Those without which the pass would not have come as far as this. */
   readonly answered: readonly Dependency[];

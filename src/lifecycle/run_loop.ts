@@ -1,5 +1,5 @@
 /**
- * Runs a loop: pass after pass until it is told to stop. The one place that paces, backs off and logs a loop's life.
+ * Runs a loop: pass after pass until `stop` aborts. The one place that paces, backs off and logs a loop's life.
  *
  * A pass that fails because a dependency is out is tried again, from 100 ms up; any other error ends the loop, and with it
  * the process. After `stop` aborts, the pass in hand is finished and no other begins.

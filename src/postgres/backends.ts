@@ -12,6 +12,11 @@ export class Backends {
   readonly #open = new Map<pg.ClientBase, number>();
   /** Of connections that are closed on this side. */
   readonly #closed = new Set<number>();
+  readonly #operationTimeoutMs: number;
+
+  constructor(operationTimeoutMs: number) {
+    this.#operationTimeoutMs = operationTimeoutMs;
+  }
 
   /** How many connections are open, those that are being opened left out. */
   get size(): number {
@@ -32,14 +37,16 @@ export class Backends {
     if (this.#closed.size === 0) return 0;
     const asked = [...this.#closed];
     try {
-      const { rows } = await client.query<{ pid: number }>(
-        `SELECT pid FROM pg_stat_activity
+      // Those past a statement's bound count: a pooler may have lent the process to a client whose statements end in time.
+      const { rows } = await client.query<{ pid: number; isOverdue: boolean }>(
+        `SELECT pid, query_start < clock_timestamp() - $2 * interval '1 millisecond' AS "isOverdue"
+         FROM pg_stat_activity
          WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND usename = current_user AND state <> 'idle'`,
-        [asked],
+        [asked, this.#operationTimeoutMs],
       );
       for (const pid of asked) this.#closed.delete(pid);
       for (const { pid } of rows) this.#closed.add(pid);
-      return rows.length;
+      return rows.filter(({ isOverdue }) => isOverdue).length;
     } catch {
       // A role that may not look works without the bound; a connection that broke says so at its first statement.
       return 0;

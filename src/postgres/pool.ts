@@ -49,7 +49,7 @@ export class PostgresPool extends pg.Pool {
 
   constructor(options: PoolOptions) {
     const connections = new Set<pg.Client>();
-    const backends = new Backends();
+    const backends = new Backends(options.operationTimeoutMs);
     const settings = () => clientConfig(options);
     refuseUnusable(settings);
     const owners = new SessionOwners(() => new pg.Client(settings()));

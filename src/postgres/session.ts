@@ -37,7 +37,7 @@ function settingsOf({ operationTimeoutMs, applicationName }: SessionOptions): Re
   return {
     application_name: shownName(applicationName),
     statement_timeout: String(operationTimeoutMs),
-    // A little earlier, so that waiting for a lock (55P03) is told from being slow (57014).
+    // A little earlier, so that waiting for a lock (55P03) is distinguished from being slow (57014).
     lock_timeout: String(Math.max(1, Math.floor(operationTimeoutMs * 0.8))),
     idle_in_transaction_session_timeout: String(PEER_TIMEOUT_MS),
     tcp_user_timeout: String(PEER_TIMEOUT_MS),

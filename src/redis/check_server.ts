@@ -43,7 +43,7 @@ async function hasSnapshots(redis: RedisConnection): Promise<boolean> {
     const [, save] = await redis.call("CONFIG", "GET", "save") as string[];
     return save !== "";
   } catch {
-    // CONFIG is often denied; without it nobody can say, and a false warning helps nobody.
+    // CONFIG is often denied; without it this can't be known, and a false warning would mislead.
     return true;
   }
 }

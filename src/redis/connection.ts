@@ -134,7 +134,7 @@ export class RedisConnection implements Follower {
     return this.#asksForPassword;
   }
 
-  /** Calls `listener` whenever a connection has been made (anew). */
+  /** Calls `listener` whenever a connection has been made, the first one and each later one. */
   onReady(listener: () => void): void {
     this.#client.on("ready", listener);
   }
@@ -157,7 +157,7 @@ export class RedisConnection implements Follower {
     }
   }
 
-  /** One call of a script, which Redis is told anew if it doesn't know it (it has then done nothing yet). */
+  /** One call of a script, which is sent whole if Redis doesn't know it (nothing has been done then). */
   async run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     try {
       return await this.#client.call("EVALSHA", script.sha1, keys.length, ...keys, ...args);
@@ -191,7 +191,7 @@ export class RedisConnection implements Follower {
   /** Ends the connection for good; calls in flight reject. Never rejects. */
   async close(): Promise<void> {
     if (this.#client.status === "end") return;
-    // Between two connections there is no end to wait for, only the timer below on the stream that is gone already.
+    // Between two connections there is no end to wait for, only ioredis's timer on the stream that is closed already.
     const over = this.#client.status === "reconnecting"
       ? systemClock.sleep(2 * DISCONNECT_TIMEOUT_MS)
       : new Promise((resolve) => this.#client.once("end", resolve));

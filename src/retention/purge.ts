@@ -1,5 +1,5 @@
 /**
- * Rows past their retention → gone, one bounded batch a call, so that no statement runs for long.
+ * Deletes rows past their retention, one bounded batch a call, so that no statement runs for long.
  *
  * A record goes with its routes and dead letters, and only when every route is terminal, however old it is. Several
  * instances at once are safe: what another one is deleting is skipped.

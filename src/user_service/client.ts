@@ -29,7 +29,7 @@ export class UserService {
   #connections: Deno.HttpClient | undefined;
   readonly #cache = new Map<string, { readonly user: FoundUser; readonly untilMs: number }>();
 
-  /** @param observe told of every request: its duration and the kind of its answer */
+  /** @param observe called after every request, with its duration and the kind of its answer */
   constructor(
     settings: UserServiceSettings,
     { clock, observe }: { clock: Clock; observe: (durationMs: number, outcome: string) => void },
