@@ -34,7 +34,9 @@ export class Backends {
     try {
       const { rows } = await client.query<{ pid: number }>(
         `SELECT pid FROM pg_stat_activity
-         WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND usename = current_user AND state <> 'idle'`,
+         WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND usename = current_user AND state <> 'idle'
+           -- A pooler may have given the process to another program.
+           AND application_name = current_setting('application_name')`,
         [asked],
       );
       for (const pid of asked) this.#closed.delete(pid);
