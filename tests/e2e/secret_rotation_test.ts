@@ -37,7 +37,7 @@ Deno.test("passwords of PostgreSQL and Redis are replaced under load, without a 
     const linesBefore = service.logs.length;
     await breakConnections(rig);
     await load.more();
-    await eventually(() => isWell(service));
+    await eventually(() => isWell(service), { timeoutMs: 30_000, message: () => service.output() });
     assert.deepEqual(service.logs.slice(linesBefore).filter(isRefusal), []);
   }
 
@@ -151,7 +151,7 @@ class Load implements AsyncDisposable {
   /** Waits for twenty more. */
   async more(): Promise<void> {
     const before = this.#entryIds.length;
-    await eventually(() => this.#entryIds.length >= before + 20);
+    await eventually(() => this.#entryIds.length >= before + 20, { timeoutMs: 30_000 });
   }
 
   async stop(): Promise<readonly string[]> {
