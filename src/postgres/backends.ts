@@ -37,21 +37,13 @@ export class Backends {
     if (this.#closed.size === 0) return 0;
     const asked = [...this.#closed];
     try {
-<<<<<<< HEAD
       // Those past a statement's bound count: a pooler may have lent the process to a client whose statements end in time.
       const { rows } = await client.query<{ pid: number; isOverdue: boolean }>(
         `SELECT pid, query_start < clock_timestamp() - $2 * interval '1 millisecond' AS "isOverdue"
          FROM pg_stat_activity
-         WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND usename = current_user AND state <> 'idle'`,
-        [asked, this.#operationTimeoutMs],
-=======
-      const { rows } = await client.query<{ pid: number }>(
-        `SELECT pid FROM pg_stat_activity
          WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND usename = current_user AND state <> 'idle'
-           -- A pooler may have given the process to another program.
            AND application_name = current_setting('application_name')`,
-        [asked],
->>>>>>> wt-tls
+        [asked, this.#operationTimeoutMs],
       );
       for (const pid of asked) this.#closed.delete(pid);
       for (const { pid } of rows) this.#closed.add(pid);

@@ -28,7 +28,11 @@ Deno.test("Redis and PostgreSQL that cannot be used are named, with the reason",
     [{ ...dsn({ host: silentAddr }), ...QUICK_POSTGRES }, /postgres/i, /time|within|answer/i],
     [dsn({ password: "wrong" }), /postgres/i, /password/i],
     [dsn({ pathname: "/no-such-database" }), /postgres/i, /no-such-database/],
-    [dsn({ search: "?sslmode=require" }), /postgres/i, /does not answer: the TLS handshake failed: The server does not support SSL connections/],
+    [
+      dsn({ search: "?sslmode=require" }),
+      /postgres/i,
+      /does not answer: the TLS handshake failed: The server does not support SSL connections/,
+    ],
   ];
   await Promise.all(cases.map(([env, ...expected]) => refused(rig, env, ...expected)));
 });
