@@ -54,6 +54,14 @@ const DEPENDENCY_EXIT = 69;
 const LAST_LINES = 15;
 const RESTART_PAUSE_MS = 500;
 
+/** The instance's name in a process's id, as the consumer lease has it: `<name>/<process>`, in version 0.1 the name alone. */
+export function instanceOf(processId: string | null): string | undefined {
+  return processId?.split("/")[0];
+}
+
+/** SQL: whether a backend is of the instance whose name is `$1`. */
+export const IS_OF_INSTANCE = "application_name ~ ('^notification-service/' || $1 || '(/|$)')";
+
 export class Fleet implements AsyncDisposable {
   readonly instances: Instance[] = [];
   readonly logFolder: string;
@@ -167,7 +175,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Whoever holds the consumer's lease. */
   async consuming(): Promise<Instance | undefined> {
-    const name = await this.#setting.redis.get(consumerLeaseKey(STREAMS.intents));
+    const name = instanceOf(await this.#setting.redis.get(consumerLeaseKey(STREAMS.intents)));
     return this.instances.find((instance) => instance.name === name);
   }
 

@@ -178,7 +178,7 @@ async function givenUp(setting: Setting, routes: readonly HeldRoute[]): Promise<
 
 async function terminateBackends(setting: Setting, instance: string): Promise<number> {
   const rows = await setting.query(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'notification-service/' || $1",
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${IS_OF_INSTANCE}`,
     [instance],
   );
   return rows.length;

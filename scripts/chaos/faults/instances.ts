@@ -160,7 +160,7 @@ async function killConsumer(scene: Scene): Promise<Injection> {
 
 async function isConnected({ name }: Instance, { setting }: Scene): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
-    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'notification-service/' || $1) AS found",
+    `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE ${IS_OF_INSTANCE}) AS found`,
     [name],
   );
   return row?.found ?? true;

@@ -14,7 +14,7 @@ const MOST_ROUTES = 2000;
 export async function isInTransaction(setting: Setting, { name }: Instance): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
     `SELECT EXISTS (SELECT FROM pg_stat_activity
-      WHERE application_name = 'notification-service/' || $1 AND backend_xid IS NOT NULL) AS found`,
+      WHERE ${IS_OF_INSTANCE} AND backend_xid IS NOT NULL) AS found`,
     [name],
   );
   return row?.found ?? false;
@@ -33,7 +33,7 @@ export async function isBetweenHandOffAndCommit(setting: Setting, { readyAtMs }:
  * not in the outbound stream, and neither is anything else that it did not record.
  */
 export async function isBeforeHandOff(setting: Setting, { name }: Instance): Promise<boolean> {
-  if (await setting.redis.get(consumerLeaseKey(STREAMS.intents)) !== name) return false;
+  if (instanceOf(await setting.redis.get(consumerLeaseKey(STREAMS.intents))) !== name) return false;
   const { handedOff, waiting } = await liveRoutes(setting, Date.now() - 1000);
   return waiting > 0 && handedOff === 0;
 }
