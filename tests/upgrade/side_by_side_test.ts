@@ -12,6 +12,7 @@ import { Producer } from "../../scripts/chaos/producer.ts";
 import { Setting, STREAMS } from "../../scripts/chaos/setting.ts";
 import { putAside, putBack } from "../../scripts/chaos/stream_aside.ts";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
+import { eventually } from "../support/wait.ts";
 import { provideVersion01 } from "./version_0_1.ts";
 
 const RATE = 250;
@@ -82,7 +83,12 @@ Deno.test("two versions side by side under load lose nothing and repeat nothing"
 async function consume(fleet: Fleet, { redis }: Setting, root: string | undefined): Promise<Instance> {
   const instance = fleet.working.find((one) => one.root === root);
   if (instance === undefined) throw new Error("No instance of this version works");
-  await redis.set(consumerLeaseKey(STREAMS.intents), instance.name, "PX", 5000);
+  // Taken from the others until the instance has it.
+  await eventually(async () => {
+    if (await fleet.consuming() === instance) return true;
+    await redis.del(consumerLeaseKey(STREAMS.intents));
+    return false;
+  }, { timeoutMs: 30_000, intervalMs: 200, message: `${instance.name} never consumed` });
   await new Promise((resolve) => setTimeout(resolve, RENEWAL_MS));
   return instance;
 }

@@ -3,6 +3,7 @@
 //
 // Routes have one attempt or two here, so that the other instance gives up what it claims while a stream refuses entries.
 
+import { IS_OF_INSTANCE } from "../fleet.ts";
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Channel } from "../cast.ts";
 import type { RefusalWindow } from "../facts.ts";

@@ -3,7 +3,7 @@
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import { again, type Fault, type Injection, pause, type Scene } from "../fault.ts";
-import type { Instance } from "../fleet.ts";
+import { type Instance, IS_OF_INSTANCE } from "../fleet.ts";
 import type { Breach } from "../facts.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./work_in_hand.ts";

@@ -2,7 +2,7 @@
 // Redis show it.
 
 import { consumerLeaseKey, routeLeaseKey } from "../../../src/redis/keys.ts";
-import type { Instance } from "../fleet.ts";
+import { type Instance, instanceOf, IS_OF_INSTANCE } from "../fleet.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 
 const MOST_ROUTES = 2000;
