@@ -139,3 +139,13 @@ Deno.test("checkHandOff() leaves nothing behind, and names a right that is missi
     await stage.redis.call("ACL", "SETUSER", "default", `+${command}`);
   }
 });
+
+Deno.test("checkHandOff() passes where Redis refuses writes for now, and not where the connection is lost", async () => {
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  const redis = await stage.connection();
+  await stage.redis.config("SET", "maxmemory", "1");
+  await checkHandOff(redis);
+  await redis.close();
+  await assert.rejects(checkHandOff(redis));
+});
