@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { type Delivery, handOff } from "../../src/publish/hand_off.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
+import { routeLeaseKey } from "../../src/redis/keys.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
 import { checkHandOff } from "../../src/publish/check_hand_off.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
@@ -107,7 +108,7 @@ Deno.test("replicas' acknowledgements cover a script that Redis had to be told a
     message: "the replica never came up",
   });
   const redis = await stage.connection(10_000);
-  const deliveries: Delivery[] = [{ leaseKey: "route_leases:n:push", fields: ["a", "b"] }];
+  const deliveries: Delivery[] = [{ leaseKey: routeLeaseKey("n", "push"), fields: ["a", "b"] }];
   const options = async (waitMs: number) => ({
     stream: "out",
     maxLength: 0,
@@ -119,7 +120,7 @@ Deno.test("replicas' acknowledgements cover a script that Redis had to be told a
   assert.equal((await handOff(redis, deliveries, await options(5_000))).answers[0]!.kind, "published");
   await replica.kill("SIGSTOP");
   await stage.redis.script("FLUSH");
-  const second = [{ leaseKey: "route_leases:n:second", fields: ["a", "b"] }];
+  const second = [{ leaseKey: routeLeaseKey("n", "second"), fields: ["a", "b"] }];
   const { answers, outage } = await handOff(redis, second, await options(200));
   await replica.kill("SIGCONT");
   await closeRedis(client);
