@@ -62,7 +62,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const instruments = createInstruments();
   const outages = new Outages(systemClock);
   const applicationName = `notification-service/${processId}`;
-  const redis = openRedis(config);
+  const master = new RedisMaster();
+  const redis = openRedis(config, master);
   const servers = new CheckedServers();
   let postgres: PostgresPool;
   let repairPostgres: PostgresPool;
@@ -86,7 +87,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
     telemetry.exportMetrics();
     await checkDependencies(options, { redis, postgres });
     if (gaugeAnswerMs !== undefined) {
-      gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
+      gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName, master });
     }
     const heartbeats = new Heartbeats({
       stuckAfterMs: stuckAfterMs({
@@ -124,8 +125,7 @@ const REPAIR_CONNECTIONS = 1;
 type RedisConnections = ReturnType<typeof openRedis>;
 
 /** One connection for each that must not wait for another, all to one server. */
-function openRedis({ redis, intents }: Config) {
-  const master = new RedisMaster();
+function openRedis({ redis, intents }: Config, master: RedisMaster) {
   return {
     intake: new RedisConnection(redis, { role: "intake", master }),
     blocking: new RedisConnection(redis, { role: "blocking-read", blockMs: intents.readBlockTimeoutMs, master }),

@@ -3,7 +3,7 @@
  * now (a publisher in doubt) and at all (start-up, `check`).
  */
 import type { RedisConnection } from "../redis/connection.ts";
-import { isRedisAway, RedisError } from "../redis/failures.ts";
+import { RedisError, refusesAllWrites } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import { redisTimeMs } from "../redis/time.ts";
 import { CLAIM_MS } from "../notification/route.ts";
@@ -36,9 +36,8 @@ export async function checkHandOff(redis: RedisConnection): Promise<void> {
       },
     );
   } catch (error) {
-    const refusesForNow = error instanceof RedisError && isRedisAway(error) && error.code !== "" &&
-      error.code !== "NOPERM";
-    if (!refusesForNow) throw error;
+    // By the code, which is empty where there was no reply: a lost connection has the message of what broke it.
+    if (!(error instanceof RedisError && refusesAllWrites(error.code))) throw error;
   }
 }
 
