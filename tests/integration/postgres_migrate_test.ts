@@ -331,6 +331,19 @@ test("the pool's bounds don't cut a migration", async (rig) => {
   );
 });
 
+test("time-outs that a database has for its sessions don't cut a migration", async (rig) => {
+  const names = ["statement_timeout", "transaction_timeout", "idle_session_timeout"];
+  // transaction_timeout came with PostgreSQL 17.
+  const { rows } = await rig.pool.query<{ name: string }>("SELECT name FROM pg_settings WHERE name = ANY ($1)", [
+    names,
+  ]);
+  for (const { name } of rows) {
+    await rig.pool.query(`ALTER DATABASE ${new URL(rig.url).pathname.slice(1)} SET ${name} = '300ms'`);
+  }
+  const folder = await rig.folder({ "1_slow.sql": "-- +goose Up\nSELECT pg_sleep(0.5);\nSELECT pg_sleep(0.5);\n" });
+  assert.deepEqual(await migrate(rig.open(), { ...OPTIONS, folder }), { applied: ["1_slow.sql"] });
+});
+
 test("a migration that fails leaves nothing of itself, and keeps what came before", async (rig) => {
   const files = {
     "1_good.sql": "-- +goose Up\nCREATE TABLE notification.good (n int);\n",
