@@ -62,6 +62,36 @@ Deno.test("a route that appears behind a standing backlog does not wait for its 
   assert.equal(await isPublished(), "true");
 });
 
+Deno.test("a lone route that is parked at infinity leaves the publisher idle, and others are published", async () => {
+  await using stage = await openStage();
+  await stage.addIntent({ recipient_user_ids_json: '["parked"]' });
+  await accept(stage);
+  const park = () =>
+    stage.query("UPDATE notification.routes SET next_attempt_at = 'infinity' WHERE recipient = 'user:parked'");
+  await park();
+  const publisher = await stage.publisher("push");
+  assert.equal(await publisher.pass(), "idle");
+  const startedAt = performance.now();
+  await publisher.idle(new AbortController().signal);
+  const waitedMs = performance.now() - startedAt;
+  assert.ok(waitedMs > 100 && waitedMs < 5_000, `${waitedMs} ms`);
+
+  await stage.addIntent({ recipient_user_ids_json: '["u1"]' });
+  await accept(stage);
+  await park();
+  await eventually(async () => {
+    await publisher.pass();
+    return (await stage.delivered("push")).length === 1;
+  });
+  await publisher.close();
+  assert.equal(
+    await stage.value(`
+      SELECT string_agg(recipient || ' ' || status, ', ' ORDER BY recipient) FROM notification.routes
+      WHERE channel = 'push'`),
+    "user:parked pending, user:u1 published",
+  );
+});
+
 Deno.test("a route whose record does not exist any more becomes a dead letter and holds nobody up", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 4; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
