@@ -29,7 +29,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(SUPPORT.map((layer) => [layer, ["notification", ...SUPPORT]])),
   relay: ["notification", "lifecycle", "clock.ts"],
   ...Object.fromEntries(STAGES.map((layer) => [layer, ["notification", "relay", ...SUPPORT]])),
-  "service.ts": ["notification", "relay", ...SUPPORT, ...STAGES],
+  "service.ts": ["notification", "relay", "loops.ts", ...SUPPORT, ...STAGES],
+  "loops.ts": ["notification", "relay", ...SUPPORT, ...STAGES],
   commands: ["notification", "producer", "relay", "service.ts", ...SUPPORT, ...STAGES],
 };
 
