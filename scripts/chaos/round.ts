@@ -15,7 +15,10 @@ import { RETENTION_SECONDS } from "./setting.ts";
 
 /** No recovery within this time is a failure. */
 export const RECOVERY_SECONDS = 30;
-/** Within this time after the return of a store that has lost something, new intents are published again. */
+/**
+ * Within this time after the return of a store that has lost something, new intents are published again. Tiny batches take longer for
+ * what is to be read again before.
+ */
 const RESUMPTION_SECONDS = 5;
 /** That the service works again shows in intents that are sent afterwards. */
 const FRESH_INTENTS = 10;
@@ -64,7 +67,8 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   const breaches = injections.flatMap(({ breaches = [] }) => breaches);
   const [recovered, resumed] = await Promise.all([recover(scene, breaches), resume(scene, injections)]);
   const note = resumed === undefined ? [] : [`new intents were published after ${resumed.toFixed(2)} s`];
-  if (isAlone && resumed !== undefined && resumed > RESUMPTION_SECONDS) {
+  const isHeldToIt = isAlone && round.profile === "default";
+  if (isHeldToIt && resumed !== undefined && resumed > RESUMPTION_SECONDS) {
     breaches.push({ kind: "wrong", text: note[0]! });
   }
   const most = isAlone ? faults[0]!.recoversWithin?.(outSeconds) ?? RECOVERY_SECONDS : RECOVERY_SECONDS;

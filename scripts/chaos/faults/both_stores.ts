@@ -7,6 +7,7 @@ import { copyData, putBack, restore } from "./postgres_losses.ts";
 import { promoteReplica } from "./redis_losses.ts";
 
 const RECOVERS_WITHIN_SECONDS = 30;
+const FRESH_INTENTS = 10;
 
 export const BOTH_STORES_FAULTS: readonly Fault[] = [
   {
@@ -34,6 +35,8 @@ type Losses = readonly [first: Injection, second: Injection];
 /** What Redis lost is repaired by the time of the copy. */
 async function redisThenPostgres(scene: Scene): Promise<Losses> {
   const first = await promoteReplica(scene);
+  // Intents that are sent now are published when the loss is known.
+  await scene.producer.sent(FRESH_INTENTS, RECOVERS_WITHIN_SECONDS);
   await recovery(scene.setting, await watermark(scene.setting), RECOVERS_WITHIN_SECONDS);
   return [first, await restore(scene, [1, 3])];
 }

@@ -3,6 +3,8 @@
 //
 // A loss counts where the push stream's offset is further back than it was before.
 
+// @ts-types="@types/pg"
+import pg from "pg";
 import { compareEntryIds } from "../../../src/redis/entry_ids.ts";
 import { eventually } from "../../../tests/support/wait.ts";
 import { startPostgres } from "../../servers/postgres.ts";
@@ -46,23 +48,26 @@ export async function restore(
 export interface DataCopy {
   readonly folder: string;
   readonly atMs: number;
+  /** The offset of the push stream when the copy was made, or a little later. */
+  readonly offset: string;
 }
 
-export async function copyData({ postgresServer }: Setting): Promise<DataCopy> {
+export async function copyData(setting: Setting): Promise<DataCopy> {
+  const { postgresServer } = setting;
   const atMs = Date.now();
   const folder = `${postgresServer.dataDir}-copy`;
   await postgresServer.copyData(folder);
-  return { folder, atMs };
+  return { folder, atMs, offset: await offsetOf(setting.dsn) };
 }
 
-export async function putBack(setting: Setting, { folder, atMs }: DataCopy): Promise<Injection> {
+export async function putBack(setting: Setting, { folder, atMs, offset }: DataCopy): Promise<Injection> {
   const { postgresServer } = setting;
-  const before = await offset(setting);
+  const before = await offsetOf(setting.dsn);
   await postgresServer.stop("immediate");
   const toMs = Date.now();
   await postgresServer.restoreData(folder);
   await postgresServer.start();
-  return await lossOf(setting, { before, fromMs: atMs, toMs });
+  return lossOf({ before, after: offset, fromMs: atMs, toMs });
 }
 
 async function promoteStandby({ setting, chance }: Scene): Promise<Injection> {
@@ -76,15 +81,19 @@ async function promoteStandby({ setting, chance }: Scene): Promise<Injection> {
   await eventually(() => isStreaming(setting), { timeoutMs: LIMIT_MS, message: "The standby never caught up" });
   link.freeze();
   await pause(chance.between(0.8, 1.5));
-  const before = await offset(setting);
+  const before = await offsetOf(setting.dsn);
   const diesFirst = chance.oneIn(2);
   if (diesFirst) await old.stop("immediate");
   await runSql(standby.dsn, "SELECT pg_promote()");
+  const after = await offsetOf(withPort(setting.dsn, standby.port));
   setting.usePostgres(standby);
   const toMs = Date.now();
   await old[Symbol.asyncDispose]();
-  const loss = await lossOf(setting, { before, fromMs: atMs, toMs });
-  return { ...loss, note: diesFirst ? "the old one died first" : "the address moved first" };
+  return {
+    ...lossOf({ before, after, fromMs: atMs, toMs }),
+    returnedAtMs: toMs,
+    note: diesFirst ? "the old one died first" : "the address moved first",
+  };
 }
 
 /** Whether the standby has all that was committed a moment ago. */
@@ -96,23 +105,30 @@ async function isStreaming(setting: Setting): Promise<boolean> {
   return rows.length > 0;
 }
 
-async function lossOf(
-  setting: Setting,
-  { before, fromMs, toMs }: { before: string; fromMs: number; toMs: number },
-): Promise<Injection> {
-  const returnedAtMs = Date.now();
-  // Before the service has published more, as a rule.
-  const isLost = compareEntryIds(await offset(setting), before) < 0;
-  return { times: isLost ? 1 : 0, losses: [{ store: "postgres", fromMs, toMs }], returnedAtMs };
+function lossOf(
+  { before, after, fromMs, toMs }: { before: string; after: string; fromMs: number; toMs: number },
+): Injection {
+  const isLost = compareEntryIds(after, before) < 0;
+  return { times: isLost ? 1 : 0, losses: [{ store: "postgres", fromMs, toMs }], returnedAtMs: Date.now() };
 }
 
 /** How far the push stream is known to be published. */
-function offset(setting: Setting): Promise<string> {
-  return eventually(async () => {
-    const [row] = await setting.query<{ entry_id: string }>(
+async function offsetOf(dsn: string): Promise<string> {
+  const client = new pg.Client({ connectionString: dsn });
+  await client.connect();
+  try {
+    const { rows: [row] } = await client.query<{ entry_id: string }>(
       "SELECT entry_id FROM notification.stream_offsets WHERE stream = $1",
       [STREAMS.push],
     );
     return row!.entry_id;
-  }, { timeoutMs: LIMIT_MS });
+  } finally {
+    await client.end();
+  }
+}
+
+function withPort(dsn: string, port: number): string {
+  const url = new URL(dsn);
+  url.port = String(port);
+  return url.href;
 }

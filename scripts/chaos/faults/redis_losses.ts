@@ -9,8 +9,10 @@ import { closeRedis, openRedis } from "../../../tests/support/redis_client.ts";
 import { eventually } from "../../../tests/support/wait.ts";
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import type { RedisServer } from "../../servers/redis.ts";
+import type { LossWindow } from "../facts.ts";
+import type { Producer } from "../producer.ts";
 import { entryMs } from "../sent_entry.ts";
-import { type Setting, startStore, STREAMS } from "../setting.ts";
+import { startStore, STREAMS } from "../setting.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
 /** Redis answers others between the entries that it loads or sends: long streams take their time. */
@@ -55,16 +57,18 @@ export async function promoteReplica({ setting, chance, producer }: Scene): Prom
   await setting.redis.call("WAIT", 1, 4000);
   link.freeze();
   await pause(chance.between(0.8, 1.5));
-  const before = await endOf(setting);
+  const before = await endOf(setting.redis);
   // The old master dies, or is told to be none any more when the address has moved already.
   const diesFirst = chance.oneIn(2);
   if (diesFirst) await old.kill("SIGKILL");
   await client.replicaof("NO", "ONE");
+  const after = await endOf(client);
   setting.useRedis(replica);
   const toMs = Date.now();
   await closeRedis(client);
   await old[Symbol.asyncDispose]();
-  return await lossOf({ setting, producer }, { before, fromMs, toMs, note: diesFirst ? "the old one died first" : "" });
+  const note = diesFirst ? "the old one died first" : "the address moved first";
+  return lossOf(producer, { before, after, fromMs, toMs, returnedAtMs: toMs, note });
 }
 
 /** Resolves when the server has everything and has it in its own file. */
@@ -84,7 +88,7 @@ async function truncateFile({ setting, chance, producer }: Scene): Promise<Injec
   const fromMs = Date.now() - TURN_MS;
   const earlier = await lastFile(redisServer);
   await pause(1);
-  const before = await endOf(setting);
+  const before = await endOf(setting.redis);
   await redisServer.kill("SIGKILL");
   const toMs = Date.now();
   const file = await lastFile(redisServer);
@@ -92,7 +96,9 @@ async function truncateFile({ setting, chance, producer }: Scene): Promise<Injec
   const bytes = chance.whole(start, file.bytes);
   await truncate(file.path, bytes);
   await redisServer.start();
-  return await lossOf({ setting, producer }, { before, fromMs, toMs, note: `${file.bytes - bytes} bytes cut off` });
+  const returnedAtMs = Date.now();
+  const after = await endNow(redisServer);
+  return lossOf(producer, { before, after, fromMs, toMs, returnedAtMs, note: `${file.bytes - bytes} bytes cut off` });
 }
 
 /** The file that Redis appends to: the manifest names it last. */
@@ -113,16 +119,16 @@ async function returnToSnapshot({ setting, chance, producer }: Scene): Promise<I
     return await redis.lastsave() > saved && (await redis.info("persistence")).includes("rdb_bgsave_in_progress:0");
   }, { timeoutMs: SYNC_LIMIT_MS });
   await pause(chance.between(0.5, 4));
-  const before = await endOf(setting);
+  const before = await endOf(redis);
   await redisServer.kill("SIGKILL");
   const toMs = Date.now();
   await redisServer.start(["--appendonly", "no"]);
   const returnedAtMs = Date.now();
-  const loss = await lossOf({ setting, producer }, { before, fromMs, toMs, note: "" });
+  const after = await endNow(redisServer);
   // What follows is kept as everything else.
-  await redis.config("SET", "appendonly", "yes");
+  await eventually(() => redis.config("SET", "appendonly", "yes"), { timeoutMs: SYNC_LIMIT_MS });
   await eventually(async () => isFileWritten(await redis.info("persistence")), { timeoutMs: SYNC_LIMIT_MS });
-  return { ...loss, returnedAtMs };
+  return lossOf(producer, { before, after, fromMs, toMs, returnedAtMs, note: "" });
 }
 
 function isFileWritten(info: string): boolean {
@@ -130,20 +136,31 @@ function isFileWritten(info: string): boolean {
 }
 
 /** The last entry of the push stream. */
-function endOf({ redis }: Setting): Promise<string> {
-  return eventually(async () => {
-    const info = await redis.xinfo("STREAM", STREAMS.push) as unknown[];
-    return String(info[info.indexOf("last-generated-id") + 1]);
-  }, { timeoutMs: SYNC_LIMIT_MS });
+async function endOf(redis: Redis): Promise<string> {
+  const info = await redis.xinfo("STREAM", STREAMS.push) as unknown[];
+  return String(info[info.indexOf("last-generated-id") + 1]);
 }
 
-async function lossOf(
-  { setting, producer }: Pick<Scene, "setting" | "producer">,
-  { before, fromMs, toMs, note }: { before: string; fromMs: number; toMs: number; note: string },
-): Promise<Injection> {
-  const returnedAtMs = Date.now();
-  // Before the service appends again, as a rule: later there may be more than what was lost.
-  const lostMs = entryMs(before) - entryMs(await endOf(setting));
+/** Likewise, at once: the service is about to append again. */
+async function endNow(server: RedisServer): Promise<string> {
+  const client = await openRedis(server);
+  try {
+    return await endOf(client);
+  } finally {
+    await closeRedis(client);
+  }
+}
+
+interface Loss extends Pick<LossWindow, "fromMs" | "toMs"> {
+  /** How the push stream ended, and how it does now. */
+  readonly before: string;
+  readonly after: string;
+  readonly returnedAtMs: number;
+  readonly note: string;
+}
+
+function lossOf(producer: Producer, { before, after, fromMs, toMs, returnedAtMs, note }: Loss): Injection {
+  const lostMs = entryMs(before) - entryMs(after);
   producer.sendAgain({ fromMs, toMs });
   return {
     times: lostMs > 0 ? 1 : 0,
