@@ -2,8 +2,8 @@
  * Where the consumer reads on: found at the start, at a takeover, after a reconnection and on another server, compared with the
  * stream at every read, moved with every batch. Contract, sections 6 and 11.
  *
- * The row in PostgreSQL counts; this only remembers it. Where its copy in Redis is behind it, Redis may have lost entries, and the
- * row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it is reported, so
+ * The row in PostgreSQL counts; this only remembers it. On another server than before, where its copy is behind it, Redis may have
+ * lost entries, and the row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it is reported, so
  * that it is reported once, by the one consumer whose commit it was.
  */
 import type pg from "pg";
@@ -15,6 +15,7 @@ import {
   copyOffset,
   moveOffset,
   type Offset,
+  offsetCompared,
   readCopy,
   replaceCopy,
   selectOffset,
@@ -130,6 +131,7 @@ export class ConsumerOffset {
   moved(offset: VersionedOffset): void {
     // Forgotten during the pass: it is found again then.
     if (this.#offset !== undefined) this.#offset = offset;
+    if (offset.readBefore === undefined) this.#readBefore = undefined;
     this.#copy(offset);
   }
 
@@ -166,10 +168,14 @@ export class ConsumerOffset {
         copy: copyAhead,
       });
     }
-    if (readBefore !== undefined && !await moveOffset(postgres, { stream, from: readBefore, to: offset })) return;
+    const isCompared = row === undefined || row.epoch === copy.epoch;
+    if (readBefore !== undefined || !isCompared) {
+      if (!await offsetCompared(postgres, { stream, from: row!, to: offset, epoch: copy.epoch })) return;
+    }
     const version = ++this.#versions;
     this.#readBefore = readBefore ?? this.#readBefore;
-    this.#offset = { ...offset, version, epoch: copy.epoch, readBefore: this.#readBefore };
+    const { entryId, entriesRead } = offset;
+    this.#offset = { entryId, entriesRead, version, epoch: copy.epoch, readBefore: this.#readBefore };
     this.#found = { version, copy: copy.offset };
   }
 
@@ -219,7 +225,7 @@ export class ConsumerOffset {
     });
     this.#knownCopy = offset.entryId;
     // Redis may refuse writes just now; the copy then stays ahead until the new stream's ids pass it.
-    await replaceCopy(redis, stream, beginning).catch(() => {});
+    await replaceCopy(redis, beginning, { stream, epoch: offset.epoch }).catch(() => {});
   }
 
   async #commit(

@@ -15,6 +15,11 @@ export function redisEpochKey(): string {
   return "notification:redis_epoch";
 }
 
+/** Where the outbound streams ended when they were compared, in the latest epochs: a string, JSON. */
+export function comparedEndsKey(): string {
+  return "notification:compared_ends";
+}
+
 /** What intake waits for while it can't go on: a string, JSON. */
 export function intakeStallKey(stream: string): string {
   return `notification:intake_stall:${stream}`;

@@ -68,21 +68,19 @@ export class Repair implements Loop {
   /** Resolves when both servers are checked, as far as they have to be. */
   async check(): Promise<void> {
     const { servers, streams, events, onProgress, onPostgresChecked } = this.#options;
-    let server: string | undefined;
     if (servers.isPostgresDue) {
       const outbound = (["push", "email"] as const).map((channel) => ({ channel, stream: streams[channel] }));
       const checked = await checkPostgresServer({ ...this.#options, outbound, onProgress });
       for (const stream of checked.rebuilt) events.leasesRebuilt(stream);
-      server = checked.server;
+      servers.postgresChecked(checked.server);
+      // What it has come back with may name an earlier epoch of Redis.
+      servers.doubtRedis();
+      onPostgresChecked();
     }
-    // What PostgreSQL has come back with may name an earlier epoch of Redis.
-    if (servers.isRedisDue || server !== undefined) {
+    if (servers.isRedisDue) {
       servers.redisCheckBegins();
       await this.#checkRedis();
     }
-    if (server === undefined) return;
-    servers.postgresChecked(server);
-    onPostgresChecked();
   }
 
   async #checkRedis(): Promise<void> {
