@@ -135,8 +135,9 @@ function isFileWritten(info: string): boolean {
   return ["aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"].every((line) => info.includes(line));
 }
 
-/** The last entry of the push stream. */
+/** The last entry of the push stream; `0-0` while there is none. */
 async function endOf(redis: Redis): Promise<string> {
+  if (await redis.exists(STREAMS.push) === 0) return "0-0";
   const info = await redis.xinfo("STREAM", STREAMS.push) as unknown[];
   return String(info[info.indexOf("last-generated-id") + 1]);
 }
