@@ -63,6 +63,16 @@ export async function checkPostgresServer(
   }
 }
 
+/**
+ * Moves the rows to what was found in the streams, so that the next start finds nothing to do. Call this after the check of Redis, which
+ * compares the rows as PostgreSQL has come back with them.
+ */
+export async function moveOffsetsForward(postgres: pg.Pool, rebuilt: readonly RebuiltStream[]): Promise<void> {
+  for (const { stream, upTo, copy } of rebuilt) {
+    await postgres.query(MOVE_FORWARD({ stream, entry_id: upTo ?? copy }));
+  }
+}
+
 async function checkStream(
   postgres: pg.ClientBase,
   { channel, stream }: OutboundStream,
@@ -81,7 +91,5 @@ async function checkStream(
     clock,
     onPiece: onProgress,
   });
-  // So that the next start finds nothing to do.
-  await postgres.query(MOVE_FORWARD({ stream, entry_id: rebuilt.upTo ?? copy.entryId }));
   return { ...rebuilt, stream, row: row.entryId, copy: copy.entryId };
 }

@@ -7,6 +7,9 @@
  * appended in it, and what was appended in an earlier one can't be written as published any more once the row has the new
  * epoch: so the end of the stream stands still, and no loss slips in behind the comparison.
  *
+ * PostgreSQL may have lost commits after a loss was found, and then knows neither of the repair nor of the epoch. So Redis keeps where
+ * each stream ended when an epoch was checked: a row of an earlier epoch is compared with what the stream kept of that epoch.
+ *
  * Several instances may check at once. The row is read before the stream and set only if it still is what was read; whoever comes
  * second begins again and finds nothing to do.
  */
@@ -16,7 +19,7 @@ import { statement } from "../postgres/statement.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
 import { HIDDEN_EPOCH, SERVER_EPOCH_LUA } from "../redis/epoch.ts";
-import { redisEpochKey } from "../redis/keys.ts";
+import { epochBeginningsKey, redisEpochKey } from "../redis/keys.ts";
 import { isBehindSql } from "../stream_offset/stream_offset.ts";
 import { OutageError } from "../lifecycle/outage.ts";
 
@@ -31,6 +34,9 @@ export interface Loss {
 /** Another instance checks at the same time, or the server changes again. */
 const MAX_TRIES = 20;
 
+/** Of so many epochs Redis keeps where they begin. */
+const MAX_BEGINNINGS = 100;
+
 interface Known {
   readonly entryId: string;
   /** Empty where it was never compared. */
@@ -39,6 +45,7 @@ interface Known {
 
 interface Comparison extends Known {
   readonly stream: string;
+  /** The last entry that the stream has of the row's epoch. */
   readonly lastId: string;
   readonly newEpoch: string;
 }
@@ -46,7 +53,13 @@ interface Comparison extends Known {
 interface Seen {
   readonly epoch: string;
   readonly checkedEpoch: string;
-  readonly lastIds: readonly string[];
+  readonly ends: readonly StreamEnd[];
+}
+
+interface StreamEnd {
+  readonly lastId: string;
+  /** How it ended when an epoch began, the latest epoch last. */
+  readonly beginnings: readonly (readonly [epoch: string, lastId: string])[];
 }
 
 const SEE = new Script(`
@@ -54,16 +67,26 @@ const SEE = new Script(`
 local checked = redis.pcall('GET', ARGV[1])
 local seen = { server_epoch(), type(checked) == 'string' and checked or '' }
 for _, stream in ipairs(KEYS) do
+  local beginnings = redis.pcall('HGET', ARGV[2], stream)
   local info, last = redis.pcall('XINFO', 'STREAM', stream), '${BEFORE_ALL}'
   -- No stream, or a key of another kind under its name.
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
   seen[#seen + 1] = last
+  seen[#seen + 1] = type(beginnings) == 'string' and beginnings or ''
 end
 return seen
 `);
 
+// Behind the epoch: each stream and its end. Nothing was appended since that was looked at, unless the epoch is set already.
 const SET_EPOCH = new Script(`${SERVER_EPOCH_LUA}
 if server_epoch() ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return 1 end
+for i = 2, #ARGV, 2 do
+  local beginnings, known = {}, redis.pcall('HGET', KEYS[2], ARGV[i])
+  if type(known) == 'string' then for each in string.gmatch(known, '%S+') do beginnings[#beginnings + 1] = each end end
+  beginnings[#beginnings + 1] = ARGV[1] .. ':' .. ARGV[i + 1]
+  redis.pcall('HSET', KEYS[2], ARGV[i], table.concat(beginnings, ' ', math.max(1, #beginnings - ${MAX_BEGINNINGS - 1})))
+end
 redis.call('SET', KEYS[1], ARGV[1])
 return 1
 `);
@@ -129,10 +152,11 @@ async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses
   // has lost it.
   const known: (Known | undefined)[] = [];
   for (const stream of streams) known.push((await postgres.query<Known>(SELECT_KNOWN({ stream }))).rows[0]);
-  const { epoch, checkedEpoch, lastIds } = await see(redis, streams);
+  const { epoch, checkedEpoch, ends } = await see(redis, streams);
   for (const [at, stream] of streams.entries()) {
     const row = known[at];
-    const comparison = { entryId: "", epoch: "", ...row, stream, lastId: lastIds[at]!, newEpoch: epoch };
+    const lastId = endOfEpoch(row?.epoch, ends[at]!, checkedEpoch === epoch);
+    const comparison = { entryId: "", epoch: "", ...row, stream, lastId, newEpoch: epoch };
     if (row === undefined) {
       await postgres.query(BEGIN({ found: [comparison] }));
       continue;
@@ -146,14 +170,27 @@ async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses
     }
   }
   if (checkedEpoch === epoch) return true;
-  return await redis.run(SET_EPOCH, [redisEpochKey()], [epoch]) === 1;
+  const now = streams.flatMap((stream, at) => [stream, ends[at]!.lastId]);
+  return await redis.run(SET_EPOCH, [redisEpochKey(), epochBeginningsKey()], [epoch, ...now]) === 1;
+}
+
+/** What is behind it was appended in later epochs. */
+function endOfEpoch(epoch: string | undefined, { lastId, beginnings }: StreamEnd, isChecked: boolean): string {
+  const at = beginnings.findLastIndex(([known]) => known === epoch);
+  // An epoch that Redis does not know any more is earlier than the present one; of the others that can't be said.
+  const later = at >= 0 ? beginnings.slice(at + 1) : isChecked && epoch !== undefined ? beginnings.slice(-1) : [];
+  return later.map(([, id]) => id).reduce((one, other) => compareEntryIds(one, other) <= 0 ? one : other, lastId);
 }
 
 async function see(redis: RedisConnection, streams: readonly string[]): Promise<Seen> {
-  const [epoch, checkedEpoch, ...lastIds] = await redis.run(SEE, streams, [redisEpochKey()]) as [
-    string,
-    string,
-    ...string[],
-  ];
-  return { epoch, checkedEpoch, lastIds };
+  const keys = [redisEpochKey(), epochBeginningsKey()];
+  const [epoch, checkedEpoch, ...texts] = await redis.run(SEE, streams, keys) as [string, string, ...string[]];
+  const ends = streams.map((_, at) => ({
+    lastId: texts[2 * at]!,
+    beginnings: texts[2 * at + 1]!.split(" ").flatMap((text) => {
+      const [, of, id] = /^(\w+):(\d+-\d+)$/.exec(text) ?? [];
+      return of === undefined || id === undefined ? [] : [[of, id] as const];
+    }),
+  }));
+  return { epoch, checkedEpoch, ends };
 }

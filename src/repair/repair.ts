@@ -14,7 +14,7 @@ import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { CheckedServers } from "./checked_servers.ts";
 import type { RepairEvents } from "./events.ts";
-import { checkPostgresServer } from "./postgres_check.ts";
+import { checkPostgresServer, moveOffsetsForward, type RebuiltStream } from "./postgres_check.ts";
 import { putBackLost } from "./put_back.ts";
 import { checkRedisServer } from "./redis_check.ts";
 
@@ -69,11 +69,12 @@ export class Repair implements Loop {
   async check(): Promise<void> {
     const { servers, streams, events, onProgress, onPostgresChecked } = this.#options;
     let server: string | undefined;
+    let rebuilt: readonly RebuiltStream[] = [];
     if (servers.isPostgresDue) {
       const outbound = (["push", "email"] as const).map((channel) => ({ channel, stream: streams[channel] }));
       const checked = await checkPostgresServer({ ...this.#options, outbound, onProgress });
       for (const stream of checked.rebuilt) events.leasesRebuilt(stream);
-      server = checked.server;
+      ({ server, rebuilt } = checked);
     }
     // What PostgreSQL has come back with may name an earlier epoch of Redis.
     if (servers.isRedisDue || server !== undefined) {
@@ -81,6 +82,7 @@ export class Repair implements Loop {
       await this.#checkRedis();
     }
     if (server === undefined) return;
+    await moveOffsetsForward(this.#options.postgres, rebuilt);
     servers.postgresChecked(server);
     onPostgresChecked();
   }
