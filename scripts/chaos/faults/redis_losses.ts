@@ -27,7 +27,7 @@ export const REDIS_LOSS_FAULTS: readonly Fault[] = [
     part: "redis",
     outage: "redis",
     loses: true,
-    inject: promoteReplica,
+    inject: (scene) => promoteReplica(scene),
   },
   {
     name: "redis-truncated",
@@ -47,7 +47,11 @@ export const REDIS_LOSS_FAULTS: readonly Fault[] = [
   },
 ];
 
-export async function promoteReplica({ setting, chance, producer }: Scene): Promise<Injection> {
+/** @param options.whileHeld called when the replica has got no writes for a while, before it is promoted */
+export async function promoteReplica(
+  { setting, chance, producer }: Scene,
+  { whileHeld = () => Promise.resolve() }: { readonly whileHeld?: () => Promise<void> } = {},
+): Promise<Injection> {
   const old = setting.redisServer;
   using link = new TcpProxy(old.port);
   const replica = await startStore({ password: old.password });
@@ -57,6 +61,7 @@ export async function promoteReplica({ setting, chance, producer }: Scene): Prom
   await setting.redis.call("WAIT", 1, 4000);
   link.freeze();
   await pause(chance.between(0.8, 1.5));
+  await whileHeld();
   const before = await endOf(setting.redis);
   // The old master dies, or is told to be none any more when the address has moved already.
   const diesFirst = chance.oneIn(2);
