@@ -36,9 +36,7 @@ type Losses = readonly [first: Injection, second: Injection];
 /** What Redis lost is repaired by the time of the copy. */
 async function redisThenPostgres(scene: Scene): Promise<Losses> {
   const first = await promoteReplica(scene);
-  // Intents that are sent now are published when the loss is known.
-  await scene.producer.sent(FRESH_INTENTS, RECOVERS_WITHIN_SECONDS);
-  await recovery(scene.setting, await watermark(scene.setting), RECOVERS_WITHIN_SECONDS);
+  await repaired(scene);
   return [first, await restore(scene, [1, 3])];
 }
 
@@ -62,8 +60,15 @@ async function redisThenForgetfulPostgres(scene: Scene): Promise<Losses> {
   return [first, { ...await putBack(scene.setting, copies[0]!), note: "a copy of between the writes that Redis lost" }];
 }
 
+/** What PostgreSQL lost is restored, leases too, by the time of the loss. */
 async function postgresThenRedis(scene: Scene): Promise<Losses> {
   const first = await restore(scene, [1, 3]);
-  await pause(scene.chance.between(0, 1));
+  await repaired(scene);
   return [first, await promoteReplica(scene)];
+}
+
+async function repaired({ setting, producer }: Scene): Promise<void> {
+  // Intents that are sent now are published when the loss is known.
+  await producer.sent(FRESH_INTENTS, RECOVERS_WITHIN_SECONDS);
+  await recovery(setting, await watermark(setting), RECOVERS_WITHIN_SECONDS);
 }
