@@ -39,6 +39,11 @@ export interface VersionedOffset extends Offset {
   readonly epoch: string;
   /** Entries up to this one were read before: the row, where that was set back. */
   readonly readBefore?: Offset | undefined;
+  /**
+   * The copy, where it is ahead: PostgreSQL has lost commits. Redis may have lost entries as well before that, which the row's ordinal
+   * then counts; behind this entry the ordinal is unknown until the end of the stream is reached.
+   */
+  readonly copyAhead?: string | undefined;
 }
 
 /** What was found, until it has been compared with the stream. */
@@ -53,6 +58,8 @@ export class ConsumerOffset {
   #offset: VersionedOffset | undefined;
   #versions = 0;
   #found: Found | undefined;
+  /** The stream as it was when it was last looked at. */
+  #state: StreamState | undefined;
   /** Up to where entries were read before the row was set back last. */
   #readBefore: Offset | undefined;
   /** The end of what was read that was reported as lost. */
@@ -77,13 +84,16 @@ export class ConsumerOffset {
 
   /** The offset behind `entries` more entries, the last of which is `entryId`: to be moved to. */
   behind(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
-    const { entriesRead, epoch, readBefore } = from;
+    const { entriesRead, epoch, readBefore, copyAhead } = from;
+    const passesCopy = copyAhead !== undefined && isAtOrBefore(copyAhead, entryId);
+    const isUnknown = entriesRead === undefined || passesCopy;
     return {
       entryId,
-      entriesRead: entriesRead === undefined ? undefined : entriesRead + entries,
+      entriesRead: isUnknown ? this.#ordinalOfEnd(entryId) : entriesRead + entries,
       version: ++this.#versions,
       epoch,
       readBefore: readBefore !== undefined && isAtOrBefore(readBefore.entryId, entryId) ? undefined : readBefore,
+      copyAhead: passesCopy ? undefined : copyAhead,
     };
   }
 
@@ -97,6 +107,7 @@ export class ConsumerOffset {
     state: StreamState,
     { isAtEnd }: { readonly isAtEnd: boolean },
   ): Promise<VersionedOffset | undefined> {
+    this.#state = state;
     const found = this.#found?.version === offset.version ? this.#found : undefined;
     const standing = standingOf(offset, state, { isAtEnd });
     if (standing.kind === "ends_before") {
@@ -105,7 +116,11 @@ export class ConsumerOffset {
       return undefined;
     }
     if (standing.kind === "another_stream") {
-      await this.#startOver(offset, state);
+      const { entryId, copyAhead } = offset;
+      // Of this stream as far as the copy goes, which it has lived with: only the row's ordinal is wrong.
+      const isSame = copyAhead !== undefined && isAtOrBefore(copyAhead, state.lastGeneratedId);
+      if (isSame) await this.#commit(offset, { entryId, entriesRead: undefined });
+      else await this.#startOver(offset, state);
       return undefined;
     }
     if (found !== undefined) await this.#lookAtStream(offset, found, state);
@@ -125,6 +140,11 @@ export class ConsumerOffset {
     if (!await this.#commit(offset, { entryId, entriesRead }, { isOrdinalCompared: true })) return undefined;
     this.#options.events.trimmedUnread(trimmedUnread);
     return this.#offset;
+  }
+
+  /** The ordinal of the entry if it was the stream's last when that was looked at. */
+  #ordinalOfEnd(entryId: string): number | undefined {
+    return this.#state?.lastGeneratedId === entryId ? this.#state.entriesAdded : undefined;
   }
 
   /** A batch up to `offset` was accepted. */
@@ -175,7 +195,7 @@ export class ConsumerOffset {
     const version = ++this.#versions;
     this.#readBefore = readBefore ?? this.#readBefore;
     const { entryId, entriesRead } = offset;
-    this.#offset = { entryId, entriesRead, version, epoch: copy.epoch, readBefore: this.#readBefore };
+    this.#offset = { entryId, entriesRead, version, epoch: copy.epoch, readBefore: this.#readBefore, copyAhead };
     this.#found = { version, copy: copy.offset };
   }
 

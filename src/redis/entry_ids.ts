@@ -9,6 +9,7 @@ export function compareEntryIds(left: string, right: string): number {
   return compareNumerals(leftTime, rightTime) || compareNumerals(leftSequence, rightSequence);
 }
 
+/** The later of two. */
 export function laterEntryId(left: string, right: string): string {
   return compareEntryIds(left, right) < 0 ? right : left;
 }

@@ -15,9 +15,9 @@ export function redisEpochKey(): string {
   return "notification:redis_epoch";
 }
 
-/** Where the outbound streams ended when they were compared, in the latest epochs: a string, JSON. */
-export function comparedEndsKey(): string {
-  return "notification:compared_ends";
+/** Where the outbound streams ended when each of the last epochs was checked: a hash, a field for each stream. */
+export function epochBeginningsKey(): string {
+  return "notification:redis_epoch_beginnings";
 }
 
 /** What intake waits for while it can't go on: a string, JSON. */

@@ -51,7 +51,7 @@ export interface RebuiltStream extends Rebuilt {
   readonly stream: string;
   /** What PostgreSQL has, and what it had. */
   readonly row: string;
-  readonly copy: string;
+  readonly copy: Offset;
 }
 
 /** Resolves with the server that was checked (`Session.server`), and the streams of which it had lost outcomes. */
@@ -76,6 +76,16 @@ export async function checkPostgresServer(
   }
 }
 
+/**
+ * Moves the rows to what was found in the streams, so that the next start finds nothing to do. Call this after the check of Redis, which
+ * compares the rows as PostgreSQL has come back with them.
+ */
+export async function moveOffsetsForward(postgres: pg.Pool, rebuilt: readonly RebuiltStream[]): Promise<void> {
+  for (const { stream, upTo, copy } of rebuilt) {
+    await postgres.query(MOVE_FORWARD({ stream, entry_id: upTo ?? copy.entryId, commits: copy.entriesRead ?? null }));
+  }
+}
+
 async function checkStream(
   postgres: pg.ClientBase,
   { channel, stream }: OutboundStream,
@@ -96,11 +106,7 @@ async function checkStream(
     clock,
     onPiece: onProgress,
   });
-  // So that the next start finds nothing to do.
-  await postgres.query(
-    MOVE_FORWARD({ stream, entry_id: rebuilt.upTo ?? copy.entryId, commits: copy.entriesRead ?? null }),
-  );
-  return { ...rebuilt, stream, row: row.entryId, copy: copy.entryId };
+  return { ...rebuilt, stream, row: row.entryId, copy };
 }
 
 /** Also commits that wrote no higher entry are counted. */

@@ -7,23 +7,23 @@
  * appended in it, and what was appended in an earlier one can't be written as published any more once the row has the new
  * epoch: so the end of the stream stands still, and no loss slips in behind the comparison.
  *
+ * PostgreSQL may have lost commits after a loss was found, and then knows neither of the repair nor of the epoch. So Redis keeps where
+ * each stream ended when an epoch was checked: a row of an earlier epoch is compared with what the stream kept of that epoch.
+ *
  * The end of a stream that somebody has deleted is the copy of its offset, which a loss takes away together with the entries.
  *
- * Redis keeps the ends that were compared in its latest epochs: should PostgreSQL lose the repair of one of them, and the row come
- * back with an earlier epoch, the row is compared with the smallest end since, although the stream has gone on.
- *
- * Several instances may check at once. The row is read before the stream and set only if it still is what was read; the one that
- * comes second begins again and finds nothing to do.
+ * Several instances may check at once. The row is read before the stream and set only if it still is what was read; the one that comes
+ * second begins again and finds nothing to do.
  */
 import type pg from "pg";
-import { OutageError } from "../lifecycle/outage.ts";
 import { bigint, rows, text } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { BEFORE_ALL, compareEntryIds, isEntryId, laterEntryId } from "../redis/entry_ids.ts";
 import { HIDDEN_EPOCH, SERVER_EPOCH_LUA } from "../redis/epoch.ts";
-import { comparedEndsKey, redisEpochKey, streamOffsetKey } from "../redis/keys.ts";
+import { epochBeginningsKey, redisEpochKey, streamOffsetKey } from "../redis/keys.ts";
 import { isBehindSql } from "../stream_offset/stream_offset.ts";
+import { OutageError } from "../lifecycle/outage.ts";
 
 /** A part of an outbound stream that Redis has lost. */
 export interface Loss {
@@ -36,6 +36,9 @@ export interface Loss {
 /** Another instance checks at the same time, or the server changes again. */
 const MAX_TRIES = 20;
 
+/** Of so many epochs Redis keeps where they begin. */
+const MAX_BEGINNINGS = 100;
+
 interface Known {
   readonly entryId: string;
   /** Empty where it was never compared. */
@@ -44,51 +47,56 @@ interface Known {
 
 interface Comparison extends Known {
   readonly stream: string;
-  readonly end: string;
+  /** The last entry that the stream has of the row's epoch. */
+  readonly lastId: string;
   readonly newEpoch: string;
-}
-
-/** The ends of the streams that were compared in one epoch, in the order of the streams. */
-interface ComparedEnds {
-  readonly epoch: string;
-  readonly ends: readonly string[];
 }
 
 interface Seen {
   readonly epoch: string;
   readonly checkedEpoch: string;
-  /** In the order of the streams. */
-  readonly ends: readonly string[];
-  /** Of the latest epochs, the oldest first. */
-  readonly compared: readonly ComparedEnds[];
+  readonly ends: readonly StreamEnd[];
 }
 
-const MAX_COMPARED = 20;
+interface StreamEnd {
+  readonly lastId: string;
+  /** How it ended when an epoch began, the latest epoch last. */
+  readonly beginnings: readonly (readonly [epoch: string, lastId: string])[];
+}
 
 // KEYS: the streams, then the copies of their offsets.
 const SEE = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
 local epoch, is_replica = server_epoch()
 if is_replica then return redis.error_reply('READONLY this server is a replica') end
-local checked, compared = redis.pcall('GET', ARGV[1]), redis.pcall('GET', ARGV[2])
-local seen = { epoch, type(checked) == 'string' and checked or '', type(compared) == 'string' and compared or '' }
+local checked = redis.pcall('GET', ARGV[1])
+local seen = { epoch, type(checked) == 'string' and checked or '' }
 for at = 1, #KEYS / 2 do
+  local beginnings = redis.pcall('HGET', ARGV[2], KEYS[at])
+  local copy = redis.pcall('HGET', KEYS[#KEYS / 2 + at], 'entry_id')
   local info, last = redis.pcall('XINFO', 'STREAM', KEYS[at]), '${BEFORE_ALL}'
   if info.err and not string.find(info.err, 'no such key', 1, true) and string.sub(info.err, 1, 9) ~= 'WRONGTYPE' then
     return info
   end
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
-  local copy = redis.pcall('HGET', KEYS[#KEYS / 2 + at], 'entry_id')
   seen[#seen + 1] = last
   seen[#seen + 1] = type(copy) == 'string' and copy or ''
+  seen[#seen + 1] = type(beginnings) == 'string' and beginnings or ''
 end
 return seen
 `);
 
+// Behind the epoch: each stream and its end. Nothing was appended since that was looked at, unless the epoch is set already.
 const SET_EPOCH = new Script(`${SERVER_EPOCH_LUA}
 local epoch, is_replica = server_epoch()
 if is_replica or epoch ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[2])
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return 1 end
+for i = 2, #ARGV, 2 do
+  local beginnings, known = {}, redis.pcall('HGET', KEYS[2], ARGV[i])
+  if type(known) == 'string' then for each in string.gmatch(known, '%S+') do beginnings[#beginnings + 1] = each end end
+  beginnings[#beginnings + 1] = ARGV[1] .. ':' .. ARGV[i + 1]
+  redis.pcall('HSET', KEYS[2], ARGV[i], table.concat(beginnings, ' ', math.max(1, #beginnings - ${MAX_BEGINNINGS - 1})))
+end
 redis.call('SET', KEYS[1], ARGV[1])
 return 1
 `);
@@ -100,12 +108,12 @@ const COMPARISON = rows<Comparison>()({
   stream: text(({ stream }) => stream),
   was_id: text(({ entryId }) => entryId),
   was_epoch: text(({ epoch }) => epoch),
-  last_id: text(({ end }) => end),
+  last_id: text(({ lastId }) => lastId),
   epoch: text(({ newEpoch }) => newEpoch),
   is_same_server: bigint((comparison) => isSameServer(comparison) ? 1 : 0),
 });
 
-/** A server loses nothing in one life: a stream that ends earlier than it did was emptied by somebody, and is left as it is. */
+/** A server loses nothing in one life: a stream that ends earlier than it did was deleted by somebody, and is left as it is. */
 function isSameServer({ epoch, newEpoch }: Comparison): boolean {
   return epoch === newEpoch && newEpoch !== HIDDEN_EPOCH;
 }
@@ -156,69 +164,55 @@ async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses
   // has lost it.
   const known: (Known | undefined)[] = [];
   for (const stream of streams) known.push((await postgres.query<Known>(SELECT_KNOWN({ stream }))).rows[0]);
-  const seen = await see(redis, streams);
-  const { epoch, ends } = seen;
+  const { epoch, checkedEpoch, ends } = await see(redis, streams);
   for (const [at, stream] of streams.entries()) {
-    const row = known[at] ?? { entryId: "", epoch: "" };
-    const comparison = { ...row, stream, end: endFor(row, seen, at), newEpoch: epoch };
-    if (known[at] === undefined) {
+    const row = known[at];
+    const lastId = endOfEpoch(row?.epoch, ends[at]!, checkedEpoch === epoch);
+    const comparison = { entryId: "", epoch: "", ...row, stream, lastId, newEpoch: epoch };
+    if (row === undefined) {
       const { rowCount } = await postgres.query(BEGIN({ found: [comparison] }));
       if (rowCount !== 1) return false;
       continue;
     }
-    const endsEarlier = compareEntryIds(row.entryId, comparison.end) > 0;
+    const endsEarlier = compareEntryIds(row.entryId, comparison.lastId) > 0;
     if (row.epoch === epoch && !endsEarlier) continue;
     const { rowCount } = await postgres.query(SETTLE({ found: [comparison] }));
     if (rowCount !== 1) return false;
     if (endsEarlier && !isSameServer(comparison)) {
-      losses.push({ stream, lostAfter: comparison.end, lostUpTo: row.entryId });
+      losses.push({ stream, lostAfter: comparison.lastId, lostUpTo: row.entryId });
     }
   }
-  if (seen.checkedEpoch === epoch) return true;
-  const compared = [...seen.compared, { epoch, ends }].slice(-MAX_COMPARED);
-  return await redis.run(SET_EPOCH, [redisEpochKey(), comparedEndsKey()], [epoch, JSON.stringify(compared)]) === 1;
+  if (checkedEpoch === epoch) return true;
+  const now = streams.flatMap((stream, at) => [stream, ends[at]!.lastId]);
+  return await redis.run(SET_EPOCH, [redisEpochKey(), epochBeginningsKey()], [epoch, ...now]) === 1;
 }
 
-/** What the row is compared with: the end of the stream, or an earlier one that was compared since the row's epoch. */
-function endFor({ epoch }: Known, { epoch: newEpoch, ends, compared }: Seen, at: number): string {
-  let end = ends[at]!;
-  if (epoch === "" || epoch === newEpoch) return end;
-  const own = compared.findLastIndex((item) => item.epoch === epoch);
-  for (const { ends } of compared.slice(own + 1)) {
-    const before = ends[at];
-    if (before !== undefined && compareEntryIds(before, end) < 0) end = before;
-  }
-  return end;
+/** What is behind it was appended in later epochs. */
+function endOfEpoch(epoch: string | undefined, { lastId, beginnings }: StreamEnd, isChecked: boolean): string {
+  const at = beginnings.findLastIndex(([known]) => known === epoch);
+  // An epoch that Redis does not know any more is earlier than the present one; of the others that can't be said.
+  const later = at >= 0 ? beginnings.slice(at + 1) : isChecked && epoch !== undefined ? beginnings.slice(-1) : [];
+  return later.map(([, id]) => id).reduce((one, other) => compareEntryIds(one, other) <= 0 ? one : other, lastId);
 }
 
 async function see(redis: RedisConnection, streams: readonly string[]): Promise<Seen> {
   const keys = [...streams, ...streams.map(streamOffsetKey)];
-  const reply = await redis.run(SEE, keys, [redisEpochKey(), comparedEndsKey()]) as [
-    string,
-    string,
-    string,
-    ...string[],
-  ];
-  const [epoch, checkedEpoch, compared, ...found] = reply;
+  const reply = await redis.run(SEE, keys, [redisEpochKey(), epochBeginningsKey()]) as [string, string, ...string[]];
+  const [epoch, checkedEpoch, ...texts] = reply;
   const ends = streams.map((_, at) => {
-    const [last, copy] = [found[2 * at]!, found[2 * at + 1]!];
-    return copy === "" || epoch === HIDDEN_EPOCH ? last : laterEntryId(last, copy);
+    const [last = "", copy = "", beginnings = ""] = texts.slice(3 * at, 3 * at + 3);
+    return {
+      lastId: isEntryId(copy) && epoch !== HIDDEN_EPOCH ? laterEntryId(last, copy) : last,
+      beginnings: parseBeginnings(beginnings),
+    };
   });
-  return { epoch, checkedEpoch, ends, compared: parseCompared(compared) };
+  return { epoch, checkedEpoch, ends };
 }
 
 /** What others have written under the key counts for nothing. */
-function parseCompared(json: string): readonly ComparedEnds[] {
-  try {
-    const parsed: unknown = JSON.parse(json);
-    return Array.isArray(parsed) ? parsed.filter(isComparedEnds) : [];
-  } catch {
-    return [];
-  }
-}
-
-function isComparedEnds(value: unknown): value is ComparedEnds {
-  const { epoch, ends } = (value ?? {}) as { epoch?: unknown; ends?: unknown };
-  return typeof epoch === "string" && Array.isArray(ends) &&
-    ends.every((id) => typeof id === "string" && isEntryId(id));
+function parseBeginnings(texts: string): StreamEnd["beginnings"] {
+  return texts.split(" ").flatMap((text) => {
+    const [epoch = "", id = ""] = text.split(":");
+    return epoch !== "" && isEntryId(id) ? [[epoch, id] as const] : [];
+  });
 }
