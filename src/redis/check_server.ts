@@ -12,7 +12,7 @@ import { UnsuitableRedis } from "./master.ts";
 export const PASSWORD_NOT_ASKED =
   "NOTIFICATION_REDIS_PASSWORD is set, but Redis asks for no password: every client that reaches it may do everything";
 
-export const PERSISTENCE_IS_OFF = "Redis persistence is off: what it acknowledged is lost with its process";
+const PERSISTENCE_IS_OFF = "Redis persistence is off: what it acknowledged is lost with its process";
 export const REPLICATION_ID_IS_HIDDEN =
   "Redis hides its replication id: what it lost is found after a reconnection only, not behind a proxy that keeps connections open";
 
