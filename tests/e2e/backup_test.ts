@@ -59,7 +59,7 @@ async function restored(change: string): Promise<void> {
     assert.deepEqual(records.map(({ key }) => key), ["before", "after"]);
     assert.equal(records[1]?.entry, later);
     const events = (await rig.clientEvents()).map(({ fields }) => fields["event_id"]);
-    assert.deepEqual(events, published);
+    assert.deepEqual(events, published, "what was published is not published again");
   } finally {
     await Deno.remove(file);
   }
