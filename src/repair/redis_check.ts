@@ -67,17 +67,22 @@ interface StreamEnd {
 // KEYS: the streams, then the copies of their offsets.
 const SEE = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
+local function is_refused(reply)
+  if type(reply) ~= 'table' or not reply.err then return false end
+  -- No stream, or a key of another kind under its name: that is an answer.
+  return string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' and not string.find(reply.err, 'no such key', 1, true)
+end
 local epoch, is_replica = server_epoch()
 if is_replica then return redis.error_reply('READONLY this server is a replica') end
 local checked = redis.pcall('GET', ARGV[1])
+if is_refused(checked) then return checked end
 local seen = { epoch, type(checked) == 'string' and checked or '' }
 for at = 1, #KEYS / 2 do
   local beginnings = redis.pcall('HGET', ARGV[2], KEYS[at])
   local copy = redis.pcall('HGET', KEYS[#KEYS / 2 + at], 'entry_id')
   local info, last = redis.pcall('XINFO', 'STREAM', KEYS[at]), '${BEFORE_ALL}'
-  if info.err and not string.find(info.err, 'no such key', 1, true) and string.sub(info.err, 1, 9) ~= 'WRONGTYPE' then
-    return info
-  end
+  -- What may not be looked at is not lost.
+  for _, reply in ipairs({ beginnings or '', copy or '', info }) do if is_refused(reply) then return reply end end
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
   seen[#seen + 1] = last
   seen[#seen + 1] = type(copy) == 'string' and copy or ''
