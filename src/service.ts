@@ -14,6 +14,7 @@ import { createIntakeEvents } from "./intake/events.ts";
 import { IntentConsumer } from "./intake/intent_consumer.ts";
 import { within } from "./lifecycle/bounded_wait.ts";
 import { Heartbeats, stuckAfterMs } from "./lifecycle/heartbeats.ts";
+import { outageOf } from "./lifecycle/outage.ts";
 import { describeDefect, type Loop, runLoop } from "./lifecycle/run_loop.ts";
 import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/start_up.ts";
@@ -32,6 +33,9 @@ import { checkRedis, PASSWORD_NOT_ASKED } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { RedisMaster } from "./redis/master.ts";
 import { Relay } from "./relay/relay.ts";
+import { CheckedServers } from "./repair/checked_servers.ts";
+import { createRepairEvents } from "./repair/events.ts";
+import { Repair } from "./repair/repair.ts";
 import { RetentionCleaner } from "./retention/cleaner.ts";
 import { createRetentionEvents } from "./retention/events.ts";
 import { createInstruments, type Instruments } from "./telemetry/instruments.ts";
@@ -59,10 +63,15 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const outages = new Outages(systemClock);
   const applicationName = `notification-service/${processId}`;
   const redis = openRedis(config);
+  const servers = new CheckedServers();
   let postgres: PostgresPool;
+  let repairPostgres: PostgresPool;
   try {
-    const maxOpenConns = config.postgres.maxOpenConns - (gaugeAnswerMs === undefined ? 0 : GAUGE_CONNECTIONS);
-    postgres = openPool({ ...config.postgres, maxOpenConns, applicationName });
+    const gaugeConnections = gaugeAnswerMs === undefined ? 0 : GAUGE_CONNECTIONS;
+    const maxOpenConns = config.postgres.maxOpenConns - gaugeConnections - REPAIR_CONNECTIONS;
+    const admits = (server: string) => servers.admits(server);
+    postgres = openPool({ ...config.postgres, maxOpenConns, applicationName, admits });
+    repairPostgres = openPool({ ...config.postgres, maxOpenConns: REPAIR_CONNECTIONS, applicationName });
   } catch (error) {
     // As when it names a certificate that isn't there.
     logger.error("the configuration was refused", { reason: describeDefect(error) });
@@ -79,15 +88,17 @@ export async function runService(options: ServiceOptions): Promise<number> {
     if (gaugeAnswerMs !== undefined) {
       gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
     }
-    const probe = listen(config.probe);
     const heartbeats = new Heartbeats({
       stuckAfterMs: stuckAfterMs({
         readBlockTimeoutMs: config.intents.readBlockTimeoutMs,
         userServiceTimeoutMs: config.userService.timeoutMs,
       }),
     });
+    const loops = loopsOf(options, { redis, postgres, repairPostgres, servers, instruments, heartbeats });
+    await systemd.patiently(() => firstCheck(loops.repair));
+    const probe = listen(config.probe);
     tellSupervisor(options, { redis, postgres, heartbeats });
-    exitCode = await runLoops(loopsOf(options, { redis, postgres, instruments, heartbeats }), {
+    exitCode = await runLoops(loops.inOrder, {
       shutdown,
       probe,
       heartbeats,
@@ -99,12 +110,16 @@ export async function runService(options: ServiceOptions): Promise<number> {
   // Also without a signal: what ends a loop ends the process.
   shutdown.begin("a loop or the start-up failed");
   await within(shutdown.leftMs / 4, Promise.all(Object.values(redis).map((connection) => connection.close())));
-  await Promise.all([postgres.close(shutdown.leftMs / 4), gauges?.close(shutdown.leftMs / 4)]);
+  const pools = [postgres, repairPostgres, gauges];
+  await Promise.all(pools.map((pool) => pool?.close(shutdown.leftMs / 4)));
   // The other half is for whoever reads the log slowly.
   await telemetry.shutdown(shutdown.leftMs / 2);
   logger.info("stopped", { exit_code: exitCode });
   return exitCode;
 }
+
+/** Of the pool's size, for the repair loop alone. */
+const REPAIR_CONNECTIONS = 1;
 
 type RedisConnections = ReturnType<typeof openRedis>;
 
@@ -116,6 +131,7 @@ function openRedis({ redis, intents }: Config) {
     blocking: new RedisConnection(redis, { role: "blocking-read", blockMs: intents.readBlockTimeoutMs, master }),
     push: new RedisConnection(redis, { role: "push", master }),
     email: new RedisConnection(redis, { role: "email", master }),
+    repair: new RedisConnection(redis, { role: "repair", master }),
   };
 }
 
@@ -176,17 +192,20 @@ function tellSupervisor(
 
 function loopsOf(
   { config, catalog, processId, shutdown, telemetry: { tracing } }: ServiceOptions,
-  { redis, postgres, instruments, heartbeats }: {
+  { redis, postgres, repairPostgres, servers, instruments, heartbeats }: {
     redis: RedisConnections;
     postgres: pg.Pool;
+    repairPostgres: pg.Pool;
+    servers: CheckedServers;
     instruments: Instruments;
     heartbeats: Heartbeats;
   },
-): Loop[] {
+): { readonly inOrder: readonly Loop[]; readonly repair: Repair } {
   const clock: Clock = systemClock;
   const { publish, retry, retention, intents } = config;
   const relay = new Relay(clock);
-  const writer = new OutcomeWriter({ postgres, redis: redis.push, clock });
+  const onUncheckedServer = () => servers.doubtRedis();
+  const writer = new OutcomeWriter({ postgres, redis: redis.push, clock, onUncheckedServer });
 
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
     new Publisher({
@@ -200,6 +219,7 @@ function loopsOf(
       catalog,
       relay: relay.channels[channel],
       writer,
+      onUncheckedServer,
       postgres,
       redis: redis[channel],
       events: createPublishEvents({ channel, stream: outbound.stream, instruments, tracing, clock }),
@@ -212,25 +232,42 @@ function loopsOf(
     heartbeats.beat("intent_consumer");
   };
 
-  return [
-    new IntentConsumer({
-      ...intents,
-      processId,
-      recordRetentionMs: retention.recordMs,
-      catalog,
-      administratorEmails: config.administratorEmails,
-      maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
-      postgres,
-      redis: redis.intake,
-      blockingRedis: redis.blocking,
-      userService: new UserService(config.userService, { clock, observe }),
-      relay,
-      events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
-      clock,
-      abandon: shutdown.abandon,
-    }),
+  const consumer = new IntentConsumer({
+    ...intents,
+    processId,
+    recordRetentionMs: retention.recordMs,
+    catalog,
+    administratorEmails: config.administratorEmails,
+    maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
+    postgres,
+    redis: redis.intake,
+    blockingRedis: redis.blocking,
+    userService: new UserService(config.userService, { clock, observe }),
+    relay,
+    events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
+    clock,
+    abandon: shutdown.abandon,
+  });
+  const isRepublished = publish.lostPublications === "republish";
+  const repair = new Repair({
+    servers,
+    postgres: repairPostgres,
+    redis: redis.repair,
+    streams: { push: publish.clientEventsStream, email: publish.mailCommandsStream },
+    intentStream: intents.stream,
+    leaseTtlMs: publish.leaseTtlMs,
+    isRepublished,
+    events: createRepairEvents({ instruments, isRepublished }),
+    clock,
+    onProgress: () => heartbeats.beat("repair"),
+    onPostgresChecked: () => consumer.findOffsetAgain(),
+    onPutBack: (channel) => relay.channels[channel].wake.ring(),
+  });
+  const inOrder = [
+    consumer,
     publisher("push", { stream: publish.clientEventsStream, maxLength: publish.clientEventsStreamMaxLen }),
     publisher("email", { stream: publish.mailCommandsStream, maxLength: 0 }),
+    repair,
     new RetentionCleaner({
       recordRetentionMs: retention.recordMs,
       malformedRetentionMs: retention.malformedMs,
@@ -240,6 +277,20 @@ function loopsOf(
       clock,
     }),
   ];
+  return { inOrder, repair };
+}
+
+/** What the stores have lost while no instance ran, before anything is accepted or published. */
+async function firstCheck(repair: Repair): Promise<void> {
+  try {
+    await repair.check();
+  } catch (error) {
+    const outage = outageOf(error);
+    if (outage === undefined) throw error;
+    throw new StartUpFailed(outage.dependency, `What it may have lost can't be looked for: ${outage.message}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Resolves with the exit code when all loops have ended, which they do when the shutdown begins. */

@@ -111,8 +111,8 @@ function waitingOf(
   nextId: string,
 ): { readonly lag: number; readonly nextEntryId: string } | undefined {
   const standing = standingOf(offset, state);
-  if (standing.kind === "another_stream") {
-    // The consumer reads another stream from its beginning.
+  if (standing.kind !== "same") {
+    // Another stream is read from its beginning; one that lost its tail only looks like it, until the offset is set back.
     return state.length === 0 ? undefined : { lag: state.length, nextEntryId: state.firstId };
   }
   if (nextId === "") return undefined;

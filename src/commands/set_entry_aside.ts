@@ -17,11 +17,12 @@ import type { StreamEntry } from "../notification/stream_entry.ts";
 import { postgresFailure } from "../postgres/failures.ts";
 import { inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import { compareEntryIds } from "../redis/entry_ids.ts";
+import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
 import { RedisError } from "../redis/failures.ts";
-import { findOffset, moveOffset, type Offset, selectOffset } from "../stream_offset/stream_offset.ts";
+import { moveOffset, type Offset, readCopy, selectOffset } from "../stream_offset/stream_offset.ts";
 import type { Stores } from "./stores.ts";
 
+const BEFORE_FIRST: Offset = { entryId: BEFORE_ALL, entriesRead: undefined };
 const MAX_TRIES = 100;
 const PAUSE_MS = 300;
 
@@ -75,7 +76,7 @@ async function patiently<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
 export async function setEntryAside({ postgres, redis }: Stores, options: SetAsideOptions): Promise<SetAsideResult> {
   const { stream, entryId } = options;
   const { offset, isNext } = await patiently(async () => {
-    const { offset } = await findOffset({ postgres, redis, stream });
+    const offset = await selectOffset(postgres, stream) ?? (await readCopy(redis, stream)).offset ?? BEFORE_FIRST;
     return { offset, isNext: await isNextEntry(redis, { stream, entryId, offset }) };
   });
   const item = malformedOf(options);

@@ -41,6 +41,7 @@ export interface Config {
     readonly clientEventsStreamMaxLen: number;
     readonly mailCommandsStream: string;
     readonly leaseTtlMs: number;
+    readonly lostPublications: "republish" | "report";
   };
   readonly retry: {
     readonly pushMaxAttempts: number;
@@ -125,6 +126,7 @@ function toConfig(values: Values, administratorEmails: Config["administratorEmai
       clientEventsStreamMaxLen: values.GATEWAY_CLIENT_EVENTS_STREAM_MAX_LEN,
       mailCommandsStream: values.MAIL_DELIVERY_COMMANDS_STREAM,
       leaseTtlMs: values.ROUTE_LEASE_TTL,
+      lostPublications: values.LOST_PUBLICATIONS,
     },
     retry: {
       pushMaxAttempts: values.PUSH_RETRY_MAX_ATTEMPTS,

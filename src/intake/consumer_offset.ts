@@ -1,15 +1,24 @@
 /**
- * Where the consumer reads on: found at the start, at a takeover and after a reconnection, compared with the stream at every
- * read, moved with every batch. Contract, section 6.
+ * Where the consumer reads on: found at the start, at a takeover, after a reconnection and on another server, compared with the
+ * stream at every read, moved with every batch. Contract, sections 6 and 11.
  *
- * The row in PostgreSQL counts; this only remembers it. Every finding about the stream is committed before it is reported, so
+ * The row in PostgreSQL counts; this only remembers it. Where its copy in Redis is behind it, Redis may have lost entries, and the
+ * row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it is reported, so
  * that it is reported once, by the one consumer whose commit it was.
  */
 import type pg from "pg";
 import type { RedisConnection } from "../redis/connection.ts";
-import { BEFORE_ALL } from "../redis/entry_ids.ts";
+import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
 import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
-import { copyOffset, findOffset, moveOffset, type Offset, replaceCopy } from "../stream_offset/stream_offset.ts";
+import { resumptionOf } from "../stream_offset/resume.ts";
+import {
+  copyOffset,
+  moveOffset,
+  type Offset,
+  readCopy,
+  replaceCopy,
+  selectOffset,
+} from "../stream_offset/stream_offset.ts";
 import { loggerOf } from "../telemetry/logging.ts";
 import { hasOutcome } from "./has_outcome.ts";
 import type { IntakeEvents } from "./events.ts";
@@ -25,6 +34,16 @@ export interface ConsumerOffsetOptions {
 /** An offset as this consumer found it: one that was found again has another version, though it names the same entry. */
 export interface VersionedOffset extends Offset {
   readonly version: number;
+  /** Of the server that it was found on: entries of another one are not behind it. */
+  readonly epoch: string;
+  /** Entries up to this one were read before: the row, where that was set back. */
+  readonly readBefore?: Offset | undefined;
+}
+
+/** What was found, until it has been compared with the stream. */
+interface Found {
+  readonly version: number;
+  readonly copy: Offset | undefined;
 }
 
 export class ConsumerOffset {
@@ -32,8 +51,11 @@ export class ConsumerOffset {
   readonly #logger = loggerOf("intent_consumer");
   #offset: VersionedOffset | undefined;
   #versions = 0;
-  /** Whether the entry at the offset was looked at since that was found. */
-  #isEntryChecked = false;
+  #found: Found | undefined;
+  /** Up to where entries were read before the row was set back last. */
+  #readBefore: Offset | undefined;
+  /** The end of what was read that was reported as lost. */
+  #reportedTail: string | undefined;
   /** The copy that was reported to be ahead of the row, or that a stream's replacement left there. */
   #knownCopy: string | undefined;
   #copying: Promise<void> = Promise.resolve();
@@ -48,13 +70,20 @@ export class ConsumerOffset {
   }
 
   async current(): Promise<VersionedOffset> {
-    return this.#offset ??= this.#versioned(await this.#find());
+    while (this.#offset === undefined) await this.#find();
+    return this.#offset;
   }
 
   /** The offset behind `entries` more entries, the last of which is `entryId`: to be moved to. */
   behind(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
-    const { entriesRead } = from;
-    return this.#versioned({ entryId, entriesRead: entriesRead === undefined ? undefined : entriesRead + entries });
+    const { entriesRead, epoch, readBefore } = from;
+    return {
+      entryId,
+      entriesRead: entriesRead === undefined ? undefined : entriesRead + entries,
+      version: ++this.#versions,
+      epoch,
+      readBefore: readBefore !== undefined && isAtOrBefore(readBefore.entryId, entryId) ? undefined : readBefore,
+    };
   }
 
   /**
@@ -67,20 +96,27 @@ export class ConsumerOffset {
     state: StreamState,
     { isAtEnd }: { readonly isAtEnd: boolean },
   ): Promise<VersionedOffset | undefined> {
+    const found = this.#found?.version === offset.version ? this.#found : undefined;
     const standing = standingOf(offset, state, { isAtEnd });
+    if (standing.kind === "ends_before") {
+      if (found === undefined) this.forget();
+      else await this.#endsBefore(offset, found, state);
+      return undefined;
+    }
     if (standing.kind === "another_stream") {
       await this.#startOver(offset, state);
       return undefined;
     }
-    const { entriesRead, trimmedUnread } = standing;
+    if (found !== undefined) await this.#lookAtStream(offset, found, state);
+    const { entriesRead } = standing;
     const { entryId } = offset;
     if (offset.entriesRead === undefined && entriesRead !== undefined && entryId !== BEFORE_ALL) {
       // The end of the stream has made the ordinal known.
       return await this.#commit(offset, { entryId, entriesRead }) ? this.#offset : undefined;
     }
+    const trimmedUnread = standing.trimmedUnread - readBeforeTrimmed(offset, standing.trimmedUnread);
     if (trimmedUnread === 0) {
-      if (!this.#isEntryChecked) await this.#checkEntry(offset);
-      const compared = { entryId, entriesRead, version: offset.version };
+      const compared = { ...offset, entriesRead };
       if (this.#offset?.version === offset.version) this.#offset = compared;
       return compared;
     }
@@ -102,16 +138,11 @@ export class ConsumerOffset {
     await this.#copying;
   }
 
-  #versioned({ entryId, entriesRead }: Offset): VersionedOffset {
-    return { entryId, entriesRead, version: ++this.#versions };
-  }
-
   /**
    * Another stream may have the old name with ids and ordinals that fit: then the entry at the offset is one that was never read.
    * Reported only, since reading from the beginning would publish again what retention has deleted the records of.
    */
   async #checkEntry({ entryId }: Offset): Promise<void> {
-    this.#isEntryChecked = true;
     if (entryId === BEFORE_ALL || await hasOutcome(this.#options, entryId)) return;
     this.#logger.error(
       "the entry at the offset has no outcome: another stream may have the old name, what is before it is not read",
@@ -122,23 +153,60 @@ export class ConsumerOffset {
     );
   }
 
-  async #find(): Promise<Offset> {
-    this.#isEntryChecked = false;
-    const { offset, copyAhead } = await findOffset(this.#options);
-    if (copyAhead === undefined) {
-      // The last copy may have failed, and the next batch be long in coming.
-      if (offset.entryId !== BEFORE_ALL) this.#copy(offset);
-    } else if (copyAhead !== this.#knownCopy) {
+  async #find(): Promise<void> {
+    const { postgres, redis, stream, recordRetentionMs } = this.#options;
+    // The copy first: it follows the commit, so that a row read after it can't be behind, unless PostgreSQL lost commits.
+    const copy = await readCopy(redis, stream);
+    const row = await selectOffset(postgres, stream);
+    const { offset, readBefore, copyAhead } = resumptionOf({ row, copy, recordRetentionMs });
+    if (copyAhead !== undefined && copyAhead !== this.#knownCopy) {
       this.#knownCopy = copyAhead;
       this.#logger.warn("PostgreSQL lost commits: its offset is behind the copy in Redis, entries are read again", {
         offset: offset.entryId,
         copy: copyAhead,
       });
     }
-    return offset;
+    if (readBefore !== undefined && !await moveOffset(postgres, { stream, from: readBefore, to: offset })) return;
+    const version = ++this.#versions;
+    this.#readBefore = readBefore ?? this.#readBefore;
+    this.#offset = { ...offset, version, epoch: copy.epoch, readBefore: this.#readBefore };
+    this.#found = { version, copy: copy.offset };
   }
 
-  async #startOver(offset: Offset, { entriesAdded, length, lastGeneratedId }: StreamState): Promise<void> {
+  /** The first look at the stream since the offset was found. */
+  async #lookAtStream(offset: VersionedOffset, { copy }: Found, { lastGeneratedId }: StreamState): Promise<void> {
+    this.#found = undefined;
+    const { entryId, readBefore } = offset;
+    if (readBefore !== undefined && !isAtOrBefore(readBefore.entryId, lastGeneratedId)) {
+      this.#reportLostTail({ offset: readBefore.entryId, resumed_behind: entryId, last_generated_id: lastGeneratedId });
+    }
+    await this.#checkEntry(offset);
+    // The last copy may have failed, and the next batch be long in coming.
+    const isMissing = copy === undefined || !isAtOrBefore(entryId, copy.entryId);
+    if (isMissing && entryId !== BEFORE_ALL) this.#copy(offset);
+  }
+
+  /** The stream ends before the offset that was found: it lost its tail if the copy fits it, else it is another one. */
+  async #endsBefore(offset: VersionedOffset, { copy }: Found, state: StreamState): Promise<void> {
+    const { lastGeneratedId, entriesAdded } = state;
+    if (copy === undefined || !isAtOrBefore(copy.entryId, lastGeneratedId)) return await this.#startOver(offset, state);
+    // All that is there is older than the records that would recognise it.
+    if (!await this.#commit(offset, { entryId: lastGeneratedId, entriesRead: entriesAdded })) return;
+    this.#reportLostTail({
+      offset: offset.entryId,
+      resumed_behind: lastGeneratedId,
+      last_generated_id: lastGeneratedId,
+    });
+  }
+
+  #reportLostTail(fields: { readonly offset: string; readonly [field: string]: string }): void {
+    if (this.#reportedTail === fields.offset) return;
+    this.#reportedTail = fields.offset;
+    const message = "Redis lost the last entries of the intent stream: what producers were acknowledged may be missing";
+    this.#logger.error(message, { stream: this.#options.stream, ...fields });
+  }
+
+  async #startOver(offset: VersionedOffset, { entriesAdded, length, lastGeneratedId }: StreamState): Promise<void> {
     const { redis, stream } = this.#options;
     // What was deleted from it by now was never there for us to read.
     const beginning: Offset = { entryId: BEFORE_ALL, entriesRead: entriesAdded - length };
@@ -153,16 +221,30 @@ export class ConsumerOffset {
     await replaceCopy(redis, stream, beginning).catch(() => {});
   }
 
-  async #commit(from: Offset, to: Offset, options: { isOrdinalCompared?: boolean } = {}): Promise<boolean> {
+  async #commit(
+    from: VersionedOffset,
+    to: Offset,
+    options: { isOrdinalCompared?: boolean } = {},
+  ): Promise<boolean> {
     const { postgres, stream } = this.#options;
     const isMoved = await moveOffset(postgres, { stream, from, to, ...options });
-    this.#offset = isMoved ? this.#versioned(to) : undefined;
+    this.#offset = isMoved ? { ...from, ...to, version: ++this.#versions } : undefined;
     return isMoved;
   }
 
-  #copy(offset: Offset): void {
+  #copy(offset: VersionedOffset): void {
     const { redis, stream } = this.#options;
-    // For others to see: if it can't be made now, the next batch's will do.
-    this.#copying = copyOffset(redis, stream, offset).catch(() => {});
+    // If it can't be made now, the next batch's will do.
+    this.#copying = copyOffset(redis, offset, { stream, epoch: offset.epoch }).catch(() => {});
   }
+}
+
+function isAtOrBefore(entryId: string, other: string): boolean {
+  return compareEntryIds(entryId, other) <= 0;
+}
+
+/** Of the entries trimmed behind the offset, how many were read before it was set back. */
+function readBeforeTrimmed({ entriesRead, readBefore }: VersionedOffset, trimmed: number): number {
+  if (entriesRead === undefined || readBefore?.entriesRead === undefined) return 0;
+  return Math.max(0, Math.min(trimmed, readBefore.entriesRead - entriesRead));
 }

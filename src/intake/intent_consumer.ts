@@ -32,7 +32,7 @@ import { ConsumerLease } from "./consumer_lease.ts";
 import { ConsumerOffset, type VersionedOffset } from "./consumer_offset.ts";
 import { decodeBatch } from "./decode_batch.ts";
 import type { IntakeEvents } from "./events.ts";
-import { findKnown } from "./find_known.ts";
+import { findKnown, wasReadBefore } from "./find_known.ts";
 import { IdsAhead } from "./ids_ahead.ts";
 import { IntentReader, type Reading } from "./intent_reader.ts";
 import { type Decoded, judge, type Judgement, type Stall } from "./judge.ts";
@@ -107,13 +107,19 @@ export class IntentConsumer implements Loop {
     }
   }
 
+  /** PostgreSQL may have come back with an earlier offset: it is found again, at the latest when the wait for entries ends. */
+  findOffsetAgain(): void {
+    this.#offset.forget();
+  }
+
   async #consume(reading: Reading, stop: AbortSignal): Promise<void> {
     const { events, clock, relay, administratorEmails } = this.#options;
     const startedAt = clock.monotonic();
     this.#idsAhead.check(reading.batch);
     const decoded = this.#setAside.apply(events.began(await decodeBatch(reading.batch, this.#options)));
     try {
-      const known = await findKnown(decoded, { ...this.#options, recipients: this.#recipients });
+      const { readBefore } = reading.from;
+      const known = await findKnown(decoded, { ...this.#options, recipients: this.#recipients, readBefore });
       const judgement = judge(decoded, { ...known, administratorEmails });
       const { covered, stall } = judgement;
       if (covered > 0) {
@@ -122,7 +128,11 @@ export class IntentConsumer implements Loop {
         const result = await this.#accept(decoded.slice(0, covered), judgement, reading.from);
         if (result === undefined) return;
         this.#handOver(result, start);
-        events.outcomes(result);
+        // A duplicate of itself has had its outcome before.
+        events.outcomes({
+          ...result,
+          duplicates: result.duplicates.filter(({ entry }) => !wasReadBefore(entry, readBefore)),
+        });
         events.acceptDuration(clock.monotonic() - startedAt);
       }
       if (stall !== undefined) {

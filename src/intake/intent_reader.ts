@@ -62,6 +62,11 @@ export class IntentReader {
       if (stop.aborted || (await this.#offset.current()).version !== offset.version) return undefined;
     }
     const batch = await this.#read(offset);
+    if (batch.epoch !== offset.epoch) {
+      // Another server: what is behind the offset there is not known.
+      this.#offset.forget();
+      return undefined;
+    }
     const { state, entries } = batch;
     const from = state === undefined
       ? offset

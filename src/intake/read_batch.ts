@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
+import { SERVER_EPOCH_LUA } from "../redis/epoch.ts";
 import { RedisError } from "../redis/failures.ts";
 import { OutageError } from "../lifecycle/outage.ts";
 import type { ClaimStart } from "../relay/batch.ts";
@@ -25,6 +26,8 @@ export interface ReadBatch extends ClaimStart {
   /** Absent when there is no stream, or when it was not asked for. */
   readonly state: StreamState | undefined;
   readonly entries: readonly ReadEntry[];
+  /** Of the server that was read from. */
+  readonly epoch: string;
   /** Whether there is a U+FFFD in it: some of them may not be what came. */
   readonly isDoubtful: boolean;
 }
@@ -37,14 +40,14 @@ export interface ReadBatch extends ClaimStart {
 // Entries are fetched a few at a time: what one step brings is in Redis's memory before its size is known, and eight
 // entries of many megabytes are what it can bear within its time.
 const READ = new Script(`
-#!lua flags=no-writes
+#!lua flags=no-writes${SERVER_EPOCH_LUA}
 local stream, offset = KEYS[1], ARGV[1]
 local max, maxBytes, large, step = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), 1
 local state = { length = -1, ['entries-added'] = 0, ['last-generated-id'] = '', ['recorded-first-entry-id'] = '' }
 if ARGV[5] == '1' then
   local info = redis.pcall('XINFO', 'STREAM', stream)
   if info.err then
-    if string.find(info.err, 'no such key', 1, true) then return {} end
+    if string.find(info.err, 'no such key', 1, true) then return { server_epoch() } end
     return info
   end
   for i = 1, #info, 2 do state[info[i]] = info[i + 1] end
@@ -70,7 +73,7 @@ while #entries < max and bytes < maxBytes do
   step = math.min(step * 2, 8)
 end
 local time = redis.call('TIME')
-return { state['length'], state['entries-added'], state['last-generated-id'], state['recorded-first-entry-id'],
+return { server_epoch(), state['length'], state['entries-added'], state['last-generated-id'], state['recorded-first-entry-id'],
   time[1] * 1000 + math.floor(time[2] / 1000), #entries > 0 and cjson.encode(entries) or '[]' }
 `);
 
@@ -89,13 +92,16 @@ export async function readBatch(redis: RedisConnection, options: ReadOptions): P
   const { clock, stream, after, maxEntries, withoutState = false } = options;
   const reply = await unreadableAsOutage(
     () => redis.run(READ, [stream], [after, maxEntries, MAX_BATCH_BYTES, LARGE_ENTRY_BYTES, withoutState ? 0 : 1]),
-  ) as [number, number, string, string, number, string] | [];
+  ) as [string, number, number, string, string, number, string] | [string];
   const takenAt = clock.monotonic();
-  if (reply.length === 0) return { state: undefined, entries: [], isDoubtful: false, takenAtMs: 0, takenAt };
-  const [length, entriesAdded, lastGeneratedId, firstId, takenAtMs, text] = reply;
+  if (reply.length === 1) {
+    return { state: undefined, entries: [], epoch: reply[0], isDoubtful: false, takenAtMs: 0, takenAt };
+  }
+  const [epoch, length, entriesAdded, lastGeneratedId, firstId, takenAtMs, text] = reply;
   return {
     state: withoutState ? undefined : { length, entriesAdded, lastGeneratedId, firstId },
     entries: (JSON.parse(text) as [string, string[]?][]).map(([id, fields]) => ({ id, fields })),
+    epoch,
     isDoubtful: text.includes("\ufffd"),
     takenAtMs,
     takenAt,

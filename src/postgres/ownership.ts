@@ -14,6 +14,7 @@ export const TABLES = [
   "dead_letters",
   "malformed_intents",
   "stream_offsets",
+  "repairs",
   "goose_db_version",
 ] as const;
 

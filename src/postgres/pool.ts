@@ -26,6 +26,8 @@ export interface PoolOptions {
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
   readonly applicationName: string;
+  /** Whether connections to this server may be used (`Session.server`); without it all may. */
+  readonly admits?: (server: string) => boolean;
 }
 
 const IDLE_CONNECTION_MS = 60_000;
@@ -60,7 +62,10 @@ export class PostgresPool extends pg.Pool {
       Client: clientClass({ open: connections, settings }),
       onConnect: async (client) => {
         (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
-        const pid = await setUpSession(client, options);
+        const { pid, server } = await setUpSession(client, options);
+        if (options.admits?.(server) === false) {
+          throw new Error("PostgreSQL was started or replaced: what it may have lost is looked for first");
+        }
         const atWork = await backends.atWork(client);
         if (atWork >= options.maxOpenConns) {
           throw new Error(`PostgreSQL is still at work on ${atWork} statements of this process that were given up`);

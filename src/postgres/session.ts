@@ -19,18 +19,29 @@ export interface SessionOptions {
 export const PEER_TIMEOUT_MS = 10_000;
 const MAX_APPLICATION_NAME = 63;
 
-/** Returns the id of the server's process, behind a pooler too. */
-export async function setUpSession(client: pg.ClientBase, options: SessionOptions): Promise<number> {
+export interface Session {
+  /** The id of the server's process, behind a pooler too. */
+  readonly pid: number;
+  /** Names the server in this life: another text after every start, promotion and restore. */
+  readonly server: string;
+}
+
+/** SQL for {@link Session.server}: the timeline of the write-ahead log, which a standby has none of, and the time of the start. */
+export const SERVER_SQL = `concat_ws(' ',
+  CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+  extract(epoch FROM pg_postmaster_start_time()))`;
+
+export async function setUpSession(client: pg.ClientBase, options: SessionOptions): Promise<Session> {
   const settings = settingsOf(options);
   // One that an old server doesn't know is left out, so that checkServer can say that it is old.
-  const { rows } = await client.query<{ pid: number }>(
-    `SELECT pg_backend_pid() AS pid, count(set_config(name, value, false))
+  const { rows } = await client.query<Session>(
+    `SELECT pg_backend_pid() AS pid, ${SERVER_SQL} AS server, count(set_config(name, value, false))
      FROM unnest($1::text[], $2::text[]) AS setting (name, value)
      WHERE current_setting(name, true) IS NOT NULL
        AND (name <> 'synchronous_commit' OR current_setting(name) = 'off')`,
     [Object.keys(settings), Object.values(settings)],
   );
-  return rows[0]!.pid;
+  return rows[0]!;
 }
 
 function settingsOf({ operationTimeoutMs, applicationName }: SessionOptions): Readonly<Record<string, string>> {

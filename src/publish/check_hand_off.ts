@@ -10,7 +10,7 @@ import { CLAIM_MS } from "../notification/route.ts";
 import { handOff, type HandOffOptions, type HandOffResult } from "./hand_off.ts";
 import { shortenLeases } from "./shorten_leases.ts";
 
-type Replicas = Pick<HandOffOptions, "waitReplicas" | "waitMs">;
+type Replicas = Pick<HandOffOptions, "waitReplicas" | "waitMs" | "isEpochIgnored">;
 
 const THROWAWAY_MS = 10_000;
 
@@ -24,13 +24,13 @@ export async function checkHandOff(redis: RedisConnection): Promise<void> {
   try {
     await withThrowaway(
       redis,
-      { waitReplicas: 0, waitMs: 0 },
+      { waitReplicas: 0, waitMs: 0, isEpochIgnored: true },
       async ({ answers: [answer], outage }, { stream, leaseKey }) => {
         if (outage !== undefined) throw outage;
         if (answer?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answer)}`);
-        await shortenLeases(redis, [leaseKey]);
+        await shortenLeases(redis, [leaseKey], []);
         // What the script does when the lease can't be set.
-        await redis.call("XDEL", stream, answer.entryId);
+        await redis.call("XDEL", stream, answer.publication.entryId);
         await redis.call("DEL", stream, leaseKey);
         await redis.call("WAIT", 0, 0);
       },

@@ -78,10 +78,14 @@ export class DueRoutes {
     return batch;
   }
 
-  /** Drops what was taken ahead: after a failure the next batch is one that is claimed then. */
+  /**
+   * Drops what was taken ahead: after a failure the next batch is one that is claimed then. Rows that were locked while their
+   * outcomes could not be written are behind the place where the last claim ended.
+   */
   dropAhead(): void {
     this.#ahead = undefined;
     this.#unread = [];
+    this.#scan.startOver();
   }
 
   /** Resolves when no statement of this is under way. */

@@ -103,7 +103,7 @@ export function createPublishEvents({ channel, stream, instruments, tracing, clo
     let published = 0;
     for (const result of results) {
       if (result.kind !== "published") continue;
-      const { route, entryId } = result;
+      const { route, publication: { entryId } } = result;
       published++;
       // Both times are of Redis's clock.
       const latencyMs = Math.max(0, entryTimeMs(entryId) - entryTimeMs(route.record.streamEntryId));

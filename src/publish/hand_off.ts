@@ -3,18 +3,29 @@
  *
  * One atomic script for a hundred routes. For each route it looks at the route's lease: `published:<entry id>` means that
  * the entry is in the stream already, and is answered with its id; otherwise the script appends the entry and sets the lease.
- * For a batch whose claim is over, or begins in the future, it appends nothing. Contract, section 6.
+ * For a batch whose claim is over, or begins in the future, it appends nothing; nor does it on a server that was not checked for
+ * losses since it was started or promoted (`redis/epoch.ts`). Contract, sections 6 and 11.
  */
 import { type RedisConnection, Script } from "../redis/connection.ts";
+import { SERVER_EPOCH_LUA, UNCHECKED_EPOCH } from "../redis/epoch.ts";
 import { RedisError, refusesAllWrites, replyCode } from "../redis/failures.ts";
+import { redisEpochKey } from "../redis/keys.ts";
 import type { Batch } from "../relay/batch.ts";
 
 const MAX_ROUTES_A_CALL = 100;
 const MAX_CHARS_A_CALL = 1024 * 1024;
 
+/** Where the entry of a published route is. */
+export interface Publication {
+  readonly stream: string;
+  readonly entryId: string;
+  /** Of the server that answered. */
+  readonly epoch: string;
+}
+
 /** What became of one route's entry. */
 export type HandOffAnswer =
-  | { readonly kind: "published"; readonly entryId: string }
+  | { readonly kind: "published"; readonly publication: Publication }
   /** The route was not published before, and there was nothing to append. */
   | { readonly kind: "absent" }
   /** The outbound stream refused this very entry. */
@@ -41,6 +52,8 @@ export interface HandOffOptions {
   readonly waitMs: number;
   /** The claim on the routes. */
   readonly claim: Pick<Batch, "takenAtMs" | "lifeMs">;
+  /** Also on a server that was not checked for losses: for a try at start-up, before the check. */
+  readonly isEpochIgnored?: boolean;
 }
 
 export interface HandOffResult {
@@ -50,17 +63,21 @@ export interface HandOffResult {
   readonly outage: RedisError | undefined;
 }
 
-// KEYS: the stream. ARGV: when the claim was taken, its life, the lease's TTL, MAXLEN, whether a lease that exists is to be
-// written again (so that a WAIT that follows covers it), and the deliveries as JSON, which JavaScript writes and Lua reads
-// several times as fast as two thousand arguments. The leases' keys are in it: only a cluster needs them as KEYS.
-// Answers, as JSON: "+id" published, "-" absent, "!error" refused by the stream, "?error" refused by the server, "~" late.
-const HAND_OFF = new Script(`
+// KEYS: the stream, the checked epoch. ARGV: when the claim was taken, its life, the lease's TTL, MAXLEN, whether a lease that exists is to be
+// written again (so that a WAIT that follows covers it), whether the epoch is ignored, and the deliveries as JSON, which JavaScript
+// writes and Lua reads several times as fast as two thousand arguments. The leases' keys are in it: only a cluster needs them as KEYS.
+// Answers the epoch and, as JSON: "+id" published, "-" absent, "!error" refused by the stream, "?error" refused by the server, "~" late.
+const HAND_OFF = new Script(`${SERVER_EPOCH_LUA}
+local epoch = server_epoch()
+if ARGV[6] ~= '1' and redis.pcall('GET', KEYS[2]) ~= epoch then
+  return redis.error_reply('${UNCHECKED_EPOCH} this server was started or promoted, and is not yet checked for losses')
+end
 local time = redis.call('TIME')
 local age = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[1])
 local late = age < 0 or age > tonumber(ARGV[2])
 local ttl, maxlen, rewrite = ARGV[3], ARGV[4], ARGV[5] == '1'
 local stream, answers = KEYS[1], {}
-for i, delivery in ipairs(cjson.decode(ARGV[6])) do
+for i, delivery in ipairs(cjson.decode(ARGV[7])) do
   local key, fields = delivery.leaseKey, delivery.fields
   local lease = redis.pcall('GET', key)
   local answer
@@ -88,7 +105,7 @@ for i, delivery in ipairs(cjson.decode(ARGV[6])) do
   end
   answers[i] = answer
 end
-return cjson.encode(answers)
+return { epoch, cjson.encode(answers) }
 `);
 
 /** Never rejects for what Redis does: what is not known is unanswered. */
@@ -98,6 +115,7 @@ export async function handOff(
   options: HandOffOptions,
 ): Promise<HandOffResult> {
   if (deliveries.length === 0) return { answers: [], outage: undefined };
+  const { stream } = options;
   const calls = callsOf(deliveries);
   // All calls are on their way before the first is answered; the WAIT follows them on the same connection.
   const pending = calls.map((call) => settled(runCall(redis, call, options)));
@@ -106,11 +124,11 @@ export async function handOff(
   let outage: RedisError | undefined;
   for (const [index, reply] of (await Promise.all(pending)).entries()) {
     if (reply instanceof RedisError) outage ??= reply;
+    const { epoch, answers: texts } = reply instanceof RedisError ? { epoch: "", answers: [] } : reply;
     for (let at = 0; at < calls[index]!.length; at++) {
-      const answer = reply instanceof RedisError ? undefined : reply[at];
-      const refusal = serverRefusal(answer);
+      const refusal = serverRefusal(texts[at]);
       outage ??= refusal;
-      answers.push(refusal === undefined ? answerOf(answer) : { kind: "unanswered" });
+      answers.push(refusal === undefined ? answerOf(texts[at], { stream, epoch }) : { kind: "unanswered" });
     }
   }
   const replicas = await waiting;
@@ -138,13 +156,16 @@ function callsOf(deliveries: readonly Delivery[]): Delivery[][] {
 async function runCall(
   redis: RedisConnection,
   call: readonly Delivery[],
-  { stream, maxLength, leaseTtlMs, claim, waitReplicas }: HandOffOptions,
-): Promise<string[]> {
+  { stream, maxLength, leaseTtlMs, claim, waitReplicas, isEpochIgnored = false }: HandOffOptions,
+): Promise<{ readonly epoch: string; readonly answers: readonly string[] }> {
   const isWaited = waitReplicas > 0;
-  const args = [claim.takenAtMs, claim.lifeMs, leaseTtlMs, maxLength, isWaited ? 1 : 0, JSON.stringify(call)];
+  const flags = [isWaited ? 1 : 0, isEpochIgnored ? 1 : 0];
+  const keys = [stream, redisEpochKey()];
+  const args = [claim.takenAtMs, claim.lifeMs, leaseTtlMs, maxLength, ...flags, JSON.stringify(call)];
   // With a WAIT behind it the script must not be sent again behind that.
-  const reply = await (isWaited ? redis.runAtOnce(HAND_OFF, [stream], args) : redis.run(HAND_OFF, [stream], args));
-  return JSON.parse(reply as string);
+  const reply = await (isWaited ? redis.runAtOnce(HAND_OFF, keys, args) : redis.run(HAND_OFF, keys, args));
+  const [epoch, answers] = reply as [string, string];
+  return { epoch, answers: JSON.parse(answers) };
 }
 
 async function waitForReplicas(
@@ -172,10 +193,13 @@ function serverRefusal(answer: string | undefined): RedisError | undefined {
   return refused ? new RedisError(message, { code: replyCode(message) }) : undefined;
 }
 
-function answerOf(answer: string | undefined): HandOffAnswer {
+function answerOf(
+  answer: string | undefined,
+  where: Pick<Publication, "stream" | "epoch">,
+): HandOffAnswer {
   switch (answer?.[0]) {
     case "+":
-      return { kind: "published", entryId: answer.slice(1) };
+      return { kind: "published", publication: { entryId: answer.slice(1), ...where } };
     case "-":
       return { kind: "absent" };
     case "!":

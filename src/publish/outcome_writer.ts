@@ -14,8 +14,9 @@ import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import { createLeaseEvents } from "./lease_events.ts";
+import { bothOver } from "./unwritten.ts";
 import { shortenLeases } from "./shorten_leases.ts";
-import { type Result, statementsFor, writeOutcomes } from "./write_outcomes.ts";
+import { type Result, statementsFor, writeOutcomes, type WrittenOutcomes } from "./write_outcomes.ts";
 
 /** What the channels hand off for one intent comes within about this time; nothing waits for its outcome. */
 const GATHER_MS = 2;
@@ -26,6 +27,8 @@ export interface OutcomeWriterOptions {
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly clock: Clock;
+  /** Called when publications were not written because their epoch is over. */
+  readonly onUncheckedServer: () => void;
 }
 
 export interface Written {
@@ -84,17 +87,21 @@ export class OutcomeWriter {
     await Promise.all([last, this.#options.clock.sleep(GATHER_MS)]);
     if (this.#gathering?.results === results) this.#gathering = undefined;
     const refused = new Map<Result, unknown>();
-    const written = await this.#writeHalving(results, refused);
-    this.#shortenLeases(written);
+    const written: Result[] = [];
+    for (const part of await this.#writeHalving(results, refused)) {
+      written.push(...part.written);
+      this.#shortenLeases(part);
+      if (part.hasStale) this.#options.onUncheckedServer();
+    }
     return { written: new Set(written), refused };
   }
 
   /** Results that PostgreSQL refuses for their data are halved down to those at fault, which stay claimed. */
-  async #writeHalving(results: readonly Result[], refused: Map<Result, unknown>): Promise<readonly Result[]> {
+  async #writeHalving(results: readonly Result[], refused: Map<Result, unknown>): Promise<readonly WrittenOutcomes[]> {
     const { postgres } = this.#options;
     const write = (client: pg.ClientBase) => writeOutcomes(client, results);
     try {
-      return await (statementsFor(results) === 1 ? atOnce(postgres, write) : inTransaction(postgres, write));
+      return [await (statementsFor(results) === 1 ? atOnce(postgres, write) : inTransaction(postgres, write))];
     } catch (error) {
       if (postgresFailure(error) !== "data") throw error;
       if (results.length === 1) {
@@ -107,14 +114,15 @@ export class OutcomeWriter {
     return [...first, ...await this.#writeHalving(results.slice(half), refused)];
   }
 
-  #shortenLeases(written: readonly Result[]): void {
+  #shortenLeases({ written, moved }: WrittenOutcomes): void {
     const keys: string[] = [];
     for (const { kind, route } of written) {
       if (kind === "published") keys.push(routeLeaseKey(route.record.notificationId, route.routeId));
     }
     if (keys.length === 0) return;
-    this.#shortening = shortenLeases(this.#options.redis, keys).catch((error: RedisError) => {
+    const shortening = shortenLeases(this.#options.redis, keys, moved).catch((error: RedisError) => {
       this.#leaseEvents.notShortened(keys.length, error);
     });
+    this.#shortening = bothOver(this.#shortening, shortening);
   }
 }

@@ -20,6 +20,7 @@ import type { RetryLadder } from "../notification/retry_ladder.ts";
 import type { Channel } from "../notification/route.ts";
 import { describePostgresError, ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
+import { UNCHECKED_EPOCH } from "../redis/epoch.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { type Batch, MAX_BATCH_CHARS } from "../relay/batch.ts";
 import type { ChannelRelay } from "../relay/relay.ts";
@@ -43,6 +44,8 @@ export interface PublisherOptions extends DueRoutesOptions {
   readonly ladder: RetryLadder;
   readonly relay: ChannelRelay;
   readonly writer: OutcomeWriter;
+  /** Called when Redis is a server that was not checked for losses since it was started or promoted. */
+  readonly onUncheckedServer: () => void;
   readonly redis: RedisConnection;
   readonly events: PublishEvents;
   readonly clock: Clock;
@@ -173,6 +176,7 @@ export class Publisher implements Loop {
     if (error === undefined) return;
     // The master has moved: a new connection may find it.
     if (error.code === "READONLY") this.#options.redis.replace();
+    if (error.code === UNCHECKED_EPOCH) this.#options.onUncheckedServer();
     throw new OutageError("redis", error.message, { cause: error });
   }
 }

@@ -1,10 +1,10 @@
 /** What was answered for a route → its outcome. Pure; contract, section 5. */
 import type { Channel, ClaimedRoute, FailureClassification } from "../notification/route.ts";
 import { retryDelayMs, type RetryLadder } from "../notification/retry_ladder.ts";
-import type { HandOffAnswer } from "./hand_off.ts";
+import type { HandOffAnswer, Publication } from "./hand_off.ts";
 
 export type Outcome =
-  | { readonly kind: "published"; readonly route: ClaimedRoute; readonly entryId: string }
+  | { readonly kind: "published"; readonly route: ClaimedRoute; readonly publication: Publication }
   | { readonly kind: "failed"; readonly route: ClaimedRoute; readonly failure: Failure; readonly retryInMs: number }
   | { readonly kind: "dead_letter"; readonly route: ClaimedRoute; readonly failure: Failure }
   /** Stays claimed, and is due when the claim ends. */
@@ -39,7 +39,7 @@ const FOREIGN_TYPE_MS = 3_600_000;
 export function settle(route: ClaimedRoute, answer: HandOffAnswer, options: SettleOptions): Outcome {
   switch (answer.kind) {
     case "published":
-      return { kind: "published", route, entryId: answer.entryId };
+      return { kind: "published", route, publication: answer.publication };
     case "unanswered":
     case "late":
       return { kind: "unchanged", route, reason: answer.kind };

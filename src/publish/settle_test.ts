@@ -9,12 +9,13 @@ import { settle } from "./settle.ts";
 
 const ladder = { backoffMinMs: 1_000, backoffMaxMs: 300_000 };
 const push = { channel: "push", ladder, random: 0.5, nowMs: 1763000000123 } as const;
+const publication = { stream: "gateway:client-events", entryId: "5-1", epoch: "e1" };
 const refused: HandOffAnswer = { kind: "refused", message: "WRONGTYPE Operation against a key" };
 
 Deno.test("settle() publishes a route with the id of its entry", () => {
   const route = claimedRoute();
-  const outcome = settle(route, { kind: "published", entryId: "5-1" }, push);
-  assert.deepEqual(outcome, { kind: "published", route, entryId: "5-1" });
+  const outcome = settle(route, { kind: "published", publication }, push);
+  assert.deepEqual(outcome, { kind: "published", route, publication });
 });
 
 Deno.test("settle() leaves a route as it is when nothing is known about it", () => {
@@ -41,7 +42,7 @@ Deno.test("settle() leaves a type that the catalog doesn't know to others for an
   const outcomeAt = (nowMs: number) => settle(route, { kind: "absent" }, { ...push, nowMs });
   assert.deepEqual(outcomeAt(acceptedAtMs + 3_599_999), { kind: "unchanged", route, reason: "unknown_type" });
   assert.equal(outcomeAt(acceptedAtMs + 3_600_000).kind, "dead_letter");
-  assert.equal(settle(route, { kind: "published", entryId: "1-1" }, push).kind, "published");
+  assert.equal(settle(route, { kind: "published", publication }, push).kind, "published");
 });
 
 Deno.test("settle() schedules another attempt by the ladder, until the last", () => {
@@ -75,7 +76,7 @@ const LEGAL: Readonly<Record<RouteStatus, readonly RouteStatus[]>> = {
 
 Deno.test("settle() makes legal moves only and never uses more attempts than there are", () => {
   const answer: fc.Arbitrary<HandOffAnswer> = fc.oneof(
-    { weight: 1, arbitrary: fc.constant<HandOffAnswer>({ kind: "published", entryId: "1-1" }) },
+    { weight: 1, arbitrary: fc.constant<HandOffAnswer>({ kind: "published", publication }) },
     { weight: 6, arbitrary: fc.constant<HandOffAnswer>(refused) },
     { weight: 4, arbitrary: fc.constant<HandOffAnswer>({ kind: "unanswered" }) },
     { weight: 1, arbitrary: fc.constant<HandOffAnswer>({ kind: "absent" }) },

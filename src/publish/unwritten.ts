@@ -57,6 +57,6 @@ export class Unwritten {
 }
 
 /** Not `Promise.all` alone: its result would hold that of the pass before, and so those of all passes. */
-async function bothOver(one: Promise<void>, other: Promise<void>): Promise<void> {
+export async function bothOver(one: Promise<void>, other: Promise<void>): Promise<void> {
   await Promise.all([one, other]);
 }

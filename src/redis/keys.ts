@@ -10,6 +10,11 @@ export function streamOffsetKey(stream: string): string {
   return `notification:stream_offset:${stream}`;
 }
 
+/** The replication id of the server that was last checked for losses: a string. */
+export function redisEpochKey(): string {
+  return "notification:redis_epoch";
+}
+
 /** What intake waits for while it can't go on: a string, JSON. */
 export function intakeStallKey(stream: string): string {
   return `notification:intake_stall:${stream}`;

@@ -19,6 +19,8 @@ export interface StreamState {
 }
 
 export type Standing =
+  /** The offset is beyond the stream's last entry: the stream lost its tail, or is another one under the old name. */
+  | { readonly kind: "ends_before" }
   /** The key is another stream under the old name: it has to be read from its beginning. */
   | { readonly kind: "another_stream" }
   | {
@@ -30,7 +32,7 @@ export type Standing =
 
 /** @param options.isAtEnd no entry is behind the offset */
 export function standingOf(offset: Offset, state: StreamState, { isAtEnd = false } = {}): Standing {
-  if (compareEntryIds(offset.entryId, state.lastGeneratedId) > 0) return { kind: "another_stream" };
+  if (compareEntryIds(offset.entryId, state.lastGeneratedId) > 0) return { kind: "ends_before" };
   const deleted = state.entriesAdded - state.length;
   const known = ordinalOf(offset, state);
   if (known === "another_stream") return { kind: known };

@@ -29,9 +29,9 @@ Deno.test("standingOf() takes what was already trimmed for the baseline where no
   assert.deepEqual(standingOf(at("0-0", undefined), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
 });
 
-Deno.test("standingOf() knows another stream by a place beyond its last id", () => {
-  assert.deepEqual(standingOf(at("100-1", 100), state({})), { kind: "another_stream" });
-  assert.deepEqual(standingOf(at("18446744073709551615-0", undefined), state({})), { kind: "another_stream" });
+Deno.test("standingOf() finds a stream that ends before the offset", () => {
+  assert.deepEqual(standingOf(at("100-1", 100), state({})), { kind: "ends_before" });
+  assert.deepEqual(standingOf(at("18446744073709551615-0", undefined), state({})), { kind: "ends_before" });
   assert.equal(standingOf(at("100-0", 100), state({})).kind, "same");
 });
 

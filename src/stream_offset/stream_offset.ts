@@ -1,44 +1,26 @@
 /**
- * The consumer's offset in its stream: the row in `stream_offsets`, and its public copy, a hash in Redis.
+ * How far a stream is dealt with: the row in `stream_offsets`, and its public copy, a hash in Redis. For the intent stream, the last
+ * entry that has its outcome; for an outbound stream, the highest entry that is written as published.
  *
- * The row counts. It is compared and set in the transaction that accepts a batch, so that a consumer which read from an older
- * offset changes nothing. The copy follows after the commit, forward only. Contract, section 6.
+ * The row of the intent stream is compared and set in the transaction that accepts a batch, so that a consumer which read from an
+ * older offset changes nothing. A copy follows after the commit, forward only, and only on the server that the entries were read
+ * from or appended to: so it survives a loss together with the entries before it. Contract, sections 6 and 11.
  */
 import type pg from "pg";
 import { statement } from "../postgres/statement.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
-import { BEFORE_ALL, compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
-import { RedisError } from "../redis/failures.ts";
+import { SERVER_EPOCH_LUA } from "../redis/epoch.ts";
+import { isEntryId } from "../redis/entry_ids.ts";
 import { streamOffsetKey } from "../redis/keys.ts";
 
 export interface Offset {
-  /** The last entry that has its outcome; `0-0` before the first. */
+  /** `0-0` before the first entry. */
   readonly entryId: string;
   /** Its ordinal among all entries ever added; absent while that is not known. */
   readonly entriesRead: number | undefined;
 }
 
-export interface FoundOffset {
-  readonly offset: Offset;
-  /** The copy's entry where it is ahead of the row: PostgreSQL has lost commits. */
-  readonly copyAhead: string | undefined;
-}
-
 type Queryable = Pick<pg.ClientBase, "query">;
-
-/** The offset from the table, else from the copy, else before all entries: never `$`, which would skip some. */
-export async function findOffset(
-  { postgres, redis, stream }: { postgres: Queryable; redis: RedisConnection; stream: string },
-): Promise<FoundOffset> {
-  // The copy first: it follows the commit, so that a row read after it can't be behind, unless PostgreSQL lost commits.
-  const copy = await readCopy(redis, stream);
-  const row = await selectOffset(postgres, stream);
-  if (row === undefined) {
-    return { offset: copy ?? { entryId: BEFORE_ALL, entriesRead: undefined }, copyAhead: undefined };
-  }
-  const isAhead = copy !== undefined && compareEntryIds(copy.entryId, row.entryId) > 0;
-  return { offset: row, copyAhead: isAhead ? copy.entryId : undefined };
-}
 
 export async function selectOffset(postgres: Queryable, stream: string): Promise<Offset | undefined> {
   const { rows } = await postgres.query<{ entry_id: string; entries_read: string | null }>(
@@ -48,6 +30,11 @@ export async function selectOffset(postgres: Queryable, stream: string): Promise
   const [row] = rows;
   return row &&
     { entryId: row.entry_id, entriesRead: row.entries_read === null ? undefined : Number(row.entries_read) };
+}
+
+/** SQL for "the entry id `left` comes before `right`". */
+export function isBehindSql(left: string, right: string): string {
+  return `string_to_array(${left}, '-')::numeric[] < string_to_array(${right}, '-')::numeric[]`;
 }
 
 export interface OffsetMove {
@@ -99,43 +86,75 @@ export async function moveOffset(client: Queryable, move: OffsetMove): Promise<b
   return rowCount === 1;
 }
 
-async function readCopy(redis: RedisConnection, stream: string): Promise<Offset | undefined> {
-  let reply: (string | null)[];
-  try {
-    reply = await redis.call("HMGET", streamOffsetKey(stream), "entry_id", "entries_read") as (string | null)[];
-  } catch (error) {
-    // A key of another kind under the name of the copy: there is no copy.
-    if (error instanceof RedisError && error.code === "WRONGTYPE") return undefined;
-    throw error;
-  }
-  const [entryId, entriesRead] = reply;
-  if (typeof entryId !== "string" || !isEntryId(entryId)) return undefined;
-  return { entryId, entriesRead: /^\d{1,15}$/.test(entriesRead ?? "") ? Number(entriesRead) : undefined };
+/** What Redis has of an offset. */
+export interface Copy {
+  readonly offset: Offset | undefined;
+  /** Of the server that has it. */
+  readonly epoch: string;
+  /** The server's clock, Unix milliseconds. */
+  readonly timeMs: number;
 }
 
-// Ids are compared as two numerals each: the longer numeral is the larger.
-const COPY_FORWARD = new Script(`
+// A key of another kind under the name of the copy: there is no copy.
+const READ_COPY = new Script(`
+#!lua flags=no-writes${SERVER_EPOCH_LUA}
+local copy = redis.pcall('HMGET', KEYS[1], 'entry_id', 'entries_read')
+if copy.err then
+  if string.sub(copy.err, 1, 9) ~= 'WRONGTYPE' then return copy end
+  copy = {}
+end
+local time = redis.call('TIME')
+return { server_epoch(), time[1] * 1000 + math.floor(time[2] / 1000), copy[1] or '', copy[2] or '' }
+`);
+
+export async function readCopy(redis: RedisConnection, stream: string): Promise<Copy> {
+  const reply = await redis.run(READ_COPY, [streamOffsetKey(stream)], []) as [string, number, string, string];
+  const [epoch, timeMs, entryId, entriesRead] = reply;
+  if (!isEntryId(entryId)) return { offset: undefined, epoch, timeMs };
+  return {
+    offset: { entryId, entriesRead: /^\d{1,15}$/.test(entriesRead) ? Number(entriesRead) : undefined },
+    epoch,
+    timeMs,
+  };
+}
+
+/** Lua: sets a copy, unless that is further already. Ids are compared as two numerals each: the longer numeral is the larger. */
+export const COPY_FORWARD_LUA = `
 local function order(a, b)
   if #a ~= #b then return #a - #b end
   if a == b then return 0 end
   return a < b and -1 or 1
 end
-local known = redis.call('HGET', KEYS[1], 'entry_id')
-if known then
-  local knownTime, knownSequence = string.match(known, '^(%d+)-(%d+)$')
-  local time, sequence = string.match(ARGV[1], '^(%d+)-(%d+)$')
-  if knownTime then
-    local times = order(time, knownTime)
-    if times < 0 or (times == 0 and order(sequence, knownSequence) < 0) then return 0 end
+local function copy_forward(key, id, ordinal)
+  local known = redis.call('HGET', key, 'entry_id')
+  if known then
+    local known_time, known_sequence = string.match(known, '^(%d+)-(%d+)$')
+    local time, sequence = string.match(id, '^(%d+)-(%d+)$')
+    if known_time then
+      local times = order(time, known_time)
+      if times < 0 or (times == 0 and order(sequence, known_sequence) < 0) then return end
+    end
   end
-end
-redis.call('HSET', KEYS[1], 'entry_id', ARGV[1], 'entries_read', ARGV[2])
-return 1
+  redis.call('HSET', key, 'entry_id', id, 'entries_read', ordinal)
+end`;
+
+const COPY_FORWARD = new Script(`${SERVER_EPOCH_LUA}${COPY_FORWARD_LUA}
+if server_epoch() == ARGV[1] then copy_forward(KEYS[1], ARGV[2], ARGV[3]) end
 `);
 
+export interface CopyOptions {
+  readonly stream: string;
+  /** Of the server that the entries are on: another one does not get the copy. */
+  readonly epoch: string;
+}
+
 /** Copies a committed offset to Redis, unless the copy is further already. */
-export async function copyOffset(redis: RedisConnection, stream: string, offset: Offset): Promise<void> {
-  await redis.run(COPY_FORWARD, [streamOffsetKey(stream)], [offset.entryId, offset.entriesRead ?? ""]);
+export async function copyOffset(
+  redis: RedisConnection,
+  { entryId, entriesRead }: Offset,
+  { stream, epoch }: CopyOptions,
+): Promise<void> {
+  await redis.run(COPY_FORWARD, [streamOffsetKey(stream)], [epoch, entryId, entriesRead ?? ""]);
 }
 
 /** Replaces the copy, backwards too: the stream is another one now. */

@@ -34,6 +34,12 @@ export function createInstruments() {
     deadLetters: count("notification.route.dead_letters", "{route}", "Routes given up"),
     late: count("notification.route.late", "{route}", "Routes whose batch came too late for its claim"),
     lost: count("notification.outbound.lost", "{route}", "Published entries that Redis lost"),
+    republished: count("notification.outbound.republished", "{route}", "Lost entries that are published again"),
+    rebuiltLeases: count(
+      "notification.leases.rebuilt",
+      "{lease}",
+      "Leases set from the outbound streams after PostgreSQL lost commits",
+    ),
     deleted: count("notification.cleanup.deleted", "{row}", "Rows deleted after their retention time"),
     accept: seconds("notification.intent.accept.duration", "Time to accept one batch of intents"),
     publish: seconds("notification.route.publish.duration", "Time to publish one batch of routes"),
@@ -53,7 +59,17 @@ const NEVER: Readonly<Record<Channel, string>> = {
 
 type Counters = Readonly<
   Record<
-    "malformedIntents" | "trimmed" | "published" | "retries" | "skipped" | "deadLetters" | "late" | "lost" | "deleted",
+    | "malformedIntents"
+    | "trimmed"
+    | "published"
+    | "retries"
+    | "skipped"
+    | "deadLetters"
+    | "late"
+    | "lost"
+    | "republished"
+    | "rebuiltLeases"
+    | "deleted",
     Counter
   >
 >;
@@ -63,12 +79,25 @@ type Counters = Readonly<
  * first event.
  */
 function startAtZero(
-  { malformedIntents, trimmed, published, retries, skipped, deadLetters, late, lost, deleted }: Counters,
+  {
+    malformedIntents,
+    trimmed,
+    published,
+    retries,
+    skipped,
+    deadLetters,
+    late,
+    lost,
+    republished,
+    rebuiltLeases,
+    deleted,
+  }: Counters,
 ): void {
   for (const failure_code of MALFORMED_CODES) malformedIntents.add(0, { failure_code });
   trimmed.add(0);
+  rebuiltLeases.add(0);
   for (const channel of CHANNELS) {
-    for (const counter of [published, late, lost]) counter.add(0, { channel });
+    for (const counter of [published, late, lost, republished]) counter.add(0, { channel });
     for (const classification of FAILURE_CLASSIFICATIONS.filter((name) => name !== NEVER[channel])) {
       if (classification !== "payload_encoding_failed") retries.add(0, { channel, classification });
       deadLetters.add(0, { channel, classification });

@@ -20,7 +20,7 @@ Deno.test("the role owns the tables and nothing else, and needs no CREATE once t
   );
   assert.deepEqual(
     owned.map(({ kind, name }) => `${kind} ${name}`),
-    ["dead_letters", "goose_db_version", "malformed_intents", "records", "routes", "stream_offsets"]
+    ["dead_letters", "goose_db_version", "malformed_intents", "records", "repairs", "routes", "stream_offsets"]
       .map((table) => `table ${table}`),
   );
 

@@ -13,7 +13,8 @@ const HASH = streamOffsetKey(STREAM);
 const QUICK = { NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "200ms" };
 
 const loseHash = (rig: Rig) => rig.redis.del(HASH);
-const loseRow = (rig: Rig) => rig.query("DELETE FROM notification.stream_offsets");
+const loseRow = (rig: Rig) =>
+  rig.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
 
 const LOSSES: Readonly<Record<string, (rig: Rig) => Promise<unknown>>> = {
   "the hash": loseHash,
@@ -76,7 +77,10 @@ Deno.test("a row that is put back under a running consumer: the entries behind i
   const service = await rig.start();
   const entryIds = await add(rig, 6);
   await rig.settled();
-  await rig.query("UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2", [entryIds[1]]);
+  await rig.query(
+    "UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2 WHERE stream = 'notification:intents'",
+    [entryIds[1]],
+  );
   entryIds.push(...await add(rig, 2));
   await rig.settled();
   await dealtWithOnce(rig, entryIds);
@@ -108,7 +112,7 @@ async function dealtWithOnce(rig: Rig, entryIds: readonly string[]): Promise<voi
 
 async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
-    "SELECT entry_id, entries_read FROM notification.stream_offsets",
+    "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
   return row;
 }

@@ -19,7 +19,9 @@ Deno.test("row and hash have the last entry dealt with and its ordinal", async (
   const entryIds = await add(rig, 5);
   entryIds.push(await rig.addIntent({ payload_json: "{}" }), await rig.addEntry([["garbage", "\0"]]));
   await rig.settled();
-  const row = await rig.query<{ updated_at: Date }>("SELECT * FROM notification.stream_offsets");
+  const row = await rig.query<{ updated_at: Date }>(
+    "SELECT * FROM notification.stream_offsets WHERE stream = 'notification:intents'",
+  );
   assert.equal(row.length, 1);
   const { updated_at, ...rest } = row[0] ?? { updated_at: new Date(0) };
   assert.deepEqual(rest, { stream: STREAM, entry_id: entryIds.at(-1), entries_read: "7" });
@@ -44,7 +46,7 @@ Deno.test("a start goes on at the place; without the hash too, without the row b
   await hashIs(rig, { entry_id: unread[0] ?? "", entries_read: "4" });
   await second.terminate();
 
-  await rig.query("DELETE FROM notification.stream_offsets");
+  await rig.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
   unread.push(await rig.addIntent({ recipient_user_ids_json: '["user-2"]' }));
   const third = await rig.start();
   await rig.settled();
@@ -63,7 +65,7 @@ Deno.test("with neither row nor hash, reading starts at the beginning, and repla
   const entryIds = await add(rig, 4);
   await rig.settled();
   await first.terminate();
-  await rig.query("DELETE FROM notification.stream_offsets");
+  await rig.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
   await rig.redis.del(HASH);
   const second = await rig.start();
   await rig.settled();
@@ -89,7 +91,10 @@ Deno.test("a hash ahead of the row means lost commits: one warning, and the entr
     [kept],
   );
   await rig.query("DELETE FROM notification.records WHERE stream_entry_id > $1", [kept]);
-  await rig.query("UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2", [kept]);
+  await rig.query(
+    "UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2 WHERE stream = 'notification:intents'",
+    [kept],
+  );
 
   const second = await rig.start();
   await rig.settled();
@@ -191,7 +196,7 @@ async function addWithId(rig: Rig, id: string): Promise<void> {
 
 async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
-    "SELECT entry_id, entries_read FROM notification.stream_offsets",
+    "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
   return row;
 }

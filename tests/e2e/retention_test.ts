@@ -56,7 +56,7 @@ Deno.test("records go with their routes and dead letters; those with live routes
   assert.deepEqual([await count(rig, "routes"), await count(rig, "dead_letters")], [2, 1]);
   // Malformed intents have a time of their own, and the place is no matter of retention.
   assert.deepEqual(await verdicts(rig, [malformed]), ["invalid_payload"]);
-  assert.equal(await count(rig, "stream_offsets"), 1);
+  assert.equal(await count(rig, "stream_offsets"), 3);
   await service.waitForLog((line) => line.logger === "retention_cleaner" && Number(line["records"]) > 0);
 
   // The key is free again.

@@ -94,7 +94,7 @@ Deno.test("a role that does not own the tables is refused, and table and owner a
     const service = await refused(rig, { NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn }, /own/, /postgres/);
     assert.match(
       service,
-      /notification\.(records|routes|dead_letters|malformed_intents|stream_offsets|goose_db_version)/,
+      /notification\.(records|routes|dead_letters|malformed_intents|stream_offsets|repairs|goose_db_version)/,
     );
     assert.ok(service.includes(role), service);
 
@@ -102,7 +102,15 @@ Deno.test("a role that does not own the tables is refused, and table and owner a
     await rig.query(`CREATE ROLE ${role}_owner`);
     await rig.query(`ALTER SCHEMA notification OWNER TO ${role}_owner`);
     for (
-      const table of ["records", "routes", "dead_letters", "malformed_intents", "stream_offsets", "goose_db_version"]
+      const table of [
+        "records",
+        "routes",
+        "dead_letters",
+        "malformed_intents",
+        "stream_offsets",
+        "repairs",
+        "goose_db_version",
+      ]
     ) {
       await rig.query(`ALTER TABLE notification.${table} OWNER TO ${role}_owner`);
     }

@@ -151,7 +151,7 @@ async function add(rig: Rig, count: number): Promise<string[]> {
 
 async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
-    "SELECT entry_id, entries_read FROM notification.stream_offsets",
+    "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
   return row;
 }

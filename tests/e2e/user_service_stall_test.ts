@@ -141,7 +141,9 @@ Deno.test("a hanging User Service costs a time-out a look-up, and a killed consu
 });
 
 async function place(rig: Rig): Promise<string | undefined> {
-  const [row] = await rig.query<{ entry_id: string }>("SELECT entry_id FROM notification.stream_offsets");
+  const [row] = await rig.query<{ entry_id: string }>(
+    "SELECT entry_id FROM notification.stream_offsets WHERE stream = 'notification:intents'",
+  );
   return row?.entry_id;
 }
 

@@ -31,7 +31,9 @@ function newIntents(keys: readonly string[], from = "0-0", stream = INTENTS): Ne
 
 async function state(stage: Stage) {
   const count = (table: string) => stage.value(`SELECT count(*) FROM notification.${table}`);
-  const offset = await stage.value("SELECT max(entry_id) FROM notification.stream_offsets");
+  const offset = await stage.value(
+    "SELECT max(entry_id) FROM notification.stream_offsets WHERE stream = 'notification:intents'",
+  );
   return [offset, await count("records"), await count("routes")];
 }
 

@@ -167,6 +167,8 @@ Deno.test("an entry id far in the future hides neither the age of what waits nor
   const moved = await reader.intents();
   assert.deepEqual([moved.nextEntryId, moved.oldestAgeMs], ["99999999999999-1", 90_000]);
   assert.ok(moved.stalledMs < 30_000, `${moved.stalledMs}`);
-  await stage.query("UPDATE notification.stream_offsets SET updated_at = now() - interval '80 s'");
+  await stage.query(
+    "UPDATE notification.stream_offsets SET updated_at = now() - interval '80 s' WHERE stream = 'notification:intents'",
+  );
   assert.ok((await reader.intents()).stalledMs >= 80_000);
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type Delivery, handOff, type HandOffOptions } from "../../src/publish/hand_off.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
+import { redisEpochKey } from "../../src/redis/keys.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
 import type { RedisConnection } from "../../src/redis/connection.ts";
 import { openStage } from "../support/stage.ts";
@@ -9,6 +10,11 @@ import { openStage } from "../support/stage.ts";
 function delivery(name: string, fields = ["event_id", name]): Delivery {
   return { leaseKey: `route_leases:${name}:push`, fields };
 }
+
+const published = (entryId: string, epoch: string) => ({
+  kind: "published",
+  publication: { stream: "out", entryId, epoch },
+});
 
 async function options(redis: RedisConnection, changes: Partial<HandOffOptions> = {}): Promise<HandOffOptions> {
   return {
@@ -32,9 +38,10 @@ Deno.test("handOff() appends each entry once and answers the same id the second 
   assert.deepEqual(second, first);
   assert.equal(await stage.redis.xlen("out"), 250);
   const entries = await stage.redis.xrange("out", "-", "+");
+  const epoch = await stage.redis.get(redisEpochKey()) ?? "";
   assert.deepEqual(
     first.answers,
-    entries.map(([entryId]) => ({ kind: "published", entryId })),
+    entries.map(([entryId]) => published(entryId, epoch)),
     "answers come in the order of the deliveries",
   );
 });
@@ -109,7 +116,7 @@ Deno.test("handOff() passes any text on as it is", async () => {
   const { answers } = await handOff(redis, [delivery(text, [text, text, "empty", ""])], await options(redis));
   const [[entryId, fields]] = await stage.redis.xrange("out", "-", "+") as [[string, string[]]];
   assert.deepEqual(fields, [text, text, "empty", ""]);
-  assert.deepEqual(answers, [{ kind: "published", entryId }]);
+  assert.deepEqual(answers, [published(entryId, await stage.redis.get(redisEpochKey()) ?? "")]);
   assert.equal(await stage.redis.get(`route_leases:${text}:push`), `published:${entryId}`);
 });
 

@@ -4,10 +4,13 @@ import { Buffer } from "node:buffer";
 import { OutageError } from "../../src/lifecycle/outage.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
 import { eventually } from "../support/wait.ts";
+import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
 function place(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
-  return stage.query("SELECT entry_id, entries_read FROM notification.stream_offsets");
+  return stage.query(
+    "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
+  );
 }
 
 /** A consumer whose lease keeper ends with the test. */
@@ -83,7 +86,11 @@ Deno.test("who read from an older place changes nothing and reads the place anew
     await pass();
     const second = await stage.addIntent({ idempotency_key: "second" });
     // Another consumer has been faster: the second entry has its outcome.
-    await stage.query("UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2", [second]);
+    await stage.query(
+      "UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2 WHERE stream = 'notification:intents'",
+      [second],
+    );
+    await stage.redis.hset(streamOffsetKey(INTENTS), "entry_id", second, "entries_read", 2);
     await pass();
     assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
     const third = await stage.addIntent({ idempotency_key: "third" });
@@ -166,7 +173,9 @@ Deno.test("two streams on one PostgreSQL share its keys, and have a place each",
     [{ stream: OTHER, idempotency_key: "alone" }, { stream: INTENTS, idempotency_key: "shared" }],
   );
   assert.deepEqual(
-    await stage.query("SELECT stream, entry_id, entries_read FROM notification.stream_offsets ORDER BY stream"),
+    await stage.query(
+      "SELECT stream, entry_id, entries_read FROM notification.stream_offsets WHERE redis_epoch IS NULL ORDER BY stream",
+    ),
     [
       { stream: INTENTS, entry_id: id, entries_read: "1" },
       { stream: OTHER, entry_id: alone, entries_read: "2" },
@@ -219,7 +228,7 @@ Deno.test("an entry keeps its outcome when it is read again", async () => {
   stage.users.behaviour = (id) => id === "late" ? notFound() : undefined;
   await withConsumer(stage, (_, pass) => pass());
   // The place is lost, and meanwhile the one user has appeared and the other has gone.
-  await stage.query("DELETE FROM notification.stream_offsets");
+  await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
   await stage.redis.del(`notification:stream_offset:${INTENTS}`);
   stage.users.behaviour = (id) => id === "u1" ? notFound() : undefined;
   await withConsumer(stage, (_, pass) => pass());
@@ -324,11 +333,14 @@ Deno.test("a hash ahead of the table means that lost entries are read again; no 
   await stage.query(
     "DELETE FROM notification.routes WHERE notification_id NOT IN (SELECT notification_id FROM notification.records)",
   );
-  await stage.query("UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2", [ids[1]]);
+  await stage.query(
+    "UPDATE notification.stream_offsets SET entry_id = $1, entries_read = 2 WHERE stream = 'notification:intents'",
+    [ids[1]],
+  );
   await withConsumer(stage, (_, pass) => pass());
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "4");
   assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "8");
-  await stage.query("DELETE FROM notification.stream_offsets");
+  await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
   await stage.query("DELETE FROM notification.records");
   await withConsumer(stage, (_, pass) => pass());
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "0");

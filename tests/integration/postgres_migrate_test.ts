@@ -161,7 +161,23 @@ test("an empty database gets the contract's tables, once", async ({ pool }) => {
       "stream text",
       "stream_entry_id text",
     ],
-    stream_offsets: ["entries_read bigint", "entry_id text", "stream text", `updated_at ${time}`],
+    stream_offsets: [
+      "entries_read bigint",
+      "entry_id text",
+      "redis_epoch text",
+      "stream text",
+      `updated_at ${time}`,
+    ],
+    repairs: [
+      `detected_at ${time}`,
+      `finished_at ${time}`,
+      "lost_after text",
+      "lost_up_to text",
+      "next_notification_id uuid",
+      "next_route_id text",
+      "routes bigint",
+      "stream text",
+    ],
     goose_db_version: ["id integer", "is_applied boolean", "tstamp timestamp without time zone", "version_id bigint"],
   });
 });
@@ -178,6 +194,7 @@ test("every table has the contract's keys", async ({ pool }) => {
     "notification.malformed_intents PRIMARY KEY (stream, stream_entry_id)",
     "notification.records PRIMARY KEY (notification_id)",
     "notification.records UNIQUE (producer, idempotency_key)",
+    "notification.repairs PRIMARY KEY (stream, detected_at)",
     "notification.routes PRIMARY KEY (notification_id, route_id)",
     "notification.stream_offsets PRIMARY KEY (stream)",
   ]);
@@ -215,7 +232,7 @@ test("status and Down follow what is applied", async (rig) => {
 test("four instances that start at once on an empty database all come up", async (rig) => {
   const results = await Promise.all(Array.from({ length: 4 }, () => migrate(rig.open(), OPTIONS)));
   assert.deepEqual(results.flatMap(({ applied }) => applied), ALL);
-  assert.equal((await rig.tables()).length, 6);
+  assert.equal((await rig.tables()).length, 7);
 });
 
 test("a role without rights on the database runs where the schema exists", async (rig) => {

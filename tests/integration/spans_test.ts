@@ -14,6 +14,7 @@ import { createInstruments } from "../../src/telemetry/instruments.ts";
 import type { Tracing } from "../../src/telemetry/spans.ts";
 import { SpanIds } from "../../src/telemetry/trace_context.ts";
 
+const PUBLICATION = { stream: "gateway:client-events", entryId: "7-0", epoch: "e1" };
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
@@ -73,8 +74,8 @@ Deno.test("a route that is published again gets the same span: its entry is the 
   const again = entryOf(other);
   assert.deepEqual(again.fields, first.fields);
   assert.match(first.fields.at(-1)!, /^00-4bf92f3577b34da6a3ce929d0e0e4736-(?!00f067aa0ba902b7)[0-9a-f]{16}-01$/);
-  other.written([{ kind: "published", route: again.route, entryId: "7-0" }]);
-  other.written([{ kind: "published", route: again.route, entryId: "7-0" }]);
+  other.written([{ kind: "published", route: again.route, publication: PUBLICATION }]);
+  other.written([{ kind: "published", route: again.route, publication: PUBLICATION }]);
   assert.deepEqual(
     ended.map(({ name }) => name),
     ["route.publish"],

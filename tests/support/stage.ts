@@ -18,6 +18,7 @@ import { Publisher, type PublisherOptions } from "../../src/publish/publisher.ts
 import { createPublishEvents } from "../../src/publish/events.ts";
 import { OutcomeWriter } from "../../src/publish/outcome_writer.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
+import { checkRedisServer, type Loss } from "../../src/repair/redis_check.ts";
 import { Relay } from "../../src/relay/relay.ts";
 import { createInstruments } from "../../src/telemetry/instruments.ts";
 import { UserService } from "../../src/user_service/client.ts";
@@ -43,6 +44,7 @@ export async function openStage({ redisServer }: StageOptions = {}): Promise<Sta
   const address = redisServer ?? await freshKeySpace();
   const stage = new Stage(dsn, address, await openRedis(address));
   await migrate(stage.pool, { lockTimeoutMs: 5000 });
+  await stage.checkRedis();
   return stage;
 }
 
@@ -125,6 +127,7 @@ export class Stage implements AsyncDisposable {
       postgres: this.pool,
       redis,
       writer: this.writer(redis),
+      onUncheckedServer: () => {},
       events: createPublishEvents({
         channel,
         stream: STREAMS[channel],
@@ -144,7 +147,18 @@ export class Stage implements AsyncDisposable {
   /** What writes outcomes; `gatherMs` is how long it waits for those of the other channel. */
   writer(redis: RedisConnection, gatherMs?: number): OutcomeWriter {
     const sleep = gatherMs === undefined ? systemClock.sleep : () => systemClock.sleep(gatherMs);
-    return new OutcomeWriter({ postgres: this.pool, redis, clock: { ...systemClock, sleep } });
+    return new OutcomeWriter({
+      postgres: this.pool,
+      redis,
+      clock: { ...systemClock, sleep },
+      onUncheckedServer: () => {},
+    });
+  }
+
+  /** What the service does at start and when Redis was restarted. */
+  async checkRedis(): Promise<readonly Loss[]> {
+    const redis = await this.connection();
+    return await checkRedisServer({ redis, postgres: this.pool, streams: Object.values(STREAMS) });
   }
 
   /** Appends an intent and returns its entry id. */

@@ -1,0 +1,20 @@
+/**
+ * The epoch of a Redis server: its replication id, which is new after every start and every promotion. What a server has lost is
+ * looked for once in each epoch (`repair/redis_check.ts`); the key {@link redisEpochKey} names the epoch that was checked.
+ *
+ * Asked within the script that writes, so that it also holds through a proxy that keeps connections open while another server
+ * takes the place of the first.
+ */
+
+/** The epoch of a server that hides its replication id from this user. */
+export const HIDDEN_EPOCH = "hidden";
+
+/** The error code of a script that a server refuses because its epoch was not checked. */
+export const UNCHECKED_EPOCH = "EPOCH";
+
+/** Lua: the epoch of the server that runs the script. `INFO` costs some 4 µs. */
+export const SERVER_EPOCH_LUA = `
+local function server_epoch()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or '${HIDDEN_EPOCH}'
+end`;

@@ -1,0 +1,36 @@
+// Reading resumes where nothing can be lost, and never before what the records still know.
+
+import assert from "node:assert/strict";
+import { resumptionOf } from "./resume.ts";
+import type { Offset } from "./stream_offset.ts";
+
+const DAY_MS = 86_400_000;
+const NOW_MS = 1_000 * DAY_MS;
+
+const at = (ms: number, entriesRead?: number): Offset => ({ entryId: `${ms}-0`, entriesRead });
+const resume = (row: Offset | undefined, copy: Offset | undefined) =>
+  resumptionOf({ row, copy: { offset: copy, timeMs: NOW_MS }, recordRetentionMs: 30 * DAY_MS });
+
+Deno.test("resumptionOf() takes the row, else the copy, else the beginning", () => {
+  assert.deepEqual(resume(at(NOW_MS, 7), undefined), { offset: at(NOW_MS, 7) });
+  assert.deepEqual(resume(at(NOW_MS, 7), at(NOW_MS)), { offset: at(NOW_MS, 7) });
+  assert.deepEqual(resume(undefined, at(NOW_MS, 7)), { offset: at(NOW_MS, 7) });
+  assert.deepEqual(resume(undefined, undefined), { offset: { entryId: "0-0", entriesRead: undefined } });
+});
+
+Deno.test("resumptionOf() takes the row where the copy is ahead, and says so", () => {
+  assert.deepEqual(resume(at(5, 5), at(7, 7)), { offset: at(5, 5), copyAhead: "7-0" });
+});
+
+Deno.test("resumptionOf() takes the copy where that is behind the row", () => {
+  const row = at(NOW_MS, 9);
+  assert.deepEqual(resume(row, at(NOW_MS - DAY_MS, 7)), { offset: at(NOW_MS - DAY_MS, 7), readBefore: row });
+});
+
+Deno.test("resumptionOf() reads nothing again whose record retention may have deleted", () => {
+  const row = at(NOW_MS, 9);
+  const oldest = NOW_MS - 30 * DAY_MS + 3_600_000;
+  assert.deepEqual(resume(row, at(oldest, 3)), { offset: at(oldest, 3), readBefore: row });
+  assert.deepEqual(resume(row, at(oldest - 1, 3)), { offset: at(oldest), readBefore: row });
+  assert.deepEqual(resume(at(oldest - 5, 9), at(oldest - 9, 3)), { offset: at(oldest - 5, 9) });
+});
