@@ -1,5 +1,5 @@
-// What comes out of the outbound streams for a valid intent: every audience and channel, the exact fields (contract,
-// section 7), and the producer's own text, digit for digit.
+// What comes out of the outbound streams for a valid intent: every audience and channel, the exact fields
+// (docs/contract.md, section 7), and the producer's own text, digit for digit.
 
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";

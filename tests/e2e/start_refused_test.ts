@@ -1,5 +1,5 @@
 // What keeps the service from starting: exit code 69 and a message that an operator understands, for each dependency
-// (contract, sections 4 and 10).
+// (docs/contract.md, sections 4 and 10).
 
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
