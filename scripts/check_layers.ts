@@ -19,9 +19,8 @@ const SUPPORT = [
   "telemetry",
   "user_service",
 ];
-/** The stages that meet in src/relay. */
-const MEETING = ["intake", "publish"];
-const STAGES = [...MEETING, "retention", "repair"];
+/** They meet in src/relay alone. */
+const STAGES = ["intake", "publish", "retention", "repair"];
 
 /** What a folder or file of src/ may import besides itself. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -29,9 +28,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   producer: ["notification"],
   ...Object.fromEntries(SUPPORT.map((layer) => [layer, ["notification", ...SUPPORT]])),
   relay: ["notification", "lifecycle", "clock.ts"],
-  ...Object.fromEntries(STAGES.map((layer) => [layer, ["notification", ...SUPPORT]])),
-  ...Object.fromEntries(MEETING.map((layer) => [layer, ["notification", "relay", ...SUPPORT]])),
-  "service.ts": ["notification", "relay", ...SUPPORT, ...STAGES],
+  ...Object.fromEntries(STAGES.map((layer) => [layer, ["notification", "relay", ...SUPPORT]])),
+  "service.ts": ["notification", "relay", "loops.ts", ...SUPPORT, ...STAGES],
+  "loops.ts": ["notification", "relay", ...SUPPORT, ...STAGES],
   commands: ["notification", "producer", "relay", "service.ts", ...SUPPORT, ...STAGES],
 };
 

@@ -8,10 +8,9 @@ import type pg from "pg";
 import { readBacklog } from "./backlog/backlog.ts";
 import { reportStatus } from "./backlog/report_status.ts";
 import { type BacklogGauges, GAUGE_CONNECTIONS, watchBacklog } from "./backlog/watch_backlog.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import { systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
-import { createIntakeEvents } from "./intake/events.ts";
-import { IntentConsumer } from "./intake/intent_consumer.ts";
+import { loopsOf, type RedisConnections } from "./loops.ts";
 import { within } from "./lifecycle/bounded_wait.ts";
 import { Heartbeats, stuckAfterMs } from "./lifecycle/heartbeats.ts";
 import { outageOf } from "./lifecycle/outage.ts";
@@ -20,29 +19,20 @@ import { EXIT, type Shutdown } from "./lifecycle/shutdown.ts";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./lifecycle/start_up.ts";
 import type { Systemd } from "./lifecycle/systemd.ts";
 import type { Catalog } from "./notification/catalog.ts";
-import type { Channel } from "./notification/route.ts";
 import { migrate } from "./postgres/migrate.ts";
 import { checkOwnership } from "./postgres/ownership.ts";
 import { checkServer, openPool, type PostgresPool } from "./postgres/pool.ts";
 import { openProbe, type ProbeListener } from "./probe/listener.ts";
-import { Publisher } from "./publish/publisher.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
-import { createPublishEvents } from "./publish/events.ts";
-import { OutcomeWriter } from "./publish/outcome_writer.ts";
 import { checkRedis, PASSWORD_NOT_ASKED } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { RedisMaster } from "./redis/master.ts";
-import { Relay } from "./relay/relay.ts";
 import { CheckedServers } from "./repair/checked_servers.ts";
-import { createRepairEvents } from "./repair/events.ts";
-import { Repair } from "./repair/repair.ts";
-import { RetentionCleaner } from "./retention/cleaner.ts";
-import { createRetentionEvents } from "./retention/events.ts";
-import { createInstruments, type Instruments } from "./telemetry/instruments.ts";
+import type { Repair } from "./repair/repair.ts";
+import { createInstruments } from "./telemetry/instruments.ts";
 import { loggerOf } from "./telemetry/logging.ts";
 import type { Telemetry } from "./telemetry/open_telemetry.ts";
 import { Outages } from "./telemetry/outages.ts";
-import { UserService } from "./user_service/client.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
@@ -54,6 +44,9 @@ export interface ServiceOptions {
   readonly systemd: Systemd;
 }
 
+/** Of the pool's size, for the repair loop alone. */
+const REPAIR_CONNECTIONS = 1;
+
 /** Runs until the shutdown begins, and gives the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
   const { config, telemetry, shutdown, processId, systemd } = options;
@@ -62,7 +55,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
   const instruments = createInstruments();
   const outages = new Outages(systemClock);
   const applicationName = `notification-service/${processId}`;
-  const redis = openRedis(config);
+  const master = new RedisMaster();
+  const redis = openRedis(config, master);
   const servers = new CheckedServers();
   let postgres: PostgresPool;
   let repairPostgres: PostgresPool;
@@ -86,7 +80,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
     telemetry.exportMetrics();
     await checkDependencies(options, { redis, postgres });
     if (gaugeAnswerMs !== undefined) {
-      gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName });
+      gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName, master });
     }
     const heartbeats = new Heartbeats({
       stuckAfterMs: stuckAfterMs({
@@ -95,15 +89,13 @@ export async function runService(options: ServiceOptions): Promise<number> {
       }),
     });
     const loops = loopsOf(options, { redis, postgres, repairPostgres, servers, instruments, heartbeats });
-    await systemd.patiently(() => firstCheck(loops.repair));
+    await startStep("repair", () => systemd.patiently(() => checkForLosses(loops.repair)), {
+      boundMs: Infinity,
+      stop: shutdown.stop,
+    });
     const probe = listen(config.probe);
     tellSupervisor(options, { redis, postgres, heartbeats });
-    exitCode = await runLoops(loops.inOrder, {
-      shutdown,
-      probe,
-      heartbeats,
-      outages,
-    });
+    exitCode = await runLoops(loops.inOrder, { shutdown, probe, heartbeats, outages });
   } catch (error) {
     exitCode = exitCodeFor(error);
   }
@@ -118,14 +110,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
   return exitCode;
 }
 
-/** Of the pool's size, for the repair loop alone. */
-const REPAIR_CONNECTIONS = 1;
-
-type RedisConnections = ReturnType<typeof openRedis>;
-
 /** One connection for each that must not wait for another, all to one server. */
-function openRedis({ redis, intents }: Config) {
-  const master = new RedisMaster();
+function openRedis({ redis, intents }: Config, master: RedisMaster): RedisConnections {
   return {
     intake: new RedisConnection(redis, { role: "intake", master }),
     blocking: new RedisConnection(redis, { role: "blocking-read", blockMs: intents.readBlockTimeoutMs, master }),
@@ -190,106 +176,15 @@ function tellSupervisor(
   void reportStatus({ systemd, read, stop: shutdown.stop, clock: systemClock });
 }
 
-function loopsOf(
-  { config, catalog, processId, shutdown, telemetry: { tracing } }: ServiceOptions,
-  { redis, postgres, repairPostgres, servers, instruments, heartbeats }: {
-    redis: RedisConnections;
-    postgres: pg.Pool;
-    repairPostgres: pg.Pool;
-    servers: CheckedServers;
-    instruments: Instruments;
-    heartbeats: Heartbeats;
-  },
-): { readonly inOrder: readonly Loop[]; readonly repair: Repair } {
-  const clock: Clock = systemClock;
-  const { publish, retry, retention, intents } = config;
-  const relay = new Relay(clock);
-  const onUncheckedServer = () => servers.doubtRedis();
-  const writer = new OutcomeWriter({ postgres, redis: redis.push, clock, onUncheckedServer });
-
-  const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
-    new Publisher({
-      channel,
-      outbound,
-      batchSize: publish.batchSize,
-      leaseTtlMs: publish.leaseTtlMs,
-      waitReplicas: config.redis.waitReplicas,
-      operationTimeoutMs: config.redis.operationTimeoutMs,
-      ladder: retry,
-      catalog,
-      relay: relay.channels[channel],
-      writer,
-      onUncheckedServer,
-      postgres,
-      redis: redis[channel],
-      events: createPublishEvents({ channel, stream: outbound.stream, instruments, tracing, clock }),
-      clock,
-    });
-
-  const observe = (durationMs: number, outcome: string) => {
-    instruments.lookUp.record(durationMs / 1000, { outcome });
-    // A batch may need thousands of look-ups from a slow User Service.
-    heartbeats.beat("intent_consumer");
-  };
-
-  const consumer = new IntentConsumer({
-    ...intents,
-    processId,
-    recordRetentionMs: retention.recordMs,
-    catalog,
-    administratorEmails: config.administratorEmails,
-    maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
-    postgres,
-    redis: redis.intake,
-    blockingRedis: redis.blocking,
-    userService: new UserService(config.userService, { clock, observe }),
-    relay,
-    events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
-    clock,
-    abandon: shutdown.abandon,
-  });
-  const isRepublished = publish.lostPublications === "republish";
-  const repair = new Repair({
-    servers,
-    postgres: repairPostgres,
-    redis: redis.repair,
-    streams: { push: publish.clientEventsStream, email: publish.mailCommandsStream },
-    intentStream: intents.stream,
-    leaseTtlMs: publish.leaseTtlMs,
-    isRepublished,
-    events: createRepairEvents({ instruments, isRepublished }),
-    clock,
-    onProgress: () => heartbeats.beat("repair"),
-    onPostgresChecked: () => consumer.findOffsetAgain(),
-    onPutBack: (channel) => relay.channels[channel].wake.ring(),
-  });
-  const inOrder = [
-    consumer,
-    publisher("push", { stream: publish.clientEventsStream, maxLength: publish.clientEventsStreamMaxLen }),
-    publisher("email", { stream: publish.mailCommandsStream, maxLength: 0 }),
-    repair,
-    new RetentionCleaner({
-      recordRetentionMs: retention.recordMs,
-      malformedRetentionMs: retention.malformedMs,
-      intervalMs: retention.intervalMs,
-      postgres,
-      events: createRetentionEvents(instruments),
-      clock,
-    }),
-  ];
-  return { inOrder, repair };
-}
-
 /** What the stores have lost while no instance ran, before anything is accepted or published. */
-async function firstCheck(repair: Repair): Promise<void> {
+async function checkForLosses(repair: Repair): Promise<void> {
   try {
     await repair.check();
   } catch (error) {
     const outage = outageOf(error);
     if (outage === undefined) throw error;
-    throw new StartUpFailed(outage.dependency, `What it may have lost can't be looked for: ${outage.message}`, {
-      cause: error,
-    });
+    const reason = `What it may have lost can't be looked for: ${outage.message}`;
+    throw new StartUpFailed(outage.dependency, reason, { cause: error });
   }
 }
 

@@ -1,6 +1,7 @@
 // The SQL and the scripts of the floor: those of the service (src/intake, src/publish) without what is only there for the
 // unusual case. Rows, indexes touched and outbound entries are the same.
 
+import { ROUTE_LEASES } from "../../src/redis/keys.ts";
 import { INTENTS } from "./fill.ts";
 
 /** The life of a lease until PostgreSQL knows that its route is published (NOTIFICATION_ROUTE_LEASE_TTL), and after that. */
@@ -66,7 +67,7 @@ const handOff = ({ values, fields }: { values: readonly string[]; fields: string
 local answers, stream = {}, KEYS[1]
 for at = 1, #ARGV, ${values.length} do
   local ${values.join(", ")} = unpack(ARGV, at, at + ${values.length - 1})
-  local key = 'route_leases:' .. id
+  local key = '${ROUTE_LEASES}' .. id
   local lease = redis.call('GET', key)
   if lease then
     answers[#answers + 1] = string.sub(lease, 11)
@@ -80,7 +81,7 @@ return answers`;
 
 /** Takes delivery ids. */
 export const SHORTEN_LEASES = `
-for _, id in ipairs(ARGV) do redis.call('PEXPIRE', 'route_leases:' .. id, ${FINISHED_LEASE_MS}) end`;
+for _, id in ipairs(ARGV) do redis.call('PEXPIRE', '${ROUTE_LEASES}' .. id, ${FINISHED_LEASE_MS}) end`;
 
 /** The values of one route, in the order in which a script takes them; each script answers with the entries' ids. */
 export const HAND_OFF = {

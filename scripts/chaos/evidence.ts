@@ -5,6 +5,7 @@
 
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import type { Evidence, OutboundFact, PlaceFact, Tables } from "./facts.ts";
+import { inStreamOrder, lostEntries, type LostEntriesOptions } from "./lost_entries.ts";
 import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
@@ -29,12 +30,15 @@ export class EvidenceReader {
   /** What happened to the entries up to and with `untilMs` since the last call. */
   async read(
     untilMs: number,
-    given: Pick<Evidence, "acknowledged" | "refusals" | "attemptLimits" | "finishedMayBeGone">,
+    { fieldsOf, ...given }:
+      & Pick<Evidence, "acknowledged" | "refusals" | "losses" | "attemptLimits" | "finishedMayBeGone">
+      & Pick<LostEntriesOptions, "fieldsOf">,
   ): Promise<Evidence> {
     const sent: SentEntry[] = [];
     for await (const [id, fields] of this.#entries("intents", String(untilMs))) sent.push(sentEntry(id, fields));
     const tables = await this.#readTables(this.#overMs + 1, untilMs);
     this.#last = { ...tables, fromMs: this.#overMs + 1 };
+    const lost = await lostEntries(this.#setting, { ...given, ...tables, sent, fieldsOf });
     const outbound = this.#later;
     for await (const [id, fields] of this.#entries("push", "+")) outbound.push(clientEvent(id, fields));
     for await (const [id, fields] of this.#entries("email", "+")) outbound.push(mailCommand(id, fields));
@@ -43,7 +47,7 @@ export class EvidenceReader {
     const over = outbound.filter(({ deliveryId }) => notificationMs(deliveryId) <= untilMs);
     this.#judged += over.length;
     return {
-      ...{ sent, ...tables, ...given },
+      ...{ sent: lost.length === 0 ? sent : inStreamOrder([...sent, ...lost]), ...tables, ...given },
       outbound: over,
       earlier: { keys: this.#keys, deliveries: this.#deliveries },
     };

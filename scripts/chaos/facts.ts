@@ -55,6 +55,13 @@ export interface RefusalWindow {
   readonly toMs: number;
 }
 
+/** A time of which a store has lost the writes, or the last of them. */
+export interface LossWindow {
+  readonly store: "redis" | "postgres";
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 /** How many attempts a route of each channel may have: several numbers where not all instances had the same settings. */
 export type AttemptLimits = Readonly<Record<Channel, readonly number[]>>;
 
@@ -73,12 +80,13 @@ export interface Tables {
 }
 
 export interface Evidence extends Tables {
-  /** In the stream's order. */
+  /** In the stream's order; those among them that Redis has lost have an outcome in PostgreSQL. */
   readonly sent: readonly SentEntry[];
   /** XADDs that Redis acknowledged: the producer's number and the entry id. */
   readonly acknowledged: readonly (readonly [number: number, entryId: string])[];
   readonly outbound: readonly OutboundFact[];
   readonly refusals: readonly RefusalWindow[];
+  readonly losses: readonly LossWindow[];
   readonly attemptLimits: AttemptLimits;
   readonly earlier: Earlier;
   /** Retention was as good as none: records that are finished may be gone, and then their deliveries alone count. */

@@ -3,7 +3,7 @@
 import type { Chance } from "./chance.ts";
 import type { Fleet, Profile } from "./fleet.ts";
 import type { IntentMix } from "./intent_mix.ts";
-import type { Breach, RefusalWindow } from "./facts.ts";
+import type { Breach, LossWindow, RefusalWindow } from "./facts.ts";
 import type { Producer } from "./producer.ts";
 import type { Setting } from "./setting.ts";
 
@@ -27,6 +27,9 @@ export interface Injection {
   /** What the service did that neither tables nor streams show. */
   readonly breaches?: readonly Breach[];
   readonly refusals?: readonly RefusalWindow[];
+  readonly losses?: readonly LossWindow[];
+  /** When the store could be used again, for a fault that loses something. */
+  readonly returnedAtMs?: number;
   /** How it went, for the reader. */
   readonly note?: string;
 }
@@ -51,6 +54,8 @@ export interface Fault {
   readonly isAlwaysAlone?: true;
   /** It takes a quarter of a minute: the others come first. */
   readonly isLong?: true;
+  /** The store comes back with less than it acknowledged. Never two at once: they could lose the same thing. */
+  readonly loses?: true;
   /** Records that are finished may be gone before they are judged. */
   readonly finishedMayBeGone?: true;
   readonly inject: (scene: Scene) => Promise<Injection>;

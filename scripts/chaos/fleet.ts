@@ -41,14 +41,15 @@ export interface Instance {
   isExpectedToEnd: boolean;
 }
 
-/** Parts of lines that no fault of ours can explain: nothing is trimmed, restored or replaced here. */
+/** Parts of lines that no fault of ours can explain: nothing is trimmed or replaced here. */
 const ALARMS = [
   "trimmed unread",
-  "PostgreSQL lost commits",
-  "another stream has the old name",
+  "another stream",
   "unexpected error",
   "can't be written",
 ];
+/** Parts of lines that only a store that has lost something explains. */
+const LOSS_ALARMS = ["PostgreSQL lost commits", "Redis lost the last entries", "a repair is finished"];
 /** The exit code of a start that a dependency failed. */
 const DEPENDENCY_EXIT = 69;
 const LAST_LINES = 15;
@@ -69,6 +70,8 @@ export class Fleet implements AsyncDisposable {
   breaches: Breach[] = [];
   /** Something is out that a start needs. */
   mayFailToStart = false;
+  /** A store may have lost something. */
+  mayTellOfLosses = false;
   /** How often instances said that something is out, by its name in the log. */
   readonly outages = new Map<string, number>();
   readonly #setting: Setting;
@@ -211,7 +214,8 @@ export class Fleet implements AsyncDisposable {
     if (line.includes('"message":"accepted"')) return false;
     const wrong = told.hear(line);
     if (wrong !== undefined) this.#note(`${name} ${wrong}`);
-    if (ALARMS.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);
+    const alarms = this.mayTellOfLosses ? ALARMS : [...ALARMS, ...LOSS_ALARMS];
+    if (alarms.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);
     const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be gone
     this.#writing.add(written);
     written.finally(() => this.#writing.delete(written));

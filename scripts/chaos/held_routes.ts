@@ -9,9 +9,11 @@ export interface HeldRoute {
   readonly routeId: string;
 }
 
+const LEASE_KEY = new RegExp(`"leaseKey":"${routeLeaseKey("([0-9a-f-]{36})", '([^"]+)')}"`, "g");
+
 /** The routes of a hand-off. */
 export function routesOfHandOff(text: string): HeldRoute[] {
-  const leases = text.matchAll(/"leaseKey":"route_leases:([0-9a-f-]{36}):([^"]+)"/g);
+  const leases = text.matchAll(LEASE_KEY);
   return [...leases].map(([, notificationId, routeId]) => ({ notificationId: notificationId!, routeId: routeId! }));
 }
 

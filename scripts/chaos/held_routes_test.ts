@@ -2,14 +2,15 @@
 
 import assert from "node:assert/strict";
 import { SEPARATOR } from "../../src/postgres/columns.ts";
+import { routeLeaseKey } from "../../src/redis/keys.ts";
 import { routesOfHandOff, routesOfStatement } from "./held_routes.ts";
 
 const IDS = ["01a21c30-3d49-76d6-a43b-bf1583392a9b", "01a21c30-3d49-7b76-929d-6263b49bc0df"];
 
 Deno.test("routesOfHandOff() reads the leases that a script call names", () => {
   const deliveries = [
-    { leaseKey: `route_leases:${IDS[0]}:push:user:user-1`, fields: ["user_id", "user-1"] },
-    { leaseKey: `route_leases:${IDS[1]}:push:user:user-2`, fields: ["user_id", "user-2"] },
+    { leaseKey: routeLeaseKey(IDS[0]!, "push:user:user-1"), fields: ["user_id", "user-1"] },
+    { leaseKey: routeLeaseKey(IDS[1]!, "push:user:user-2"), fields: ["user_id", "user-2"] },
   ];
   assert.deepEqual(routesOfHandOff(`*9\r\n$7\r\nEVALSHA\r\n$300\r\n${JSON.stringify(deliveries)}\r\n`), [
     { notificationId: IDS[0], routeId: "push:user:user-1" },

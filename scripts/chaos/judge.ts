@@ -4,6 +4,7 @@
 
 import type { Breach, DeadLetterFact, Evidence, MalformedFact, Note, PlaceFact, RecordFact, Tables } from "./facts.ts";
 import { type Accepted, judgeDeliveries, judgeRoutes } from "./judge_routes.ts";
+import { isIn } from "./lost_entries.ts";
 import { entryMs, notificationMs, type SentEntry } from "./sent_entry.ts";
 
 export interface Verdict {
@@ -76,15 +77,23 @@ export function judge(evidence: Evidence): Verdict {
     if (explained.has(id)) continue;
     const ids = copies.map(({ entryId }) => entryId).join(" and ");
     if (earlier.deliveries.has(id)) note("twice", `${id} was published again as ${ids}`);
-    else note("wrong", `${id} was published as ${ids}, but no route asks for it`);
+    else if (isLostByBoth(id, evidence)) {
+      if (copies.length > 1) note("twice", `${id}, which both stores have lost, was published as ${ids}`);
+    } else note("wrong", `${id} was published as ${ids}, but no route asks for it`);
   }
   return { breaches, keys, deliveries: new Set(outbound.keys()) };
 }
 
-function missingFromStream({ sent, acknowledged }: Evidence, note: Note): void {
+/** Nothing but its outbound entries is left of a notification that Redis lost as an intent and PostgreSQL as a record. */
+function isLostByBoth(deliveryId: string, { losses }: Evidence): boolean {
+  return losses.some(({ store }) => store === "postgres") && isIn(losses, "redis", notificationMs(deliveryId));
+}
+
+/** What Redis has lost unread has no outcome, and is the producers' to send again. */
+function missingFromStream({ sent, acknowledged, losses }: Evidence, note: Note): void {
   const numbers = new Map(sent.map(({ entryId, number }) => [entryId, number]));
   for (const [number, entryId] of acknowledged) {
-    if (numbers.get(entryId) === number) continue;
+    if (numbers.get(entryId) === number || isIn(losses, "redis", entryMs(entryId))) continue;
     note("lost", `intent ${number} was acknowledged as ${entryId}, which is not in the stream`);
   }
 }

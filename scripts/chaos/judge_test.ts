@@ -323,7 +323,13 @@ function wellDone(): Evidence {
         attempts: 0,
       }),
     ],
-    ...{ deadLetters: [], refusals: [], attemptLimits: { push: [3], email: [7] }, finishedMayBeGone: false },
+    ...{
+      deadLetters: [],
+      refusals: [],
+      losses: [],
+      attemptLimits: { push: [3], email: [7] },
+      finishedMayBeGone: false,
+    },
     outbound,
     earlier: { keys: new Map(), deliveries: new Set() },
   };

@@ -4,18 +4,22 @@
 
 import type { Redis } from "ioredis";
 import type { Fields, IntentMix } from "./intent_mix.ts";
+import { entryMs } from "./sent_entry.ts";
 import { STREAMS } from "./setting.ts";
 
 const TICK_MS = 25;
 const OUTAGE_PAUSE_MS = 100;
 /** More of them wait after an outage than are worth sending. */
 const MOST_UNANSWERED = 200;
+/** How many of the last intents are remembered: those of a minute at least. */
+const MAX_REMEMBERED = 20_000;
 
 export class Producer {
   readonly #redis: Redis;
   readonly #mix: IntentMix;
   readonly #unanswered: Fields[] = [];
   #acknowledged: (readonly [number: number, entryId: string])[] = [];
+  readonly #fields = new Map<number, Fields>();
   #running: Promise<void> | undefined;
   #stopped = false;
   readonly #rate: number;
@@ -56,6 +60,19 @@ export class Producer {
     return taken;
   }
 
+  /** What an intent was that was sent not long ago. */
+  fieldsOf(number: number): Fields | undefined {
+    return this.#fields.get(number);
+  }
+
+  /** Sends once more what was acknowledged in that time, as producers do who learn that Redis may have lost it. */
+  sendAgain({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }): void {
+    for (const [number, entryId] of this.#acknowledged) {
+      const fields = this.#fields.get(number);
+      if (fields !== undefined && entryMs(entryId) >= fromMs && entryMs(entryId) <= toMs) this.#unanswered.push(fields);
+    }
+  }
+
   async #run(): Promise<void> {
     let owed = 0;
     let lastMs = performance.now();
@@ -77,6 +94,11 @@ export class Producer {
       const unanswered = this.#unanswered.shift();
       return unanswered === undefined ? this.#mix.draw() : this.#mix.again(unanswered);
     });
+    for (const { number, fields } of intents) this.#fields.set(number, fields);
+    for (const number of this.#fields.keys()) {
+      if (this.#fields.size <= MAX_REMEMBERED) break;
+      this.#fields.delete(number);
+    }
     const replies = await Promise.allSettled(
       intents.map(({ fields }) => this.#redis.xadd(STREAMS.intents, "*", ...fields.flat())),
     );

@@ -3,7 +3,7 @@
 
 import { eventually } from "../../tests/support/wait.ts";
 import { firstNotificationId } from "./evidence.ts";
-import { entryMs } from "./sent_entry.ts";
+import { entryMs, notificationMs } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
 interface Backlog {
@@ -12,6 +12,8 @@ interface Backlog {
 }
 
 const POLL_MS = 40;
+/** More than are published between two looks. */
+const LAST_ENTRIES = 50;
 
 /** The last millisecond of which no entry can come any more. */
 export async function watermark(setting: Setting): Promise<number> {
@@ -23,18 +25,22 @@ export async function watermark(setting: Setting): Promise<number> {
 /** What is left of the entries up to and with that millisecond. */
 async function backlog(setting: Setting, untilMs: number): Promise<Backlog> {
   const [last] = await setting.redis.xrevrange(STREAMS.intents, untilMs, "-", "COUNT", 1);
-  const [found] = await setting.query<{ place: string | null; live: number }>(
+  const [found] = await setting.query<{ place: string | null; live: number; repairs: number }>(
     `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
+            (SELECT count(*)::int FROM notification.repairs WHERE finished_at IS NULL) AS repairs,
             (SELECT count(*)::int FROM notification.routes
               WHERE next_attempt_at IS NOT NULL AND notification_id < $2) AS live`,
     [STREAMS.intents, firstNotificationId(untilMs + 1)],
   );
   const place = found?.place ?? "0-0";
   const live = found?.live ?? 0;
+  const repairs = found?.repairs ?? 0;
   const isRead = last === undefined || !isBefore(place, last[0]);
   return {
-    isOver: isRead && live === 0,
-    text: `${isRead ? "all entries read" : `place ${place}, sent ${last?.[0]}`}, ${live} live routes`,
+    isOver: isRead && live === 0 && repairs === 0,
+    text: `${
+      isRead ? "all entries read" : `place ${place}, sent ${last?.[0]}`
+    }, ${live} live routes, ${repairs} open repairs`,
   };
 }
 
@@ -60,6 +66,26 @@ export async function recovery(setting: Setting, untilMs: number, patienceSecond
     if (seconds > patienceSeconds) return { seconds, left: text };
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
+
+/** How long after the millisecond an intent is published that was sent after it; absent when none is within the patience. */
+export async function resumption(
+  setting: Setting,
+  sinceMs: number,
+  patienceSeconds: number,
+): Promise<number | undefined> {
+  for (;;) {
+    const isResumed = await isPublishedSince(setting, sinceMs).catch(() => false); // Redis may be away again
+    const seconds = (Date.now() - sinceMs) / 1000;
+    if (isResumed) return seconds;
+    if (seconds > patienceSeconds) return undefined;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+async function isPublishedSince({ redis }: Setting, sinceMs: number): Promise<boolean> {
+  const entries = await redis.xrevrange(STREAMS.push, "+", "-", "COUNT", LAST_ENTRIES);
+  return entries.some(([, fields]) => notificationMs(fields[fields.indexOf("event_id") + 1]!) > sinceMs);
 }
 
 /** Whether the first of two entry ids comes before the second. */

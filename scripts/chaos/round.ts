@@ -8,13 +8,18 @@ import type { Fault, Injection, Scene } from "./fault.ts";
 import type { Profile } from "./fleet.ts";
 import type { Breach } from "./facts.ts";
 import { judge, judgeUnchanged } from "./judge.ts";
-import { recovery, watermark } from "./recovery.ts";
+import { recovery, resumption, watermark } from "./recovery.ts";
 import type { Round } from "./schedule.ts";
 import { isUpTo } from "./sent_entry.ts";
 import { RETENTION_SECONDS } from "./setting.ts";
 
 /** No recovery within this time is a failure. */
 export const RECOVERY_SECONDS = 30;
+/**
+ * Within this time after the return of a store that has lost something, new intents are published again. Tiny batches take longer for
+ * what is to be read again before.
+ */
+const RESUMPTION_SECONDS = 5;
 /** That the service works again shows in intents that are sent afterwards. */
 const FRESH_INTENTS = 10;
 /** How much longer is waited, so that what follows doesn't suffer from it. */
@@ -51,6 +56,7 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   const { faults } = round;
   await prepare(round, options);
   const told = new Map(fleet.outages);
+  fleet.mayTellOfLosses = faults.some(({ loses }) => loses);
   fleet.mayFailToStart = faults.some(({ part }) => part === "redis" || part === "postgres");
   const begun = performance.now();
   const isAlone = faults.length === 1;
@@ -59,7 +65,12 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   );
   const outSeconds = (performance.now() - begun) / 1000;
   const breaches = injections.flatMap(({ breaches = [] }) => breaches);
-  const recovered = await recover(scene, breaches);
+  const [recovered, resumed] = await Promise.all([recover(scene, breaches), resume(scene, injections)]);
+  const note = resumed === undefined ? [] : [`new intents were published after ${resumed.toFixed(2)} s`];
+  const isHeldToIt = isAlone && round.profile === "default";
+  if (isHeldToIt && resumed !== undefined && resumed > RESUMPTION_SECONDS) {
+    breaches.push({ kind: "wrong", text: note[0]! });
+  }
   const most = isAlone ? faults[0]!.recoversWithin?.(outSeconds) ?? RECOVERY_SECONDS : RECOVERY_SECONDS;
   if (recovered.seconds > most && recovered.seconds <= RECOVERY_SECONDS) {
     const [took, wanted] = [recovered.seconds, most].map((seconds) => seconds.toFixed(1));
@@ -82,8 +93,15 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
     intents: judged.intents,
     breaches: [...breaches, ...judged.breaches, ...fleet.breaches.splice(0)],
     secondsToRecover: recovered.seconds,
-    notes: injections.flatMap(({ note }) => note === undefined ? [] : [note]),
+    notes: [...injections.flatMap(({ note }) => note === undefined ? [] : [note]), ...note],
   };
+}
+
+/** How long a store that has lost something has been back when intents are published that were sent since. */
+async function resume({ setting }: Stage["scene"], injections: readonly Injection[]): Promise<number | undefined> {
+  const returns = injections.flatMap(({ returnedAtMs }) => returnedAtMs === undefined ? [] : [returnedAtMs]);
+  if (returns.length === 0) return undefined;
+  return await resumption(setting, Math.max(...returns), RECOVERY_SECONDS) ?? Infinity;
 }
 
 async function prepare({ faults, instances, profile }: Round, { scene }: RoundOptions): Promise<void> {
@@ -134,6 +152,8 @@ export async function judgeUpTo(
   const changes = await judgeLastAgain(reader, finishedMayBeGone);
   const evidence = await reader.read(untilMs, {
     acknowledged: scene.producer.takeAcknowledged((entryId) => isUpTo(entryId, untilMs)),
+    fieldsOf: (number) => scene.producer.fieldsOf(number),
+    losses: injections.flatMap(({ losses = [] }) => losses),
     refusals: injections.flatMap(({ refusals = [] }) => refusals),
     attemptLimits: { push: attemptsOf("push", faults), email: attemptsOf("email", faults) },
     finishedMayBeGone,

@@ -73,7 +73,8 @@ function partnerOf(
 /** Whether two faults lay hands on different things, and instances can be had that suit both. */
 export function fits(one: Fault, other: Fault): boolean {
   const [least, most] = instancesFor([one, other]);
-  return one.part !== other.part && !one.isAlwaysAlone && !other.isAlwaysAlone && least <= most &&
+  return one.part !== other.part && !one.isAlwaysAlone && !other.isAlwaysAlone && !(one.loses && other.loses) &&
+    least <= most &&
     (one.profile ?? other.profile) === (other.profile ?? one.profile);
 }
 

@@ -1,6 +1,7 @@
 // In: how many connections PostgreSQL takes. Out: the scene of the chaos: Redis with its append-only file, PostgreSQL, a
-// stand-in User Service, a proxy before each of the three, and connections of the harness's own past the proxies.
-// Guaranteed: Redis has on disk what it acknowledged, and takes a while to load it; all of it goes when disposed of.
+// stand-in User Service, a proxy before each of the three, and connections of the harness's own past these proxies.
+// Guaranteed: Redis has on disk what it acknowledged, and takes a while to load it; another server can replace Redis or PostgreSQL,
+// and all connections lead to it from then on; all of it is removed when disposed of.
 
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -19,12 +20,20 @@ export const STREAMS = {
 } as const;
 
 export const MAX_CONNECTIONS = 60;
+export const POSTGRES_SETTINGS: Readonly<Record<string, string>> = {
+  max_connections: String(MAX_CONNECTIONS),
+  // Copies of the data directory are small, and a standby that is made from one finds what it needs.
+  max_wal_size: "96MB",
+  wal_keep_size: "64MB",
+};
 /** Records go this long after they were accepted: long after they were judged. */
 export const RETENTION_SECONDS = 150;
 
 export class Setting implements AsyncDisposable {
-  readonly redisServer: RedisServer;
-  readonly postgresServer: Postgres;
+  #redisServer: RedisServer;
+  #postgresServer: Postgres;
+  /** Of the harness's own: never blocked, and moved with the others. */
+  readonly #ways: { readonly redis: TcpProxy; readonly postgres: TcpProxy };
   readonly users: UserService;
   readonly proxies: { readonly redis: TcpProxy; readonly postgres: TcpProxy; readonly users: TcpProxy };
   /** Commands fail at once while there is no connection, and after five seconds without an answer. */
@@ -34,10 +43,11 @@ export class Setting implements AsyncDisposable {
 
   private constructor(
     servers: { redisServer: RedisServer; postgresServer: Postgres; users: UserService },
-    { redis, dsn }: { redis: Redis; dsn: string },
+    { redis, dsn, ways }: { redis: Redis; dsn: string; ways: { redis: TcpProxy; postgres: TcpProxy } },
   ) {
-    this.redisServer = servers.redisServer;
-    this.postgresServer = servers.postgresServer;
+    this.#redisServer = servers.redisServer;
+    this.#postgresServer = servers.postgresServer;
+    this.#ways = ways;
     this.users = servers.users;
     this.redis = redis;
     this.dsn = dsn;
@@ -53,25 +63,44 @@ export class Setting implements AsyncDisposable {
   }
 
   static async open(): Promise<Setting> {
-    const redisServer = await startRedis({
-      appendOnly: true,
-      // Written before it is acknowledged, also when the disk is slow; loading takes a while and answers meanwhile.
-      args: [
-        ...["--appendfsync", "always", "--key-load-delay", "-8", "--loading-process-events-interval-bytes", "16384"],
-        ...["--auto-aof-rewrite-min-size", "32mb"],
-      ],
-    });
-    const postgresServer = await startPostgres({ settings: { max_connections: String(MAX_CONNECTIONS) } });
+    const redisServer = await startStore();
+    const postgresServer = await startPostgres({ settings: POSTGRES_SETTINGS });
     const users = startUserService({ otherUsers: userOf });
-    const redis = await openRedis(redisServer, {
+    const ways = { redis: new TcpProxy(redisServer.port), postgres: new TcpProxy(postgresServer.port) };
+    const redis = await openRedis({ ...redisServer, port: ways.redis.port }, {
       autoResendUnfulfilledCommands: false,
       commandTimeout: 5000,
       maxLoadingRetryTime: 50,
     });
-    return new Setting(
-      { redisServer, postgresServer, users },
-      { redis, dsn: await postgresServer.createDatabase("notification") },
-    );
+    const dsn = new URL(await postgresServer.createDatabase("notification"));
+    dsn.port = String(ways.postgres.port);
+    return new Setting({ redisServer, postgresServer, users }, { redis, dsn: dsn.href, ways });
+  }
+
+  get redisServer(): RedisServer {
+    return this.#redisServer;
+  }
+
+  get postgresServer(): Postgres {
+    return this.#postgresServer;
+  }
+
+  /** From now on all connections lead to this server; those that exist break. The server of before is the caller's to dispose of. */
+  useRedis(server: RedisServer): void {
+    this.#redisServer = server;
+    for (const { redis } of [this.proxies, this.#ways]) {
+      redis.target = server.port;
+      redis.cut();
+    }
+  }
+
+  /** Likewise. */
+  usePostgres(server: Postgres): void {
+    this.#postgresServer = server;
+    for (const { postgres } of [this.proxies, this.#ways]) {
+      postgres.target = server.port;
+      postgres.cut();
+    }
   }
 
   /** What every instance is given. */
@@ -103,6 +132,20 @@ export class Setting implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const proxy of Object.values(this.proxies)) proxy.refuse();
     await Promise.all([closeRedis(this.redis), this.pool.end(), this.users[Symbol.asyncDispose]()]);
+    for (const way of Object.values(this.#ways)) way[Symbol.dispose]();
     await Promise.all([this.redisServer[Symbol.asyncDispose](), this.postgresServer[Symbol.asyncDispose]()]);
   }
+}
+
+/** A Redis as the setting has it, with the password of another one where that is given. */
+export async function startStore(options: { readonly password?: string } = {}): Promise<RedisServer> {
+  return await startRedis({
+    ...options,
+    appendOnly: true,
+    // Written before it is acknowledged, also when the disk is slow; loading takes a while and answers meanwhile.
+    args: [
+      ...["--appendfsync", "always", "--key-load-delay", "-8", "--loading-process-events-interval-bytes", "16384"],
+      ...["--auto-aof-rewrite-min-size", "32mb", "--repl-diskless-sync-delay", "0"],
+    ],
+  });
 }

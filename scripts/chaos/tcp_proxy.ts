@@ -9,7 +9,8 @@ const DEAD_LINK_MS = 120_000;
 
 export class TcpProxy implements Disposable {
   readonly port: number;
-  readonly #target: number;
+  /** Where new connections lead to. */
+  target: number;
   readonly #links = new Set<Link>();
   readonly #deadLinks: ReturnType<typeof setTimeout>[] = [];
   #listener: Deno.TcpListener | undefined;
@@ -17,7 +18,7 @@ export class TcpProxy implements Disposable {
   #awaited: { readonly isIt: (text: string) => boolean; readonly onHeld: (text: string) => void } | undefined;
 
   constructor(target: number) {
-    this.#target = target;
+    this.target = target;
     for (let attempt = 1;; attempt++) {
       const port = freePort();
       try {
@@ -104,7 +105,7 @@ export class TcpProxy implements Disposable {
   async #link(client: Deno.TcpConn): Promise<void> {
     const link = new Link(client, { gate: this.#gate, onBytes: (bytes) => this.#look(bytes) });
     this.#links.add(link);
-    await link.run(this.#target);
+    await link.run(this.target);
     this.#links.delete(link);
   }
 

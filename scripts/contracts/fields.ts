@@ -2,7 +2,8 @@
  * The fields of the three streams' entries as JSON Schemas (docs/contract.md, sections 2 and 7). Fields are text; one
  * that holds JSON says so by contentMediaType and names the schema of that JSON.
  */
-import { MAX_RECIPIENTS, REQUIRED_FIELDS } from "../../src/notification/check_intent.ts";
+import { MAX_RECIPIENTS } from "../../src/notification/field_values.ts";
+import { REQUIRED_FIELDS } from "../../src/notification/intent_fields.ts";
 import type { CatalogType } from "../../src/notification/catalog.ts";
 import type { Channel } from "../../src/notification/route.ts";
 

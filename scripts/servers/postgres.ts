@@ -15,6 +15,16 @@ export interface PostgresOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Variables of the server's process, e.g. `{ LANGUAGE: "de" }` for its messages. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A copy of another server's data directory (`copyData`) that this one begins with. */
+  readonly copy?: PostgresCopy;
+}
+
+export interface PostgresCopy {
+  /** Moved into the new server's folder. */
+  readonly dataDir: string;
+  readonly password: string;
+  /** A port of this host, at which the server is whose standby this one is to be. */
+  readonly primaryPort?: number;
 }
 
 export interface DatabaseOptions {
@@ -30,9 +40,14 @@ export interface Postgres extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
+  readonly password: string;
   /** `fast` (the default) breaks connections, `smart` waits for their end, `immediate` leaves the rest to recovery. */
   stop(mode?: keyof typeof STOP_SIGNALS): Promise<void>;
   start(): Promise<void>;
+  /** Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still meanwhile. */
+  copyData(to: string): Promise<void>;
+  /** Puts the data directory back to such a copy, which is used up. The server must be stopped. */
+  restoreData(copy: string): Promise<void>;
   /** To all of the server's processes; after SIGKILL it can be started again. */
   kill(signal: Deno.Signal): Promise<void>;
   /** Makes an empty database and returns its URL. */
@@ -50,12 +65,12 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   return await withFreePort((port) => startOn(port, options));
 }
 
-async function startOn(port: number, { settings, env }: PostgresOptions): Promise<Postgres> {
+async function startOn(port: number, { settings, env, copy }: PostgresOptions): Promise<Postgres> {
   const { postgresBin } = await findBinaries();
   const account = await serverAccount();
   const folder = await scratchFolder("notification-postgres", account);
   const dataDir = `${folder}/data`;
-  const password = crypto.randomUUID().replaceAll("-", "");
+  const password = copy?.password ?? crypto.randomUUID().replaceAll("-", "");
   const all = {
     listen_addresses: HOST,
     port: String(port),
@@ -63,6 +78,9 @@ async function startOn(port: number, { settings, env }: PostgresOptions): Promis
     max_connections: "200",
     fsync: "on",
     synchronous_commit: "on",
+    ...(copy?.primaryPort === undefined
+      ? {}
+      : { primary_conninfo: `host=${HOST} port=${copy.primaryPort} user=postgres password=${password}` }),
     ...settings,
   };
   const server = new ServerProcess({
@@ -81,7 +99,9 @@ async function startOn(port: number, { settings, env }: PostgresOptions): Promis
   });
   const dsn = `postgres://postgres:${password}@${HOST}:${port}/postgres`;
   try {
-    await initdb(`${postgresBin}/initdb`, dataDir, { password, folder, account });
+    if (copy === undefined) await initdb(`${postgresBin}/initdb`, dataDir, { password, folder, account });
+    else await run("mv", copy.dataDir, dataDir);
+    if (copy?.primaryPort !== undefined) await Deno.writeTextFile(`${dataDir}/standby.signal`, "");
     await server.start();
   } catch (error) {
     await server[Symbol.asyncDispose]();
@@ -92,8 +112,17 @@ async function startOn(port: number, { settings, env }: PostgresOptions): Promis
     host: HOST,
     port,
     dataDir,
+    password,
     stop: (mode = "fast") => server.stop(STOP_SIGNALS[mode]),
     start: () => startAgain(server),
+    async copyData(to) {
+      await server.whileFrozen(() => run("cp", "-a", dataDir, to));
+      await Deno.remove(`${to}/postmaster.pid`);
+    },
+    async restoreData(copied) {
+      await run("rm", "-rf", dataDir);
+      await run("mv", copied, dataDir);
+    },
     kill: (signal) => server.kill(signal),
     createDatabase: (name) => createDatabase(dsn, name === undefined ? {} : { name }),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
@@ -115,6 +144,11 @@ export async function createDatabase(
 export async function dropDatabase(dsn: string, database: string): Promise<void> {
   const name = new URL(database).pathname.slice(1);
   await runSql(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
+}
+
+async function run(command: string, ...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(command, { args }).output();
+  if (!success) throw new StartError(`${command} failed: ${new TextDecoder().decode(stderr)}`);
 }
 
 async function initdb(

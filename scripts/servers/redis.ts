@@ -25,8 +25,11 @@ export interface RedisServer extends AsyncDisposable {
   /** `host:port` */
   readonly addr: string;
   readonly password: string;
+  /** Where its files are. */
+  readonly folder: string;
   stop(): Promise<void>;
-  start(): Promise<void>;
+  /** @param args more of `redis-server`'s arguments, for this start alone; they win over the others */
+  start(args?: readonly string[]): Promise<void>;
   kill(signal: Deno.Signal): Promise<void>;
 }
 
@@ -65,8 +68,9 @@ async function startOn(port: number, options: RedisOptions): Promise<RedisServer
     port,
     addr: `${HOST}:${port}`,
     password,
+    folder,
     stop: () => server.stop("SIGTERM"),
-    start: () => server.start(),
+    start: (args) => server.start(args),
     kill: (signal) => server.kill(signal),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };

@@ -40,13 +40,14 @@ export class ServerProcess implements AsyncDisposable {
     return this.#child !== undefined;
   }
 
-  async start(): Promise<void> {
+  /** @param more arguments for this start alone, behind the others */
+  async start(more: readonly string[] = []): Promise<void> {
     const { name, command, folder, account, env, quickSignal, isReady } = this.#options;
     if (this.#child !== undefined) throw new Error(`${name} is running already`);
     const log = `${folder}/server.log`;
     const logStart = await sizeOf(log);
     const child = new Deno.Command("sh", {
-      args: ["-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "sh", log, ...command],
+      args: ["-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "sh", log, ...command, ...more],
       cwd: folder,
       env: { LC_ALL: "C", ...env },
       stdin: "null",
@@ -93,6 +94,28 @@ export class ServerProcess implements AsyncDisposable {
     if (child === undefined) throw new Error(`${this.#options.name} is not running`);
     if (signal === "SIGKILL") return await this.stop(signal);
     for (const pid of [child.pid, ...await childrenOf(child.pid)]) Deno.kill(pid, signal);
+  }
+
+  /** Calls `act` while no process of the server runs: its files are as they were at one moment. */
+  async whileFrozen(act: () => Promise<void>): Promise<void> {
+    try {
+      // The second time for those that were forked while the first went round.
+      for (let round = 0; round < 2; round++) {
+        await this.kill("SIGSTOP");
+        while (!await this.#isFrozen()) await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      await act();
+    } finally {
+      await this.kill("SIGCONT");
+    }
+  }
+
+  async #isFrozen(): Promise<boolean> {
+    const { pid } = this.#child!;
+    const pids = [pid, ...await childrenOf(pid)];
+    const { stdout } = await new Deno.Command("ps", { args: ["-o", "stat=", "-p", pids.join(",")] }).output();
+    // T is stopped, Z has ended.
+    return new TextDecoder().decode(stdout).trim().split("\n").every((state) => /^[TZ]/.test(state.trim()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

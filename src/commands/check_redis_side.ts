@@ -4,7 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
-import { checkRedis, PASSWORD_NOT_ASKED } from "../redis/check_server.ts";
+import { checkRedis, PASSWORD_NOT_ASKED, REPLICATION_ID_IS_HIDDEN } from "../redis/check_server.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { UnsuitableRedis } from "../redis/master.ts";
 import { RedisError, refusesAllWrites } from "../redis/failures.ts";
@@ -36,7 +36,7 @@ export async function checkRedisSide(
     findings.push(
       good("redis", `a master at ${host}:${port} that lets the hand-off script work`),
       ...(redis.asksForPassword ? [] : [warn("redis password", PASSWORD_NOT_ASKED, "set requirepass in redis.conf")]),
-      ...warnings.map((warning) => warn("redis", warning, "turn on appendonly or snapshots")),
+      ...warnings.map((warning) => warn("redis", warning, adviceOn(warning))),
     );
   } catch (error) {
     findings.push(bad("redis", (error as Error).message, adviceFor(error, config)));
@@ -104,6 +104,12 @@ async function checkStream(redis: RedisConnection, stream: string): Promise<Find
 
 function notLookedAt(name: string, error: unknown): Finding {
   return warn(name, `could not be looked at: ${(error as Error).message}`, ACCESS_CONTROL);
+}
+
+function adviceOn(warning: string): string {
+  return warning === REPLICATION_ID_IS_HIDDEN
+    ? "let INFO replication show master_replid, or see that a failover breaks connections"
+    : "turn on appendonly or snapshots";
 }
 
 const ACCESS_CONTROL = "see that the user default has all that the line in docs/security.md gives it";

@@ -25,7 +25,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   check: { summary: "Try configuration and dependencies; changes nothing", load: () => import("./check.ts") },
   migrate: { summary: "Show, apply or take back migrations", load: () => import("./migrate.ts") },
   status: { summary: "Lag, depth, counts, instances", load: () => import("./status.ts") },
-  inspect: { summary: "The story of an intent; malformed, dead letters, routes", load: () => import("./inspect.ts") },
+  inspect: {
+    summary: "An intent's story; malformed, dead letters, routes, repairs",
+    load: () => import("./inspect.ts"),
+  },
   "set-aside": {
     summary: "Take an entry out of intake's way",
     load: () => import("./set_aside.ts"),

@@ -2,7 +2,7 @@
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
-import { FIELDS, KNOWN_FIELDS } from "../notification/check_intent.ts";
+import { FIELDS, KNOWN_FIELDS } from "../notification/intent_fields.ts";
 import { parseKeepingNumbers, writtenNumber } from "../notification/json_numbers.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";

@@ -1,10 +1,10 @@
-/** `inspect`: what became of one intent, and lists of what went wrong, newest first. Reads only. */
+/** `inspect`: what became of one intent, and lists of what went wrong and what was repaired, newest first. Reads only. */
 import { systemClock } from "../clock.ts";
 import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
-import { listDeadLetters, listMalformed, listRoutes } from "./inspect_lists.ts";
+import { listDeadLetters, listMalformed, listRepairs, listRoutes } from "./inspect_lists.ts";
 import type { Filters } from "./inspect_rows.ts";
 import { readStory } from "./inspect_story.ts";
 import { settingsOrFail } from "./settings.ts";
@@ -21,6 +21,8 @@ inspect intent <entry id | notification id | producer/key>
 inspect malformed      intents that broke a rule
 inspect dead-letters   routes that were given up
 inspect routes         routes, by the time of their intents' entries
+inspect repairs        what Redis lost of the outbound streams, and how many
+                       routes were published there (--since and --limit alone)
 
 Filters, newest first:
 --since <time>           a duration (90m, 24h) or a time (2026-01-31T12:00:00Z)
@@ -47,6 +49,8 @@ looked at; standard error says so.
 "next_attempt_at", "last_error_classification", "last_error_message",
 "published_entry_id", "created_at", "updated_at", "notification_type",
 "producer"}]}
+{"repairs": [{"stream", "lost_after", "lost_up_to", "detected_at",
+"finished_at": null while it is open, "routes": how many were found so far}]}
 {"intent": {"outcome": "accepted", "malformed", "duplicate", "waiting" or
 "unknown",
 "entry": {"id", "fields"},
@@ -74,7 +78,18 @@ before it}}`,
   run,
 };
 
-const SUBJECTS = ["intent", "malformed", "dead-letters", "routes"] as const;
+const SUBJECTS = ["intent", "malformed", "dead-letters", "routes", "repairs"] as const;
+const LISTS = {
+  malformed: listMalformed,
+  "dead-letters": listDeadLetters,
+  routes: listRoutes,
+  repairs: listRepairs,
+} as const;
+/** Filters that a subject has no column for. */
+const NOT_FOR: Readonly<Partial<Record<typeof SUBJECTS[number], readonly string[]>>> = {
+  intent: ["since", "type", "producer", "classification"],
+  repairs: ["type", "producer", "classification"],
+};
 const MAX_LIMIT = 10_000;
 
 async function run(args: Arguments): Promise<number> {
@@ -93,8 +108,7 @@ async function run(args: Arguments): Promise<number> {
       else print(storyLines(story, systemClock.now()));
       return story.outcome === "unknown" ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
     }
-    const list = { malformed: listMalformed, "dead-letters": listDeadLetters, routes: listRoutes }[subject];
-    await list(stores.postgres, {
+    await LISTS[subject](stores.postgres, {
       filters,
       stream: config.intents.stream,
       nowMs: systemClock.now(),
@@ -105,6 +119,8 @@ async function run(args: Arguments): Promise<number> {
 }
 
 function filtersOf(args: Arguments, subject: typeof SUBJECTS[number]): Filters {
+  const unfit = NOT_FOR[subject]?.find((name) => args.value(name) !== undefined);
+  if (unfit !== undefined) throw usageError(`--${unfit} is not for inspect ${subject}`);
   const classification = args.value("classification");
   const known: readonly string[] = subject === "malformed"
     ? MALFORMED_CODES
@@ -112,8 +128,6 @@ function filtersOf(args: Arguments, subject: typeof SUBJECTS[number]): Filters {
   const near = args.value("near");
   if (near !== undefined && subject !== "malformed") throw usageError("--near is for inspect malformed");
   if (near !== undefined && !isEntryId(near)) throw usageError(`--near ${JSON.stringify(near)} is not an entry id`);
-  const only = ["since", "type", "producer", "classification"].find((name) => args.value(name) !== undefined);
-  if (subject === "intent" && only !== undefined) throw usageError(`--${only} is not for inspect intent`);
   return {
     since: sinceOf(args.value("since")),
     type: args.value("type"),

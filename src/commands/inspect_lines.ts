@@ -1,7 +1,7 @@
-/** Rows of malformed intents, dead letters or routes → lines for people. Pure. */
-import type { DeadLetterRow, Found, MalformedRow, RouteRow } from "./inspect_rows.ts";
+/** Rows of malformed intents, dead letters, routes or repairs → lines for people. Pure. */
+import type { DeadLetterRow, Found, MalformedRow, RepairRow, RouteRow } from "./inspect_rows.ts";
 import { type Cell, paint, table, wrap } from "./terminal.ts";
-import { relative } from "./time_words.ts";
+import { duration, relative } from "./time_words.ts";
 
 export function malformedLines(rows: readonly MalformedRow[], nowMs: number): string[] {
   return withDetails(
@@ -53,6 +53,21 @@ export function routeLines(rows: readonly RouteRow[], nowMs: number): string[] {
       return [row.notification_id, row.route_id, ...next, ...why];
     }),
   );
+}
+
+export function repairLines(rows: readonly RepairRow[], nowMs: number): string[] {
+  return withDetails(
+    table(
+      ["DETECTED", "ROUTES", "STATE", "STREAM"],
+      rows.map((row): Cell[] => [relative(row.detected_at, nowMs), String(row.routes), repairState(row), row.stream]),
+    ),
+    rows.map((row) => [`lost: the entries behind ${row.lost_after}, up to ${row.lost_up_to}`]),
+  );
+}
+
+export function repairState({ detected_at, finished_at }: Pick<RepairRow, "detected_at" | "finished_at">): Cell {
+  if (finished_at === null) return ["yellow", "open"];
+  return ["green", `finished in ${duration(finished_at.getTime() - detected_at.getTime())}`];
 }
 
 /** What was left out, for standard error: absent where nothing was. */

@@ -1,11 +1,12 @@
 /** A list that `inspect` shows: its rows as JSON, or as lines for people. Reads only. */
 import type pg from "pg";
 import { print, printError, printJsonList } from "./command.ts";
-import { deadLetterLines, leftOut, malformedLines, routeLines } from "./inspect_lines.ts";
+import { deadLetterLines, leftOut, malformedLines, repairLines, routeLines } from "./inspect_lines.ts";
 import {
   type Filters,
   findDeadLetters,
   findMalformedRows,
+  findRepairRows,
   findRouteRows,
   type Found,
   type MalformedRow,
@@ -38,6 +39,11 @@ export async function listDeadLetters(postgres: pg.Pool, options: ListOptions): 
 export async function listRoutes(postgres: pg.Pool, options: ListOptions): Promise<void> {
   const found = await findRouteRows(postgres, options);
   await show("routes", found, { asJson: options.asJson, lines: () => routeLines(found.rows, options.nowMs) });
+}
+
+export async function listRepairs(postgres: pg.Pool, options: ListOptions): Promise<void> {
+  const found = await findRepairRows(postgres, options);
+  await show("repairs", found, { asJson: options.asJson, lines: () => repairLines(found.rows, options.nowMs) });
 }
 
 async function show<Row>(

@@ -1,5 +1,5 @@
 /**
- * Filters → rows of malformed intents, dead letters or routes, newest first. Reads only what a table of them shows.
+ * Filters → rows of malformed intents, dead letters, routes or repairs, newest first. Reads only what a table of them shows.
  *
  * Where rows that match are so rare that PostgreSQL does not find enough of them in time, only the newest rows are looked at, and
  * the result says so.
@@ -159,6 +159,32 @@ export async function findRouteRows(postgres: pg.Pool, { filters }: { filters: F
     columns: "row.*, record.notification_type, record.producer",
     join: "JOIN notification.records AS record USING (notification_id)",
     newestFirst: "notification_id DESC, route_id",
+    where,
+    limit,
+  });
+}
+
+export interface RepairRow {
+  readonly stream: string;
+  /** The entries behind this one, up to and including the next, are lost. */
+  readonly lost_after: string;
+  readonly lost_up_to: string;
+  readonly detected_at: Date;
+  /** Null while routes are still looked through. */
+  readonly finished_at: Date | null;
+  readonly routes: number;
+}
+
+export async function findRepairRows(
+  postgres: pg.Pool,
+  { filters: { since, limit } }: { filters: Pick<Filters, "since" | "limit"> },
+): Promise<Found<RepairRow>> {
+  const where = new Conditions();
+  if (since !== undefined) where.add("detected_at >= ?", since);
+  return await newest<RepairRow>(postgres, {
+    table: "notification.repairs",
+    columns: "stream, lost_after, lost_up_to, detected_at, finished_at, routes::float8 AS routes",
+    newestFirst: "detected_at DESC, stream",
     where,
     limit,
   });

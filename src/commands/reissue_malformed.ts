@@ -5,7 +5,7 @@
 import type pg from "pg";
 import { systemClock } from "../clock.ts";
 import type { Catalog } from "../notification/catalog.ts";
-import { KNOWN_FIELDS } from "../notification/check_intent.ts";
+import { KNOWN_FIELDS } from "../notification/intent_fields.ts";
 import { decode } from "../notification/decode.ts";
 import type { Intent } from "../notification/intent.ts";
 import type { FieldValue } from "../notification/stream_entry.ts";

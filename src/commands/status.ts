@@ -3,14 +3,18 @@ import type pg from "pg";
 import { systemClock } from "../clock.ts";
 import { backlogReader } from "../backlog/backlog.ts";
 import { LIVE_ROUTES } from "../backlog/route_backlog.ts";
-import { type Channel, CHANNELS, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
+import type { Config } from "../config/config.ts";
+import { type Channel, ROUTE_STATUSES, type RouteStatus } from "../notification/route.ts";
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { shownName } from "../postgres/session.ts";
 import type { RedisConnection } from "../redis/connection.ts";
+import { BEFORE_ALL } from "../redis/entry_ids.ts";
 import { RedisError } from "../redis/failures.ts";
 import { consumerLeaseKey } from "../redis/keys.ts";
+import { type Offset, selectOffset } from "../stream_offset/stream_offset.ts";
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson, usageError } from "./command.ts";
 import { inTime } from "./in_time.ts";
+import { readRecentRepairs, type RecentRepair, recentRepairLines } from "./recent_repairs.ts";
 import { settingsOrFail } from "./settings.ts";
 import { type Stores, withStores } from "./stores.ts";
 import { type Cell, paint, table, wrap } from "./terminal.ts";
@@ -30,11 +34,20 @@ export interface Status {
     /** By how much the newest id is ahead of Redis's clock; 0 where it is not. */
     readonly ids_ahead_ms: number;
   };
-  readonly channels: Readonly<Record<string, { readonly depth: number | null; readonly oldest_age_ms: number }>>;
+  readonly channels: Readonly<Record<Channel, ChannelStatus>>;
   /** By status. Like all counts null where there are too many to count while an operator waits. */
   readonly routes: Readonly<Record<RouteStatus, number>> | null;
   readonly dead_letters_last_hour: number | null;
+  /** Open ones first, then those that were finished within a day. */
+  readonly repairs: readonly RecentRepair[];
   readonly instances: readonly { readonly id: string; readonly consuming: boolean }[];
+}
+
+interface ChannelStatus {
+  readonly depth: number | null;
+  readonly oldest_age_ms: number;
+  /** The highest entry of the outbound stream that is written as published; null before the first. */
+  readonly published_up_to: string | null;
 }
 
 export const command: Command = {
@@ -42,18 +55,22 @@ export const command: Command = {
   help: `
 Lag of the intent stream and its next unprocessed entry; for how long intake has
 not moved although that waits, and what for; depth and oldest age of
-each channel; routes by status; dead letters of the last hour; which instances
-run and which of them consumes.
+each channel, and the highest entry written as published; routes by status; dead
+letters of the last hour; repairs that are open or were finished within a day;
+which instances run and which of them consumes.
 
 --watch  refreshes the page in place every two seconds, until Ctrl-C; the exit
          code is then 0
 --json   {"intent_stream": {"lag", "next_entry_id", "oldest_age_ms",
           "stalled_ms", "waits_for": {"entry_id", "recipient", "dependency",
           "reason", "stalled_ms"} or null, "ids_ahead_ms"},
-          "channels": {"push": {"depth", "oldest_age_ms"}, "email": …},
+          "channels": {"push": {"depth", "oldest_age_ms", "published_up_to"},
+          "email": …},
           "routes": {"pending", "failed", "published", "dead_letter",
           "skipped"}; every count is null where counting takes too long,
-          "dead_letters_last_hour", "instances": [{"id", "consuming"}]}`,
+          "dead_letters_last_hour", "repairs": [{"stream", "routes",
+          "detected_at", "finished_at": null while it is open}],
+          "instances": [{"id", "consuming"}]}`,
   options: { watch: { type: "boolean" }, json: { type: "boolean" } },
   run,
 };
@@ -63,7 +80,7 @@ async function run(args: Arguments): Promise<number> {
   if (args.flag("watch") && args.flag("json")) throw usageError("--json prints one object: it can't be watched");
   const { config } = settingsOrFail();
   return await withStores(config, "status", async (stores) => {
-    const read = () => readStatus(stores, config.intents.stream);
+    const read = () => readStatus(stores, config);
     if (args.flag("watch")) await watch(() => pageOrOutage(read));
     else if (args.flag("json")) printJson({ ...await read() });
     else print(page(await read()));
@@ -71,16 +88,24 @@ async function run(args: Arguments): Promise<number> {
   });
 }
 
-async function readStatus({ postgres, redis }: Stores, stream: string): Promise<Status> {
+async function readStatus({ postgres, redis }: Stores, { intents: { stream }, publish }: Config): Promise<Status> {
   const backlog = backlogReader({ postgres, redis, stream });
-  const [intents, oldestAgeMs, instances, depth, deadLetters, routes] = await Promise.all([
+  const [intents, oldestAgeMs, instances, push, email, repairs, depth, deadLetters, routes] = await Promise.all([
     backlog.intents(),
     backlog.oldestAgeMs(),
     readInstances(postgres, redis, stream),
+    selectOffset(postgres, publish.clientEventsStream),
+    selectOffset(postgres, publish.mailCommandsStream),
+    readRecentRepairs(postgres),
     inTime<Record<Channel, number>>(postgres, LIVE_ROUTES),
     inTime<{ count: number }>(postgres, DEAD_LETTERS_LAST_HOUR),
     inTime<{ status: RouteStatus; count: number }>(postgres, ROUTES_BY_STATUS),
   ]);
+  const channel = (name: Channel, offset: Offset | undefined): ChannelStatus => ({
+    depth: depth?.[0]?.[name] ?? null,
+    oldest_age_ms: oldestAgeMs[name],
+    published_up_to: offset === undefined || offset.entryId === BEFORE_ALL ? null : offset.entryId,
+  });
   return {
     intent_stream: {
       lag: intents.lag,
@@ -90,14 +115,10 @@ async function readStatus({ postgres, redis }: Stores, stream: string): Promise<
       waits_for: waitsForOf(intents),
       ids_ahead_ms: intents.aheadMs,
     },
-    channels: Object.fromEntries(
-      CHANNELS.map((channel) => [channel, {
-        depth: depth?.[0]?.[channel] ?? null,
-        oldest_age_ms: oldestAgeMs[channel],
-      }]),
-    ),
+    channels: { push: channel("push", push), email: channel("email", email) },
     routes: routes === undefined ? null : byStatus(routes),
     dead_letters_last_hour: deadLetters?.[0]?.count ?? null,
+    repairs,
     instances,
   };
 }
@@ -133,7 +154,7 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
   return [...names.values()].sort().map((id) => ({ id, consuming: id === consumer }));
 }
 
-function page({ intent_stream, channels, routes, dead_letters_last_hour, instances }: Status): string[] {
+function page({ intent_stream, channels, routes, dead_letters_last_hour, repairs, instances }: Status): string[] {
   const deadLetters: Cell = dead_letters_last_hour === 0 ? "0" : ["red", counted(dead_letters_last_hour)];
   return [
     paint("bold", "Intents"),
@@ -141,11 +162,12 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
     "",
     paint("bold", "Channels"),
     ...table(
-      ["CHANNEL", "DEPTH", "OLDEST IS OVERDUE BY"],
-      Object.entries(channels).map(([channel, { depth, oldest_age_ms }]) => [
+      ["CHANNEL", "DEPTH", "OLDEST IS OVERDUE BY", "PUBLISHED UP TO"],
+      Object.entries(channels).map(([channel, { depth, oldest_age_ms, published_up_to }]) => [
         channel,
         counted(depth),
         depth === 0 ? "nothing waits" : duration(oldest_age_ms),
+        published_up_to ?? "nothing yet",
       ]),
     ),
     "",
@@ -155,6 +177,7 @@ function page({ intent_stream, channels, routes, dead_letters_last_hour, instanc
       [[...Object.values(routes ?? {}).map(String), deadLetters]],
     ),
     ...(routes === null ? ["  too many routes to count them by status"] : []),
+    ...(repairs.length === 0 ? [] : ["", paint("bold", "Repairs"), ...recentRepairLines(repairs, systemClock.now())]),
     "",
     paint("bold", "Instances"),
     ...(instances.length === 0 ? [`  ${paint("red", "none")}`] : table(

@@ -50,6 +50,7 @@ Deno.test("readValues() refuses values that are not of their variable's form", (
     RECORD_RETENTION: ["0s", "876001h"],
     MALFORMED_INTENT_RETENTION: ["0s", "876001h"],
     CLEANUP_INTERVAL: ["0s", "597h"],
+    LOST_PUBLICATIONS: ["Republish", "none", "report\r"],
     CATALOG_FILE: ["a\nb", "a\u2028b"],
     ENVIRONMENT: ["production ", "a\nb", "x".repeat(257)],
     LOG_LEVEL: ["INFO", "trace", "info\r"],

@@ -116,11 +116,6 @@ export const variables = {
     meaning: "Outbound mail stream; never trimmed by this service",
   },
   PUBLISH_BATCH_SIZE: { form: integer(1, largestBatch), default: "1000", meaning: "Most routes published together" },
-  LOST_PUBLICATIONS: {
-    form: oneOf(["republish", "report"] as const),
-    default: "republish",
-    meaning: "What happens to published entries that Redis lost: they are published again, or only counted",
-  },
   PUSH_RETRY_MAX_ATTEMPTS: {
     form: integer(1, mostAttempts),
     default: "3",
@@ -157,6 +152,11 @@ export const variables = {
     meaning: "Age at which a malformed intent goes",
   },
   CLEANUP_INTERVAL: { form: duration("1ms", longestTimer), default: "1h", meaning: "Pause between two cleaning runs" },
+  LOST_PUBLICATIONS: {
+    form: oneOf(["republish", "report"] as const),
+    default: "republish",
+    meaning: "What happens to published entries that Redis lost: they are published again, or only counted",
+  },
   CATALOG_FILE: {
     form: filePath,
     default: "",

@@ -15,8 +15,8 @@ export type AcceptEntriesResult =
   | Done
   /** Another consumer has moved the offset: nothing was changed. */
   | { readonly kind: "offset_moved" }
-  /** Nothing was changed: read again, this many entries at most. */
-  | { readonly kind: "read_fewer"; readonly maxEntries: number };
+  /** These entries together are not accepted: nothing was changed, read fewer of them. */
+  | { readonly kind: "too_many" };
 
 /** @throws OutageError when nothing but waiting is left for a single entry */
 export async function acceptEntries(
@@ -24,18 +24,17 @@ export async function acceptEntries(
   acceptance: Acceptance,
   entries: readonly Decoded[],
 ): Promise<AcceptEntriesResult> {
-  const readFewer = { kind: "read_fewer", maxEntries: Math.ceil(entries.length / 2) } as const;
   let result: AcceptanceResult;
   try {
     result = await acceptBatch(pool, acceptance);
   } catch (error) {
     if (postgresFailure(error) !== "data") throw error;
-    if (entries.length > 1) return readFewer;
+    if (entries.length > 1) return { kind: "too_many" };
     const rejected = refused(entries[0]!, error);
     const judgement = { candidates: [], followers: [], rejected: [rejected] };
     return await acceptEntries(pool, { ...acceptance, judgement }, [rejected]);
   }
   if (result.kind !== "try_again") return result;
-  if (entries.length > 1) return readFewer;
+  if (entries.length > 1) return { kind: "too_many" };
   throw new OutageError("postgres", "a record was inserted or deleted while its key was looked at");
 }

@@ -180,7 +180,8 @@ export class ConsumerOffset {
     if (readBefore !== undefined && !isAtOrBefore(readBefore.entryId, lastGeneratedId)) {
       this.#reportLostTail({ offset: readBefore.entryId, resumed_behind: entryId, last_generated_id: lastGeneratedId });
     }
-    await this.#checkEntry(offset);
+    // An offset that was set back is the copy's, whose entries are those of this stream.
+    if (readBefore === undefined) await this.#checkEntry(offset);
     // The last copy may have failed, and the next batch be long in coming.
     const isMissing = copy === undefined || !isAtOrBefore(entryId, copy.entryId);
     if (isMissing && entryId !== BEFORE_ALL) this.#copy(offset);

@@ -7,7 +7,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { Buffer } from "node:buffer";
-import { KNOWN_FIELDS } from "../notification/check_intent.ts";
+import { KNOWN_FIELDS } from "../notification/intent_fields.ts";
 import { MAX_KEPT_BYTES, MAX_VALUE_BYTES } from "../notification/raw_fields.ts";
 import type { FieldValue, StreamEntry } from "../notification/stream_entry.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";

@@ -209,8 +209,8 @@ export class IntentConsumer implements Loop {
       case "offset_moved":
         this.#offset.forget();
         return undefined;
-      case "read_fewer":
-        this.#limit.reduceTo(result.maxEntries);
+      case "too_many":
+        this.#limit.halve(entries.length);
         return undefined;
       default:
         return result satisfies never;

@@ -6,11 +6,13 @@ import { statement } from "../postgres/statement.ts";
 
 /**
  * SQL for "the row `malformed` is about this entry": an earlier stream under the name may have had another entry of the same
- * id. What could not be read of an entry is NULL, and may be anything.
+ * id. A row without fields (`[]`) may be about any entry as far as producer and key are NULL. A row with fields has these two
+ * wherever the entry had them, as a valid one has.
  */
 export const IS_SAME_ENTRY = `malformed.stream_entry_id = intent.entry_id
-      AND coalesce(malformed.producer, intent.producer) = intent.producer
-      AND coalesce(malformed.idempotency_key, intent.idempotency_key) = intent.idempotency_key`;
+      AND (malformed.producer = intent.producer OR malformed.producer IS NULL AND malformed.raw_fields = '[]')
+      AND (malformed.idempotency_key = intent.idempotency_key
+        OR malformed.idempotency_key IS NULL AND malformed.raw_fields = '[]')`;
 
 const ENTRIES = rows<Intent>()({
   entry_id: text(({ entry }) => entry.id),

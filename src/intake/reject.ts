@@ -28,7 +28,7 @@ const REJECTED = rows<Malformed>()({
 });
 
 const INSERT_MALFORMED = statement({ name: "insert_malformed", takes: { stream: "text", rejected: REJECTED } }, (p) => `
-INSERT INTO notification.malformed_intents (
+INSERT INTO notification.malformed_intents AS malformed (
   stream, stream_entry_id, notification_type, producer, idempotency_key, failure_code, failure_message, raw_fields,
   recorded_at)
 SELECT ${p.stream}, entry_id, notification_type, producer, idempotency_key, code, message, raw_fields::jsonb, now()
@@ -36,12 +36,19 @@ FROM ${p.rejected()}
 WHERE NOT EXISTS (
   SELECT FROM notification.records AS record
   WHERE record.notification_id = accepted_id AND record.stream = ${p.stream} AND record.stream_entry_id = entry_id)
-ON CONFLICT DO NOTHING
+ON CONFLICT (stream, stream_entry_id) DO UPDATE
+SET notification_type = excluded.notification_type, producer = excluded.producer,
+  idempotency_key = excluded.idempotency_key, failure_code = excluded.failure_code,
+  failure_message = excluded.failure_message, raw_fields = excluded.raw_fields, recorded_at = excluded.recorded_at
+WHERE malformed.raw_fields <> excluded.raw_fields AND '[]' NOT IN (malformed.raw_fields, excluded.raw_fields)
 RETURNING stream_entry_id`);
 
 /**
  * Returns the ids of the entries recorded now. One that is recorded already, or that was accepted when it was read before,
  * is left alone: an entry has one outcome.
+ *
+ * A row with other fields is about an entry of an earlier stream under the name, and is replaced: that entry's outcome was
+ * reported, and the entry exists no longer, while this one would have no outcome. A row without fields may be about this entry.
  */
 export async function insertMalformed(
   client: Queryable,

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { embeddedCatalog } from "./catalog.ts";
-import { MAX_PAYLOAD_BYTES, MAX_RECIPIENTS } from "./check_intent.ts";
+import { MAX_PAYLOAD_BYTES, MAX_RECIPIENTS } from "./field_values.ts";
 import { decode } from "./decode.ts";
 import { type Intent, type Malformed, MALFORMED_CODES, type MalformedCode } from "./intent.ts";
 import type { FieldValue, StreamEntry } from "./stream_entry.ts";

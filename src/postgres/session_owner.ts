@@ -19,7 +19,7 @@ import { UnsuitablePostgres } from "./unsuitable.ts";
 export type SessionOwner = "direct" | "pooled";
 
 /** Other programs' statements can hide a transaction pool from one try only by chance. */
-const TRIES = 3;
+const TRIES = 10;
 
 /** Decides once for all connections of a pool: the first one tries, the others wait for what it finds. */
 export class SessionOwners {

@@ -3,14 +3,15 @@
  * now (a publisher in doubt) and at all (start-up, `check`).
  */
 import type { RedisConnection } from "../redis/connection.ts";
-import { isRedisAway, RedisError } from "../redis/failures.ts";
+import { RedisError, refusesAllWrites } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import { redisTimeMs } from "../redis/time.ts";
 import { CLAIM_MS } from "../notification/route.ts";
 import { handOff, type HandOffOptions, type HandOffResult } from "./hand_off.ts";
 import { shortenLeases } from "./shorten_leases.ts";
 
-type Replicas = Pick<HandOffOptions, "waitReplicas" | "waitMs" | "isEpochIgnored">;
+type Replicas = Pick<HandOffOptions, "waitReplicas" | "waitMs">;
+type ThrowawayOptions = Replicas & Pick<HandOffOptions, "isEpochIgnored">;
 
 const THROWAWAY_MS = 10_000;
 
@@ -36,26 +37,24 @@ export async function checkHandOff(redis: RedisConnection): Promise<void> {
       },
     );
   } catch (error) {
-    const refusesForNow = error instanceof RedisError && isRedisAway(error) && error.code !== "" &&
-      error.code !== "NOPERM";
-    if (!refusesForNow) throw error;
+    // By the code, which is empty where there was no reply: a lost connection has the message of what broke it.
+    if (!(error instanceof RedisError && refusesAllWrites(error.code))) throw error;
   }
 }
 
 async function withThrowaway<Result>(
   redis: RedisConnection,
-  replicas: Replicas,
+  { waitReplicas, waitMs, isEpochIgnored = false }: ThrowawayOptions,
   use: (result: HandOffResult, keys: { readonly stream: string; readonly leaseKey: string }) => Promise<Result>,
 ): Promise<Result> {
   const leaseKey = routeLeaseKey("throwaway", crypto.randomUUID());
   const stream = `${leaseKey}:stream`;
   const claim = { takenAtMs: await redisTimeMs(redis), lifeMs: CLAIM_MS };
-  const options = { ...replicas, stream, maxLength: 0, leaseTtlMs: THROWAWAY_MS, claim };
+  const bounds = { maxLength: 0, leaseTtlMs: THROWAWAY_MS, waitReplicas, waitMs };
+  const delivery = { leaseKey, fields: ["check", "throwaway"] };
   try {
-    return await use(await handOff(redis, [{ leaseKey, fields: ["check", "throwaway"] }], options), {
-      stream,
-      leaseKey,
-    });
+    const result = await handOff(redis, [delivery], { stream, ...bounds, claim, isEpochIgnored });
+    return await use(result, { stream, leaseKey });
   } finally {
     // A Redis that can't be asked any more keeps an entry of a few bytes.
     await redis.call("DEL", stream, leaseKey).catch(() => {});

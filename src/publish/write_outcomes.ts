@@ -28,7 +28,7 @@ export type Result = Published | Failed | DeadLetter;
 const MAX_MESSAGE_CHARACTERS = 500;
 
 /** The highest entry of a stream among outcomes that are written, and the epoch of its server. */
-export type Moved = Publication;
+type Moved = Publication;
 
 export interface WrittenOutcomes {
   /** Those that changed a row. */

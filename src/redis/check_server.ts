@@ -4,11 +4,21 @@
  * Throws with a message for the operator if not; returns warnings about what works but should be looked at. That it is a
  * master the connection has seen to.
  */
-import type { RedisConnection } from "./connection.ts";
+import { type RedisConnection, Script } from "./connection.ts";
+import { HIDDEN_EPOCH, SERVER_EPOCH_LUA } from "./epoch.ts";
 import { UnsuitableRedis } from "./master.ts";
 
 export const PASSWORD_NOT_ASKED =
   "NOTIFICATION_REDIS_PASSWORD is set, but Redis asks for no password: every client that reaches it may do everything";
+
+export const PERSISTENCE_IS_OFF = "Redis persistence is off: what it acknowledged is lost with its process";
+export const REPLICATION_ID_IS_HIDDEN =
+  "Redis hides its replication id: what it lost is found after a reconnection only, not behind a proxy that keeps connections open";
+
+const EPOCH = new Script(`
+#!lua flags=no-writes${SERVER_EPOCH_LUA}
+return server_epoch()
+`);
 
 export async function checkRedis(redis: RedisConnection): Promise<string[]> {
   await redis.call("PING");
@@ -33,9 +43,10 @@ export async function checkRedis(redis: RedisConnection): Promise<string[]> {
       { advice: "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf" },
     );
   }
-  return info.get("aof_enabled") === "0" && !await hasSnapshots(redis)
-    ? ["Redis persistence is off: what it acknowledged is lost with its process"]
-    : [];
+  return [
+    ...(info.get("aof_enabled") === "0" && !await hasSnapshots(redis) ? [PERSISTENCE_IS_OFF] : []),
+    ...(await redis.run(EPOCH, [], []) === HIDDEN_EPOCH ? [REPLICATION_ID_IS_HIDDEN] : []),
+  ];
 }
 
 async function hasSnapshots(redis: RedisConnection): Promise<boolean> {

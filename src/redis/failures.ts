@@ -37,12 +37,7 @@ export function replyCode(message: string): string {
   return /^([A-Z][A-Z0-9_]*)(?: |$)/.exec(message)?.[1] ?? "ERR";
 }
 
-/** Whether an error reply's text says that the server refuses all writes, not just this one. */
+/** Whether an error reply, or its code, says that the server refuses all writes, not just this one. */
 export function refusesAllWrites(message: string): boolean {
   return REFUSES_ALL_WRITES.has(replyCode(message));
-}
-
-/** Whether there was no reply, or one that refuses all writes. Only a start-up check asks: for a loop every failure is an outage. */
-export function isRedisAway(error: RedisError): boolean {
-  return error.code === "" || REFUSES_ALL_WRITES.has(error.code);
 }

@@ -25,7 +25,8 @@ export function routeLeaseKey(notificationId: string, routeId: string): string {
   return `${ROUTE_LEASES}${notificationId}:${routeId}`;
 }
 
-const ROUTE_LEASES = "route_leases:";
+/** How every {@link routeLeaseKey} begins. */
+export const ROUTE_LEASES = "route_leases:";
 
 /** Every {@link routeLeaseKey}, as a glob-style pattern. */
 export const ROUTE_LEASE_PATTERN = `${ROUTE_LEASES}*`;

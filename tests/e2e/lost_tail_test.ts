@@ -6,6 +6,7 @@ import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 import { validIntent } from "../support/intents.ts";
+import { KeepingProxy } from "../support/keeping_proxy.ts";
 import { MovingAddress } from "../support/moving_address.ts";
 import { closeRedis, openRedis } from "../support/redis_client.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -125,9 +126,12 @@ Deno.test("a replica promoted without the last writes: they are published again,
   const service = await pair.start();
   await add(pair.old, 3);
   await untilPublished(rig, 6);
+  // What retention has deleted is recognised by nothing any more.
+  await rig.query("DELETE FROM notification.routes");
+  await rig.query("DELETE FROM notification.records");
   await pair.holdReplication();
   await add(pair.old, 4);
-  await untilPublished(rig, 14);
+  await untilPublished(rig, 8);
   const asked = rig.users.requestedIds.length;
   await pair.promote();
   await eventually(async () => (await repairs(rig)).filter(({ finished }) => finished).length === 2, {
@@ -139,6 +143,7 @@ Deno.test("a replica promoted without the last writes: they are published again,
     { stream: "gateway:client-events", routes: "4", finished: true },
     { stream: "mail:delivery_commands", routes: "4", finished: true },
   ]);
+  await eventually(() => errorsOf(service).length === 3, { message: () => service.output() });
   assert.deepEqual(errorsOf(service).sort(), [LOST_OUTBOUND, LOST_OUTBOUND, LOST_INTENTS]);
   // What is read again is known.
   assert.equal(rig.users.requestedIds.length, asked);
@@ -221,5 +226,29 @@ Deno.test("a Redis that comes back empty: what was published is published again,
   await rig.addIntent();
   await rig.settled();
   await eachOnce(rig, 8);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+Deno.test("behind a proxy that keeps connections open across the failover nothing is lost and nothing repeated", async () => {
+  await using pair = await openPair();
+  const { rig } = pair;
+  const login = { password: rig.keySpace.password, db: rig.keySpace.db ?? 0 };
+  await using proxy = await KeepingProxy.open({ ...login, port: pair.address.target });
+  const service = await pair.start({ NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}` });
+  await add(pair.old, 3);
+  await untilPublished(rig, 6);
+  await pair.holdReplication();
+  await add(pair.old, 4);
+  await untilPublished(rig, 14);
+  await rig.redis.call("REPLICAOF", "NO", "ONE");
+  await proxy.changeTo({ ...login, port: rig.keySpace.port });
+  await pair.promote();
+  await add(rig.redis, 2);
+  await untilPublished(rig, 18);
+  await eventually(async () => (await repairs(rig)).filter(({ finished }) => finished).length === 2, {
+    message: () => service.output(),
+  });
+  await rig.settled();
+  await eachOnce(rig, 18);
   assert.equal((await service.terminate()).code, 0);
 });

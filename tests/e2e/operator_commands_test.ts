@@ -274,14 +274,19 @@ testOnOneRig("Operators' commands beside a running service", {
         waits_for: null,
         ids_ahead_ms: 0,
       },
-      channels: { push: { depth: 0, oldest_age_ms: 0 }, email: { depth: 0, oldest_age_ms: 0 } },
+      channels: {
+        push: { depth: 0, oldest_age_ms: 0, published_up_to: (await rig.clientEvents()).at(-1)?.entryId },
+        email: { depth: 0, oldest_age_ms: 0, published_up_to: (await rig.mailCommands()).at(-1)?.entryId },
+      },
       routes: { pending: 0, failed: 0, published: 2, dead_letter: 0, skipped: 0 },
       dead_letters_last_hour: 0,
+      repairs: [],
       instances: [{ id: instance.id, consuming: true }],
     });
     const { stdout } = await runOn(rig, ["status"]);
     assertReadable(stdout);
     assert.match(stdout, new RegExp(`  ${instance.id}  consumes`));
+    assert.doesNotMatch(stdout, /Repairs/);
   },
 
   "smoke follows its intent to the outbound stream": async ({ rig }) => {

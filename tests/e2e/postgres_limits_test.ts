@@ -41,6 +41,10 @@ Deno.test("with a synchronous standby that is gone connections stay within twice
 
   await setStandby(rig, "''");
   await rig.settled({ timeoutMs: 60_000 });
+  // One outage, with its end.
+  const reported = () => service.logs.flatMap(({ dependency, level }) => dependency === "postgres" ? [level] : []);
+  await eventually(() => reported().includes("info"));
+  assert.deepEqual(reported(), ["warn", "info"], service.output());
   const pushes = (await rig.clientEvents()).map(({ fields }) => fields["event_id"]);
   const mails = (await rig.mailCommands()).map(({ fields }) => fields["delivery_id"]);
   assert.deepEqual([pushes.length, new Set(pushes).size], [BACKLOG + intents.length, BACKLOG + intents.length]);

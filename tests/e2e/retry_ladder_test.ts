@@ -2,7 +2,7 @@
 // independence (docs/contract.md, sections 5 and 6).
 
 import assert from "node:assert/strict";
-import { routeLeaseKey } from "../../src/redis/keys.ts";
+import { ROUTE_LEASE_PATTERN, routeLeaseKey } from "../../src/redis/keys.ts";
 import { type Outcome, outcomeOf } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
@@ -174,12 +174,12 @@ Deno.test("leases of published routes are kept as long as a claim lives", async 
   await rig.settled();
   const { routes } = await outcomeOf(rig, entryId);
   for (const { notification_id, route_id, published_entry_id } of routes) {
-    const lease = `route_leases:${notification_id}:${route_id}`;
+    const lease = routeLeaseKey(notification_id, route_id);
     assert.equal(await rig.redis.get(lease), `published:${published_entry_id}`);
     await eventually(async () => await rig.redis.pttl(lease) <= 10_000);
     assert.ok(await rig.redis.pttl(lease) >= 10_000 - (performance.now() - begun));
   }
-  assert.equal((await rig.redis.keys("route_leases:*")).length, routes.length);
+  assert.equal((await rig.redis.keys(ROUTE_LEASE_PATTERN)).length, routes.length);
 });
 
 async function pushRoute(rig: Rig, entryId: string) {

@@ -3,8 +3,10 @@
 
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
+import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 import { refuse } from "../../scripts/servers/user_service.ts";
+import { keepPostgres, keepRedis } from "../support/losses.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -28,9 +30,11 @@ const PAYLOAD = '{"game_id":"g 1",\r\n\t"game_name":"It\'s \\"N\\" \\u00e9 ☃ $
 const LARGE_PAYLOAD = `{"game_id":"g","game_name":"${"n".repeat(200_000)}","turn_number":7}`;
 
 Deno.test("every command of the runbook works, and shows what the page says", async (test) => {
-  await using rig = await openRig({ env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" } });
+  await using redisServer = await startRedis();
+  await using rig = await openRig({ redisServer, env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" } });
   const shims = await Deno.makeTempDir({ prefix: "notification-runbook-" });
   try {
+    await withLosses(rig, redisServer);
     let service = await withIncidents(rig);
     await rig.redis.del("gateway:client-events"); // the cause of the dead letters is mended
     await rig.redis.xadd("gateway:client-events", "*", "here", "again");
@@ -84,7 +88,33 @@ Deno.test("every command of the runbook works, and shows what the page says", as
   }
 });
 
-/** A service to which every incident of the page has happened. */
+/** Redis comes back without its newest writes, then PostgreSQL does. */
+async function withLosses(rig: Rig, redisServer: RedisServer): Promise<void> {
+  const first = await rig.start();
+  await rig.addIntent();
+  await rig.settled();
+  const failOver = await keepRedis(rig, redisServer);
+  await rig.addIntent();
+  await rig.settled();
+  assert.equal((await first.terminate()).code, 0);
+  await failOver();
+
+  const second = await rig.start();
+  const repaired = () => second.logs.filter(({ message }) => message === "a repair is finished").length;
+  await eventually(() => repaired() === 2, { message: () => second.output() });
+  await second.waitForLog(({ message }) =>
+    String(message).startsWith("Redis lost the last entries of the intent stream")
+  );
+  await rig.addIntent();
+  await rig.settled();
+  const restore = await keepPostgres(rig);
+  await rig.addIntent();
+  await rig.settled();
+  assert.equal((await second.terminate()).code, 0);
+  await restore();
+}
+
+/** A service to which every other incident of the page has happened. */
 async function withIncidents(rig: Rig): Promise<ServiceProcess> {
   const first = await rig.start();
   await rig.addIntent();

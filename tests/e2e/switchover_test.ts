@@ -7,6 +7,7 @@ import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 import { validIntent } from "../support/intents.ts";
 import { MovingAddress } from "../support/moving_address.ts";
+import { OtlpReceiver } from "../support/otlp_receiver.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import { closeRedis, openRedis } from "../support/redis_client.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -24,9 +25,11 @@ for (const { name, treat } of OLD_MASTERS) {
     await using old = await startRedis({ appendOnly: true });
     await using next = await startReplica(old);
     await using address = await MovingAddress.open(old.port);
+    await using otlp = await OtlpReceiver.start();
     const rig = await openRig({ redisServer: next });
     try {
       await using service = await rig.spawn({
+        ...otlp.env,
         NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${address.port}`,
         NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "1h",
       });
@@ -48,9 +51,11 @@ for (const { name, treat } of OLD_MASTERS) {
       assert.deepEqual(await verdicts(rig, entryIds), entryIds.map(() => "accepted"));
       assert.equal(await published(rig, entryIds), 12);
       assert.deepEqual(errors(), []);
-      // The one that reads and waits too.
-      const clients = String(await rig.redis.call("CLIENT", "LIST"));
-      assert.match(clients, /name=notification-service\/blocking-read /);
+      // The one that reads and waits too, and the gauges'.
+      await eventually(async () => {
+        const clients = String(await rig.redis.call("CLIENT", "LIST"));
+        return ["blocking-read", "gauges"].every((role) => clients.includes(`name=notification-service/${role} `));
+      });
       assert.equal((await service.terminate()).code, 0);
     } finally {
       await rig[Symbol.asyncDispose]();

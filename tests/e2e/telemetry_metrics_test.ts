@@ -3,6 +3,8 @@
 
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { keepPostgres } from "../support/losses.ts";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
 import { dashboardQueries, ruleQueries, seriesOf, unknownIn } from "../support/prometheus.ts";
 import { openRig } from "../support/rig.ts";
@@ -24,6 +26,8 @@ const METRICS = {
   "notification.route.dead_letters": ["counter", "{route}"],
   "notification.route.late": ["counter", "{route}"],
   "notification.outbound.lost": ["counter", "{route}"],
+  "notification.outbound.republished": ["counter", "{route}"],
+  "notification.leases.rebuilt": ["counter", "{lease}"],
   "notification.leases.not_shortened": ["counter", "{lease}"],
   "notification.cleanup.deleted": ["counter", "{row}"],
   "notification.dependency.outages": ["counter", "{outage}"],
@@ -149,6 +153,13 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   for (const name of ["retries", "dead_letters", "skipped"] as const) {
     assert.deepEqual(attributesOf(`notification.route.${name}`), ["channel classification"]);
   }
+  // A stream that goes away while Redis runs is not a loss.
+  for (const name of ["outbound.lost", "outbound.republished", "leases.rebuilt"] as const) {
+    assert.deepEqual(values(`notification.${name}`), {});
+  }
+  assert.deepEqual(attributesOf("notification.outbound.lost"), ["channel"]);
+  assert.deepEqual(attributesOf("notification.outbound.republished"), ["channel"]);
+  assert.deepEqual(attributesOf("notification.leases.rebuilt"), [""]);
   assert.deepEqual(values("notification.cleanup.deleted"), { malformed_intents: 3 });
   assert.deepEqual(attributesOf("notification.cleanup.deleted"), ["table"]);
   assert.deepEqual(values("notification.dependency.outages"), { user_service: 1 });
@@ -183,7 +194,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
 /** That nothing on the dashboard and in the alert rules asks for a name or label that isn't there. */
 async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<void> {
   const series = seriesOf(otlp.metricExports.at(-1)!);
-  assert.equal(series.size, 18 + 4 * 3);
+  assert.equal(series.size, 20 + 4 * 3);
   assert.ok(series.has("notification_route_delivery_latency_seconds_bucket"));
   const queries = [
     ...dashboardQueries(await Deno.readTextFile("docs/observability/dashboard.json")),
@@ -200,6 +211,41 @@ async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<vo
     "w: no label x",
   ]);
 }
+
+Deno.test("what Redis or PostgreSQL lost is counted, and what was published again or rebuilt", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using redisServer = await startRedis();
+  await using rig = await openRig({ redisServer, env: otlp.env });
+  const before = await rig.start();
+  for (let intents = 0; intents < 3; intents++) await rig.addIntent();
+  await rig.settled();
+  // Without persistence it comes back empty.
+  await redisServer.kill("SIGKILL");
+  await redisServer.start();
+  const perChannel = (name: string) =>
+    ["push", "email"].map((channel) => otlp.point(`notification.outbound.${name}`, { channel })?.value).join();
+  await eventually(() => perChannel("lost") === "3,3", { message: () => before.output() });
+  await eventually(() => perChannel("republished") === "3,3");
+  await rig.addIntent();
+  await rig.settled();
+  const putBack = await keepPostgres(rig);
+  await rig.addIntent();
+  await rig.settled();
+  assert.equal((await before.terminate()).code, 0);
+  await putBack();
+  otlp.metricExports.length = 0;
+  const after = await rig.start();
+  await eventually(() => Number(otlp.point("notification.leases.rebuilt")?.value) > 0, {
+    message: () => after.output(),
+  });
+  await rig.settled();
+  await otlp.nextExport();
+  // Of the lost outcome of each channel, and of all that was published in the minute before.
+  assert.equal(otlp.point("notification.leases.rebuilt")?.value, 2 * 5);
+  assert.deepEqual([(await rig.clientEvents()).length, (await rig.mailCommands()).length], [5, 5]);
+  assert.equal(perChannel("lost"), "0,0");
+  assert.equal((await after.terminate()).code, 0);
+});
 
 Deno.test("the first export comes before anything is counted, so that what happens right after the start is an increase", async () => {
   await using otlp = await OtlpReceiver.start();

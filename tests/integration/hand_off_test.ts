@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { type Delivery, handOff, type HandOffOptions } from "../../src/publish/hand_off.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
-import { redisEpochKey } from "../../src/redis/keys.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
+import { redisEpochKey, routeLeaseKey } from "../../src/redis/keys.ts";
 import type { RedisConnection } from "../../src/redis/connection.ts";
 import { openStage } from "../support/stage.ts";
 
 function delivery(name: string, fields = ["event_id", name]): Delivery {
-  return { leaseKey: `route_leases:${name}:push`, fields };
+  return { leaseKey: routeLeaseKey(name, "push"), fields };
 }
 
 const published = (entryId: string, epoch: string) => ({
@@ -117,7 +117,7 @@ Deno.test("handOff() passes any text on as it is", async () => {
   const [[entryId, fields]] = await stage.redis.xrange("out", "-", "+") as [[string, string[]]];
   assert.deepEqual(fields, [text, text, "empty", ""]);
   assert.deepEqual(answers, [published(entryId, await stage.redis.get(redisEpochKey()) ?? "")]);
-  assert.equal(await stage.redis.get(`route_leases:${text}:push`), `published:${entryId}`);
+  assert.equal(await stage.redis.get(routeLeaseKey(text, "push")), `published:${entryId}`);
 });
 
 Deno.test("handOff() is told the script anew after SCRIPT FLUSH", async () => {

@@ -10,6 +10,7 @@ import { decode } from "../../src/notification/decode.ts";
 import { MAX_KEPT_BYTES, MAX_VALUE_BYTES } from "../../src/notification/raw_fields.ts";
 import type { FieldValue } from "../../src/notification/stream_entry.ts";
 import { RedisError } from "../../src/redis/failures.ts";
+import { consumerLeaseKey, streamOffsetKey } from "../../src/redis/keys.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -163,8 +164,8 @@ Deno.test("a duplicate whose record retention takes meanwhile is judged anew, no
 
 Deno.test("somebody else's keys under our names do not stop intake", async () => {
   await using stage = await openStage();
-  await stage.redis.lpush(`notification:consumer_lease:${INTENTS}`, "x");
-  await stage.redis.set(`notification:stream_offset:${INTENTS}`, "x");
+  await stage.redis.lpush(consumerLeaseKey(INTENTS), "x");
+  await stage.redis.set(streamOffsetKey(INTENTS), "x");
   await stage.addIntent();
   await consume(stage, 1);
   assert.equal(await records(stage), "1");

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { OutageError } from "../../src/lifecycle/outage.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
+import { consumerLeaseKey, streamOffsetKey } from "../../src/redis/keys.ts";
 import { eventually } from "../support/wait.ts";
-import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
 function place(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
@@ -37,7 +37,7 @@ Deno.test("a pass accepts what it read, moves the place, and copies it to Redis"
   const last = await stage.addIntent({ recipient_user_ids_json: '["u1","u2","u1"]' });
   await withConsumer(stage, (_, pass) => pass());
   assert.deepEqual(await place(stage), [{ entry_id: last, entries_read: "2" }]);
-  assert.deepEqual(await stage.redis.hgetall(`notification:stream_offset:${INTENTS}`), {
+  assert.deepEqual(await stage.redis.hgetall(streamOffsetKey(INTENTS)), {
     entry_id: last,
     entries_read: "2",
   });
@@ -136,7 +136,7 @@ Deno.test("two consumers at once never give an entry two outcomes", async () => 
       const until = performance.now() + 60_000;
       while ((await place(stage))[0]?.entries_read !== "200" && performance.now() < until) {
         // Whoever finds it free takes it: both go on consuming on what they hold.
-        await stage.redis.del(`notification:consumer_lease:${INTENTS}`);
+        await stage.redis.del(consumerLeaseKey(INTENTS));
         await Promise.all([passFirst(), passSecond()]);
       }
     }, { batchSize: 7 });
@@ -229,7 +229,7 @@ Deno.test("an entry keeps its outcome when it is read again", async () => {
   await withConsumer(stage, (_, pass) => pass());
   // The place is lost, and meanwhile the one user has appeared and the other has gone.
   await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
-  await stage.redis.del(`notification:stream_offset:${INTENTS}`);
+  await stage.redis.del(streamOffsetKey(INTENTS));
   stage.users.behaviour = (id) => id === "u1" ? notFound() : undefined;
   await withConsumer(stage, (_, pass) => pass());
   assert.equal(await stage.value("SELECT string_agg(idempotency_key, ',') FROM notification.records"), "accepted");
@@ -269,7 +269,7 @@ Deno.test("of two consumers that find the same entries trimmed, one tells it", a
   const consumers = [await stage.consumer(counting), await stage.consumer(counting)];
   for (const consumer of consumers) {
     // As over maxmemory, where each goes on without the lease.
-    await stage.redis.del(`notification:consumer_lease:${INTENTS}`);
+    await stage.redis.del(consumerLeaseKey(INTENTS));
     await consumer.pass(stop.signal);
     await consumer.pass(stop.signal);
   }
@@ -307,7 +307,7 @@ Deno.test("a stream made anew with smaller ids is read from its beginning", asyn
   });
   assert.deepEqual(await place(stage), [{ entry_id: "1-2", entries_read: "2" }]);
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "5");
-  assert.equal(await stage.redis.hget(`notification:stream_offset:${INTENTS}`, "entry_id"), "1-2");
+  assert.equal(await stage.redis.hget(streamOffsetKey(INTENTS), "entry_id"), "1-2");
 });
 
 Deno.test("a stream made anew with ids around the place is read from its beginning too", async () => {

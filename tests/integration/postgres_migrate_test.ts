@@ -271,9 +271,15 @@ test("tables of another role are refused, with their names and owner", async (ri
   assert.deepEqual(await migrate(pool, OPTIONS), { applied: [] });
   await checkOwnership(pool);
 
-  await rig.pool.query(`ALTER ROLE ${other} NOINHERIT`);
+  // From PostgreSQL 16 on the role's attribute counts when the membership is granted.
+  const grantAs = async (attribute: "INHERIT" | "NOINHERIT") => {
+    await rig.pool.query(`ALTER ROLE ${other} ${attribute}`);
+    await rig.pool.query(`REVOKE ${owner} FROM ${other}`);
+    await rig.pool.query(`GRANT ${owner} TO ${other}`);
+  };
+  await grantAs("NOINHERIT");
   assert.match((await refusal(checkOwnership(pool))).message, /by inheriting from their owner/);
-  await rig.pool.query(`ALTER ROLE ${other} INHERIT`);
+  await grantAs("INHERIT");
   await rig.pool.query("ALTER TABLE notification.dead_letters OWNER TO CURRENT_USER");
   const { message } = await refusal(checkOwnership(pool));
   const superuser = decodeURIComponent(new URL(rig.url).username);
@@ -346,6 +352,19 @@ test("the pool's bounds don't cut a migration", async (rig) => {
     message,
     /^Migration 2_slow\.sql \(up\) failed: canceling statement due to statement timeout \(57014\)$/,
   );
+});
+
+test("time-outs that a database has for its sessions don't cut a migration", async (rig) => {
+  const names = ["statement_timeout", "transaction_timeout", "idle_session_timeout"];
+  // transaction_timeout came with PostgreSQL 17.
+  const { rows } = await rig.pool.query<{ name: string }>("SELECT name FROM pg_settings WHERE name = ANY ($1)", [
+    names,
+  ]);
+  for (const { name } of rows) {
+    await rig.pool.query(`ALTER DATABASE ${new URL(rig.url).pathname.slice(1)} SET ${name} = '300ms'`);
+  }
+  const folder = await rig.folder({ "1_slow.sql": "-- +goose Up\nSELECT pg_sleep(0.5);\nSELECT pg_sleep(0.5);\n" });
+  assert.deepEqual(await migrate(rig.open(), { ...OPTIONS, folder }), { applied: ["1_slow.sql"] });
 });
 
 test("a migration that fails leaves nothing of itself, and keeps what came before", async (rig) => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { type Delivery, handOff } from "../../src/publish/hand_off.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
-import { redisEpochKey } from "../../src/redis/keys.ts";
+import { redisEpochKey, routeLeaseKey } from "../../src/redis/keys.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
 import { checkHandOff } from "../../src/publish/check_hand_off.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
@@ -62,6 +62,36 @@ Deno.test("a route that appears behind a standing backlog does not wait for its 
   assert.equal(await isPublished(), "true");
 });
 
+Deno.test("a lone route that is parked at infinity leaves the publisher idle, and others are published", async () => {
+  await using stage = await openStage();
+  await stage.addIntent({ recipient_user_ids_json: '["parked"]' });
+  await accept(stage);
+  const park = () =>
+    stage.query("UPDATE notification.routes SET next_attempt_at = 'infinity' WHERE recipient = 'user:parked'");
+  await park();
+  const publisher = await stage.publisher("push");
+  assert.equal(await publisher.pass(), "idle");
+  const startedAt = performance.now();
+  await publisher.idle(new AbortController().signal);
+  const waitedMs = performance.now() - startedAt;
+  assert.ok(waitedMs > 100 && waitedMs < 5_000, `${waitedMs} ms`);
+
+  await stage.addIntent({ recipient_user_ids_json: '["u1"]' });
+  await accept(stage);
+  await park();
+  await eventually(async () => {
+    await publisher.pass();
+    return (await stage.delivered("push")).length === 1;
+  });
+  await publisher.close();
+  assert.equal(
+    await stage.value(`
+      SELECT string_agg(recipient || ' ' || status, ', ' ORDER BY recipient) FROM notification.routes
+      WHERE channel = 'push'`),
+    "user:parked pending, user:u1 published",
+  );
+});
+
 Deno.test("a route whose record does not exist any more becomes a dead letter and holds nobody up", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 4; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
@@ -110,7 +140,7 @@ Deno.test("replicas' acknowledgements cover a script that Redis had to be told a
   // With its first replica a master gets another replication id.
   await stage.checkRedis();
   const redis = await stage.connection(10_000);
-  const deliveries: Delivery[] = [{ leaseKey: "route_leases:n:push", fields: ["a", "b"] }];
+  const deliveries: Delivery[] = [{ leaseKey: routeLeaseKey("n", "push"), fields: ["a", "b"] }];
   const options = async (waitMs: number) => ({
     stream: "out",
     maxLength: 0,
@@ -122,7 +152,7 @@ Deno.test("replicas' acknowledgements cover a script that Redis had to be told a
   assert.equal((await handOff(redis, deliveries, await options(5_000))).answers[0]!.kind, "published");
   await replica.kill("SIGSTOP");
   await stage.redis.script("FLUSH");
-  const second = [{ leaseKey: "route_leases:n:second", fields: ["a", "b"] }];
+  const second = [{ leaseKey: routeLeaseKey("n", "second"), fields: ["a", "b"] }];
   const { answers, outage } = await handOff(redis, second, await options(200));
   await replica.kill("SIGCONT");
   await closeRedis(client);
@@ -141,4 +171,14 @@ Deno.test("checkHandOff() leaves nothing behind, and names a right that is missi
     await assert.rejects(checkHandOff(redis), /can't run|no permissions/, command);
     await stage.redis.call("ACL", "SETUSER", "default", `+${command}`);
   }
+});
+
+Deno.test("checkHandOff() passes where Redis refuses writes for now, and not where the connection is lost", async () => {
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  const redis = await stage.connection();
+  await stage.redis.config("SET", "maxmemory", "1");
+  await checkHandOff(redis);
+  await redis.close();
+  await assert.rejects(checkHandOff(redis));
 });

@@ -6,6 +6,7 @@ import type { Channel, ClaimedRoute } from "../../src/notification/route.ts";
 import { claimDue, FROM_THE_BEGINNING } from "../../src/publish/claim_due.ts";
 import { DueRoutes } from "../../src/publish/due_routes.ts";
 import type { Publisher } from "../../src/publish/publisher.ts";
+import { ROUTE_LEASE_PATTERN, routeLeaseKey } from "../../src/redis/keys.ts";
 import { type Batch, MAX_BATCH_CHARS } from "../../src/relay/batch.ts";
 import { BIRTH_CLAIM_MS, CLAIM_MS } from "../../src/notification/route.ts";
 import { type Accepted, batchesOf, type ChannelRelay, Relay } from "../../src/relay/relay.ts";
@@ -128,7 +129,7 @@ Deno.test("leases live on for a claim's life once the outcomes are committed, an
   const publisher = await stage.publisher("push");
   await publisher.pass();
   await finish(publisher);
-  const keys = await stage.redis.keys("route_leases:*");
+  const keys = await stage.redis.keys(ROUTE_LEASE_PATTERN);
   assert.equal(keys.length, 3);
   for (const key of keys) {
     assert.match(await stage.redis.get(key) ?? "", /^published:\d+-\d+$/);
@@ -178,7 +179,7 @@ Deno.test("a lease key of another type is that route's failure and stops no othe
   const [route] = await stage.query<{ notification_id: string; route_id: string }>(
     "SELECT notification_id, route_id FROM notification.routes WHERE route_id = 'push:user:u1'",
   );
-  await stage.redis.lpush(`route_leases:${route!.notification_id}:${route!.route_id}`, "x");
+  await stage.redis.lpush(routeLeaseKey(route!.notification_id, route!.route_id), "x");
   const publisher = await stage.publisher("push");
   await publisher.pass();
   await finish(publisher);
@@ -411,7 +412,7 @@ Deno.test("a publisher takes what its process accepted without a claim, in full 
   assert.equal(new Set(await stage.delivered("push")).size, 25);
   assert.equal(await stage.redis.xlen(STREAMS.push), 25);
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "25", attempts: "1" }]);
-  for (const key of await stage.redis.keys("route_leases:*")) {
+  for (const key of await stage.redis.keys(ROUTE_LEASE_PATTERN)) {
     const ttl = await stage.redis.pttl(key);
     assert.ok(ttl > 0 && ttl <= 10_000, `${ttl}`);
   }
@@ -520,7 +521,7 @@ Deno.test("what both channels publish at about the same time is written by one t
     await stage.query("SELECT status, count(*), count(DISTINCT xmin::text) AS by FROM notification.routes GROUP BY 1"),
     [{ status: "published", count: "10", by: "1" }],
   );
-  const leases = await stage.redis.keys("route_leases:*");
+  const leases = await stage.redis.keys(ROUTE_LEASE_PATTERN);
   assert.equal(leases.length, 10);
   for (const key of leases) assert.ok(await stage.redis.pttl(key) <= 10_000);
 });
@@ -616,7 +617,7 @@ Deno.test("leases of routes that PostgreSQL does not know are not shortened", as
   // As after PostgreSQL was put back to an earlier point: the entry is read again, and its route found published.
   await stage.query("TRUNCATE notification.records, notification.routes");
   await work(await stage.publisher("push", { relay }));
-  const [key] = await stage.redis.keys("route_leases:*");
+  const [key] = await stage.redis.keys(ROUTE_LEASE_PATTERN);
   assert.ok(await stage.redis.pttl(key!) > 10_000);
 });
 

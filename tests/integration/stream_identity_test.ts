@@ -4,6 +4,7 @@ import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
 import { captureLog } from "../support/captured_log.ts";
+import { validIntent } from "../support/intents.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -142,12 +143,51 @@ Deno.test("another stream whose ids and ordinals fit is reported as an error", a
   assert.deepEqual([error?.offset, more.length], ["10-0", 0]);
 });
 
-Deno.test("a valid entry is accepted though an earlier stream had a malformed one of its id", async () => {
-  await using stage = await openStage();
-  await stage.addIntent({ idempotency_key: "old", payload_json: "{}" }, "5-1");
-  await consume(stage, async () => await stage.value("SELECT count(*) FROM notification.malformed_intents") === "1");
+/** As when the stream is deleted together with all that is known about how far it was read. */
+async function forgetStream(stage: Stage): Promise<void> {
   await stage.redis.del(INTENTS, streamOffsetKey(INTENTS));
   await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
-  await stage.addIntent({ idempotency_key: "new" }, "5-1");
-  await consume(stage, async () => await records(stage) === "1");
-});
+}
+
+const malformedRows = (stage: Stage) => stage.value("SELECT count(*) FROM notification.malformed_intents");
+
+const OLD_ENTRIES: readonly { name: string; fields: readonly string[] }[] = [
+  { name: "has another key", fields: Object.entries(validIntent({ payload_json: "{}" })).flat() as string[] },
+  { name: "has no fields that can be read", fields: ["x", "y"] },
+];
+
+for (const { name, fields } of OLD_ENTRIES) {
+  Deno.test(`a valid entry is accepted though an earlier stream had a malformed one of its id, which ${name}`, async () => {
+    await using stage = await openStage();
+    await stage.redis.xadd(INTENTS, "5-1", ...fields);
+    await consume(stage, async () => await malformedRows(stage) === "1");
+    await forgetStream(stage);
+    await stage.addIntent({ idempotency_key: "new" }, "5-1");
+    await consume(stage, async () => await records(stage) === "1");
+  });
+
+  Deno.test(`a malformed entry is recorded instead of an earlier stream's one of its id, which ${name}`, async () => {
+    await using log = await captureLog();
+    const reported = async () => (await log.messages()).filter((message) => message === "warn malformed intent");
+    await using stage = await openStage();
+    await stage.redis.xadd(INTENTS, "5-1", ...fields);
+    await consume(stage, async () => await malformedRows(stage) === "1");
+    for (const field of ["z", "producer"]) {
+      await forgetStream(stage);
+      await stage.redis.xadd(INTENTS, "5-1", field, "value");
+      await consume(stage, async () => await ordinal(stage) === "1");
+      const [row] = await stage.query("SELECT raw_fields, producer FROM notification.malformed_intents");
+      assert.deepEqual(row, { raw_fields: [[field, "value"]], producer: field === "producer" ? "value" : null });
+    }
+    assert.equal((await reported()).length, 3);
+    // The same entry keeps its row.
+    const recordedAt = () => stage.value("SELECT recorded_at FROM notification.malformed_intents");
+    const before = await recordedAt();
+    // Read once more, by a consumer that does not know how far the stream was read.
+    await stage.redis.del(streamOffsetKey(INTENTS));
+    await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
+    await consume(stage, async () => await ordinal(stage) === "1");
+    assert.equal(await recordedAt(), before);
+    assert.equal((await reported()).length, 3);
+  });
+}

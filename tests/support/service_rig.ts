@@ -132,7 +132,7 @@ export class Rig implements AsyncDisposable {
    * Returns when every entry of the intents stream has its outcome and every route is terminal, however much that is;
    * throws when nothing has come nearer to it for `timeoutMs`.
    */
-  async settled({ timeoutMs = 15_000 } = {}): Promise<void> {
+  async settled({ timeoutMs = 30_000 } = {}): Promise<void> {
     let left = "";
     await eventually(async () => {
       const [last] = await this.redis.xrevrange(this.intentsStream, "+", "-", "COUNT", 1);

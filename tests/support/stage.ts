@@ -145,13 +145,13 @@ export class Stage implements AsyncDisposable {
   }
 
   /** What writes outcomes; `gatherMs` is how long it waits for those of the other channel. */
-  writer(redis: RedisConnection, gatherMs?: number): OutcomeWriter {
+  writer(redis: RedisConnection, gatherMs?: number, onUncheckedServer: () => void = () => {}): OutcomeWriter {
     const sleep = gatherMs === undefined ? systemClock.sleep : () => systemClock.sleep(gatherMs);
     return new OutcomeWriter({
       postgres: this.pool,
       redis,
       clock: { ...systemClock, sleep },
-      onUncheckedServer: () => {},
+      onUncheckedServer,
     });
   }
 

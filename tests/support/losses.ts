@@ -1,0 +1,45 @@
+// In: a rig. Out: Redis or PostgreSQL as it was at an earlier moment, as after a failover or a restore.
+// Guaranteed: Redis is another server then (a new replication id), with every key that it had but the consumer lease; of PostgreSQL's rows those
+// are gone that have been added since, and the offsets are the ones of that moment. No service may run meanwhile.
+
+import type { RedisServer } from "../../scripts/servers/redis.ts";
+import type { Rig } from "./rig.ts";
+import { eventually } from "./wait.ts";
+
+/** Keeps what Redis, which writes nothing to disk, has now; resolves with what puts it back. */
+export async function keepRedis(rig: Rig, server: RedisServer): Promise<() => Promise<void>> {
+  // The consumer's process has ended by the time that this is put back.
+  const keys = (await rig.redis.keys("*")).filter((key) => !key.startsWith("notification:consumer_lease:"));
+  const dumps = await Promise.all(keys.map(async (key) => ({
+    key,
+    value: await rig.redis.dumpBuffer(key),
+    ttlMs: Math.max(0, await rig.redis.pttl(key)),
+  })));
+  return async () => {
+    await server.kill("SIGKILL");
+    await server.start();
+    await eventually(() => rig.redis.ping());
+    for (const { key, value, ttlMs } of dumps) await rig.redis.restore(key, ttlMs, value!);
+  };
+}
+
+/** Keeps what PostgreSQL has now; resolves with what deletes everything that was committed since. Leases are over by then. */
+export async function keepPostgres(rig: Rig): Promise<() => Promise<void>> {
+  const known = (await rig.query<{ id: string }>("SELECT notification_id AS id FROM notification.records"))
+    .map(({ id }) => id);
+  const offsets = await rig.query<{ stream: string; entry_id: string; entries_read: string | null }>(
+    "SELECT stream, entry_id, entries_read FROM notification.stream_offsets",
+  );
+  return async () => {
+    for (const table of ["records", "routes"]) {
+      await rig.query(`DELETE FROM notification.${table} WHERE notification_id <> ALL ($1)`, [known]);
+    }
+    for (const { stream, entry_id, entries_read } of offsets) {
+      await rig.query(
+        "UPDATE notification.stream_offsets SET entry_id = $2, entries_read = $3 WHERE stream = $1",
+        [stream, entry_id, entries_read],
+      );
+    }
+    for (const lease of await rig.redis.keys("route_leases:*")) await rig.redis.del(lease);
+  };
+}
