@@ -46,7 +46,7 @@ Deno.test("a restored backup reads again what came after it, under the same ids"
     assert.deepEqual(records.map(({ key }) => key), ["before", "after"]);
     assert.equal(records[1]?.entry, later);
     const events = (await rig.clientEvents()).map(({ fields }) => fields["event_id"]);
-    assert.deepEqual(events, [...published, published[1]]);
+    assert.deepEqual(events, published, "what was published is not published again");
   } finally {
     await Deno.remove(file);
   }
