@@ -60,13 +60,16 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
   }
 });
 
-/** In the documents as they were installed. */
-async function everyLinkLeadsSomewhere(folder: string): Promise<void> {
-  for (const page of [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.endsWith(".md"))) {
-    const links = [...(await Deno.readTextFile(`${folder}/${page}`)).matchAll(/\]\(([^)#:]+)(#[^)]*)?\)/g)];
+/** In the documents as they were installed: no link leads out of their folder. */
+async function everyLinkLeadsSomewhere(root: string, folder = root): Promise<void> {
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) await everyLinkLeadsSomewhere(root, `${folder}${name}/`);
+    if (!name.endsWith(".md")) continue;
+    const links = [...(await Deno.readTextFile(`${folder}${name}`)).matchAll(/\]\(([^)#:]+)(#[^)]*)?\)/g)];
     for (const [, link] of links) {
-      assert.ok(!link!.startsWith("../"), `${page}: ${link}`);
-      await Deno.stat(`${folder}/${link}`);
+      const target = new URL(link!, `file://${folder}`).pathname;
+      assert.ok(target.startsWith(root), `${folder}${name}: ${link}`);
+      await Deno.stat(target);
     }
   }
 }

@@ -85,7 +85,7 @@ export const ADMINISTRATOR_VARIABLES: Readonly<Record<string, string>> = Object.
   ]),
 );
 
-/** The routes that the contract's section 5 gives the recipients; nothing when one of them does not exist. */
+/** The routes that section 5 of docs/contract.md gives the recipients; nothing when one of them does not exist. */
 export function userRoutes(type: string, userIds: readonly string[]): ExpectedRoute[] | undefined {
   if (userIds.some((id) => userOf(id) === undefined)) return undefined;
   return [...new Set(userIds)].flatMap((id) =>

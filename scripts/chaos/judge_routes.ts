@@ -4,7 +4,7 @@ import type { ExpectedRoute } from "./cast.ts";
 import type { AttemptLimits, DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
 import type { SentEntry } from "./sent_entry.ts";
 
-/** What the last attempt that a refusing stream costs is called (contract, section 5). */
+/** What the last attempt that a refusing stream costs is called (docs/contract.md, section 5). */
 const STREAM_FAILURES = { push: "gateway_stream_publish_failed", email: "mail_stream_publish_failed" } as const;
 
 export interface Accepted {

@@ -16,7 +16,7 @@ type Ask =
   | { readonly kind: "malformed"; readonly code: string }
   | {
     readonly kind: "intent";
-    /** What the entry's notification is called if it is accepted, by the contract's section 4. */
+    /** What the entry's notification is called if it is accepted, by section 4 of docs/contract.md. */
     readonly notificationId: string;
     readonly key: string;
     /** Two intents of one key are the same when this is. */

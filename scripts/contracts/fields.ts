@@ -1,6 +1,6 @@
 /**
- * The fields of the three streams' entries as JSON Schemas (contract, sections 2 and 7). Fields are text; one that holds
- * JSON says so by contentMediaType and names the schema of that JSON.
+ * The fields of the three streams' entries as JSON Schemas (docs/contract.md, sections 2 and 7). Fields are text; one
+ * that holds JSON says so by contentMediaType and names the schema of that JSON.
  */
 import { MAX_RECIPIENTS } from "../../src/notification/field_values.ts";
 import { REQUIRED_FIELDS } from "../../src/notification/intent_fields.ts";

@@ -1,5 +1,6 @@
 /**
- * The backlog's reader → its gauges: the schedule of live routes by channel, the intent stream. Contract, section 9.
+ * The backlog's reader → its gauges: the schedule of live routes by channel, the intent stream. docs/contract.md,
+ * section 9.
  *
  * The reader is asked only when metrics are collected. An answer that comes too late, or not at all, leaves its gauge out and
  * delays no other; a question that is still open is not asked a second time. A depth that takes PostgreSQL longer to count

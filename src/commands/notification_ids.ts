@@ -1,4 +1,7 @@
-/** A time → the notification ids that begin with it: ids sort by their entry's millisecond (contract, section 4). */
+/**
+ * A time → the notification ids that begin with it: ids sort by their entry's millisecond (docs/contract.md, section
+ * 4).
+ */
 
 /** The first and last id of a Unix millisecond, modulo 2⁴⁸ as in the ids themselves. */
 export function idsOfMillisecond(milliseconds: bigint): readonly [first: string, last: string] {

@@ -1,6 +1,6 @@
 /**
  * What happens to intents → metrics, spans and logs; one method for each event, none of which throws. Names, units and attributes
- * are those of the contract's section 9.
+ * are those of section 9 of docs/contract.md.
  *
  * `intent.process` is one span for each intent, from its reading to the commit that gave it its outcome.
  */

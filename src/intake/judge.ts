@@ -1,8 +1,8 @@
 /**
  * Decoded entries and what is known about their recipients and keys → what is to become of each. Pure.
  *
- * The order of the rules is the contract's: a duplicate or a conflict is one whatever its recipients are, so that a key
- * is looked at before a recipient who was not found counts.
+ * The order of the rules is that of docs/contract.md, section 2: a duplicate or a conflict is one whatever its recipients
+ * are, so that a key is looked at before a recipient who was not found counts.
  */
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
 import type { NewRoute } from "../notification/route.ts";

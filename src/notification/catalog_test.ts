@@ -7,7 +7,7 @@ const text = (name: string) => [name, { type: "string", minLength: 1 }];
 const integer = (name: string) => [name, { type: "integer", minimum: 1 }];
 const game = [text("game_id"), text("game_name")];
 
-/** `docs/` and the contract's default: type, producer, audiences with their channels, payload members, all required. */
+/** docs/contract.md, section 2: type, producer, audiences with their channels, payload members, all required. */
 const DEFAULT: [string, string, Record<string, string[]>, (string | object)[][]][] = [
   ["game.turn.ready", "game-master", { user: ["push", "email"] }, [...game, integer("turn_number")]],
   ["game.finished", "game-master", { user: ["push", "email"] }, [...game, integer("final_turn_number")]],

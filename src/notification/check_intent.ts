@@ -2,7 +2,7 @@
  * A stream entry → what an intent has in it, or what is malformed about it. Pure, and never throws whatever the entry's bytes
  * are. Who the intent is, is computed in decode.ts: a producer needs only the rules.
  *
- * The rules are those of the contract's section 2, checked in its order; the first that is broken counts.
+ * The rules are those of section 2 of docs/contract.md, checked in its order; the first that is broken counts.
  */
 import { AUDIENCE_KINDS, type AudienceKind, type Catalog } from "./catalog.ts";
 import { type Breach, decodeOccurredAt, decodePayload, decodeRecipients, usableTraceparent } from "./field_values.ts";

@@ -1,4 +1,6 @@
-/** A due push route → the entry of `gateway:client-events`, as names and values in turn. Contract, section 7. */
+/**
+ * A due push route → the entry of `gateway:client-events`, as names and values in turn. docs/contract.md, section 7.
+ */
 import { type ClaimedRoute, deliveryId } from "./route.ts";
 
 export function clientEvent(route: ClaimedRoute): string[] {

@@ -1,4 +1,5 @@
-// The rules of the contract's section 2, each at its edge, their order, and that nothing whatever makes decode() throw.
+// The rules of section 2 of docs/contract.md, each at its edge, their order, and that nothing whatever makes decode()
+// throw.
 
 import assert from "node:assert/strict";
 import fc from "fast-check";

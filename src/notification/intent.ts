@@ -1,4 +1,4 @@
-/** The producer's contract (section 2): what an entry of the intent stream becomes. */
+/** The producer's contract (docs/contract.md, section 2): what an entry of the intent stream becomes. */
 import type { AudienceKind, CatalogType } from "./catalog.ts";
 import type { StreamEntry } from "./stream_entry.ts";
 

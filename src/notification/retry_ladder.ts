@@ -1,4 +1,4 @@
-/** A failed attempt → how long to wait for the next, or that there is none. Pure; contract, section 5. */
+/** A failed attempt → how long to wait for the next, or that there is none. Pure; docs/contract.md, section 5. */
 
 export interface RetryLadder {
   readonly backoffMinMs: number;

@@ -1,4 +1,4 @@
-/** An accepted intent and its recipients → the routes it is delivered by. Pure; contract, section 5. */
+/** An accepted intent and its recipients → the routes it is delivered by. Pure; docs/contract.md, section 5. */
 import type { AudienceKind, CatalogType } from "./catalog.ts";
 import type { NewRoute } from "./route.ts";
 

@@ -1,4 +1,4 @@
-// Who gets which routes: the contract's table in section 5, word for word.
+// Who gets which routes: the table in section 5 of docs/contract.md, word for word.
 
 import assert from "node:assert/strict";
 import fc from "fast-check";

@@ -1,5 +1,5 @@
 /**
- * The probe listener: `GET` or `HEAD` of `/healthz` and `/readyz`, and nothing else. Contract, section 8.
+ * The probe listener: `GET` or `HEAD` of `/healthz` and `/readyz`, and nothing else. docs/contract.md, section 8.
  *
  * Both answers are about this process alone: it opens only when start-up has succeeded, and an outage of a dependency
  * is no reason to take an instance away that will go on by itself.

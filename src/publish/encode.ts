@@ -1,4 +1,7 @@
-/** Routes → what is handed off for each, and why a stored record can't be encoded (any more). Pure; contract, section 7. */
+/**
+ * Routes → what is handed off for each, and why a stored record can't be encoded (any more). Pure; docs/contract.md,
+ * section 7.
+ */
 import type { Catalog } from "../notification/catalog.ts";
 import { clientEvent } from "../notification/client_event.ts";
 import { mailCommand } from "../notification/mail_command.ts";

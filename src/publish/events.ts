@@ -1,6 +1,6 @@
 /**
  * What happens to the routes of one channel → metrics, spans and logs; one method for each event, none of which throws.
- * Names, units and attributes are those of the contract's section 9.
+ * Names, units and attributes are those of section 9 of docs/contract.md.
  *
  * `route.publish` is one span for each attempt, from the taking of the route to the commit of its outcome: the child of the
  * record's `intent.process`, however long ago that was.

@@ -1,5 +1,5 @@
 /**
- * Whether the Redis that the configuration names is one this service can work with: contract, section 10.
+ * Whether the Redis that the configuration names is one this service can work with: docs/contract.md, section 10.
  *
  * Throws with a message for the operator if not; returns warnings about what works but should be looked at. That it is a
  * master the connection has seen to.

@@ -1,5 +1,5 @@
 /**
- * The one Redis server that all connections of this process are to: contract, section 6.
+ * The one Redis server that all connections of this process are to: docs/contract.md, section 6.
  *
  * Each connection says which server it has reached before it is used. A replica is not taken. What one connection learns the
  * others follow: when it has reached another server than they, or when its server answers as a replica, the connections to the

@@ -1,4 +1,4 @@
-/** A log record → its line: one JSON object, or text for people. Contract, section 9. */
+/** A log record → its line: one JSON object, or text for people. docs/contract.md, section 9. */
 import type { LogLevel, LogRecord } from "@logtape/logtape";
 import { hasControls, printableJson } from "../notification/control_characters.ts";
 

@@ -1,8 +1,8 @@
 /**
  * An answer of the User Service → what it says about the user: found, refused for good, or nothing at all.
  *
- * Pure; contract, section 3. Whatever is not exactly as agreed says nothing, so that a misrouted request or a broken
- * proxy can never make an intent malformed.
+ * Pure; docs/contract.md, section 3. Whatever is not exactly as agreed says nothing, so that a misrouted request or a
+ * broken proxy can never make an intent malformed.
  */
 
 export interface FoundUser {

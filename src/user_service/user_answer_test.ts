@@ -1,4 +1,4 @@
-// The contract's section 3: what says something about a user for good, and that nothing else does.
+// Section 3 of docs/contract.md: what says something about a user for good, and that nothing else does.
 
 import assert from "node:assert/strict";
 import fc from "fast-check";

@@ -1,5 +1,5 @@
 // An operator's own catalog: what it changes for intents and for routes that are on their way, and what is said about
-// one that is broken (contract, sections 1 and 5).
+// one that is broken (docs/contract.md, sections 1 and 5).
 
 import assert from "node:assert/strict";
 import { outcomeOf, verdicts } from "../support/outcome.ts";

@@ -1,5 +1,5 @@
 // The environment that the service is given: every problem at once and exit code 78, warnings, secrets from files, and
-// nothing secret in any output (contract, section 1).
+// nothing secret in any output (docs/contract.md, section 1).
 
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";

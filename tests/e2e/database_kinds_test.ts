@@ -1,5 +1,5 @@
 // Databases of every encoding, collation and language of messages: the main job is done on it, or the start is refused
-// with one line (contract, section 4).
+// with one line (docs/contract.md, section 4).
 
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"

@@ -1,5 +1,5 @@
-// What comes out of the outbound streams for a valid intent: every audience and channel, the exact fields (contract,
-// section 7), and the producer's own text, digit for digit.
+// What comes out of the outbound streams for a valid intent: every audience and channel, the exact fields
+// (docs/contract.md, section 7), and the producer's own text, digit for digit.
 
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";
@@ -11,7 +11,7 @@ import type { Rig } from "../support/rig.ts";
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const GAME = '"game_id":"g-1","game_name":"Nebula"';
 
-/** Type → producer, what the payload needs besides, channels per audience (architecture page, the default catalog). */
+/** Type → producer, what the payload needs besides, channels per audience (docs/contract.md, section 2, the embedded catalog). */
 const CATALOG: readonly (readonly [string, string, string, { user?: string; admin_email?: string }])[] = [
   ["game.turn.ready", "game-master", `${GAME},"turn_number":1`, { user: "email push" }],
   ["game.finished", "game-master", `${GAME},"final_turn_number":1`, { user: "email push" }],

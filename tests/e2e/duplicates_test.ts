@@ -1,5 +1,5 @@
-// One producer, one key: what is the same request, what is a conflict, also among the entries of one batch (contract,
-// section 4).
+// One producer, one key: what is the same request, what is a conflict, also among the entries of one batch
+// (docs/contract.md, section 4).
 
 import assert from "node:assert/strict";
 import type { IntentFields } from "../support/intents.ts";

@@ -1,4 +1,4 @@
-// What the service prints: one object a line, the fields that are known, levels, and the text format (contract,
+// What the service prints: one object a line, the fields that are known, levels, and the text format (docs/contract.md,
 // section 9).
 
 import assert from "node:assert/strict";

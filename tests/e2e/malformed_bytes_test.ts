@@ -1,5 +1,5 @@
 // Entries of any bytes at all: what raw_fields keeps of them, how large they may be, and that they hold nobody up
-// (contract, section 2).
+// (docs/contract.md, section 2).
 
 import assert from "node:assert/strict";
 import { type MalformedRow, outcomeOf, verdicts } from "../support/outcome.ts";

@@ -1,5 +1,5 @@
 // Which failure a malformed intent is recorded with: every code, the order of the checks, and the last value that is
-// still good (contract, section 2).
+// still good (docs/contract.md, section 2).
 
 import assert from "node:assert/strict";
 import { type IntentFields, validIntent } from "../support/intents.ts";

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { accessControl, isRestricted, restrictedRole } from "../../scripts/servers/restricted.ts";
+import { TABLES } from "../../src/postgres/ownership.ts";
 import { openRig } from "../support/rig.ts";
 
 Deno.test("the role owns the tables and nothing else, and needs no CREATE once they are there", async () => {
@@ -20,8 +21,7 @@ Deno.test("the role owns the tables and nothing else, and needs no CREATE once t
   );
   assert.deepEqual(
     owned.map(({ kind, name }) => `${kind} ${name}`),
-    ["dead_letters", "goose_db_version", "malformed_intents", "records", "repairs", "routes", "stream_offsets"]
-      .map((table) => `table ${table}`),
+    TABLES.toSorted().map((table) => `table ${table}`),
   );
 
   await rig.query(`REVOKE CREATE ON SCHEMA notification FROM "${role}"`);

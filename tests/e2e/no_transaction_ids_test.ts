@@ -1,5 +1,5 @@
 // A PostgreSQL that assigns no more transaction ids, to avoid wraparound: every write is refused with SQLSTATE 54000, which
-// elsewhere says that a value is too large. No intent becomes malformed for it (contract, section 5).
+// elsewhere says that a value is too large. No intent becomes malformed for it (docs/contract.md, section 5).
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";

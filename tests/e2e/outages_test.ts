@@ -1,5 +1,5 @@
 // Outages of what the service works with: they spend no attempts, lose and double nothing, are told once, and end by
-// themselves (contract, sections 5 and 6).
+// themselves (docs/contract.md, sections 5 and 6).
 
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";

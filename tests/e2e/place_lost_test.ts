@@ -1,5 +1,5 @@
 // What keeps the consumer's place is taken from it while it runs and while it is stopped, together with whatever else
-// was in Redis: every entry still has one outcome, and nothing is published twice (contract, section 6).
+// was in Redis: every entry still has one outcome, and nothing is published twice (docs/contract.md, section 6).
 
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";

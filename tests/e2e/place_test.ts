@@ -1,5 +1,5 @@
 // The consumer's place in the stream: where it is kept, and what is made of one that is missing, ahead, or of another
-// stream (contract, section 6).
+// stream (docs/contract.md, section 6).
 
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN, streamOffsetKey } from "../../src/redis/keys.ts";

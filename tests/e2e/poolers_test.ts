@@ -1,6 +1,6 @@
 // PgBouncer between the service and PostgreSQL: in session mode everything works, with and without a reset query, and nothing
 // of ours stays behind; in transaction and statement mode `run`, `check` and the other commands refuse it before they have set
-// anything (contract, section 1).
+// anything (docs/contract.md, section 1).
 
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"

@@ -1,5 +1,5 @@
-// What PostgreSQL holds for an accepted intent: the columns of records and routes (contract, sections 4 and 5), the
-// form of notification_id, and routes that are skipped from birth.
+// What PostgreSQL holds for an accepted intent: the columns of records and routes (docs/contract.md, sections 4 and 5),
+// the form of notification_id, and routes that are skipped from birth.
 
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";

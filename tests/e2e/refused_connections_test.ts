@@ -1,5 +1,6 @@
 // PostgreSQL, or what stands before it, refuses every new connection while the service runs: an outage for as long as it
-// lasts, reported once; the process stays, nothing is lost and nothing is published twice (contract, section 5).
+// lasts, reported once; the process stays, nothing is lost and nothing is published twice (docs/contract.md, section
+// 5).
 
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"

@@ -1,4 +1,4 @@
-// What is deleted after its time, and what is kept however old (contract, sections 1 and 4).
+// What is deleted after its time, and what is kept however old (docs/contract.md, sections 1 and 4).
 
 import assert from "node:assert/strict";
 import { outcomeOf, verdicts } from "../support/outcome.ts";

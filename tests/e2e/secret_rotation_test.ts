@@ -1,5 +1,6 @@
 // Secrets in files, replaced while the service works: whenever a server refuses one, its file is read again, so that no restart
-// is needed (contract, section 1). Whichever comes first, the server's new password or the file's, all intents are published once.
+// is needed (docs/contract.md, section 1). Whichever comes first, the server's new password or the file's, all intents
+// are published once.
 
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";

@@ -1,5 +1,5 @@
 // Nothing secret in anything the process prints: neither Redis's password nor the DSN's, however they are encoded, and
-// whatever goes wrong (contract, section 1).
+// whatever goes wrong (docs/contract.md, section 1).
 
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"

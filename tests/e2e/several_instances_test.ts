@@ -1,4 +1,5 @@
-// Several instances on one Redis and PostgreSQL: who consumes, who takes over, who publishes (contract, section 6).
+// Several instances on one Redis and PostgreSQL: who consumes, who takes over, who publishes (docs/contract.md, section
+// 6).
 
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";

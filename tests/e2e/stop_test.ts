@@ -1,4 +1,4 @@
-// How the process ends: signals, the order in which things stop, the bound, and what is left behind (contract,
+// How the process ends: signals, the order in which things stop, the bound, and what is left behind (docs/contract.md,
 // section 10).
 
 import assert from "node:assert/strict";

@@ -1,5 +1,5 @@
 // The shutdown keeps inside its bound whatever cannot be reached: Redis, PostgreSQL, the User Service, one at a time
-// and all at once, gone or silent. The probe says 200 all the while, and nothing is lost or doubled (contract,
+// and all at once, gone or silent. The probe says 200 all the while, and nothing is lost or doubled (docs/contract.md,
 // sections 8 and 10).
 
 import assert from "node:assert/strict";

@@ -1,5 +1,5 @@
 // Redis's master changes behind an address that moves: all connections of the service follow, also the one that never writes;
-// nothing is lost, published twice, or taken for another stream (contract, section 6).
+// nothing is lost, published twice, or taken for another stream (docs/contract.md, section 6).
 
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";

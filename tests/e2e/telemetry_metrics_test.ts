@@ -1,5 +1,5 @@
-// Every metric of the contract's section 9, as a collector gets it from the real process: name, kind, unit, attributes,
-// and the value that what was done to the service must have given it.
+// Every metric of section 9 of docs/contract.md, as a collector gets it from the real process: name, kind, unit,
+// attributes, and the value that what was done to the service must have given it.
 
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";

@@ -1,5 +1,5 @@
 // Traces of the real process: from the producer's span to the outbound entry, through failed attempts, restarts and
-// repetition (contract, section 9); and what goes through untouched where tracing is off.
+// repetition (docs/contract.md, section 9); and what goes through untouched where tracing is off.
 
 import assert from "node:assert/strict";
 import type { ReceivedSpan } from "../support/otlp_decode.ts";

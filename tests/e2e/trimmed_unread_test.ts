@@ -1,5 +1,5 @@
 // Entries that were trimmed from the stream unread can't be brought back, but never go unnoticed; nobody is alarmed
-// about entries that were read (contract, section 6).
+// about entries that were read (docs/contract.md, section 6).
 
 import assert from "node:assert/strict";
 import { refuse } from "../../scripts/servers/user_service.ts";

@@ -1,5 +1,5 @@
 // The User Service is out: what came before the entry in question is committed, nothing moves past it, and everything
-// goes on when it is back (contract, section 3).
+// goes on when it is back (docs/contract.md, section 3).
 
 import assert from "node:assert/strict";
 import { hang, refuse } from "../../scripts/servers/user_service.ts";

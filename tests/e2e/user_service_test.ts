@@ -1,5 +1,5 @@
 // What the service makes of the User Service's answers: found, refused for good, or not to be believed for now
-// (contract, section 3).
+// (docs/contract.md, section 3).
 
 import assert from "node:assert/strict";
 import { breakOff, hang, refuse } from "../../scripts/servers/user_service.ts";

@@ -8,7 +8,7 @@ import pg from "pg";
 import { systemClock } from "../../src/clock.ts";
 import { postgresFailure } from "../../src/postgres/failures.ts";
 import { migrate, migrateDown, type MigrateOptions, migrationStatus } from "../../src/postgres/migrate.ts";
-import { checkOwnership } from "../../src/postgres/ownership.ts";
+import { checkOwnership, TABLES } from "../../src/postgres/ownership.ts";
 import { openPool, type PostgresPool } from "../../src/postgres/pool.ts";
 import { SchemaError } from "../../src/postgres/schema_error.ts";
 import { freshDatabase, removeDatabase } from "../support/environment.ts";
@@ -232,7 +232,7 @@ test("status and Down follow what is applied", async (rig) => {
 test("four instances that start at once on an empty database all come up", async (rig) => {
   const results = await Promise.all(Array.from({ length: 4 }, () => migrate(rig.open(), OPTIONS)));
   assert.deepEqual(results.flatMap(({ applied }) => applied), ALL);
-  assert.equal((await rig.tables()).length, 7);
+  assert.equal((await rig.tables()).length, TABLES.length);
 });
 
 test("a role without rights on the database runs where the schema exists", async (rig) => {

@@ -8,7 +8,7 @@ import type { Breach } from "../facts.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./work_in_hand.ts";
 
-/** Contract, section 6: another instance takes over within this time. */
+/** docs/contract.md, section 6: another instance takes over within this time. */
 const TAKEOVER_SECONDS = 6;
 const MOST_TRIES = 60;
 /** An instance has routes in hand for a millisecond or two, and only the one that accepts: 180 tries have met none (seen). */

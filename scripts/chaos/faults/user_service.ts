@@ -93,8 +93,8 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
 ];
 
 /**
- * The pause between two attempts doubles up to ten seconds (contract, section 3): it is about as long as the outage was, and
- * is followed by what piled up.
+ * The pause between two attempts doubles up to ten seconds (docs/contract.md, section 3): it is about as long as the
+ * outage was, and is followed by what piled up.
  */
 export function withinBackoff({ retryAfterSeconds = 0 } = {}): (outageSeconds: number) => number {
   return (outageSeconds) =>
