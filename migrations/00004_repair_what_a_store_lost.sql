@@ -1,6 +1,7 @@
 -- What a store lost is found by comparing it with the other one, and repaired from there (contract, section 11).
 --
--- `stream_offsets` has a row for each outbound stream too. Its `redis_epoch` names the Redis server that the row was last compared
+-- `stream_offsets` has a row for each outbound stream too, whose `entries_read` counts the commits that wrote outcomes; an earlier
+-- version takes no notice of these rows. `redis_epoch` names the Redis server that the row was last compared
 -- with: what was appended to another server is not written as published any more.
 
 -- +goose Up
@@ -23,5 +24,4 @@ CREATE TABLE notification.repairs (
 
 -- +goose Down
 DROP TABLE notification.repairs;
-DELETE FROM notification.stream_offsets WHERE redis_epoch IS NOT NULL;
 ALTER TABLE notification.stream_offsets DROP COLUMN redis_epoch;

@@ -202,12 +202,12 @@ async function measureLeases(size: number): Promise<void> {
   await rig.query("UPDATE notification.stream_offsets SET entry_id = '0-0' WHERE stream = $1", [PUSH]);
   await rig.redis.hset(streamOffsetKey(PUSH), "entry_id", `${FIRST_MS + size - 1}-0`, "entries_read", "");
   const startMs = performance.now();
-  const service = await rig.start();
-  const line = service.logs.find(({ message }) => String(message).startsWith("PostgreSQL lost commits"));
+  const service = await rig.spawn();
+  const find = (begin: string) => service.logs.find(({ message }) => String(message).startsWith(begin));
+  await eventually(() => find("consuming"), { timeoutMs: WAIT_MS });
+  const took = seconds(performance.now() - startMs);
   console.log(
-    `  a start of the service that does it, all leases there: ready after ${
-      seconds(performance.now() - startMs)
-    } (${line?.entries} entries)`,
+    `  a start that does it, all leases there: ${took} (${find("PostgreSQL lost commits")?.["entries"]} entries)`,
   );
   await service.terminate();
 }

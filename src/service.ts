@@ -26,6 +26,7 @@ import { openProbe, type ProbeListener } from "./probe/listener.ts";
 import { checkHandOff } from "./publish/check_hand_off.ts";
 import { checkRedis, PASSWORD_NOT_ASKED } from "./redis/check_server.ts";
 import { RedisConnection } from "./redis/connection.ts";
+import { RedisError, refusesAllWrites } from "./redis/failures.ts";
 import { RedisMaster } from "./redis/master.ts";
 import { CheckedServers } from "./repair/checked_servers.ts";
 import type { Repair } from "./repair/repair.ts";
@@ -183,6 +184,8 @@ async function checkForLosses(repair: Repair): Promise<void> {
   } catch (error) {
     const outage = outageOf(error);
     if (outage === undefined) throw error;
+    // The repair loop tries again; nothing is published until then.
+    if (error instanceof RedisError && refusesAllWrites(error.code)) return;
     const reason = `What it may have lost can't be looked for: ${outage.message}`;
     throw new StartUpFailed(outage.dependency, reason, { cause: error });
   }

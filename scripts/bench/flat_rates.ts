@@ -56,7 +56,9 @@ export async function acceptRate(place: Offset, stretch: Stretch): Promise<numbe
   const count = lengthOf(stretch);
   const before = await countRecords(setting);
   await setting.redis.flushdb();
-  await setting.pool.query("DELETE FROM notification.stream_offsets WHERE redis_epoch IS NULL");
+  await setting.pool.query(
+    "DELETE FROM notification.stream_offsets WHERE stream NOT IN ('gateway:client-events', 'mail:delivery_commands')",
+  );
   await stage(setting, { count, from: place.nextRecord, kind: "skipped" });
   place.nextRecord += count;
   let rate: number;

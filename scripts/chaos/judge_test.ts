@@ -4,6 +4,9 @@
 import assert from "node:assert/strict";
 import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
 import { judge, judgePlace, judgeUnchanged } from "./judge.ts";
+import { firstNotificationId } from "./evidence.ts";
+import type { Fields } from "./intent_mix.ts";
+import { inStreamOrder, lostEntries } from "./lost_entries.ts";
 import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 
 const FIRST_MS = 1_800_000_000_000;
@@ -33,6 +36,61 @@ Deno.test("judge() finds an acknowledged intent that the stream has lost", () =>
     kind: "lost",
     text: /intent 77 was acknowledged/,
   });
+});
+
+Deno.test("judge() leaves out of the count what Redis lost unread, and nothing else", () => {
+  const evidence = { ...wellDone(), acknowledged: [[77, `${FIRST_MS}-9`]] as const };
+  const losses = [{ store: "redis", fromMs: FIRST_MS, toMs: FIRST_MS }] as const;
+  assert.deepEqual(judge({ ...evidence, losses }).breaches, []);
+  for (const other of [{ store: "postgres" }, { toMs: FIRST_MS - 1 }, { fromMs: FIRST_MS + 1 }] as const) {
+    expectOne({ ...evidence, losses: [{ ...losses[0], ...other }] }, { kind: "lost", text: /intent 77/ });
+  }
+  // Its record is there: Redis lost it after it was read.
+  const [entry] = evidence.sent;
+  expectOne({ ...evidence, losses, outbound: evidence.outbound.slice(1) }, {
+    kind: "lost",
+    text: new RegExp(`entry ${entry!.entryId}\\) counts as published as 5-1`),
+  });
+});
+
+Deno.test("judge() allows one outbound entry of what both stores lost", () => {
+  const evidence = wellDone();
+  const losses = (["redis", "postgres"] as const).map((store) => ({ store, fromMs: FIRST_MS, toMs: FIRST_MS + 9 }));
+  const lost = {
+    ...evidence.outbound[0]!,
+    deliveryId: `${firstNotificationId(FIRST_MS + 9)}/push:user:user-1`,
+    entryId: "9-9",
+  };
+  const outbound = [...evidence.outbound, lost];
+  assert.deepEqual(judge({ ...evidence, losses, outbound }).breaches, []);
+  const twice = [...outbound, { ...lost, entryId: "9-10" }];
+  expectOne({ ...evidence, losses, outbound: twice }, { kind: "twice", text: /was published as 9-9 and 9-10/ });
+  expectOne({ ...evidence, losses: losses.slice(0, 1), outbound }, { kind: "wrong", text: /no route asks for it/ });
+  const later = [...evidence.outbound, {
+    ...lost,
+    deliveryId: `${firstNotificationId(FIRST_MS + 10)}/push:user:user-1`,
+  }];
+  expectOne({ ...evidence, losses, outbound: later }, { kind: "wrong", text: /no route asks for it/ });
+});
+
+Deno.test("lostEntries() knows what Redis lost by what was sent", async () => {
+  const { sent, ...evidence } = wellDone();
+  const [first, , , fourth] = sent;
+  const kept = sent.filter((entry) => entry !== first && entry !== fourth);
+  const query = () =>
+    Promise.resolve([{ entry_id: id(1), number: "8" }, { entry_id: id(4), number: "4" }] as unknown as never[]);
+  const options = {
+    ...evidence,
+    sent: kept,
+    // A duplicate that was accepted has the number of the first in its payload.
+    acknowledged: [[1, id(1)]] as const,
+    losses: [{ store: "redis", fromMs: FIRST_MS, toMs: FIRST_MS + 9 }] as const,
+    fieldsOf: (number: number) => pairs(fields({ number, failure: number === 4 ? "invalid_payload" : "" })),
+  };
+  const lost = await lostEntries({ query }, options);
+  assert.deepEqual(inStreamOrder([...kept, ...lost]), sent);
+  assert.deepEqual(await lostEntries({ query }, { ...options, losses: [] }), []);
+  assert.deepEqual(await lostEntries({ query }, { ...options, fieldsOf: () => undefined }), []);
 });
 
 Deno.test("judge() finds an entry with two outcomes", () => {
@@ -262,6 +320,10 @@ function expectOne(evidence: Evidence, { kind, text }: { kind: Breach["kind"]; t
   const { breaches } = judge(evidence);
   assert.deepEqual(breaches.map((breach) => breach.kind), [kind], JSON.stringify(breaches));
   assert.match(breaches[0]!.text, text);
+}
+
+function pairs(values: readonly string[]): Fields {
+  return Array.from({ length: values.length / 2 }, (_, at) => [values[2 * at]!, values[2 * at + 1]!] as const);
 }
 
 function id(entry: number): string {

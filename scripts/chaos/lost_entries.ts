@@ -16,7 +16,7 @@ export function isIn(windows: readonly LossWindow[], store: LossWindow["store"],
   return windows.some((window) => window.store === store && ms >= window.fromMs && ms <= window.toMs);
 }
 
-export async function lostEntries(setting: Setting, options: LostEntriesOptions): Promise<SentEntry[]> {
+export async function lostEntries(setting: Pick<Setting, "query">, options: LostEntriesOptions): Promise<SentEntry[]> {
   const { sent, records, malformed, acknowledged, losses, fieldsOf } = options;
   const kept = new Set(sent.map(({ entryId }) => entryId));
   const lost = [...records, ...malformed].map(({ entryId }) => entryId)
@@ -32,7 +32,10 @@ export async function lostEntries(setting: Setting, options: LostEntriesOptions)
 }
 
 /** The producer's numbers, which payloads and the fields of malformed intents have. */
-async function numbersInPostgres(setting: Setting, entryIds: readonly string[]): Promise<Map<string, number>> {
+async function numbersInPostgres(
+  setting: Pick<Setting, "query">,
+  entryIds: readonly string[],
+): Promise<Map<string, number>> {
   const rows = await setting.query<{ entry_id: string; number: string }>(
     `SELECT stream_entry_id AS entry_id, payload->>'chaos' AS number
        FROM notification.records WHERE stream_entry_id = ANY($1)

@@ -36,6 +36,7 @@ Deno.test("schedule() pairs what fits, and never what has to be alone", () => {
   for (const { faults: [one, other] } of pairs) {
     assert.ok(one !== undefined && other !== undefined && fits(one, other));
     assert.ok(!one.isAlwaysAlone && !other.isAlwaysAlone);
+    assert.ok(!one.loses || !other.loses, "two stores that lose something could lose the same");
   }
 });
 

@@ -93,7 +93,14 @@ export class ServerProcess implements AsyncDisposable {
     const child = this.#child;
     if (child === undefined) throw new Error(`${this.#options.name} is not running`);
     if (signal === "SIGKILL") return await this.stop(signal);
-    for (const pid of [child.pid, ...await childrenOf(child.pid)]) Deno.kill(pid, signal);
+    for (const pid of [child.pid, ...await childrenOf(child.pid)]) {
+      try {
+        Deno.kill(pid, signal);
+      } catch (error) {
+        // A process that it started may have ended meanwhile.
+        if (pid === child.pid || !(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    }
   }
 
   /** Calls `act` while no process of the server runs: its files are as they were at one moment. */

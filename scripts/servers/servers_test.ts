@@ -63,6 +63,34 @@ Deno.test("startPostgres() passes SIGSTOP and SIGCONT on to every process", asyn
   await client.end();
 });
 
+Deno.test("copyData() takes the files of one moment: to go back to, and for a standby", async () => {
+  await using postgres = await startPostgres();
+  const dsn = await postgres.createDatabase("kept");
+  await query(dsn, "CREATE TABLE kept (n int)");
+  const copies = ["one", "two"].map((name) => `${postgres.dataDir}-${name}`);
+  for (const [at, copy] of copies.entries()) {
+    await query(dsn, "INSERT INTO kept VALUES ($1)", [at]);
+    await postgres.copyData(copy);
+  }
+  await query(dsn, "INSERT INTO kept VALUES (2)");
+
+  await using standby = await startPostgres({
+    copy: { dataDir: copies[1]!, password: postgres.password, primaryPort: postgres.port },
+  });
+  const standbyDsn = new URL(dsn);
+  standbyDsn.port = String(standby.port);
+  const rows = (of: string) => query(of, "SELECT n FROM kept ORDER BY n");
+  await eventually(async () => (await rows(standbyDsn.href)).length === 3);
+  await postgres.stop("immediate");
+  await query(standby.dsn, "SELECT pg_promote()");
+  await query(standbyDsn.href, "INSERT INTO kept VALUES (3)");
+  assert.equal((await rows(standbyDsn.href)).length, 4);
+
+  await postgres.restoreData(copies[0]!);
+  await postgres.start();
+  assert.deepEqual(await rows(dsn), [{ n: 0 }]);
+});
+
 Deno.test("startRedis() asks for its password and keeps what it acknowledged when asked to", async () => {
   await using redis = await startRedis({ appendOnly: true, password: "open-sesame" });
   const set = async (password: string) => await withRedis({ ...redis, password }, (client) => client.set("kept", "1"));

@@ -147,7 +147,8 @@ async function recordIt(
   const isPassed = isNext && current.entryId === offset.entryId;
   if (isPassed) {
     const entriesRead = current.entriesRead === undefined ? undefined : current.entriesRead + 1;
-    await moveOffset(client, { stream, from: current, to: { entryId, entriesRead } });
+    const from = { entryId: current.entryId, entriesRead: current.entriesRead };
+    await moveOffset(client, { stream, from, to: { entryId, entriesRead } });
   }
   return { kind: "set_aside", hasFields: !item.isWithoutFields, isPassed };
 }

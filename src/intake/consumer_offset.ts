@@ -2,8 +2,8 @@
  * Where the consumer reads on: found at the start, at a takeover, after a reconnection and on another server, compared with the
  * stream at every read, moved with every batch. Contract, sections 6 and 11.
  *
- * The row in PostgreSQL counts; this only remembers it. Where its copy in Redis is behind it, Redis may have lost entries, and the
- * row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it is reported, so
+ * The row in PostgreSQL counts; this only remembers it. On another server than before, where its copy is behind it, Redis may have
+ * lost entries, and the row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it is reported, so
  * that it is reported once, by the one consumer whose commit it was.
  */
 import type pg from "pg";
@@ -15,6 +15,7 @@ import {
   copyOffset,
   moveOffset,
   type Offset,
+  offsetCompared,
   readCopy,
   replaceCopy,
   selectOffset,
@@ -38,6 +39,11 @@ export interface VersionedOffset extends Offset {
   readonly epoch: string;
   /** Entries up to this one were read before: the row, where that was set back. */
   readonly readBefore?: Offset | undefined;
+  /**
+   * The copy, where it is ahead: PostgreSQL has lost commits. Redis may have lost entries as well before that, which the row's ordinal
+   * then counts; behind this entry the ordinal is unknown until the end of the stream is reached.
+   */
+  readonly copyAhead?: string | undefined;
 }
 
 /** What was found, until it has been compared with the stream. */
@@ -52,6 +58,8 @@ export class ConsumerOffset {
   #offset: VersionedOffset | undefined;
   #versions = 0;
   #found: Found | undefined;
+  /** The stream as it was when it was last looked at. */
+  #state: StreamState | undefined;
   /** Up to where entries were read before the row was set back last. */
   #readBefore: Offset | undefined;
   /** The end of what was read that was reported as lost. */
@@ -76,13 +84,16 @@ export class ConsumerOffset {
 
   /** The offset behind `entries` more entries, the last of which is `entryId`: to be moved to. */
   behind(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
-    const { entriesRead, epoch, readBefore } = from;
+    const { entriesRead, epoch, readBefore, copyAhead } = from;
+    const passesCopy = copyAhead !== undefined && isAtOrBefore(copyAhead, entryId);
+    const isUnknown = entriesRead === undefined || passesCopy;
     return {
       entryId,
-      entriesRead: entriesRead === undefined ? undefined : entriesRead + entries,
+      entriesRead: isUnknown ? this.#ordinalOfEnd(entryId) : entriesRead + entries,
       version: ++this.#versions,
       epoch,
       readBefore: readBefore !== undefined && isAtOrBefore(readBefore.entryId, entryId) ? undefined : readBefore,
+      copyAhead: passesCopy ? undefined : copyAhead,
     };
   }
 
@@ -96,6 +107,7 @@ export class ConsumerOffset {
     state: StreamState,
     { isAtEnd }: { readonly isAtEnd: boolean },
   ): Promise<VersionedOffset | undefined> {
+    this.#state = state;
     const found = this.#found?.version === offset.version ? this.#found : undefined;
     const standing = standingOf(offset, state, { isAtEnd });
     if (standing.kind === "ends_before") {
@@ -104,7 +116,11 @@ export class ConsumerOffset {
       return undefined;
     }
     if (standing.kind === "another_stream") {
-      await this.#startOver(offset, state);
+      const { entryId, copyAhead } = offset;
+      // Of this stream as far as the copy goes, which it has lived with: only the row's ordinal is wrong.
+      const isSame = copyAhead !== undefined && isAtOrBefore(copyAhead, state.lastGeneratedId);
+      if (isSame) await this.#commit(offset, { entryId, entriesRead: undefined });
+      else await this.#startOver(offset, state);
       return undefined;
     }
     if (found !== undefined) await this.#lookAtStream(offset, found, state);
@@ -126,10 +142,16 @@ export class ConsumerOffset {
     return this.#offset;
   }
 
+  /** The ordinal of the entry if it was the stream's last when that was looked at. */
+  #ordinalOfEnd(entryId: string): number | undefined {
+    return this.#state?.lastGeneratedId === entryId ? this.#state.entriesAdded : undefined;
+  }
+
   /** A batch up to `offset` was accepted. */
   moved(offset: VersionedOffset): void {
     // Forgotten during the pass: it is found again then.
     if (this.#offset !== undefined) this.#offset = offset;
+    if (offset.readBefore === undefined) this.#readBefore = undefined;
     this.#copy(offset);
   }
 
@@ -166,10 +188,14 @@ export class ConsumerOffset {
         copy: copyAhead,
       });
     }
-    if (readBefore !== undefined && !await moveOffset(postgres, { stream, from: readBefore, to: offset })) return;
+    const isCompared = row === undefined || row.epoch === copy.epoch;
+    if (readBefore !== undefined || !isCompared) {
+      if (!await offsetCompared(postgres, { stream, from: row!, to: offset, epoch: copy.epoch })) return;
+    }
     const version = ++this.#versions;
     this.#readBefore = readBefore ?? this.#readBefore;
-    this.#offset = { ...offset, version, epoch: copy.epoch, readBefore: this.#readBefore };
+    const { entryId, entriesRead } = offset;
+    this.#offset = { entryId, entriesRead, version, epoch: copy.epoch, readBefore: this.#readBefore, copyAhead };
     this.#found = { version, copy: copy.offset };
   }
 
@@ -219,7 +245,7 @@ export class ConsumerOffset {
     });
     this.#knownCopy = offset.entryId;
     // Redis may refuse writes just now; the copy then stays ahead until the new stream's ids pass it.
-    await replaceCopy(redis, stream, beginning).catch(() => {});
+    await replaceCopy(redis, beginning, { stream, epoch: offset.epoch }).catch(() => {});
   }
 
   async #commit(

@@ -47,7 +47,7 @@ local state = { length = -1, ['entries-added'] = 0, ['last-generated-id'] = '', 
 if ARGV[5] == '1' then
   local info = redis.pcall('XINFO', 'STREAM', stream)
   if info.err then
-    if string.find(info.err, 'no such key', 1, true) then return { server_epoch() } end
+    if string.find(info.err, 'no such key', 1, true) then return { (server_epoch()) } end
     return info
   end
   for i = 1, #info, 2 do state[info[i]] = info[i + 1] end

@@ -8,11 +8,13 @@
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
+import { entryTimeMs } from "../notification/stream_entry.ts";
 import { postgresFailure } from "../postgres/failures.ts";
 import { atOnce, inTransaction } from "../postgres/transaction.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
+import { REBUILD_MARGIN_MS } from "../stream_offset/stream_offset.ts";
 import { createLeaseEvents } from "./lease_events.ts";
 import { bothOver } from "./unwritten.ts";
 import { shortenLeases } from "./shorten_leases.ts";
@@ -116,10 +118,15 @@ export class OutcomeWriter {
 
   #shortenLeases({ written, moved }: WrittenOutcomes): void {
     const keys: string[] = [];
-    for (const { kind, route } of written) {
-      if (kind === "published") keys.push(routeLeaseKey(route.record.notificationId, route.routeId));
+    const latestMs = Math.max(0, ...moved.map(({ entryId }) => entryTimeMs(entryId)));
+    for (const result of written) {
+      if (result.kind !== "published") continue;
+      const { route, publication } = result;
+      // What was appended long before the others is not looked at when leases are rebuilt: its lease has to live on.
+      if (latestMs - entryTimeMs(publication.entryId) > REBUILD_MARGIN_MS / 2) continue;
+      keys.push(routeLeaseKey(route.record.notificationId, route.routeId));
     }
-    if (keys.length === 0) return;
+    if (moved.length === 0 && keys.length === 0) return;
     const shortening = shortenLeases(this.#options.redis, keys, moved).catch((error: RedisError) => {
       this.#leaseEvents.notShortened(keys.length, error);
     });

@@ -10,7 +10,7 @@ import { SERVER_EPOCH_LUA } from "../redis/epoch.ts";
 import { CLAIM_MS } from "../notification/route.ts";
 import { streamOffsetKey } from "../redis/keys.ts";
 import { COPY_FORWARD_LUA } from "../stream_offset/stream_offset.ts";
-import type { Publication } from "./hand_off.ts";
+import type { Move } from "./write_outcomes.ts";
 
 const MAX_LEASES_A_CALL = 500;
 
@@ -18,7 +18,7 @@ const SHORTEN_LEASES = new Script(`${SERVER_EPOCH_LUA}${COPY_FORWARD_LUA}
 local epoch = server_epoch()
 for _, move in ipairs(cjson.decode(ARGV[2])) do
   if move.epoch ~= epoch then return end
-  copy_forward(move.key, move.entryId, '')
+  copy_forward(move.key, move.entryId, move.commits)
 end
 for _, key in ipairs(cjson.decode(ARGV[3])) do redis.call('PEXPIRE', key, ARGV[1]) end
 `);
@@ -30,10 +30,10 @@ for _, key in ipairs(cjson.decode(ARGV[3])) do redis.call('PEXPIRE', key, ARGV[1
 export async function shortenLeases(
   redis: RedisConnection,
   leaseKeys: readonly string[],
-  moved: readonly Publication[],
+  moved: readonly Move[],
 ): Promise<void> {
   const moves = JSON.stringify(
-    moved.map(({ stream, epoch, entryId }) => ({ key: streamOffsetKey(stream), epoch, entryId })),
+    moved.map(({ stream, epoch, entryId, commits }) => ({ key: streamOffsetKey(stream), epoch, entryId, commits })),
   );
   const calls: Promise<unknown>[] = [];
   for (let at = 0; at < leaseKeys.length; at += MAX_LEASES_A_CALL) {

@@ -27,14 +27,17 @@ export type Result = Published | Failed | DeadLetter;
 
 const MAX_MESSAGE_CHARACTERS = 500;
 
-/** The highest entry of a stream among outcomes that are written, and the epoch of its server. */
-type Moved = Publication;
+/** The highest entry of a stream among outcomes, and the epoch of its server. */
+export interface Move extends Publication {
+  /** Once written: how many commits have written outcomes of the stream. */
+  readonly commits?: number;
+}
 
 export interface WrittenOutcomes {
   /** Those that changed a row. */
   readonly written: readonly Result[];
   /** The offsets of the outbound streams, as far as the outcomes move them. */
-  readonly moved: readonly Moved[];
+  readonly moved: readonly Move[];
   /** Whether publications were left out because their epoch is over. */
   readonly hasStale: boolean;
 }
@@ -72,72 +75,98 @@ const FAILURE = {
   ),
 };
 
-/** A publication, and which of the moves is its stream's and epoch's. */
-type Moving = readonly [result: Published, move: number];
+const PUBLISHED = rows<Published>()({ ...KEY, entry_id: text(({ publication }) => publication.entryId) });
 
-const PUBLISHED = rows<Moving>()({
-  notification_id: uuid(([{ route }]) => route.record.notificationId),
-  route_id: text(([{ route }]) => route.routeId),
-  entry_id: text(([{ publication }]) => publication.entryId),
-  move: bigint(([, move]) => move),
-});
-
-const MOVES = rows<readonly [Moved, number]>()({
-  number: bigint(([, number]) => number),
-  stream: text(([{ stream }]) => stream),
-  epoch: text(([{ epoch }]) => epoch),
-  entry_id: text(([{ entryId }]) => entryId),
+const MOVES = rows<Move>()({
+  stream: text(({ stream }) => stream),
+  epoch: text(({ epoch }) => epoch),
+  entry_id: text(({ entryId }) => entryId),
 });
 
 // The rows of the offsets are locked first, always in the same order: until this commits no check of a new server can begin to
 // look for what is lost.
 const WRITE_PUBLISHED = statement(
-  { name: "write_published", takes: { outcome: PUBLISHED, move: MOVES, sent: "integer" } },
+  { name: "write_published", takes: { outcome: PUBLISHED, move: MOVES, sent: "integer", moves: "integer" } },
   (p) => `
 WITH live AS MATERIALIZED (
-  SELECT move.number, move.stream, move.entry_id
+  SELECT move.stream, move.entry_id
   FROM notification.stream_offsets AS known
   JOIN ${p.move()} ON known.stream = move.stream AND known.redis_epoch = move.epoch
   ORDER BY known.stream
   FOR NO KEY UPDATE OF known
 ), moved AS (
   UPDATE notification.stream_offsets AS known
-  SET entry_id = live.entry_id, updated_at = now()
+  SET entry_id = CASE WHEN ${isBehindSql("known.entry_id", "live.entry_id")} THEN live.entry_id ELSE known.entry_id END,
+    entries_read = coalesce(known.entries_read, 0) + 1, updated_at = now()
   FROM live
-  WHERE known.stream = live.stream AND ${isBehindSql("known.entry_id", "live.entry_id")}
+  WHERE known.stream = live.stream AND (SELECT count(*) FROM live) = ${p.moves}
+  RETURNING known.stream, known.entry_id, known.entries_read
 ), written AS (
   UPDATE notification.routes AS route
   SET status = 'published', attempt_count = attempt_count + 1, next_attempt_at = NULL,
     published_entry_id = outcome.entry_id, updated_at = now()
   FROM ${p.outcome()}
   WHERE route.notification_id = outcome.notification_id AND route.route_id = outcome.route_id
-    AND route.status IN ('pending', 'failed') AND outcome.move IN (SELECT number FROM live)
+    AND route.status IN ('pending', 'failed') AND (SELECT count(*) FROM live) = ${p.moves}
   RETURNING route.notification_id, route.route_id
 )
 SELECT count(*)::int AS written, CASE WHEN count(*) < ${p.sent} THEN string_agg(notification_id || '/' || route_id, $1) END AS ids,
-  ARRAY(SELECT number::int FROM live) AS live
+  (SELECT json_agg(json_build_object('stream', stream, 'entryId', entry_id, 'commits', entries_read)) FROM moved) AS moved
 FROM written`,
 );
 
+/** All of them, or those alone whose epochs are not over. */
 async function writePublished(client: Queryable, published: readonly Published[]): Promise<WrittenOutcomes> {
-  const moves: Moved[] = [];
-  const outcome = published.map((result) => [result, moveOf(result.publication, moves)] as const);
-  const values = { outcome, move: moves.map((move, number) => [move, number] as const), sent: published.length };
-  const { rows } = await client.query<Written & { readonly live: readonly number[] }>(WRITE_PUBLISHED(values));
-  const { live } = rows[0]!;
+  const moves = movesOf(published);
+  const whole = await writeUnderMoves(client, published, moves);
+  if (whole !== undefined) return { ...whole, hasStale: false };
+  const parts: WrittenOutcomes[] = [];
+  for (const move of moves) {
+    const some = published.filter(({ publication }) => isOf(publication, move));
+    const part = await writeUnderMoves(client, some, [move]);
+    if (part !== undefined) parts.push({ ...part, hasStale: true });
+  }
   return {
-    written: writtenOf(published, rows[0]!),
-    moved: live.map((number) => moves[number]!),
-    hasStale: live.length < moves.length,
+    written: parts.flatMap(({ written }) => written),
+    moved: parts.flatMap(({ moved }) => moved),
+    hasStale: true,
   };
 }
 
-/** The number of the move that the publication belongs to, which it may lengthen. */
-function moveOf(publication: Publication, moves: Moved[]): number {
-  const number = moves.findIndex(({ stream, epoch }) => stream === publication.stream && epoch === publication.epoch);
-  if (number < 0) return moves.push(publication) - 1;
-  if (compareEntryIds(publication.entryId, moves[number]!.entryId) > 0) moves[number] = publication;
-  return number;
+/** Absent, with nothing changed, where one of the epochs is over. */
+async function writeUnderMoves(
+  client: Queryable,
+  published: readonly Published[],
+  moves: readonly Move[],
+): Promise<Pick<WrittenOutcomes, "written" | "moved"> | undefined> {
+  const values = { outcome: published, move: moves, sent: published.length, moves: moves.length };
+  const { rows } = await client.query<WrittenUnderMoves>(WRITE_PUBLISHED(values));
+  const { moved } = rows[0]!;
+  if (moved === null) return undefined;
+  return {
+    written: writtenOf(published, rows[0]!),
+    moved: moved.map((row) => ({ ...row, epoch: moves.find(({ stream }) => stream === row.stream)!.epoch })),
+  };
+}
+
+interface WrittenUnderMoves extends Written {
+  readonly moved: readonly Required<Omit<Move, "epoch">>[] | null;
+}
+
+/** One for each stream and epoch. */
+function movesOf(published: readonly Published[]): readonly Move[] {
+  const moves: Move[] = [];
+  let at = -1;
+  for (const { publication } of published) {
+    if (!isOf(publication, moves[at])) at = moves.findIndex((move) => isOf(publication, move));
+    if (at < 0) at = moves.push(publication) - 1;
+    else if (compareEntryIds(publication.entryId, moves[at]!.entryId) > 0) moves[at] = publication;
+  }
+  return moves;
+}
+
+function isOf({ stream, epoch }: Publication, move: Move | undefined): boolean {
+  return stream === move?.stream && epoch === move.epoch;
 }
 
 const FAILED = rows<Failed>()({ ...FAILURE, retry_in_ms: bigint(({ retryInMs }) => retryInMs) });

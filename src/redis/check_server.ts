@@ -6,17 +6,24 @@
  */
 import { type RedisConnection, Script } from "./connection.ts";
 import { HIDDEN_EPOCH, SERVER_EPOCH_LUA } from "./epoch.ts";
+import { routeLeaseKey } from "./keys.ts";
 import { UnsuitableRedis } from "./master.ts";
 
 export const PASSWORD_NOT_ASKED =
   "NOTIFICATION_REDIS_PASSWORD is set, but Redis asks for no password: every client that reaches it may do everything";
 
-export const PERSISTENCE_IS_OFF = "Redis persistence is off: what it acknowledged is lost with its process";
+const PERSISTENCE_IS_OFF = "Redis persistence is off: what it acknowledged is lost with its process";
 export const REPLICATION_ID_IS_HIDDEN =
   "Redis hides its replication id: what it lost is found after a reconnection only, not behind a proxy that keeps connections open";
 
-const EPOCH = new Script(`
+// Whatever the repair loop reads, on a key that does not exist; answers the epoch.
+const TRY_REPAIR = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if not string.find(info.err, 'no such key', 1, true) then return info end
+redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+redis.call('HMGET', KEYS[1], 'entry_id')
+redis.call('HGET', KEYS[1], 'entry_id')
 return server_epoch()
 `);
 
@@ -43,9 +50,10 @@ export async function checkRedis(redis: RedisConnection): Promise<string[]> {
       { advice: "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf" },
     );
   }
+  const throwaway = routeLeaseKey("start-up", crypto.randomUUID());
   return [
     ...(info.get("aof_enabled") === "0" && !await hasSnapshots(redis) ? [PERSISTENCE_IS_OFF] : []),
-    ...(await redis.run(EPOCH, [], []) === HIDDEN_EPOCH ? [REPLICATION_ID_IS_HIDDEN] : []),
+    ...(await redis.run(TRY_REPAIR, [throwaway], []) === HIDDEN_EPOCH ? [REPLICATION_ID_IS_HIDDEN] : []),
   ];
 }
 

@@ -1,8 +1,9 @@
-// What checkRedis() makes of `INFO`: Valkey is taken for the version of Redis that it says it is compatible with.
+// What checkRedis() makes of `INFO` and the epoch: Valkey is taken for the version of Redis that it says it is compatible with.
 
 import assert from "node:assert/strict";
-import { checkRedis } from "./check_server.ts";
+import { checkRedis, REPLICATION_ID_IS_HIDDEN } from "./check_server.ts";
 import type { RedisConnection } from "./connection.ts";
+import { HIDDEN_EPOCH } from "./epoch.ts";
 
 const REDIS = [
   "redis_version:7.0.15",
@@ -13,9 +14,12 @@ const REDIS = [
 ];
 const VALKEY = ["redis_version:7.2.4", "server_name:valkey", "valkey_version:8.0.2", ...REDIS.slice(1)];
 
-function answering(info: readonly string[]): RedisConnection {
+function answering(info: readonly string[], epoch = "abc"): RedisConnection {
   const answer = { INFO: info.join("\r\n"), PING: "PONG" } as Readonly<Record<string, string>>;
-  return { call: (command: string) => Promise.resolve(answer[command]) } as unknown as RedisConnection;
+  return {
+    call: (command: string) => Promise.resolve(answer[command]),
+    run: () => Promise.resolve(epoch),
+  } as unknown as RedisConnection;
 }
 
 Deno.test("checkRedis() takes Redis 7.0 and Valkey, and refuses what is older or evicts", async () => {
@@ -25,4 +29,5 @@ Deno.test("checkRedis() takes Redis 7.0 and Valkey, and refuses what is older or
   await assert.rejects(checkRedis(answering(older)), /Redis 7\.0 or newer, or Valkey, is needed, this is 6\.2\.14/);
   const evicting = VALKEY.map((line) => line.replace("noeviction", "allkeys-lru"));
   await assert.rejects(checkRedis(answering(evicting)), /noeviction/);
+  assert.deepEqual(await checkRedis(answering(REDIS, HIDDEN_EPOCH)), [REPLICATION_ID_IS_HIDDEN]);
 });

@@ -9,6 +9,11 @@ export function compareEntryIds(left: string, right: string): number {
   return compareNumerals(leftTime, rightTime) || compareNumerals(leftSequence, rightSequence);
 }
 
+/** The later of two. */
+export function laterEntryId(left: string, right: string): string {
+  return compareEntryIds(left, right) < 0 ? right : left;
+}
+
 const LARGEST = String(2n ** 64n - 1n);
 
 /** Whether `text` is an id as Redis writes it. */

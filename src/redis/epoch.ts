@@ -12,9 +12,10 @@ export const HIDDEN_EPOCH = "hidden";
 /** The error code of a script that a server refuses because its epoch was not checked. */
 export const UNCHECKED_EPOCH = "EPOCH";
 
-/** Lua: the epoch of the server that runs the script. `INFO` costs some 4 µs. */
+/** Lua: the epoch of the server that runs the script, and whether that is a replica. `INFO` costs some 4 µs. */
 export const SERVER_EPOCH_LUA = `
 local function server_epoch()
   local info = redis.pcall('INFO', 'replication')
-  return type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or '${HIDDEN_EPOCH}'
+  if type(info) ~= 'string' then return '${HIDDEN_EPOCH}', false end
+  return string.match(info, 'master_replid:(%w+)') or '${HIDDEN_EPOCH}', string.find(info, 'role:slave', 1, true) ~= nil
 end`;

@@ -15,6 +15,11 @@ export function redisEpochKey(): string {
   return "notification:redis_epoch";
 }
 
+/** Where the outbound streams ended when each of the last epochs was checked: a hash, a field for each stream. */
+export function epochBeginningsKey(): string {
+  return "notification:redis_epoch_beginnings";
+}
+
 /** What intake waits for while it can't go on: a string, JSON. */
 export function intakeStallKey(stream: string): string {
   return `notification:intake_stall:${stream}`;

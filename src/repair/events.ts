@@ -49,7 +49,7 @@ export function createRepairEvents({ instruments, isRepublished }: RepairEventsO
       logger.warn("PostgreSQL lost commits: what it does not know to be published is known by leases again", {
         stream,
         offset: row,
-        copy,
+        copy: copy.entryId,
         entries,
         leases_rebuilt: leases,
       });

@@ -28,7 +28,7 @@ const PUT_BACK = statement({ name: "put_back", takes: TAKES }, (p) => `
 WITH repair AS MATERIALIZED (
   SELECT *, CASE stream WHEN ${p.push_stream} THEN 'push' WHEN ${p.email_stream} THEN 'email' END AS channel
   FROM notification.repairs
-  WHERE finished_at IS NULL
+  WHERE finished_at IS NULL AND stream IN (${p.push_stream}, ${p.email_stream})
   ORDER BY detected_at, stream
   LIMIT 1
   FOR UPDATE SKIP LOCKED

@@ -5,6 +5,7 @@
 import type { Clock } from "../clock.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
+import { SERVER_EPOCH_LUA } from "../redis/epoch.ts";
 import { RedisError } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 
@@ -14,7 +15,7 @@ const MAX_ENTRIES = 500;
 const LONG_MS = 50;
 
 // An entry that doesn't name a route is none of ours.
-const REBUILD = new Script(`
+const REBUILD = new Script(`${SERVER_EPOCH_LUA}
 local entries = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
 local field, ttl, prefix, rebuilt = ARGV[3], ARGV[4], ARGV[5], 0
 for _, entry in ipairs(entries) do
@@ -33,7 +34,7 @@ for _, entry in ipairs(entries) do
     end
   end
 end
-return { #entries, rebuilt, #entries > 0 and entries[#entries][1] or '' }
+return { #entries, rebuilt, #entries > 0 and entries[#entries][1] or '', (server_epoch()) }
 `);
 
 export interface RebuildOptions {
@@ -57,19 +58,27 @@ export interface Rebuilt {
   readonly upTo: string | undefined;
 }
 
+const NOTHING: Rebuilt = { entries: 0, leases: 0, upTo: undefined };
+
 /** Resolves at the end of the stream. @throws RedisError */
 export async function rebuildLeases(redis: RedisConnection, options: RebuildOptions): Promise<Rebuilt> {
   const { stream, field, leaseTtlMs, clock, onPiece } = options;
   const limit = new BatchLimit(MAX_ENTRIES);
   const prefix = routeLeaseKey("", "").slice(0, -1);
   let from = options.from;
-  let rebuilt: Rebuilt = { entries: 0, leases: 0, upTo: undefined };
+  let epoch: string | undefined;
+  let rebuilt = NOTHING;
   for (;;) {
     const startedAt = clock.monotonic();
     const asked = limit.value;
-    let reply: [number, number, string];
+    let reply: [number, number, string, string];
     try {
-      reply = await redis.run(REBUILD, [stream], [from, asked, field, leaseTtlMs, prefix]) as [number, number, string];
+      reply = await redis.run(REBUILD, [stream], [from, asked, field, leaseTtlMs, prefix]) as [
+        number,
+        number,
+        string,
+        string,
+      ];
     } catch (error) {
       // It took Redis longer than a call may take: fewer entries then, down to one.
       if (!(error instanceof RedisError) || error.code !== "" || asked === 1) throw error;
@@ -77,6 +86,12 @@ export async function rebuildLeases(redis: RedisConnection, options: RebuildOpti
       continue;
     }
     const [entries, leases, upTo] = reply;
+    if (epoch !== undefined && reply[3] !== epoch) {
+      // Another server may not have the leases that were set before.
+      [from, epoch, rebuilt] = [options.from, undefined, NOTHING];
+      continue;
+    }
+    epoch = reply[3];
     if (clock.monotonic() - startedAt > LONG_MS) limit.halve();
     else limit.grow();
     rebuilt = {

@@ -7,16 +7,21 @@
  * appended in it, and what was appended in an earlier one can't be written as published any more once the row has the new
  * epoch: so the end of the stream stands still, and no loss slips in behind the comparison.
  *
- * Several instances may check at once. The row is read before the stream and set only if it still is what was read; whoever comes
+ * PostgreSQL may have lost commits after a loss was found, and then knows neither of the repair nor of the epoch. So Redis keeps where
+ * each stream ended when an epoch was checked: a row of an earlier epoch is compared with what the stream kept of that epoch.
+ *
+ * The end of a stream that somebody has deleted is the copy of its offset, which a loss takes away together with the entries.
+ *
+ * Several instances may check at once. The row is read before the stream and set only if it still is what was read; the one that comes
  * second begins again and finds nothing to do.
  */
 import type pg from "pg";
 import { bigint, rows, text } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
-import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
+import { BEFORE_ALL, compareEntryIds, isEntryId, laterEntryId } from "../redis/entry_ids.ts";
 import { HIDDEN_EPOCH, SERVER_EPOCH_LUA } from "../redis/epoch.ts";
-import { redisEpochKey } from "../redis/keys.ts";
+import { epochBeginningsKey, redisEpochKey, streamOffsetKey } from "../redis/keys.ts";
 import { isBehindSql } from "../stream_offset/stream_offset.ts";
 import { OutageError } from "../lifecycle/outage.ts";
 
@@ -31,6 +36,9 @@ export interface Loss {
 /** Another instance checks at the same time, or the server changes again. */
 const MAX_TRIES = 20;
 
+/** Of so many epochs Redis keeps where they begin. */
+const MAX_BEGINNINGS = 100;
+
 interface Known {
   readonly entryId: string;
   /** Empty where it was never compared. */
@@ -39,6 +47,7 @@ interface Known {
 
 interface Comparison extends Known {
   readonly stream: string;
+  /** The last entry that the stream has of the row's epoch. */
   readonly lastId: string;
   readonly newEpoch: string;
 }
@@ -46,24 +55,53 @@ interface Comparison extends Known {
 interface Seen {
   readonly epoch: string;
   readonly checkedEpoch: string;
-  readonly lastIds: readonly string[];
+  readonly ends: readonly StreamEnd[];
 }
 
+interface StreamEnd {
+  readonly lastId: string;
+  /** How it ended when an epoch began, the latest epoch last. */
+  readonly beginnings: readonly (readonly [epoch: string, lastId: string])[];
+}
+
+// KEYS: the streams, then the copies of their offsets.
 const SEE = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
+local function is_refused(reply)
+  if type(reply) ~= 'table' or not reply.err then return false end
+  -- No stream, or a key of another kind under its name: that is an answer.
+  return string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' and not string.find(reply.err, 'no such key', 1, true)
+end
+local epoch, is_replica = server_epoch()
+if is_replica then return redis.error_reply('READONLY this server is a replica') end
 local checked = redis.pcall('GET', ARGV[1])
-local seen = { server_epoch(), type(checked) == 'string' and checked or '' }
-for _, stream in ipairs(KEYS) do
-  local info, last = redis.pcall('XINFO', 'STREAM', stream), '${BEFORE_ALL}'
-  -- No stream, or a key of another kind under its name.
+if is_refused(checked) then return checked end
+local seen = { epoch, type(checked) == 'string' and checked or '' }
+for at = 1, #KEYS / 2 do
+  local beginnings = redis.pcall('HGET', ARGV[2], KEYS[at])
+  local copy = redis.pcall('HGET', KEYS[#KEYS / 2 + at], 'entry_id')
+  local info, last = redis.pcall('XINFO', 'STREAM', KEYS[at]), '${BEFORE_ALL}'
+  -- What may not be looked at is not lost.
+  for _, reply in ipairs({ beginnings or '', copy or '', info }) do if is_refused(reply) then return reply end end
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
   seen[#seen + 1] = last
+  seen[#seen + 1] = type(copy) == 'string' and copy or ''
+  seen[#seen + 1] = type(beginnings) == 'string' and beginnings or ''
 end
 return seen
 `);
 
+// Behind the epoch: each stream and its end. Nothing was appended since that was looked at, unless the epoch is set already.
 const SET_EPOCH = new Script(`${SERVER_EPOCH_LUA}
-if server_epoch() ~= ARGV[1] then return 0 end
+local epoch, is_replica = server_epoch()
+if is_replica or epoch ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return 1 end
+for i = 2, #ARGV, 2 do
+  local beginnings, known = {}, redis.pcall('HGET', KEYS[2], ARGV[i])
+  if type(known) == 'string' then for each in string.gmatch(known, '%S+') do beginnings[#beginnings + 1] = each end end
+  beginnings[#beginnings + 1] = ARGV[1] .. ':' .. ARGV[i + 1]
+  redis.pcall('HSET', KEYS[2], ARGV[i], table.concat(beginnings, ' ', math.max(1, #beginnings - ${MAX_BEGINNINGS - 1})))
+end
 redis.call('SET', KEYS[1], ARGV[1])
 return 1
 `);
@@ -85,24 +123,26 @@ function isSameServer({ epoch, newEpoch }: Comparison): boolean {
   return epoch === newEpoch && newEpoch !== HIDDEN_EPOCH;
 }
 
-// The time is taken when the row is locked: every publication that was written before it is older.
+// The time is taken when the row is locked: every publication that was written before it is older, by PostgreSQL's clock of then.
 const SETTLE = statement({ name: "settle_epoch", takes: { found: COMPARISON } }, (p) => `
-WITH found AS (
-  SELECT * FROM ${p.found()}
+WITH found AS MATERIALIZED (
+  SELECT known.updated_at AS was_updated_at, found.*
+  FROM notification.stream_offsets AS known
+  JOIN ${p.found()} ON known.stream = found.stream AND known.entry_id = found.was_id
+    AND known.redis_epoch IS NOT DISTINCT FROM found.was_epoch
+  FOR UPDATE OF known
 ), settled AS (
   UPDATE notification.stream_offsets AS known
   SET redis_epoch = found.epoch, updated_at = now(),
     entry_id = CASE WHEN ${isBehindSql("found.last_id", "known.entry_id")} THEN found.last_id ELSE known.entry_id END
   FROM found
-  WHERE known.stream = found.stream AND known.entry_id = found.was_id
-    AND known.redis_epoch IS NOT DISTINCT FROM found.was_epoch
-  RETURNING known.stream, found.was_id, found.last_id, found.is_same_server
+  WHERE known.stream = found.stream
 ), lost AS (
   INSERT INTO notification.repairs (stream, lost_after, lost_up_to, detected_at)
-  SELECT stream, last_id, was_id, clock_timestamp() FROM settled
+  SELECT stream, last_id, was_id, greatest(clock_timestamp(), was_updated_at) FROM found
   WHERE ${isBehindSql("last_id", "was_id")} AND is_same_server = 0
 )
-SELECT FROM settled`);
+SELECT FROM found`);
 
 const BEGIN = statement({ name: "begin_outbound_offset", takes: { found: COMPARISON } }, (p) => `
 INSERT INTO notification.stream_offsets (stream, entry_id, redis_epoch)
@@ -129,12 +169,14 @@ async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses
   // has lost it.
   const known: (Known | undefined)[] = [];
   for (const stream of streams) known.push((await postgres.query<Known>(SELECT_KNOWN({ stream }))).rows[0]);
-  const { epoch, checkedEpoch, lastIds } = await see(redis, streams);
+  const { epoch, checkedEpoch, ends } = await see(redis, streams);
   for (const [at, stream] of streams.entries()) {
     const row = known[at];
-    const comparison = { entryId: "", epoch: "", ...row, stream, lastId: lastIds[at]!, newEpoch: epoch };
+    const lastId = endOfEpoch(row?.epoch, ends[at]!, checkedEpoch === epoch);
+    const comparison = { entryId: "", epoch: "", ...row, stream, lastId, newEpoch: epoch };
     if (row === undefined) {
-      await postgres.query(BEGIN({ found: [comparison] }));
+      const { rowCount } = await postgres.query(BEGIN({ found: [comparison] }));
+      if (rowCount !== 1) return false;
       continue;
     }
     const endsEarlier = compareEntryIds(row.entryId, comparison.lastId) > 0;
@@ -146,14 +188,36 @@ async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses
     }
   }
   if (checkedEpoch === epoch) return true;
-  return await redis.run(SET_EPOCH, [redisEpochKey()], [epoch]) === 1;
+  const now = streams.flatMap((stream, at) => [stream, ends[at]!.lastId]);
+  return await redis.run(SET_EPOCH, [redisEpochKey(), epochBeginningsKey()], [epoch, ...now]) === 1;
+}
+
+/** What is behind it was appended in later epochs. */
+function endOfEpoch(epoch: string | undefined, { lastId, beginnings }: StreamEnd, isChecked: boolean): string {
+  const at = beginnings.findLastIndex(([known]) => known === epoch);
+  // An epoch that Redis does not know any more is earlier than the present one; of the others that can't be said.
+  const later = at >= 0 ? beginnings.slice(at + 1) : isChecked && epoch !== undefined ? beginnings.slice(-1) : [];
+  return later.map(([, id]) => id).reduce((one, other) => compareEntryIds(one, other) <= 0 ? one : other, lastId);
 }
 
 async function see(redis: RedisConnection, streams: readonly string[]): Promise<Seen> {
-  const [epoch, checkedEpoch, ...lastIds] = await redis.run(SEE, streams, [redisEpochKey()]) as [
-    string,
-    string,
-    ...string[],
-  ];
-  return { epoch, checkedEpoch, lastIds };
+  const keys = [...streams, ...streams.map(streamOffsetKey)];
+  const reply = await redis.run(SEE, keys, [redisEpochKey(), epochBeginningsKey()]) as [string, string, ...string[]];
+  const [epoch, checkedEpoch, ...texts] = reply;
+  const ends = streams.map((_, at) => {
+    const [last = "", copy = "", beginnings = ""] = texts.slice(3 * at, 3 * at + 3);
+    return {
+      lastId: isEntryId(copy) && epoch !== HIDDEN_EPOCH ? laterEntryId(last, copy) : last,
+      beginnings: parseBeginnings(beginnings),
+    };
+  });
+  return { epoch, checkedEpoch, ends };
+}
+
+/** What others have written under the key counts for nothing. */
+function parseBeginnings(texts: string): StreamEnd["beginnings"] {
+  return texts.split(" ").flatMap((text) => {
+    const [epoch = "", id = ""] = text.split(":");
+    return epoch !== "" && isEntryId(id) ? [[epoch, id] as const] : [];
+  });
 }

@@ -14,7 +14,7 @@ import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import type { CheckedServers } from "./checked_servers.ts";
 import type { RepairEvents } from "./events.ts";
-import { checkPostgresServer } from "./postgres_check.ts";
+import { checkPostgresServer, moveOffsetsForward } from "./postgres_check.ts";
 import { putBackLost } from "./put_back.ts";
 import { checkRedisServer } from "./redis_check.ts";
 
@@ -67,26 +67,29 @@ export class Repair implements Loop {
 
   /** Resolves when both servers are checked, as far as they have to be. */
   async check(): Promise<void> {
-    const { servers, streams, events, onProgress, onPostgresChecked } = this.#options;
-    let server: string | undefined;
-    if (servers.isPostgresDue) {
-      const outbound = (["push", "email"] as const).map((channel) => ({ channel, stream: streams[channel] }));
-      const checked = await checkPostgresServer({ ...this.#options, outbound, onProgress });
-      for (const stream of checked.rebuilt) events.leasesRebuilt(stream);
-      server = checked.server;
-    }
+    const { servers } = this.#options;
+    if (servers.isPostgresDue) await this.#checkPostgres();
+    if (servers.isRedisDue) await this.#checkRedis();
+  }
+
+  async #checkPostgres(): Promise<void> {
+    const { postgres, servers, streams, events, onProgress, onPostgresChecked } = this.#options;
+    const outbound = (["push", "email"] as const).map((channel) => ({ channel, stream: streams[channel] }));
+    const { server, rebuilt } = await checkPostgresServer({ ...this.#options, outbound, onProgress });
+    for (const stream of rebuilt) events.leasesRebuilt(stream);
     // What PostgreSQL has come back with may name an earlier epoch of Redis.
-    if (servers.isRedisDue || server !== undefined) {
-      servers.redisCheckBegins();
+    servers.doubtRedis();
+    if (rebuilt.length > 0) {
       await this.#checkRedis();
+      await moveOffsetsForward(postgres, rebuilt);
     }
-    if (server === undefined) return;
     servers.postgresChecked(server);
     onPostgresChecked();
   }
 
   async #checkRedis(): Promise<void> {
     const { servers, streams, events } = this.#options;
+    servers.redisCheckBegins();
     try {
       const losses = await checkRedisServer({ ...this.#options, streams: [streams.push, streams.email] });
       for (const loss of losses) events.outboundLost(loss);

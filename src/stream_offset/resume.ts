@@ -1,12 +1,14 @@
 /**
  * The row and its copy → where to read on. Pure.
  *
- * Where the copy is behind the row, Redis may have lost what came after the copy, and may have given its ids to other entries since.
- * So reading resumes from the copy: it survived together with the entries before it. What is read again is recognised by its
- * record; entries that are older than that are passed over. Contract, section 11.
+ * Where Redis is another server than the row was last compared with, and the copy is behind the row, Redis may have lost what came
+ * after the copy, and may have given its ids to other entries since. So reading resumes from the copy: it survived together with the
+ * entries before it. What is read again is recognised by its record; entries that are older than that are passed over. In one life a
+ * server loses nothing: there the row counts. Contract, section 11.
  */
 import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
-import type { Copy, Offset } from "./stream_offset.ts";
+import { HIDDEN_EPOCH } from "../redis/epoch.ts";
+import type { Copy, Offset, OffsetRow } from "./stream_offset.ts";
 
 export interface Resumption {
   readonly offset: Offset;
@@ -20,9 +22,9 @@ export interface Resumption {
 const MAX_MARGIN_MS = 3_600_000;
 
 export function resumptionOf(
-  { row, copy: { offset: copy, timeMs }, recordRetentionMs }: {
-    readonly row: Offset | undefined;
-    readonly copy: Pick<Copy, "offset" | "timeMs">;
+  { row, copy: { offset: copy, timeMs, epoch }, recordRetentionMs }: {
+    readonly row: OffsetRow | undefined;
+    readonly copy: Copy;
     readonly recordRetentionMs: number;
   },
 ): Resumption {
@@ -31,6 +33,7 @@ export function resumptionOf(
   if (copy === undefined) return { offset: row };
   const ahead = compareEntryIds(copy.entryId, row.entryId);
   if (ahead > 0) return { offset: row, copyAhead: copy.entryId };
+  if (row.epoch === epoch && epoch !== HIDDEN_EPOCH) return { offset: row };
   const marginMs = Math.min(MAX_MARGIN_MS, recordRetentionMs / 10);
   const oldest = `${Math.max(0, Math.floor(timeMs - recordRetentionMs + marginMs))}-0`;
   const offset = compareEntryIds(copy.entryId, oldest) >= 0 ? copy : { entryId: oldest, entriesRead: undefined };

@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { resumptionOf } from "./resume.ts";
-import type { Offset } from "./stream_offset.ts";
+import type { Offset, OffsetRow } from "./stream_offset.ts";
 
 const DAY_MS = 86_400_000;
 const NOW_MS = 1_000 * DAY_MS;
 
-const at = (ms: number, entriesRead?: number): Offset => ({ entryId: `${ms}-0`, entriesRead });
-const resume = (row: Offset | undefined, copy: Offset | undefined) =>
-  resumptionOf({ row, copy: { offset: copy, timeMs: NOW_MS }, recordRetentionMs: 30 * DAY_MS });
+const at = (ms: number, entriesRead?: number): OffsetRow => ({ entryId: `${ms}-0`, entriesRead, epoch: "before" });
+const resume = (row: OffsetRow | undefined, copy: Offset | undefined, epoch = "now") =>
+  resumptionOf({ row, copy: { offset: copy, timeMs: NOW_MS, epoch }, recordRetentionMs: 30 * DAY_MS });
 
 Deno.test("resumptionOf() takes the row, else the copy, else the beginning", () => {
   assert.deepEqual(resume(at(NOW_MS, 7), undefined), { offset: at(NOW_MS, 7) });
@@ -27,10 +27,21 @@ Deno.test("resumptionOf() takes the copy where that is behind the row", () => {
   assert.deepEqual(resume(row, at(NOW_MS - DAY_MS, 7)), { offset: at(NOW_MS - DAY_MS, 7), readBefore: row });
 });
 
+Deno.test("resumptionOf() takes the row where the server is the one that it was compared with, unless that can't be known", () => {
+  const row = at(NOW_MS, 9);
+  const copy = at(NOW_MS - DAY_MS, 7);
+  assert.deepEqual(resume(row, copy, "before"), { offset: row });
+  const hidden = { ...row, epoch: "hidden" };
+  assert.deepEqual(resume(hidden, copy, "hidden"), { offset: copy, readBefore: hidden });
+});
+
 Deno.test("resumptionOf() reads nothing again whose record retention may have deleted", () => {
   const row = at(NOW_MS, 9);
   const oldest = NOW_MS - 30 * DAY_MS + 3_600_000;
   assert.deepEqual(resume(row, at(oldest, 3)), { offset: at(oldest, 3), readBefore: row });
-  assert.deepEqual(resume(row, at(oldest - 1, 3)), { offset: at(oldest), readBefore: row });
+  assert.deepEqual(resume(row, at(oldest - 1, 3)), {
+    offset: { entryId: `${oldest}-0`, entriesRead: undefined },
+    readBefore: row,
+  });
   assert.deepEqual(resume(at(oldest - 5, 9), at(oldest - 9, 3)), { offset: at(oldest - 5, 9) });
 });

@@ -1,6 +1,7 @@
 /**
  * How far a stream is dealt with: the row in `stream_offsets`, and its public copy, a hash in Redis. For the intent stream, the last
- * entry that has its outcome; for an outbound stream, the highest entry that is written as published.
+ * entry that has its outcome; for an outbound stream, the highest entry that is written as published, and how many commits have
+ * written some.
  *
  * The row of the intent stream is compared and set in the transaction that accepts a batch, so that a consumer which read from an
  * older offset changes nothing. A copy follows after the commit, forward only, and only on the server that the entries were read
@@ -16,20 +17,33 @@ import { streamOffsetKey } from "../redis/keys.ts";
 export interface Offset {
   /** `0-0` before the first entry. */
   readonly entryId: string;
-  /** Its ordinal among all entries ever added; absent while that is not known. */
+  /** Its ordinal among all entries ever added, of an outbound stream the number of commits; absent while that is not known. */
   readonly entriesRead: number | undefined;
 }
 
+/**
+ * After PostgreSQL has lost commits, the leases of an outbound stream are rebuilt from this long before its row's entry on: outcomes
+ * are not written in the order of their entries.
+ */
+export const REBUILD_MARGIN_MS = 60_000;
+
 type Queryable = Pick<pg.ClientBase, "query">;
 
-export async function selectOffset(postgres: Queryable, stream: string): Promise<Offset | undefined> {
-  const { rows } = await postgres.query<{ entry_id: string; entries_read: string | null }>(
-    "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1",
+/** A row of `stream_offsets`. */
+export interface OffsetRow extends Offset {
+  /** Of the Redis server that it was last compared with; empty where it never was. */
+  readonly epoch: string;
+}
+
+export async function selectOffset(postgres: Queryable, stream: string): Promise<OffsetRow | undefined> {
+  const { rows } = await postgres.query<{ entry_id: string; entries_read: string | null; epoch: string }>(
+    "SELECT entry_id, entries_read, coalesce(redis_epoch, '') AS epoch FROM notification.stream_offsets WHERE stream = $1",
     [stream],
   );
   const [row] = rows;
-  return row &&
-    { entryId: row.entry_id, entriesRead: row.entries_read === null ? undefined : Number(row.entries_read) };
+  if (row === undefined) return undefined;
+  const { entry_id: entryId, entries_read, epoch } = row;
+  return { entryId, entriesRead: entries_read === null ? undefined : Number(entries_read), epoch };
 }
 
 /** SQL for "the entry id `left` comes before `right`". */
@@ -39,7 +53,8 @@ export function isBehindSql(left: string, right: string): string {
 
 export interface OffsetMove {
   readonly stream: string;
-  readonly from: Offset;
+  /** With the epoch of the server that was read from, where the row must have been compared with no other since. */
+  readonly from: Offset & { readonly epoch?: string };
   readonly to: Offset;
   /** Whether the ordinal, too, must be the one that was read: where nothing else is set. */
   readonly isOrdinalCompared?: boolean;
@@ -52,6 +67,7 @@ export const OFFSET_MOVE = {
   to_ordinal: "bigint",
   from_id: "text",
   from_ordinal: "bigint",
+  from_epoch: "text",
 } as const;
 
 export function offsetMoveValues({ stream, from, to, isOrdinalCompared = false }: OffsetMove) {
@@ -61,6 +77,7 @@ export function offsetMoveValues({ stream, from, to, isOrdinalCompared = false }
     to_ordinal: to.entriesRead ?? null,
     from_id: from.entryId,
     from_ordinal: isOrdinalCompared ? from.entriesRead ?? null : null,
+    from_epoch: from.epoch ?? null,
   };
 }
 
@@ -70,11 +87,12 @@ export function offsetMoveValues({ stream, from, to, isOrdinalCompared = false }
  */
 export function moveOffsetSql(p: Readonly<Record<keyof typeof OFFSET_MOVE, string>>, condition: string): string {
   return `
-  INSERT INTO notification.stream_offsets AS known (stream, entry_id, entries_read, updated_at)
-  SELECT ${p.stream}, ${p.to_id}, ${p.to_ordinal}, now() WHERE ${condition}
+  INSERT INTO notification.stream_offsets AS known (stream, entry_id, entries_read, redis_epoch, updated_at)
+  SELECT ${p.stream}, ${p.to_id}, ${p.to_ordinal}, ${p.from_epoch}, now() WHERE ${condition}
   ON CONFLICT (stream) DO UPDATE
   SET entry_id = excluded.entry_id, entries_read = excluded.entries_read, updated_at = excluded.updated_at
   WHERE known.entry_id = ${p.from_id} AND (${p.from_ordinal} IS NULL OR known.entries_read = ${p.from_ordinal})
+    AND (${p.from_epoch} IS NULL OR known.redis_epoch = ${p.from_epoch})
   RETURNING entry_id`;
 }
 
@@ -84,6 +102,31 @@ const MOVE_OFFSET = statement({ name: "move_offset", takes: OFFSET_MOVE }, (p) =
 export async function moveOffset(client: Queryable, move: OffsetMove): Promise<boolean> {
   const { rowCount } = await client.query(MOVE_OFFSET(offsetMoveValues(move)));
   return rowCount === 1;
+}
+
+const COMPARED = statement(
+  {
+    name: "offset_compared",
+    takes: { stream: "text", from_id: "text", to_id: "text", to_ordinal: "bigint", epoch: "text" },
+  },
+  (p) => `
+UPDATE notification.stream_offsets
+SET redis_epoch = ${p.epoch}, entry_id = ${p.to_id}, entries_read = ${p.to_ordinal}, updated_at = now()
+WHERE stream = ${p.stream} AND entry_id = ${p.from_id}`,
+);
+
+/** The row was compared with a server of that epoch, and is to be `to` from now on; `false` if another consumer has moved it. */
+export async function offsetCompared(
+  client: Queryable,
+  { stream, from, to, epoch }: {
+    readonly stream: string;
+    readonly from: Offset;
+    readonly to: Offset;
+    readonly epoch: string;
+  },
+): Promise<boolean> {
+  const values = { stream, from_id: from.entryId, to_id: to.entryId, to_ordinal: to.entriesRead ?? null, epoch };
+  return (await client.query(COMPARED(values))).rowCount === 1;
 }
 
 /** What Redis has of an offset. */
@@ -132,7 +175,10 @@ local function copy_forward(key, id, ordinal)
     local time, sequence = string.match(id, '^(%d+)-(%d+)$')
     if known_time then
       local times = order(time, known_time)
-      if times < 0 or (times == 0 and order(sequence, known_sequence) < 0) then return end
+      if times == 0 then times = order(sequence, known_sequence) end
+      if times < 0 then return end
+      local known_ordinal = tonumber(redis.call('HGET', key, 'entries_read'))
+      if times == 0 and known_ordinal and tonumber(ordinal) and tonumber(ordinal) < known_ordinal then return end
     end
   end
   redis.call('HSET', key, 'entry_id', id, 'entries_read', ordinal)
@@ -157,14 +203,15 @@ export async function copyOffset(
   await redis.run(COPY_FORWARD, [streamOffsetKey(stream)], [epoch, entryId, entriesRead ?? ""]);
 }
 
+const REPLACE = new Script(`${SERVER_EPOCH_LUA}
+if server_epoch() == ARGV[1] then redis.call('HSET', KEYS[1], 'entry_id', ARGV[2], 'entries_read', ARGV[3]) end
+`);
+
 /** Replaces the copy, backwards too: the stream is another one now. */
-export async function replaceCopy(redis: RedisConnection, stream: string, offset: Offset): Promise<void> {
-  await redis.call(
-    "HSET",
-    streamOffsetKey(stream),
-    "entry_id",
-    offset.entryId,
-    "entries_read",
-    offset.entriesRead ?? "",
-  );
+export async function replaceCopy(
+  redis: RedisConnection,
+  { entryId, entriesRead }: Offset,
+  { stream, epoch }: CopyOptions,
+): Promise<void> {
+  await redis.run(REPLACE, [streamOffsetKey(stream)], [epoch, entryId, entriesRead ?? ""]);
 }

@@ -20,7 +20,7 @@ Deno.test("row and hash have the last entry dealt with and its ordinal", async (
   entryIds.push(await rig.addIntent({ payload_json: "{}" }), await rig.addEntry([["garbage", "\0"]]));
   await rig.settled();
   const row = await rig.query<{ updated_at: Date }>(
-    "SELECT * FROM notification.stream_offsets WHERE stream = 'notification:intents'",
+    "SELECT stream, entry_id, entries_read, updated_at FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
   assert.equal(row.length, 1);
   const { updated_at, ...rest } = row[0] ?? { updated_at: new Date(0) };

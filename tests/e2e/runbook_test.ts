@@ -88,6 +88,70 @@ Deno.test("every command of the runbook works, and shows what the page says", as
   }
 });
 
+Deno.test("a loss that was only reported is listed by the runbook's query, and published when its repair is opened again", async () => {
+  await using redisServer = await startRedis();
+  await using rig = await openRig({ redisServer });
+  const reporting = { NOTIFICATION_LOST_PUBLICATIONS: "report" };
+  const first = await rig.start(reporting);
+  await rig.addIntent();
+  await rig.settled();
+  const failOver = await keepRedis(rig, redisServer);
+  for (let intents = 0; intents < 2; intents++) await rig.addIntent();
+  await rig.settled();
+  const published = async () =>
+    (await Promise.all([rig.clientEvents(), rig.mailCommands()])).flat()
+      .map(({ fields }) => fields["event_id"] ?? fields["delivery_id"]).sort();
+  const before = await published();
+  assert.equal((await first.terminate()).code, 0);
+  await failOver();
+  const second = await rig.start(reporting);
+  const repaired = () => second.logs.filter(({ message }) => message === "a repair is finished").length;
+  await eventually(() => repaired() === 2, { message: () => second.output() });
+  assert.equal((await published()).length, 2);
+
+  const shims = await Deno.makeTempDir({ prefix: "notification-runbook-" });
+  try {
+    await writeConfiguration(shims, second.env);
+    const [prelude, ...blocks] = blocksOf(await Deno.readTextFile("docs/runbook.md"));
+    const runOne = async (mark: string) => {
+      const { commands } = blocks.find(({ commands }) => commands.includes(mark))!;
+      return await run(`${prelude!.commands}\n${commands}`, { etc: shims, PATH: pathOfClients() }, shims);
+    };
+    assert.match(await runOne("repair.lost_up_to"), /\n\(4 rows\)\n/);
+    assert.equal((await second.terminate()).code, 0);
+    const third = await rig.start();
+    await runOne("is opened again");
+    await eventually(async () => (await published()).length === 6, {
+      message: () => third.output(),
+      timeoutMs: 30_000,
+    });
+    assert.deepEqual(await published(), before);
+    assert.match(await runOne("repair.lost_up_to"), /\n\(0 rows\)\n/);
+    assert.equal((await third.terminate()).code, 0);
+  } finally {
+    await Deno.remove(shims, { recursive: true });
+  }
+});
+
+Deno.test("log lines that the runbook explains are the code's, word for word", async () => {
+  const page = await Deno.readTextFile("docs/runbook.md");
+  const lines = [...page.matchAll(/^- `([^`]* [^`]*)`/gm)].map(([, line]) => line!);
+  assert.ok(lines.length > 5);
+  const source = await textOf("src");
+  // Some are put together from two halves.
+  const unknown = lines.filter((line) => line.split(": ").some((half) => !source.includes(half)));
+  assert.deepEqual(unknown, []);
+});
+
+async function textOf(folder: string): Promise<string> {
+  let text = "";
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    if (isDirectory) text += await textOf(`${folder}/${name}`);
+    else if (name.endsWith(".ts")) text += await Deno.readTextFile(`${folder}/${name}`);
+  }
+  return text;
+}
+
 /** Redis comes back without its newest writes, then PostgreSQL does. */
 async function withLosses(rig: Rig, redisServer: RedisServer): Promise<void> {
   const first = await rig.start();

@@ -6,6 +6,7 @@ import { CLAIM_MS } from "../../src/notification/route.ts";
 import { handOff } from "../../src/publish/hand_off.ts";
 import { redisEpochKey, routeLeaseKey } from "../../src/redis/keys.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
+import { checkPostgresServer } from "../../src/repair/postgres_check.ts";
 import { putBackLost } from "../../src/repair/put_back.ts";
 import { rebuildLeases } from "../../src/repair/rebuild_leases.ts";
 import { openStage, type Stage, STREAMS } from "../support/stage.ts";
@@ -87,6 +88,69 @@ Deno.test("a stream that ends earlier in the same life of its server was deleted
   assert.deepEqual(await stage.checkRedis(), []);
   assert.equal(await stage.value("SELECT count(*) FROM notification.repairs"), "0");
   assert.equal(await offsetOf(stage), "0-0");
+});
+
+Deno.test("a stream that somebody deleted is no loss after a restart either: the copy of its offset is still there", async () => {
+  await using stage = await openStage();
+  await publish(stage, 2);
+  const end = await offsetOf(stage);
+  await stage.redis.del(PUSH);
+  await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before'");
+  await stage.redis.set(redisEpochKey(), "before");
+  assert.deepEqual(await stage.checkRedis(), []);
+  assert.equal(await offsetOf(stage), end);
+});
+
+Deno.test("a loss whose repair PostgreSQL has lost is found again, although the stream has gone on since", async () => {
+  await using stage = await openStage();
+  await publish(stage, 4);
+  const [, second, , fourth] = (await stage.redis.xrange(PUSH, "-", "+")).map(([id]) => id);
+  await loseTail(stage, second!);
+  assert.equal((await stage.checkRedis()).length, 1);
+  await stage.redis.xadd(PUSH, "*", "event_id", "later/push:user:1");
+  // PostgreSQL put back to the moment before.
+  await stage.query("DELETE FROM notification.repairs");
+  await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before', entry_id = $1 WHERE stream = $2", [
+    fourth,
+    PUSH,
+  ]);
+  assert.deepEqual(await stage.checkRedis(), [{ stream: PUSH, lostAfter: second, lostUpTo: fourth }]);
+  assert.deepEqual(await stage.checkRedis(), []);
+});
+
+Deno.test("a stream whose end can't be asked for is an outage, not a loss", async () => {
+  await using server = await startRedis();
+  await using stage = await openStage({ redisServer: server });
+  await publish(stage, 1);
+  await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before'");
+  await stage.redis.call("ACL", "SETUSER", "default", "-xinfo|stream");
+  await assert.rejects(stage.checkRedis(), { name: "RedisError" });
+  assert.equal(await stage.value("SELECT count(*) FROM notification.repairs"), "0");
+});
+
+Deno.test("commits that wrote no higher entry are missed too when PostgreSQL has lost them", async () => {
+  await using stage = await openStage();
+  await publish(stage, 2);
+  const redis = await stage.connection();
+  const commits = await stage.redis.hget(`notification:stream_offset:${PUSH}`, "entries_read");
+  assert.ok(Number(commits) >= 1);
+  await stage.redis.hincrby(`notification:stream_offset:${PUSH}`, "entries_read", 1);
+  for (const key of await stage.redis.keys("route_leases:*")) await stage.redis.del(key);
+  const check = () =>
+    checkPostgresServer({
+      redis,
+      postgres: stage.pool,
+      outbound: [{ channel: "push", stream: PUSH }],
+      intentStream: "notification:intents",
+      leaseTtlMs: 60_000,
+      clock: systemClock,
+      onProgress: () => {},
+    });
+  const { rebuilt } = await check();
+  assert.deepEqual(rebuilt.map(({ stream, entries, leases }) => ({ stream, entries, leases })), [
+    { stream: PUSH, entries: 2, leases: 2 },
+  ]);
+  assert.deepEqual((await check()).rebuilt, []);
 });
 
 Deno.test("a repair goes on where another process left it, and puts back what was lost and nothing else", async () => {

@@ -1,9 +1,8 @@
-// Both stores come back with less than they acknowledged, one after the other and not the same: what one of them has lost is
-// restored from the other before that loses something too, or the other was copied before the first lost anything.
+// Both stores come back with less than they acknowledged, one after the other.
 
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
-import { copyData, putBack, restore } from "./postgres_losses.ts";
+import { copyData, type DataCopy, putBack, restore } from "./postgres_losses.ts";
 import { promoteReplica } from "./redis_losses.ts";
 
 const RECOVERS_WITHIN_SECONDS = 30;
@@ -18,7 +17,7 @@ export const BOTH_STORES_FAULTS: readonly Fault[] = [
     loses: true,
     isAlwaysAlone: true,
     async inject(scene) {
-      const loseBoth = scene.chance.pick([redisThenPostgres, redisThenOlderPostgres, postgresThenRedis]);
+      const loseBoth = scene.chance.pick(LOSSES_OF_BOTH);
       const [first, second] = await loseBoth(scene);
       return {
         ...second,
@@ -30,14 +29,14 @@ export const BOTH_STORES_FAULTS: readonly Fault[] = [
   },
 ];
 
+const LOSSES_OF_BOTH = [redisThenPostgres, redisThenOlderPostgres, redisThenForgetfulPostgres, postgresThenRedis];
+
 type Losses = readonly [first: Injection, second: Injection];
 
 /** What Redis lost is repaired by the time of the copy. */
 async function redisThenPostgres(scene: Scene): Promise<Losses> {
   const first = await promoteReplica(scene);
-  // Intents that are sent now are published when the loss is known.
-  await scene.producer.sent(FRESH_INTENTS, RECOVERS_WITHIN_SECONDS);
-  await recovery(scene.setting, await watermark(scene.setting), RECOVERS_WITHIN_SECONDS);
+  await repaired(scene);
   return [first, await restore(scene, [1, 3])];
 }
 
@@ -49,8 +48,27 @@ async function redisThenOlderPostgres(scene: Scene): Promise<Losses> {
   return [first, { ...await putBack(scene.setting, copy), note: "a copy of before" }];
 }
 
+/** The copy is of the time when Redis has lost something and the service does not know it yet: what it finds out is lost. */
+async function redisThenForgetfulPostgres(scene: Scene): Promise<Losses> {
+  const copies: DataCopy[] = [];
+  const first = await promoteReplica(scene, {
+    async whileHeld() {
+      copies.push(await copyData(scene.setting));
+    },
+  });
+  await pause(scene.chance.between(0.2, 2));
+  return [first, { ...await putBack(scene.setting, copies[0]!), note: "a copy of between the writes that Redis lost" }];
+}
+
+/** What PostgreSQL lost is restored, leases too, by the time of the loss. */
 async function postgresThenRedis(scene: Scene): Promise<Losses> {
   const first = await restore(scene, [1, 3]);
-  await pause(scene.chance.between(0, 1));
+  await repaired(scene);
   return [first, await promoteReplica(scene)];
+}
+
+async function repaired({ setting, producer }: Scene): Promise<void> {
+  // Intents that are sent now are published when the loss is known.
+  await producer.sent(FRESH_INTENTS, RECOVERS_WITHIN_SECONDS);
+  await recovery(setting, await watermark(setting), RECOVERS_WITHIN_SECONDS);
 }

@@ -112,7 +112,7 @@ function lossOf(
   return { times: isLost ? 1 : 0, losses: [{ store: "postgres", fromMs, toMs }], returnedAtMs: Date.now() };
 }
 
-/** How far the push stream is known to be published. */
+/** How far the push stream is known to be published; `0-0` while it is not. */
 async function offsetOf(dsn: string): Promise<string> {
   const client = new pg.Client({ connectionString: dsn });
   await client.connect();
@@ -121,7 +121,7 @@ async function offsetOf(dsn: string): Promise<string> {
       "SELECT entry_id FROM notification.stream_offsets WHERE stream = $1",
       [STREAMS.push],
     );
-    return row!.entry_id;
+    return row?.entry_id ?? "0-0";
   } finally {
     await client.end();
   }

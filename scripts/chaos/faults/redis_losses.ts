@@ -27,7 +27,7 @@ export const REDIS_LOSS_FAULTS: readonly Fault[] = [
     part: "redis",
     outage: "redis",
     loses: true,
-    inject: promoteReplica,
+    inject: (scene) => promoteReplica(scene),
   },
   {
     name: "redis-truncated",
@@ -47,7 +47,11 @@ export const REDIS_LOSS_FAULTS: readonly Fault[] = [
   },
 ];
 
-export async function promoteReplica({ setting, chance, producer }: Scene): Promise<Injection> {
+/** @param options.whileHeld called when the replica has got no writes for a while, before it is promoted */
+export async function promoteReplica(
+  { setting, chance, producer }: Scene,
+  { whileHeld = () => Promise.resolve() }: { readonly whileHeld?: () => Promise<void> } = {},
+): Promise<Injection> {
   const old = setting.redisServer;
   using link = new TcpProxy(old.port);
   const replica = await startStore({ password: old.password });
@@ -57,6 +61,7 @@ export async function promoteReplica({ setting, chance, producer }: Scene): Prom
   await setting.redis.call("WAIT", 1, 4000);
   link.freeze();
   await pause(chance.between(0.8, 1.5));
+  await whileHeld();
   const before = await endOf(setting.redis);
   // The old master dies, or is told to be none any more when the address has moved already.
   const diesFirst = chance.oneIn(2);
@@ -135,8 +140,9 @@ function isFileWritten(info: string): boolean {
   return ["aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"].every((line) => info.includes(line));
 }
 
-/** The last entry of the push stream. */
+/** The last entry of the push stream; `0-0` while there is none. */
 async function endOf(redis: Redis): Promise<string> {
+  if (await redis.exists(STREAMS.push) === 0) return "0-0";
   const info = await redis.xinfo("STREAM", STREAMS.push) as unknown[];
   return String(info[info.indexOf("last-generated-id") + 1]);
 }

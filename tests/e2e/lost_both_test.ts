@@ -1,0 +1,82 @@
+// Redis comes back with less than it acknowledged, and PostgreSQL is put back to a moment at which the service did not know of it yet:
+// the offset then counts entries that the intent stream does not have, and what is missing from the outbound streams counts as
+// published (contract, section 11).
+
+import assert from "node:assert/strict";
+import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
+import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import { eventually } from "../support/wait.ts";
+
+const FILE = "appendonlydir/appendonly.aof.1.incr.aof";
+
+/** Kills Redis and cuts its file to that size. */
+async function loseTail(redis: RedisServer, bytes: number): Promise<void> {
+  await redis.kill("SIGKILL");
+  await Deno.truncate(`${redis.folder}/${FILE}`, bytes);
+  await redis.start();
+}
+
+async function restore(postgres: Postgres, copy: string): Promise<void> {
+  await postgres.stop("immediate");
+  await postgres.restoreData(copy);
+  await postgres.start();
+}
+
+async function addAndPublish(rig: Rig, intents: number, routes: number): Promise<void> {
+  for (let added = 0; added < intents; added++) await rig.addIntent();
+  await untilPublished(rig, routes);
+}
+
+const untilPublished = (rig: Rig, routes: number) =>
+  eventually(async () => {
+    const [row] = await rig.query<{ routes: number }>(
+      "SELECT count(*)::int AS routes FROM notification.routes WHERE status = 'published'",
+    );
+    return row!.routes === routes;
+  }, { timeoutMs: 30_000, message: `${routes} routes were not published` });
+
+/** Each route is in its stream once, as the entry that PostgreSQL names. */
+async function eachOnce(rig: Rig, routes: number): Promise<void> {
+  const found = [
+    ...(await rig.clientEvents()).map(({ entryId, fields }) => `${fields["event_id"]} ${entryId}`),
+    ...(await rig.mailCommands()).map(({ entryId, fields }) => `${fields["delivery_id"]} ${entryId}`),
+  ];
+  const known = await rig.query<{ route: string }>(
+    "SELECT notification_id || '/' || route_id || ' ' || published_entry_id AS route FROM notification.routes",
+  );
+  assert.equal(found.length, routes);
+  assert.deepEqual(found.sort(), known.map(({ route }) => route).sort());
+}
+
+Deno.test("what Redis lost is found again when PostgreSQL has forgotten that it was found", async () => {
+  await using redisServer = await startRedis({ appendOnly: true });
+  await using postgres = await startPostgres();
+  await using rig = await openRig({ redisServer, postgresServer: postgres });
+  const service = await rig.start();
+  await addAndPublish(rig, 3, 6);
+  const copyOfOffset = () => rig.redis.hget("notification:stream_offset:notification:intents", "entries_read");
+  await eventually(async () => await copyOfOffset() === "3");
+  const { size } = await Deno.stat(`${redisServer.folder}/${FILE}`);
+  await addAndPublish(rig, 4, 14);
+  const copy = `${postgres.dataDir}-copy`;
+  await postgres.copyData(copy);
+  await loseTail(redisServer, size);
+  await eventually(() => rig.redis.ping());
+  // What Redis lost is published again.
+  await eventually(async () => (await rig.clientEvents()).length === 7, { timeoutMs: 30_000 });
+  await addAndPublish(rig, 6, 26);
+  await eventually(async () => await copyOfOffset() === "9");
+
+  await restore(postgres, copy);
+  await untilPublished(rig, 26);
+  await rig.settled();
+  await addAndPublish(rig, 1, 28);
+  await eachOnce(rig, 28);
+  assert.doesNotMatch(service.output(), /another stream/);
+  const [offset] = await rig.query<{ entries_read: string }>(
+    "SELECT entries_read::text FROM notification.stream_offsets WHERE stream = 'notification:intents'",
+  );
+  assert.equal(offset!.entries_read, "10");
+  assert.equal((await service.terminate()).code, 0);
+});
