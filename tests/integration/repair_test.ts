@@ -4,9 +4,9 @@ import { startRedis } from "../../scripts/servers/redis.ts";
 import { systemClock } from "../../src/clock.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
 import { handOff } from "../../src/publish/hand_off.ts";
-import { redisEpochKey, routeLeaseKey } from "../../src/redis/keys.ts";
+import { redisEpochKey, ROUTE_LEASE_PATTERN, routeLeaseKey, streamOffsetKey } from "../../src/redis/keys.ts";
 import { redisTimeMs } from "../../src/redis/time.ts";
-import { checkPostgresServer } from "../../src/repair/postgres_check.ts";
+import { checkPostgresServer, moveOffsetsForward } from "../../src/repair/postgres_check.ts";
 import { putBackLost } from "../../src/repair/put_back.ts";
 import { rebuildLeases } from "../../src/repair/rebuild_leases.ts";
 import { openStage, type Stage, STREAMS } from "../support/stage.ts";
@@ -43,6 +43,7 @@ async function loseTail(stage: Stage, entryId: string): Promise<void> {
     await stage.redis.del(routeLeaseKey(notificationId!, routeId!));
   }
   await stage.redis.call("XSETID", PUSH, entryId);
+  await stage.redis.hset(streamOffsetKey(PUSH), "entry_id", entryId);
   await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before' WHERE redis_epoch IS NOT NULL");
   await stage.redis.set(redisEpochKey(), "before");
 }
@@ -66,7 +67,7 @@ Deno.test("the offset of an outbound stream is its highest entry that is written
   await publish(stage, 3);
   const end = (await stage.redis.xrevrange(PUSH, "+", "-"))[0]![0];
   assert.equal(await offsetOf(stage), end);
-  assert.equal(await stage.redis.hget(`notification:stream_offset:${PUSH}`, "entry_id"), end);
+  assert.equal(await stage.redis.hget(streamOffsetKey(PUSH), "entry_id"), end);
 });
 
 Deno.test("of several instances that find a loss at once one commits the repair", async () => {
@@ -81,10 +82,10 @@ Deno.test("of several instances that find a loss at once one commits the repair"
   assert.deepEqual(await stage.checkRedis(), []);
 });
 
-Deno.test("a stream that ends earlier in the same life of its server was deleted by somebody: no repair", async () => {
+Deno.test("a server that somebody has emptied has lost nothing: no repair", async () => {
   await using stage = await openStage();
   await publish(stage, 2);
-  await stage.redis.del(PUSH, redisEpochKey());
+  await stage.redis.flushdb();
   assert.deepEqual(await stage.checkRedis(), []);
   assert.equal(await stage.value("SELECT count(*) FROM notification.repairs"), "0");
   assert.equal(await offsetOf(stage), "0-0");
@@ -132,10 +133,10 @@ Deno.test("commits that wrote no higher entry are missed too when PostgreSQL has
   await using stage = await openStage();
   await publish(stage, 2);
   const redis = await stage.connection();
-  const commits = await stage.redis.hget(`notification:stream_offset:${PUSH}`, "entries_read");
+  const commits = await stage.redis.hget(streamOffsetKey(PUSH), "entries_read");
   assert.ok(Number(commits) >= 1);
-  await stage.redis.hincrby(`notification:stream_offset:${PUSH}`, "entries_read", 1);
-  for (const key of await stage.redis.keys("route_leases:*")) await stage.redis.del(key);
+  await stage.redis.hincrby(streamOffsetKey(PUSH), "entries_read", 1);
+  for (const key of await stage.redis.keys(ROUTE_LEASE_PATTERN)) await stage.redis.del(key);
   const check = () =>
     checkPostgresServer({
       redis,
@@ -147,6 +148,7 @@ Deno.test("commits that wrote no higher entry are missed too when PostgreSQL has
       onProgress: () => {},
     });
   const { rebuilt } = await check();
+  await moveOffsetsForward(stage.pool, rebuilt);
   assert.deepEqual(rebuilt.map(({ stream, entries, leases }) => ({ stream, entries, leases })), [
     { stream: PUSH, entries: 2, leases: 2 },
   ]);
