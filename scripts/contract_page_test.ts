@@ -8,7 +8,14 @@ import { embeddedCatalog } from "../src/notification/catalog.ts";
 import { MALFORMED_CODES } from "../src/notification/intent.ts";
 import { FAILURE_CLASSIFICATIONS, ROUTE_STATUSES, SKIP_REASONS } from "../src/notification/route.ts";
 import { TABLES } from "../src/postgres/ownership.ts";
-import { consumerLeaseKey, routeLeaseKey, streamOffsetKey } from "../src/redis/keys.ts";
+import {
+  consumerLeaseKey,
+  epochBeginningsKey,
+  intakeStallKey,
+  redisEpochKey,
+  routeLeaseKey,
+  streamOffsetKey,
+} from "../src/redis/keys.ts";
 import { clientEventFields, intentFields, mailCommandFields } from "./contracts/fields.ts";
 
 const page = await Deno.readTextFile(new URL("../docs/contract.md", import.meta.url));
@@ -37,6 +44,9 @@ Deno.test("docs/contract.md has every code, status, classification, table and ke
     consumerLeaseKey("<stream>"),
     routeLeaseKey("<notification_id>", "<route_id>"),
     streamOffsetKey("<stream>"),
+    intakeStallKey("<stream>"),
+    redisEpochKey(),
+    epochBeginningsKey(),
   ]);
 });
 
