@@ -14,6 +14,8 @@ import { ABORTED, unlessAborted } from "./unless_aborted.ts";
 export interface Loop {
   /** The `logger` of its lines. */
   readonly name: string;
+  /** Whether its start and stop are of no interest to operators: then they are logged at `debug`. */
+  readonly isBackground?: true;
   /** Does one batch. `again`: there may be more; `idle`: wait first. */
   readonly pass: (stop: AbortSignal) => Promise<"again" | "idle">;
   /** Waits until there may be work; resolves early when `stop` aborts. */
@@ -47,7 +49,8 @@ export async function runLoop(
   { stop, abandon, clock, outages, heartbeats, onDefect }: LoopOptions,
 ): Promise<void> {
   const logger = loggerOf(loop.name);
-  logger.info("started");
+  const level = loop.isBackground ? "debug" : "info";
+  logger[level]("started");
   let failures = 0;
   let lastOut: Dependency | undefined;
   while (!stop.aborted) {
@@ -80,7 +83,7 @@ export async function runLoop(
   }
   // What can't be given back now, a dead process would not have given back either.
   await unlessAborted(loop.close?.().catch(() => {}) ?? Promise.resolve(), abandon);
-  logger.info("stopped");
+  logger[level]("stopped");
 }
 
 export function describeDefect(error: unknown): string {

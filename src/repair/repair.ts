@@ -8,10 +8,12 @@ import type pg from "pg";
 import type { Clock } from "../clock.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import { pauseAfterMs } from "../lifecycle/pacing.ts";
-import type { Loop } from "../lifecycle/run_loop.ts";
+import { outageOf } from "../lifecycle/outage.ts";
+import { describeDefect, type Loop } from "../lifecycle/run_loop.ts";
 import type { Channel } from "../notification/route.ts";
 import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
+import { loggerOf } from "../telemetry/logging.ts";
 import type { CheckedServers } from "./checked_servers.ts";
 import type { RepairEvents } from "./events.ts";
 import { checkPostgresServer, moveOffsetsForward } from "./postgres_check.ts";
@@ -46,6 +48,7 @@ export interface RepairOptions {
 
 export class Repair implements Loop {
   readonly name = "repair";
+  readonly isBackground = true;
   readonly #options: RepairOptions;
   readonly #limit = new BatchLimit(MAX_BATCH);
   #pauseMs = 0;
@@ -57,8 +60,17 @@ export class Repair implements Loop {
   }
 
   async pass(): Promise<"again" | "idle"> {
-    await this.check();
-    return await this.#repair() ? "again" : "idle";
+    try {
+      await this.check();
+      return await this.#repair() ? "again" : "idle";
+    } catch (error) {
+      if (outageOf(error) !== undefined) throw error;
+      // Unlike one of the other loops' a defect of this one ends nothing.
+      loggerOf(this.name).error("a repair met an unexpected error: it is tried again", {
+        reason: describeDefect(error),
+      });
+      return "idle";
+    }
   }
 
   async idle(stop: AbortSignal): Promise<void> {

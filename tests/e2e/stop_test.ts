@@ -126,7 +126,10 @@ Deno.test("a defect ends the process in an orderly way, with exit code 70", asyn
   assert.equal(await service.exit(), 70, service.output());
   const stopped = service.logs.filter((line) => line.message === "stopped").map((line) => line.logger);
   for (const logger of [...LOOPS, "internal_http"]) assert.ok(stopped.includes(logger), `${logger} in ${stopped}`);
-  assert.match(service.logs.find((line) => line.level === "error")?.logger ?? "", /intent_consumer|publisher|cleaner/);
+  assert.match(
+    service.logs.find((line) => line.level === "error")?.logger ?? "",
+    /intent_consumer|publisher|cleaner|repair/,
+  );
 });
 
 Deno.test("a signal during start-up ends it with exit code 0", async () => {
