@@ -79,10 +79,6 @@ export async function runService(options: ServiceOptions): Promise<number> {
     // Every counter as 0, taken long before a loop counts and while there is no gauge to wait for. The SDK's own first export is
     // an interval away, and would show what happened by then as having been there all along.
     telemetry.exportMetrics();
-    await checkDependencies(options, { redis, postgres });
-    if (gaugeAnswerMs !== undefined) {
-      gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName, master });
-    }
     const heartbeats = new Heartbeats({
       stuckAfterMs: stuckAfterMs({
         readBlockTimeoutMs: config.intents.readBlockTimeoutMs,
@@ -90,10 +86,14 @@ export async function runService(options: ServiceOptions): Promise<number> {
       }),
     });
     const loops = loopsOf(options, { redis, postgres, repairPostgres, servers, instruments, heartbeats });
-    await startStep("repair", () => systemd.patiently(() => checkForLosses(loops.repair)), {
-      boundMs: Infinity,
-      stop: shutdown.stop,
+    // Migrations and the check take as long as they take.
+    await systemd.patiently(async () => {
+      await checkDependencies(options, { redis, postgres });
+      await startStep("repair", () => checkForLosses(loops.repair), { boundMs: Infinity, stop: shutdown.stop });
     });
+    if (gaugeAnswerMs !== undefined) {
+      gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName, master });
+    }
     const probe = listen(config.probe);
     tellSupervisor(options, { redis, postgres, heartbeats });
     exitCode = await runLoops(loops.inOrder, { shutdown, probe, heartbeats, outages });
@@ -123,7 +123,7 @@ function openRedis({ redis, intents }: Config, master: RedisMaster): RedisConnec
 }
 
 async function checkDependencies(
-  { config, shutdown, systemd }: ServiceOptions,
+  { config, shutdown }: ServiceOptions,
   { redis, postgres }: { redis: RedisConnections; postgres: pg.Pool },
 ): Promise<void> {
   const logger = loggerOf("service");
@@ -144,7 +144,7 @@ async function checkDependencies(
   await step("postgres", () => checkServer(postgres));
   const { applied } = await step(
     "migrations",
-    () => systemd.patiently(() => migrate(postgres, { lockTimeoutMs: boundMs, signal: shutdown.stop })),
+    () => migrate(postgres, { lockTimeoutMs: boundMs, signal: shutdown.stop }),
     Infinity,
   );
   if (applied.length > 0) logger.info("migrated", { applied });
