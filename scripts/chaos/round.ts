@@ -60,12 +60,19 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   fleet.mayFailToStart = faults.some(({ part }) => part === "redis" || part === "postgres");
   const begun = performance.now();
   const isAlone = faults.length === 1;
+  const resuming: Promise<number | undefined>[] = [];
   const injections = await Promise.all(
-    faults.map((fault) => fault.inject({ ...scene, isAlone, chance: chance.fork(fault.name) })),
+    faults.map(async (fault) => {
+      const injection = await fault.inject({ ...scene, isAlone, chance: chance.fork(fault.name) });
+      // From then on, whatever else still goes wrong.
+      resuming.push(resume(scene, injection));
+      return injection;
+    }),
   );
   const outSeconds = (performance.now() - begun) / 1000;
   const breaches = injections.flatMap(({ breaches = [] }) => breaches);
-  const [recovered, resumed] = await Promise.all([recover(scene, breaches), resume(scene, injections)]);
+  const recovered = await recover(scene, breaches);
+  const resumed = (await Promise.all(resuming)).find((seconds) => seconds !== undefined);
   const note = resumed === undefined ? [] : [`new intents were published after ${resumed.toFixed(2)} s`];
   const isHeldToIt = isAlone && round.profile === "default";
   if (isHeldToIt && resumed !== undefined && resumed > RESUMPTION_SECONDS) {
@@ -98,10 +105,9 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
 }
 
 /** How long a store that has lost something has been back when intents are published that were sent since. */
-async function resume({ setting }: Stage["scene"], injections: readonly Injection[]): Promise<number | undefined> {
-  const returns = injections.flatMap(({ returnedAtMs }) => returnedAtMs === undefined ? [] : [returnedAtMs]);
-  if (returns.length === 0) return undefined;
-  return await resumption(setting, Math.max(...returns), RECOVERY_SECONDS) ?? Infinity;
+async function resume({ setting }: Stage["scene"], { returnedAtMs }: Injection): Promise<number | undefined> {
+  if (returnedAtMs === undefined) return undefined;
+  return await resumption(setting, returnedAtMs, RECOVERY_SECONDS) ?? Infinity;
 }
 
 async function prepare({ faults, instances, profile }: Round, { scene }: RoundOptions): Promise<void> {
