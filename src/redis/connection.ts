@@ -107,7 +107,9 @@ export class RedisConnection implements Follower {
     this.#client.on("close", () => master.closed(this));
     this.#client.on("error", (error) => {
       this.#broken = error;
-      if (isRefusedPassword(error)) settings.password.readAgain?.();
+      if (isRefusedPassword(error) && isReplaced(settings.password)) {
+        this.#broken = new Error("The password was replaced");
+      }
       // ioredis would go on in database 0, among other people's keys.
       if (isFailedSelect(error)) this.#client.disconnect(true);
     });
@@ -215,6 +217,13 @@ function isWithoutPassword(error: unknown): boolean {
 
 function isRefusedPassword(error: Error): boolean {
   return error.name === "ReplyError" && /^(WRONGPASS|NOAUTH)\b/.test(error.message);
+}
+
+/** Whether the password that was refused has been replaced in its file, which is read again. */
+function isReplaced(password: RedisSettings["password"]): boolean {
+  const refused = password.reveal();
+  password.readAgain?.();
+  return password.reveal() !== refused;
 }
 
 function isFailedSelect(error: Error & { readonly command?: { readonly name?: unknown } }): boolean {
