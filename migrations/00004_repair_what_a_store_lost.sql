@@ -1,4 +1,4 @@
--- What a store lost is found by comparing it with the other one, and repaired from there (contract, section 11).
+-- What a store lost is found by comparing it with the other one, and repaired from there (`docs/contract.md`, section 11).
 --
 -- `stream_offsets` has a row for each outbound stream too, whose `entries_read` counts the commits that wrote outcomes; an earlier
 -- version takes no notice of these rows. `redis_epoch` names the Redis server that the row was last compared

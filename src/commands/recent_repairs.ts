@@ -1,5 +1,5 @@
 /**
- * What `status` shows of repairs: every open one, and those that were finished within a day. Contract, section 11.
+ * What `status` shows of repairs: every open one, and those that were finished within a day. `docs/contract.md`, section 11.
  *
  * Redis has lost entries of an outbound stream; their routes are published again, or counted.
  */

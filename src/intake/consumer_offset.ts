@@ -1,6 +1,6 @@
 /**
  * Where the consumer reads on: found at the start, at a takeover, after a reconnection and on another server, compared with the
- * stream at every read, moved with every batch. Contract, sections 6 and 11.
+ * stream at every read, moved with every batch. `docs/contract.md`, sections 6 and 11.
  *
  * The row in PostgreSQL counts; this only remembers it. On another server than before, where its copy is behind it, Redis may have
  * lost entries, and the row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it is reported, so

@@ -4,7 +4,7 @@
  * One atomic script for a hundred routes. For each route it looks at the route's lease: `published:<entry id>` means that
  * the entry is in the stream already, and is answered with its id; otherwise the script appends the entry and sets the lease.
  * For a batch whose claim is over, or begins in the future, it appends nothing; nor does it on a server that was not checked for
- * losses since it was started or promoted (`redis/epoch.ts`). Contract, sections 6 and 11.
+ * losses since it was started or promoted (`redis/epoch.ts`). `docs/contract.md`, sections 6 and 11.
  */
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { SERVER_EPOCH_LUA, UNCHECKED_EPOCH } from "../redis/epoch.ts";

@@ -1,5 +1,5 @@
 /**
- * PostgreSQL, as it is → leases for what it does not know any more to be published. Contract, section 11.
+ * PostgreSQL, as it is → leases for what it does not know any more to be published. `docs/contract.md`, section 11.
  *
  * The copy of an outbound stream's offset is set after the commit, with the number of commits. Where it is ahead of the row, commits are lost: routes that are
  * published, some of whose leases are gone, are live again or will be accepted again. The leases are set from the stream itself, before

@@ -1,6 +1,6 @@
 /**
  * Redis, as it is → what it has lost of the outbound streams, committed as repairs; then its epoch counts as checked, and the
- * hand-off script appends again. Contract, section 11.
+ * hand-off script appends again. `docs/contract.md`, section 11.
  *
  * The row of an outbound stream is the highest entry that is written as published. Where the stream ends before it, what lies in
  * between is lost: a repair is committed, and the row is set back to the end of the stream. While an epoch is not checked nothing is

@@ -1,5 +1,5 @@
 /**
- * The fourth loop: what one store has lost is restored from the other. Contract, section 11.
+ * The fourth loop: what one store has lost is restored from the other. `docs/contract.md`, section 11.
  *
  * A pass: check PostgreSQL, if it was started or replaced → check Redis, if it was → one batch of an open repair. The checks come first
  * and are short, since the other loops wait for them; repairs go on beside the other loops.

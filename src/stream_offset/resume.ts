@@ -4,7 +4,7 @@
  * Where Redis is another server than the row was last compared with, and the copy is behind the row, Redis may have lost what came
  * after the copy, and may have given its ids to other entries since. So reading resumes from the copy: it survived together with the
  * entries before it. What is read again is recognised by its record; entries that are older than that are passed over. In one life a
- * server loses nothing: there the row counts. Contract, section 11.
+ * server loses nothing: there the row counts. `docs/contract.md`, section 11.
  */
 import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
 import { HIDDEN_EPOCH } from "../redis/epoch.ts";

@@ -5,7 +5,7 @@
  *
  * The row of the intent stream is compared and set in the transaction that accepts a batch, so that a consumer which read from an
  * older offset changes nothing. A copy follows after the commit, forward only, and only on the server that the entries were read
- * from or appended to: so it survives a loss together with the entries before it. Contract, sections 6 and 11.
+ * from or appended to: so it survives a loss together with the entries before it. `docs/contract.md`, sections 6 and 11.
  */
 import type pg from "pg";
 import { statement } from "../postgres/statement.ts";

@@ -1,6 +1,6 @@
 // Redis comes back with less than it acknowledged, and PostgreSQL is put back to a moment at which the service did not know of it yet:
 // the offset then counts entries that the intent stream does not have, and what is missing from the outbound streams counts as
-// published (contract, section 11).
+// published (`docs/contract.md`, section 11).
 
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";

@@ -1,5 +1,5 @@
 // PostgreSQL comes back with less than it committed: what was accepted is accepted again under the same ids, and what was published
-// is not published again (contract, section 11).
+// is not published again (`docs/contract.md`, section 11).
 
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";

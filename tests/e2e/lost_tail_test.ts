@@ -1,5 +1,5 @@
 // Redis comes back with less than it acknowledged: what was published is published again, what was read is not, and nothing is lost
-// (contract, section 11).
+// (`docs/contract.md`, section 11).
 
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";

@@ -1,4 +1,4 @@
-/** PostgreSQL comes back with rows of an earlier epoch of Redis: they are compared with what Redis kept of that epoch (contract, section 11). */
+/** PostgreSQL comes back with rows of an earlier epoch of Redis: they are compared with what Redis kept of that epoch (`docs/contract.md`, section 11). */
 import assert from "node:assert/strict";
 import { epochBeginningsKey, redisEpochKey } from "../../src/redis/keys.ts";
 import { openStage, type Stage, STREAMS } from "../support/stage.ts";

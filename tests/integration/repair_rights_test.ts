@@ -1,4 +1,4 @@
-/** A Redis that refuses to show a stream has not lost it: contract, section 11. */
+/** A Redis that refuses to show a stream has not lost it: `docs/contract.md`, section 11. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";

@@ -1,4 +1,4 @@
-/** What is found lost and what is done about it, on real stores: contract, section 11. */
+/** What is found lost and what is done about it, on real stores: `docs/contract.md`, section 11. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { systemClock } from "../../src/clock.ts";
