@@ -2,8 +2,8 @@
  * Outcomes of all channels → PostgreSQL, behind the publishers' passes, then the leases of what is published are shortened.
  * The one place that writes outcomes.
  *
- * One transaction writes all that came since the one before began, so that a channel's trouble with PostgreSQL may delay the
- * other's. Until outcomes are written, the leases say which routes are published; what can't be written is claimed again
+ * All that came since the last write began is written together, publications first, so that a channel's trouble with PostgreSQL may
+ * delay the other's. Until outcomes are written, the leases say which routes are published; what can't be written is claimed again
  * when its claim ends.
  */
 import type pg from "pg";
@@ -101,6 +101,12 @@ export class OutcomeWriter {
   /** Results that PostgreSQL refuses for their data are halved down to those at fault, which stay claimed. */
   async #writeHalving(results: readonly Result[], refused: Map<Result, unknown>): Promise<readonly WrittenOutcomes[]> {
     const { postgres } = this.#options;
+    const [published, others] = [results.filter(isPublished), results.filter((result) => !isPublished(result))];
+    if (published.length > 0 && others.length > 0) {
+      // In a statement of their own: the rows of the offsets are locked, and other instances must not wait for this process meanwhile.
+      const first = await this.#writeHalving(published, refused);
+      return [...first, ...await this.#writeHalving(others, refused)];
+    }
     const write = (client: pg.ClientBase) => writeOutcomes(client, results);
     try {
       return [await (statementsFor(results) === 1 ? atOnce(postgres, write) : inTransaction(postgres, write))];
@@ -132,4 +138,8 @@ export class OutcomeWriter {
     });
     this.#shortening = bothOver(this.#shortening, shortening);
   }
+}
+
+function isPublished({ kind }: Result): boolean {
+  return kind === "published";
 }
