@@ -148,7 +148,7 @@ async function killConsumer(scene: Scene): Promise<Injection> {
     return { times: 1 };
   }
   // What it had sent may still be committed.
-  await eventually(async () => !await isConnected(victim, scene));
+  await eventually(async () => !await isAtWork(victim, scene));
   const from = await place(setting);
   const moved = await eventually(async () => await place(setting) !== from, { timeoutMs: 30_000, intervalMs: 5 })
     .catch(() => false);
@@ -158,9 +158,10 @@ async function killConsumer(scene: Scene): Promise<Injection> {
   return { times: 1, breaches: seconds > TAKEOVER_SECONDS ? [{ kind: "wrong", text: note }] : [], note };
 }
 
-async function isConnected({ name }: Instance, { setting }: Scene): Promise<boolean> {
+/** An idle session has nothing to commit; a connection that was held up before may leave one behind. */
+async function isAtWork({ name }: Instance, { setting }: Scene): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
-    `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE ${IS_OF_INSTANCE}) AS found`,
+    `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE ${IS_OF_INSTANCE} AND state <> 'idle') AS found`,
     [name],
   );
   return row?.found ?? true;
