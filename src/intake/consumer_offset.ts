@@ -3,14 +3,14 @@
  * stream at every read, moved with every batch. `docs/contract.md`, sections 6 and 11.
  *
  * The row in PostgreSQL counts; this only remembers it. On another server than before, where its copy is behind it, Redis may have
- * lost entries, and the row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it is reported, so
- * that it is reported once, by the one consumer whose commit it was.
+ * lost entries, and the row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it
+ * is reported, so that it is reported once, by the one consumer whose commit it was.
  */
 import type pg from "pg";
 import type { RedisConnection } from "../redis/connection.ts";
-import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
+import { BEFORE_ALL, isAtOrBefore } from "../redis/entry_ids.ts";
 import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
-import { resumptionOf } from "../stream_offset/resume.ts";
+import { resumptionOf, trimmedAfterRead } from "../stream_offset/resume.ts";
 import {
   copyOffset,
   moveOffset,
@@ -20,7 +20,6 @@ import {
   replaceCopy,
   selectOffset,
 } from "../stream_offset/stream_offset.ts";
-import { loggerOf } from "../telemetry/logging.ts";
 import { hasOutcome } from "./has_outcome.ts";
 import type { IntakeEvents } from "./events.ts";
 
@@ -54,7 +53,6 @@ interface Found {
 
 export class ConsumerOffset {
   readonly #options: ConsumerOffsetOptions;
-  readonly #logger = loggerOf("intent_consumer");
   #offset: VersionedOffset | undefined;
   #versions = 0;
   #found: Found | undefined;
@@ -130,7 +128,7 @@ export class ConsumerOffset {
       // The end of the stream has made the ordinal known.
       return await this.#commit(offset, { entryId, entriesRead }) ? this.#offset : undefined;
     }
-    const trimmedUnread = standing.trimmedUnread - readBeforeTrimmed(offset, standing.trimmedUnread);
+    const trimmedUnread = standing.trimmedUnread - trimmedAfterRead(offset, standing.trimmedUnread);
     if (trimmedUnread === 0) {
       const compared = { ...offset, entriesRead };
       if (this.#offset?.version === offset.version) this.#offset = compared;
@@ -166,27 +164,18 @@ export class ConsumerOffset {
    */
   async #checkEntry({ entryId }: Offset): Promise<void> {
     if (entryId === BEFORE_ALL || await hasOutcome(this.#options, entryId)) return;
-    this.#logger.error(
-      "the entry at the offset has no outcome: another stream may have the old name, what is before it is not read",
-      {
-        stream: this.#options.stream,
-        offset: entryId,
-      },
-    );
+    this.#options.events.offsetWithoutOutcome(entryId);
   }
 
   async #find(): Promise<void> {
-    const { postgres, redis, stream, recordRetentionMs } = this.#options;
+    const { postgres, redis, stream, recordRetentionMs, events } = this.#options;
     // The copy first: it follows the commit, so that a row read after it can't be behind, unless PostgreSQL lost commits.
     const copy = await readCopy(redis, stream);
     const row = await selectOffset(postgres, stream);
     const { offset, readBefore, copyAhead } = resumptionOf({ row, copy, recordRetentionMs });
     if (copyAhead !== undefined && copyAhead !== this.#knownCopy) {
       this.#knownCopy = copyAhead;
-      this.#logger.warn("PostgreSQL lost commits: its offset is behind the copy in Redis, entries are read again", {
-        offset: offset.entryId,
-        copy: copyAhead,
-      });
+      events.commitsLost({ offset: offset.entryId, copy: copyAhead });
     }
     const isCompared = row === undefined || row.epoch === copy.epoch;
     if (readBefore !== undefined || !isCompared) {
@@ -204,7 +193,7 @@ export class ConsumerOffset {
     this.#found = undefined;
     const { entryId, readBefore } = offset;
     if (readBefore !== undefined && !isAtOrBefore(readBefore.entryId, lastGeneratedId)) {
-      this.#reportLostTail({ offset: readBefore.entryId, resumed_behind: entryId, last_generated_id: lastGeneratedId });
+      this.#reportLostTail(readBefore.entryId, entryId, lastGeneratedId);
     }
     // An offset that was set back is the copy's, whose entries are those of this stream.
     if (readBefore === undefined) await this.#checkEntry(offset);
@@ -219,30 +208,21 @@ export class ConsumerOffset {
     if (copy === undefined || !isAtOrBefore(copy.entryId, lastGeneratedId)) return await this.#startOver(offset, state);
     // All that is there is older than the records that would recognise it.
     if (!await this.#commit(offset, { entryId: lastGeneratedId, entriesRead: entriesAdded })) return;
-    this.#reportLostTail({
-      offset: offset.entryId,
-      resumed_behind: lastGeneratedId,
-      last_generated_id: lastGeneratedId,
-    });
+    this.#reportLostTail(offset.entryId, lastGeneratedId, lastGeneratedId);
   }
 
-  #reportLostTail(fields: { readonly offset: string; readonly [field: string]: string }): void {
-    if (this.#reportedTail === fields.offset) return;
-    this.#reportedTail = fields.offset;
-    const message = "Redis lost the last entries of the intent stream: what producers were acknowledged may be missing";
-    this.#logger.error(message, { stream: this.#options.stream, ...fields });
+  #reportLostTail(offset: string, resumedBehind: string, lastGeneratedId: string): void {
+    if (this.#reportedTail === offset) return;
+    this.#reportedTail = offset;
+    this.#options.events.tailLost({ offset, resumedBehind, lastGeneratedId });
   }
 
   async #startOver(offset: VersionedOffset, { entriesAdded, length, lastGeneratedId }: StreamState): Promise<void> {
-    const { redis, stream } = this.#options;
+    const { redis, stream, events } = this.#options;
     // What was deleted from it by now was never there for us to read.
     const beginning: Offset = { entryId: BEFORE_ALL, entriesRead: entriesAdded - length };
     if (!await this.#commit(offset, beginning)) return;
-    this.#logger.error("another stream has the old name: it is read from its beginning", {
-      stream,
-      offset: offset.entryId,
-      last_generated_id: lastGeneratedId,
-    });
+    events.anotherStream({ offset: offset.entryId, lastGeneratedId });
     this.#knownCopy = offset.entryId;
     // Redis may refuse writes just now; the copy then stays ahead until the new stream's ids pass it.
     await replaceCopy(redis, beginning, { stream, epoch: offset.epoch }).catch(() => {});
@@ -264,14 +244,4 @@ export class ConsumerOffset {
     // If it can't be made now, the next batch's will do.
     this.#copying = copyOffset(redis, offset, { stream, epoch: offset.epoch }).catch(() => {});
   }
-}
-
-function isAtOrBefore(entryId: string, other: string): boolean {
-  return compareEntryIds(entryId, other) <= 0;
-}
-
-/** Of the entries trimmed behind the offset, how many were read before it was set back. */
-function readBeforeTrimmed({ entriesRead, readBefore }: VersionedOffset, trimmed: number): number {
-  if (entriesRead === undefined || readBefore?.entriesRead === undefined) return 0;
-  return Math.max(0, Math.min(trimmed, readBefore.entriesRead - entriesRead));
 }

@@ -28,6 +28,13 @@ export interface IntakeEventsOptions {
 
 const MAX_FIELD_CHARS = 256;
 
+interface LostTail {
+  readonly offset: string;
+  /** The entry behind which reading goes on. */
+  readonly resumedBehind: string;
+  readonly lastGeneratedId: string;
+}
+
 export function createIntakeEvents({ stream, catalog, instruments, tracing, clock }: IntakeEventsOptions) {
   const spans = new Spans("intent.process", tracing);
   const logger = loggerOf("intent_consumer");
@@ -64,6 +71,41 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
         stream_entry_id,
         ahead_ms,
       });
+    },
+
+    /** PostgreSQL has come back with an earlier offset than its copy in Redis. */
+    commitsLost({ offset, copy }: { readonly offset: string; readonly copy: string }): void {
+      logger.warn("PostgreSQL lost commits: its offset is behind the copy in Redis, entries are read again", {
+        offset,
+        copy,
+      });
+    },
+
+    /** The intent stream ends before the offset, and is the same stream. */
+    tailLost({ offset, resumedBehind, lastGeneratedId }: LostTail): void {
+      logger.error(
+        "Redis lost the last entries of the intent stream: what producers were acknowledged may be missing",
+        {
+          stream,
+          offset,
+          resumed_behind: resumedBehind,
+          last_generated_id: lastGeneratedId,
+        },
+      );
+    },
+
+    /** The intent stream is another one than was read before. */
+    anotherStream({ offset, lastGeneratedId }: Omit<LostTail, "resumedBehind">): void {
+      const fields = { stream, offset, last_generated_id: lastGeneratedId };
+      logger.error("another stream has the old name: it is read from its beginning", fields);
+    },
+
+    /** The entry at the offset seems never to have been read. */
+    offsetWithoutOutcome(offset: string): void {
+      logger.error(
+        "the entry at the offset has no outcome: another stream may have the old name, what is before it is not read",
+        { stream, offset },
+      );
     },
 
     /** Entries that were deleted before they were read. */

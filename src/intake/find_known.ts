@@ -1,7 +1,7 @@
 /** Decoded entries → what the User Service and the records say about them: all that judging needs. */
 import type pg from "pg";
 import type { Intent } from "../notification/intent.ts";
-import { compareEntryIds } from "../redis/entry_ids.ts";
+import { isAtOrBefore } from "../redis/entry_ids.ts";
 import type { Offset } from "../stream_offset/stream_offset.ts";
 import { type Decoded, intentsWithProblems, keyOf, type Known } from "./judge.ts";
 import type { Recipients } from "./recipients.ts";
@@ -37,7 +37,7 @@ export async function findKnown(
 
 /** Whether the entry is at or before the offset that the stream was read up to before. */
 export function wasReadBefore({ id }: { readonly id: string }, readBefore: { readonly entryId: string } | undefined) {
-  return readBefore !== undefined && compareEntryIds(id, readBefore.entryId) <= 0;
+  return readBefore !== undefined && isAtOrBefore(id, readBefore.entryId);
 }
 
 async function recordedKeysOf(postgres: pg.Pool, intents: readonly Intent[]): Promise<Set<string>> {

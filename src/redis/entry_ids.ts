@@ -9,6 +9,10 @@ export function compareEntryIds(left: string, right: string): number {
   return compareNumerals(leftTime, rightTime) || compareNumerals(leftSequence, rightSequence);
 }
 
+export function isAtOrBefore(entryId: string, other: string): boolean {
+  return compareEntryIds(entryId, other) <= 0;
+}
+
 /** The later of two. */
 export function laterEntryId(left: string, right: string): string {
   return compareEntryIds(left, right) < 0 ? right : left;

@@ -13,7 +13,7 @@ import type { Copy, Offset, OffsetRow } from "./stream_offset.ts";
 export interface Resumption {
   readonly offset: Offset;
   /** The row, where reading resumes before it: entries up to it were read before. */
-  readonly readBefore?: Offset;
+  readonly readBefore?: Offset | undefined;
   /** Where the copy is ahead of the row: PostgreSQL has lost commits. */
   readonly copyAhead?: string;
 }
@@ -38,4 +38,13 @@ export function resumptionOf(
   const oldest = `${Math.max(0, Math.floor(timeMs - recordRetentionMs + marginMs))}-0`;
   const offset = compareEntryIds(copy.entryId, oldest) >= 0 ? copy : { entryId: oldest, entriesRead: undefined };
   return compareEntryIds(offset.entryId, row.entryId) < 0 ? { offset, readBefore: row } : { offset: row };
+}
+
+/** Of `trimmed` entries behind an offset that was set back, how many had been read before. */
+export function trimmedAfterRead(
+  { entriesRead, readBefore }: Offset & Pick<Resumption, "readBefore">,
+  trimmed: number,
+): number {
+  if (entriesRead === undefined || readBefore?.entriesRead === undefined) return 0;
+  return Math.max(0, Math.min(trimmed, readBefore.entriesRead - entriesRead));
 }

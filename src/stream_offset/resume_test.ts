@@ -1,7 +1,7 @@
 // Reading resumes where nothing can be lost, and never before what the records still know.
 
 import assert from "node:assert/strict";
-import { resumptionOf } from "./resume.ts";
+import { resumptionOf, trimmedAfterRead } from "./resume.ts";
 import type { Offset, OffsetRow } from "./stream_offset.ts";
 
 const DAY_MS = 86_400_000;
@@ -44,4 +44,13 @@ Deno.test("resumptionOf() reads nothing again whose record retention may have de
     readBefore: row,
   });
   assert.deepEqual(resume(at(oldest - 5, 9), at(oldest - 9, 3)), { offset: at(oldest - 5, 9) });
+});
+
+Deno.test("trimmedAfterRead() counts the trimmed entries that were read before the offset was set back", () => {
+  const offset = at(5, 10);
+  assert.equal(trimmedAfterRead(offset, 3), 0);
+  assert.equal(trimmedAfterRead({ ...offset, readBefore: at(9, 12) }, 3), 2);
+  assert.equal(trimmedAfterRead({ ...offset, readBefore: at(9, 20) }, 3), 3);
+  assert.equal(trimmedAfterRead({ ...offset, readBefore: at(9) }, 3), 0);
+  assert.equal(trimmedAfterRead({ ...at(5), readBefore: at(9, 20) }, 3), 0);
 });
