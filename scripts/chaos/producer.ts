@@ -73,6 +73,11 @@ export class Producer {
     }
   }
 
+  /** Resolves when nothing is left that is to be sent once more. */
+  async repeated(): Promise<void> {
+    while (this.#unanswered.length > 0 && !this.#stopped) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+  }
+
   async #run(): Promise<void> {
     let owed = 0;
     let lastMs = performance.now();

@@ -114,7 +114,9 @@ async function prepare({ faults, instances, profile }: Round, { scene }: RoundOp
   const { fleet, mix, setting, producer } = scene;
   producer.share = SHARES[profile];
   if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
+    // A key that is used again is a new intent, once its record is gone.
     mix.reusesKeys = false;
+    await producer.repeated();
     await recovery(setting, await watermark(setting), RECOVERY_SECONDS);
   }
   await fleet.shape(instances, profile, Object.assign({}, ...faults.map(({ env }) => env)));

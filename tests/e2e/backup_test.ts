@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN } from "../../src/redis/keys.ts";
+import { findBinaries } from "../../scripts/servers/binaries.ts";
 import { openRig } from "../support/rig.ts";
 
 const [BACKUP, RESTORE] = [
@@ -9,6 +10,25 @@ const [BACKUP, RESTORE] = [
     /^```sh\n(.*?)^```$/gms,
   ),
 ].map(([, commands]) => commands!);
+
+/** Debian's programs may be in none of its usual folders. */
+const PATH = `${Deno.env.get("PATH")}:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin`;
+
+/** Such as 15; absent without the program. */
+async function majorVersion(command: string): Promise<number | undefined> {
+  try {
+    const { stdout } = await new Deno.Command(command, { args: ["--version"], env: { PATH } }).output();
+    return Number(/(\d+)\./.exec(new TextDecoder().decode(stdout))?.[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+const SERVER = await majorVersion(`${(await findBinaries()).postgresBin}/postgres`) ?? Infinity;
+const DUMP = await majorVersion("pg_dump") ?? await majorVersion("/usr/lib/postgresql/15/bin/pg_dump") ?? 0;
+// The PostgreSQL that is downloaded from npm comes without pg_dump, and an older one refuses a newer server.
+const ignore = DUMP < SERVER;
+const NOT_RUN = ignore ? ` NOT RUN: pg_dump ${DUMP} for PostgreSQL ${SERVER}` : "";
 
 const BACKUPS = [
   { name: "a backup", change: "SELECT" },
@@ -19,7 +39,11 @@ const BACKUPS = [
 ] as const;
 
 for (const { name, change } of BACKUPS) {
-  Deno.test(`what came after ${name} is read again under the same ids, and published once`, () => restored(change));
+  Deno.test({
+    name: `what came after ${name} is read again under the same ids, and published once${NOT_RUN}`,
+    ignore,
+    fn: () => restored(change),
+  });
 }
 
 async function restored(change: string): Promise<void> {
@@ -31,7 +55,7 @@ async function restored(change: string): Promise<void> {
       env: {
         ADMINISTRATOR_DSN: rig.dsn,
         BACKUP: file,
-        PATH: `${Deno.env.get("PATH")}:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin`,
+        PATH,
       },
     }).output();
     assert.ok(success, new TextDecoder().decode(stderr));
