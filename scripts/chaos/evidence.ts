@@ -77,12 +77,13 @@ export class EvidenceReader {
   }
 
   /** Outbound entries that there are, and those among them that were handed out to be judged. */
-  async outboundEntries(): Promise<{ all: number; judged: number }> {
+  /** With the ids of those that were read, but lie behind the mark up to which was judged. */
+  async outboundEntries(): Promise<{ all: number; judged: number; behindTheMark: readonly string[] }> {
     const [push, email] = await Promise.all([
       this.#setting.redis.xlen(STREAMS.push),
       this.#setting.redis.xlen(STREAMS.email),
     ]);
-    return { all: push + email, judged: this.#judged };
+    return { all: push + email, judged: this.#judged, behindTheMark: this.#later.map(({ deliveryId }) => deliveryId) };
   }
 
   async place(): Promise<PlaceFact> {

@@ -10,7 +10,7 @@
  * PostgreSQL may have lost commits after a loss was found, and then knows neither of the repair nor of the epoch. So Redis keeps where
  * each stream ended when an epoch was checked: a row of an earlier epoch is compared with what the stream kept of that epoch.
  *
- * The end of a stream that somebody has deleted is the copy of its offset, which a loss takes away together with the entries.
+ * The end of a stream that was deleted is the copy of its offset, which a loss takes away together with the entries.
  *
  * Several instances may check at once. The row is read before the stream and set only if it still is what was read; the one that comes
  * second begins again and finds nothing to do.
@@ -118,7 +118,7 @@ const COMPARISON = rows<Comparison>()({
   is_same_server: bigint((comparison) => isSameServer(comparison) ? 1 : 0),
 });
 
-/** A server loses nothing in one life: a stream that ends earlier than it did was deleted by somebody, and is left as it is. */
+/** A server loses nothing in one life: a stream that ends earlier than it did was emptied on purpose, and is left as it is. */
 function isSameServer({ epoch, newEpoch }: Comparison): boolean {
   return epoch === newEpoch && newEpoch !== HIDDEN_EPOCH;
 }

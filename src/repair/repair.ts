@@ -42,7 +42,7 @@ export interface RepairOptions {
   readonly onProgress: () => void;
   /** PostgreSQL was started or replaced, and is checked: the offset may be another one. */
   readonly onPostgresChecked: () => void;
-  /** Routes of the channel are due that nobody expects. */
+  /** Routes of the channel are due that its publisher does not know of. */
   readonly onPutBack: (channel: Channel) => void;
 }
 

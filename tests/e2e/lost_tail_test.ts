@@ -3,12 +3,12 @@
 
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
-import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
-import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
 import { validIntent } from "../support/intents.ts";
 import { KeepingProxy } from "../support/keeping_proxy.ts";
 import { MovingAddress } from "../support/moving_address.ts";
 import { closeRedis, openRedis } from "../support/redis_client.ts";
+import { startReplica } from "../support/redis_replica.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -60,21 +60,6 @@ async function openPair(): Promise<Pair> {
     },
     [Symbol.asyncDispose]: () => servers.disposeAsync(),
   };
-}
-
-async function startReplica(master: RedisServer): Promise<RedisServer> {
-  const replica = await startRedis({
-    password: master.password,
-    args: [
-      ...["--replicaof", master.host, String(master.port), "--masterauth", master.password],
-      ...["--repl-diskless-sync-delay", "0"],
-      ...(isRestricted() ? ["--masteruser", OBSERVER] : []),
-    ],
-  });
-  const client = await openRedis(replica);
-  await eventually(async () => String(await client.call("INFO", "replication")).includes("master_link_status:up"));
-  await closeRedis(client);
-  return replica;
 }
 
 async function add(client: Redis, count: number, id = "*"): Promise<string[]> {

@@ -4,12 +4,12 @@
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
-import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 import { validIntent } from "../support/intents.ts";
 import { MovingAddress } from "../support/moving_address.ts";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import { closeRedis, openRedis } from "../support/redis_client.ts";
+import { startReplica } from "../support/redis_replica.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -61,21 +61,6 @@ for (const { name, treat } of OLD_MASTERS) {
       await rig[Symbol.asyncDispose]();
     }
   });
-}
-
-async function startReplica(master: RedisServer): Promise<RedisServer> {
-  const replica = await startRedis({
-    password: master.password,
-    args: [
-      ...["--replicaof", master.host, String(master.port), "--masterauth", master.password],
-      ...["--repl-diskless-sync-delay", "0"],
-      ...(isRestricted() ? ["--masteruser", OBSERVER] : []),
-    ],
-  });
-  const client = await openRedis(replica);
-  await eventually(async () => String(await client.call("INFO", "replication")).includes("master_link_status:up"));
-  await closeRedis(client);
-  return replica;
 }
 
 async function addTo(client: Redis): Promise<string> {

@@ -82,7 +82,7 @@ Deno.test("of several instances that find a loss at once one commits the repair"
   assert.deepEqual(await stage.checkRedis(), []);
 });
 
-Deno.test("a server that somebody has emptied has lost nothing: no repair", async () => {
+Deno.test("a server that was emptied in its own life has lost nothing: no repair", async () => {
   await using stage = await openStage();
   await publish(stage, 2);
   await stage.redis.flushdb();
@@ -91,7 +91,7 @@ Deno.test("a server that somebody has emptied has lost nothing: no repair", asyn
   assert.equal(await offsetOf(stage), "0-0");
 });
 
-Deno.test("a stream that somebody deleted is no loss after a restart either: the copy of its offset is still there", async () => {
+Deno.test("a stream that was deleted is no loss after a restart either: the copy of its offset is still there", async () => {
   await using stage = await openStage();
   await publish(stage, 2);
   const end = await offsetOf(stage);
@@ -263,7 +263,7 @@ Deno.test("leases are rebuilt from an entry on, in pieces: those that are missin
   for (let at = 0; at < 1_200; at++) {
     ids.push(await stage.redis.xadd("out", "*", "event_id", `n${at}/push:user:${at}`, "payload", "{}") as string);
   }
-  await stage.redis.xadd("out", "*", "somebody", "else's");
+  await stage.redis.xadd("out", "*", "foreign", "entry");
   const kept = routeLeaseKey("n700", "push:user:700");
   await stage.redis.set(kept, "published:1-1", "PX", 500);
   let pieces = 0;
