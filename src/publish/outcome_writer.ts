@@ -20,8 +20,11 @@ import { bothOver } from "./unwritten.ts";
 import { shortenLeases } from "./shorten_leases.ts";
 import { type Result, statementsFor, writeOutcomes, type WrittenOutcomes } from "./write_outcomes.ts";
 
-/** What the channels hand off for one intent comes within about this time; nothing waits for its outcome. */
-const GATHER_MS = 2;
+/**
+ * How long outcomes are gathered for one statement. Nothing waits for them, and fewer commits leave PostgreSQL to those that accept: at
+ * 1,000 intents a second 10 ms cost it a quarter less CPU an intent than 2 ms.
+ */
+const GATHER_MS = 10;
 /** About a full batch of each channel; what comes beyond that is the next transaction's. */
 const MAX_GATHERED = 2_000;
 
