@@ -4,9 +4,11 @@ export const BEFORE_ALL = "0-0";
 
 /** Below 0 if `left` comes first, 0 if they are the same, above 0 otherwise. */
 export function compareEntryIds(left: string, right: string): number {
-  const [leftTime, leftSequence] = left.split("-") as [string, string];
-  const [rightTime, rightSequence] = right.split("-") as [string, string];
-  return compareNumerals(leftTime, rightTime) || compareNumerals(leftSequence, rightSequence);
+  const dash = left.indexOf("-");
+  const otherDash = right.indexOf("-");
+  if (dash !== otherDash) return dash - otherDash;
+  if (left.length === right.length) return compareNumerals(left, right);
+  return compareNumerals(left.slice(0, dash), right.slice(0, dash)) || left.length - right.length;
 }
 
 export function isAtOrBefore(entryId: string, other: string): boolean {
