@@ -68,7 +68,7 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
     const telemetry = await startTelemetry(env, {
       serviceVersion: VERSION,
       instanceId,
-      environment: config.environment,
+      environment: config.process.environment,
     });
     logging.forward(telemetry.exportLog);
     const systemd = new Systemd({

@@ -63,7 +63,7 @@ async function run(args: Arguments): Promise<number> {
   const timeoutMs = parseDuration(args.value("timeout") ?? "30s");
   if (timeoutMs === undefined) throw usageError("--timeout should be a duration such as 30s");
   const { config, catalog } = settingsOrFail();
-  if (config.environment === "production" && !args.flag("yes")) {
+  if (config.process.environment === "production" && !args.flag("yes")) {
     throw usageError("NOTIFICATION_ENVIRONMENT is production: say --yes to send a test there");
   }
   const type = catalog.get(SMOKE_TYPE);

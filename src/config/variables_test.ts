@@ -53,3 +53,11 @@ Deno.test("variables have defaults of their own form, and a meaning", () => {
     assert.doesNotMatch(row.meaning + row.form.expected, /\n/, name);
   }
 });
+
+Deno.test("no two variables have one place, and times say their unit", () => {
+  const places = variableList.map(([, { place }]) => place);
+  assert.equal(new Set(places).size, places.length);
+  for (const [name, { place, form }] of variableList) {
+    if (place.includes(".")) assert.equal(place.endsWith("Ms"), form.expected.startsWith("a duration"), name);
+  }
+});
