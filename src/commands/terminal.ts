@@ -4,20 +4,21 @@
  *
  * What came from outside can't steer the terminal: control characters come out as escapes.
  */
+import { styleText } from "node:util";
 import { escapeControls } from "../notification/control_characters.ts";
 import { displayWidth, fitting } from "./display_width.ts";
 
 const MAX_WIDTH = 80;
 const MIN_WIDTH = 20;
-const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 
-export type Style = keyof typeof STYLES;
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 export type Cell = string | readonly [Style, string];
 
+/** Decided here, because styleText() heeds the terminal and NO_COLOR only from Deno 2.9 on. */
 const coloured = !Deno.noColor && Deno.stdout.isTerminal();
 
 export function paint(style: Style, text: string): string {
-  return coloured ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
+  return coloured ? styleText(style, text, { validateStream: false }) : text;
 }
 
 export interface Layout {
