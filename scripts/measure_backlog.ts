@@ -1,7 +1,8 @@
-// In: nothing, or numbers of live routes and unprocessed entries to measure with (default: 10 and 1,000,000). Out: what the
-// backlog's questions cost on throwaway servers, a line each; these are the figures of docs/observability/README.md.
-// Guaranteed: every time is the median and the worst of 21 runs on warm servers; nothing is left behind.
-
+/**
+ * In: nothing, or numbers of live routes and unprocessed entries to measure with (default: 10 and 1,000,000). Out: what the
+ * backlog's questions cost on throwaway servers, a line each; these are the figures of docs/observability/README.md.
+ * Guaranteed: every time is the median and the worst of 21 runs on warm servers; nothing is left behind.
+ */
 import { backlogReader } from "../src/backlog/backlog.ts";
 import { INTENTS, openStage, type Stage } from "../tests/support/stage.ts";
 

@@ -1,7 +1,8 @@
-// In: nothing, or numbers of malformed intents and of dead letters to measure with (default: 100,000 and 1,000,000). Out: how long the
-// operators' commands take on throwaway servers, a line each, as processes and with what they read alone.
-// Guaranteed: every time is the median and the worst of 5 runs; nothing is left behind.
-
+/**
+ * In: nothing, or numbers of malformed intents and of dead letters to measure with (default: 100,000 and 1,000,000). Out: how long the
+ * operators' commands take on throwaway servers, a line each, as processes and with what they read alone.
+ * Guaranteed: every time is the median and the worst of 5 runs; nothing is left behind.
+ */
 import { runProgram } from "../tests/support/command.ts";
 import { openRig, type Rig } from "../tests/support/rig.ts";
 

@@ -1,6 +1,7 @@
-// The SQL and the scripts of the floor: those of the service (src/intake, src/publish) without what is only there for the
-// unusual case. Rows, indexes touched and outbound entries are the same.
-
+/**
+ * The SQL and the scripts of the floor: those of the service (src/intake, src/publish) without what is only there for the
+ * unusual case. Rows, indexes touched and outbound entries are the same.
+ */
 import { ROUTE_LEASES } from "../../src/redis/keys.ts";
 import { INTENTS } from "./fill.ts";
 

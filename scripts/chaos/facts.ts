@@ -1,6 +1,7 @@
-// What is known about a stretch of entries when it is judged: facts, as Redis and PostgreSQL have them, and the words for
-// what breaks the promise.
-
+/**
+ * What is known about a stretch of entries when it is judged: facts, as Redis and PostgreSQL have them, and the words for
+ * what breaks the promise.
+ */
 import type { Channel } from "./cast.ts";
 import type { SentEntry } from "./sent_entry.ts";
 

@@ -1,5 +1,4 @@
-// What a fault is: something that goes wrong for a while, and is over when `inject` returns.
-
+/** What a fault is: something that goes wrong for a while, and is over when `inject` returns. */
 import type { Chance } from "./chance.ts";
 import type { Fleet, Profile } from "./fleet.ts";
 import type { IntentMix } from "./intent_mix.ts";

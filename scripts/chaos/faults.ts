@@ -1,5 +1,4 @@
-// All faults there are, in the order in which `--list` shows them.
-
+/** All faults there are, in the order in which `--list` shows them. */
 import type { Fault } from "./fault.ts";
 import { ACCESS_FAULTS } from "./faults/access.ts";
 import { BOTH_STORES_FAULTS } from "./faults/both_stores.ts";

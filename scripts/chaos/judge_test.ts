@@ -1,6 +1,7 @@
-// The judge has to go red: each test spoils one thing in a stretch in which all is well, and names the one breach that
-// this makes.
-
+/**
+ * The judge has to go red: each test spoils one thing in a stretch in which all is well, and names the one breach that
+ * this makes.
+ */
 import assert from "node:assert/strict";
 import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
 import { judge, judgePlace, judgeUnchanged } from "./judge.ts";

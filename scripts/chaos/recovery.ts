@@ -1,6 +1,7 @@
-// In: the setting, right after a fault is over. Out: how long it takes until everything sent before has its outcome.
-// Guaranteed: what is sent meanwhile doesn't count, so that the producer never has to pause.
-
+/**
+ * In: the setting, right after a fault is over. Out: how long it takes until everything sent before has its outcome.
+ * Guaranteed: what is sent meanwhile doesn't count, so that the producer never has to pause.
+ */
 import { eventually } from "../../tests/support/wait.ts";
 import { firstNotificationId } from "./evidence.ts";
 import { entryMs, notificationMs } from "./sent_entry.ts";

@@ -1,5 +1,4 @@
-// The schedule is the seed's and nobody else's, forgets no fault, and pairs only what can be told apart.
-
+/** The schedule is the seed's and nobody else's, forgets no fault, and pairs only what can be told apart. */
 import assert from "node:assert/strict";
 import { Chance } from "./chance.ts";
 import { FAULTS, MIXED } from "./faults.ts";

@@ -1,6 +1,7 @@
-// In: a scene and a number of minutes. Out: samples of one running service, one after each outage that it recovered from;
-// each dependency goes, hangs, breaks connections or answers with errors in turn.
-
+/**
+ * In: a scene and a number of minutes. Out: samples of one running service, one after each outage that it recovered from;
+ * each dependency goes, hangs, breaks connections or answers with errors in turn.
+ */
 import { eventually } from "../../tests/support/wait.ts";
 import { hang } from "../servers/user_service.ts";
 import { type Sample, takeSample } from "./sample.ts";

@@ -1,6 +1,7 @@
-// In: a scene and a number of intents. Out: samples of one running service, to which they came one at a time: each is a pass
-// of every loop, and what a pass leaves behind shows.
-
+/**
+ * In: a scene and a number of intents. Out: samples of one running service, to which they came one at a time: each is a pass
+ * of every loop, and what a pass leaves behind shows.
+ */
 import { OUTBOUND } from "../bench/fill.ts";
 import type { Tolerances } from "./growth.ts";
 import { type Sample, takeSample } from "./sample.ts";

@@ -1,5 +1,4 @@
-// The servers for real: what they promise about durability, restarts, passwords and leaving nothing behind.
-
+/** The servers for real: what they promise about durability, restarts, passwords and leaving nothing behind. */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,5 +1,4 @@
-// How many columns text takes on a terminal, and what of it fits.
-
+/** How many columns text takes on a terminal, and what of it fits. */
 import assert from "node:assert/strict";
 import { displayWidth, fitting } from "./display_width.ts";
 

@@ -1,5 +1,4 @@
-// Lines for a terminal keep to its width, align whatever the characters, and carry nothing that steers it.
-
+/** Lines for a terminal keep to its width, align whatever the characters, and carry nothing that steers it. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { displayWidth } from "./display_width.ts";

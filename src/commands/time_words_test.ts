@@ -1,5 +1,4 @@
-// Durations and relative times as people read them.
-
+/** Durations and relative times as people read them. */
 import assert from "node:assert/strict";
 import { duration, relative } from "./time_words.ts";
 

@@ -1,5 +1,4 @@
-// parseConfig() by example: the typed sections, and one line for every way in which the environment can be wrong.
-
+/** parseConfig() by example: the typed sections, and one line for every way in which the environment can be wrong. */
 import assert from "node:assert/strict";
 import { type ConfigResult, parseConfig } from "./config.ts";
 import type { Environment } from "./env.ts";

@@ -1,7 +1,8 @@
-// The first step of configuration: the process's environment and the files that its *_FILE variables name go in, plain
-// strings come out. The only file of the program that touches Deno.env; it decides nothing.
-// Never throws on what the environment holds: a file that can't be read is a value too. The result holds secrets.
-
+/**
+ * The first step of configuration: the process's environment and the files that its *_FILE variables name go in, plain
+ * strings come out. The only file of the program that touches Deno.env; it decides nothing.
+ * Never throws on what the environment holds: a file that can't be read is a value too. The result holds secrets.
+ */
 import { Buffer } from "node:buffer";
 
 import { deprecatedVariables, fileForm, prefix, variableList } from "./variables.ts";

@@ -1,5 +1,4 @@
-// readEnvironment() on injected variables and real files: it takes what is there, never throws and decides nothing.
-
+/** readEnvironment() on injected variables and real files: it takes what is there, never throws and decides nothing. */
 import assert from "node:assert/strict";
 import { catalogText, type EnvironmentSource, readEnvironment, withNames } from "./env.ts";
 

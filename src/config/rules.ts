@@ -1,7 +1,8 @@
-// Values in, a line for every pair or group of them that contradict each other out.
-// Each rule names all the variables it is about in full; it is left out while one of them has no valid value, because
-// that one has its own line already.
-
+/**
+ * Values in, a line for every pair or group of them that contradict each other out.
+ * Each rule names all the variables it is about in full; it is left out while one of them has no valid value, because
+ * that one has its own line already.
+ */
 import { CLAIM_MS } from "../notification/route.ts";
 import { prefix, type Values, type VariableName } from "./variables.ts";
 

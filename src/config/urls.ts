@@ -1,5 +1,7 @@
-// The text of a URL goes in, the checked URL comes out, or undefined if it is not of the form asked for.
-// Both may carry a password by intent or by mistake, so nothing here ever puts the text, or a part of it, in a message.
+/**
+ * The text of a URL goes in, the checked URL comes out, or undefined if it is not of the form asked for.
+ * Both may carry a password by intent or by mistake, so nothing here ever puts the text, or a part of it, in a message.
+ */
 
 const anyWhiteSpace = /[\s\p{Cc}]/u;
 

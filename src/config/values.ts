@@ -1,7 +1,8 @@
-// Environment in; the value of every variable of the table that has one, and a line for every one that hasn't, out.
-// An empty variable counts as one that isn't set: a required one is a problem, any other takes its default. (Compose
-// files and unit files pass `X=` for "not set".) No message repeats a value; a path is shown where it can't be a secret.
-
+/**
+ * Environment in; the value of every variable of the table that has one, and a line for every one that hasn't, out.
+ * An empty variable counts as one that isn't set: a required one is a problem, any other takes its default. (Compose
+ * files and unit files pass `X=` for "not set".) No message repeats a value; a path is shown where it can't be a secret.
+ */
 import type { Environment, FileContent } from "./env.ts";
 import { isOneLine } from "./forms.ts";
 import { Secret } from "./secret.ts";

@@ -1,5 +1,4 @@
-// The table is the contract's: the same names in the same order with the same defaults, each of its own form.
-
+/** The table is the contract's: the same names in the same order with the same defaults, each of its own form. */
 import assert from "node:assert/strict";
 import { variableList } from "./variables.ts";
 

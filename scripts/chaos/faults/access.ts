@@ -1,5 +1,4 @@
-// Keys or commands are taken away from the Redis user while the service runs, and given back.
-
+/** Keys or commands are taken away from the Redis user while the service runs, and given back. */
 import { ROUTE_LEASE_PATTERN } from "../../../src/redis/keys.ts";
 import { type Fault, pause } from "../fault.ts";
 import type { Channel } from "../cast.ts";

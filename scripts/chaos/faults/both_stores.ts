@@ -1,5 +1,4 @@
-// Both stores come back with less than they acknowledged, one after the other.
-
+/** Both stores come back with less than they acknowledged, one after the other. */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
 import { copyData, type DataCopy, putBack, restore } from "./postgres_losses.ts";

@@ -1,5 +1,4 @@
-// Instances of the service are killed, frozen, started and stopped, at moments that hurt.
-
+/** Instances of the service are killed, frozen, started and stopped, at moments that hurt. */
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import { again, type Fault, type Injection, pause, type Scene } from "../fault.ts";

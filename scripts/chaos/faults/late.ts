@@ -1,6 +1,7 @@
-// What the consuming instance has sent arrives long after it gave up waiting, and after another instance has done the work: a
-// script call with entries to append, a statement of PostgreSQL.
-
+/**
+ * What the consuming instance has sent arrives long after it gave up waiting, and after another instance has done the work: a
+ * script call with entries to append, a statement of PostgreSQL.
+ */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { consumes, joinReady, wayToPostgres, wayToRedis } from "../own_way.ts";
 import { TcpProxy } from "../tcp_proxy.ts";

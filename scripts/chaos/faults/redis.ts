@@ -1,5 +1,4 @@
-// Redis goes and comes back, refuses writes, forgets its scripts, or lets nobody in.
-
+/** Redis goes and comes back, refuses writes, forgets its scripts, or lets nobody in. */
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Setting } from "../setting.ts";
 import { again, type Fault, pause } from "../fault.ts";

@@ -1,8 +1,9 @@
-// Redis comes back with less than it acknowledged: a replica is promoted that missed the last writes, the append-only file ends
-// earlier than it did, or there are only snapshots.
-//
-// A loss counts where the push stream ends earlier than it did before.
-
+/**
+ * Redis comes back with less than it acknowledged: a replica is promoted that missed the last writes, the append-only file ends
+ * earlier than it did, or there are only snapshots.
+ *
+ * A loss counts where the push stream ends earlier than it did before.
+ */
 import { readFile, stat, truncate } from "node:fs/promises";
 import type { Redis } from "ioredis";
 import { closeRedis, openRedis } from "../../../tests/support/redis_client.ts";

@@ -1,6 +1,7 @@
-// The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
-// out.
-
+/**
+ * The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
+ * out.
+ */
 import { type Behaviour, refuse } from "../../servers/user_service.ts";
 import { userOf } from "../cast.ts";
 import { type Fault, pause } from "../fault.ts";
