@@ -10,7 +10,7 @@ import { wantedSubjects } from "./options.ts";
 import type { Backlog } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import type { Setting } from "./setting.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
 import { addRows } from "./tables.ts";
 import { hasLiveRoutes, pidsOf, wrongCounts } from "./timed_run.ts";

@@ -7,7 +7,7 @@ import { type Features, type VariantName, VARIANTS } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import type { Cpu } from "./cpu.ts";
 import type { BenchProcess, Environment } from "./process.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { stage, type TimedRun, timeRun, wrongCounts } from "./timed_run.ts";
 
 const FULL = { rounds: 3, intents: 80_000, instanceRounds: 2 };

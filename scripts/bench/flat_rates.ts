@@ -7,7 +7,7 @@ import { INTENTS, OUTBOUND } from "./fill.ts";
 import type { BenchProcess } from "./process.ts";
 import type { Session } from "./session.ts";
 import type { Setting } from "./setting.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { hasLiveRoutes, release, stage } from "./timed_run.ts";
 
 export interface Offset {

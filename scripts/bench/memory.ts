@@ -7,7 +7,7 @@ import { wantedSubjects } from "./options.ts";
 import type { MemoryUse } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { stage, timeRun, wrongCounts } from "./timed_run.ts";
 
 const FULL = { idleMs: 3000, load: 60_000, backlog: 1_000_000, backlogMs: 10_000 };

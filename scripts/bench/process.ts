@@ -3,6 +3,7 @@
  * Guaranteed: it sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when
  * this process ends, however it ends.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { resolve } from "node:path";
 import { surroundings } from "../../tests/support/service_process.ts";
 import { Guard } from "../servers/guard.ts";
@@ -70,7 +71,7 @@ export class BenchProcess implements AsyncDisposable {
       if (this.#hasEnded || performance.now() > deadline) {
         throw new Error(`${this.#hasEnded ? "It ended" : "It took too long"} before ${what}:\n${await this.#end()}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await sleep(POLL_MS);
     }
   }
 

@@ -6,7 +6,7 @@
  */
 import { closeRedis, openRedis, type RedisAddress } from "../../tests/support/redis_client.ts";
 import { INTENTS, USERS } from "./fill.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export interface Assignment {
   readonly address: RedisAddress;

@@ -4,6 +4,7 @@
  * Guaranteed: it is returned when it has set itself up and waits for intents; the service runs on its default
  * configuration but for what `env` says.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
@@ -57,7 +58,7 @@ export function isService(subject: Subject): subject is ServiceSubject {
 
 export async function startSubject(subject: Subject, options: SubjectOptions): Promise<BenchProcess> {
   const process = isService(subject) ? await startService(subject, options) : await startBare(subject, options);
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  await sleep(SETTLE_MS);
   return process;
 }
 

@@ -9,7 +9,7 @@ import { type Cpu, cpuEach, type CpuPids, startCpuMeter } from "./cpu.ts";
 import { countOutbound, fill, type Filling, INTENTS, OUTBOUND } from "./fill.ts";
 import type { BenchProcess } from "./process.ts";
 import type { Setting } from "./setting.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const STAGED = "bench:staged";
 const POLL_MS = 20;

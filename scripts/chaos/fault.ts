@@ -1,4 +1,5 @@
 /** What a fault is: something that goes wrong for a while, and is over when `inject` returns. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Chance } from "./chance.ts";
 import type { Fleet, Profile } from "./fleet.ts";
 import type { IntentMix } from "./intent_mix.ts";
@@ -61,7 +62,7 @@ export interface Fault {
 }
 
 export function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  return sleep(seconds * 1000);
 }
 
 /** Calls `act` again and again for so long, with pauses drawn in between; how often it was called. */

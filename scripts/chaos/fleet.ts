@@ -4,6 +4,7 @@
  * as a supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line
  * of a log that must never be written.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { appendFile, mkdir, readFile } from "node:fs/promises";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { eventually } from "../../tests/support/wait.ts";
@@ -207,7 +208,7 @@ export class Fleet implements AsyncDisposable {
     if (isExpectedToEnd || this.#isClosed) return;
     const isFailedStart = code === DEPENDENCY_EXIT && !isReady && this.mayFailToStart;
     if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-600)}`);
-    await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS));
+    await sleep(RESTART_PAUSE_MS);
     if (!this.#isClosed) await this.join(profile, env, { root });
   }
 

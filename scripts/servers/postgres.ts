@@ -4,6 +4,7 @@
  * Guaranteed: durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the
  * same data and port; process and folder are gone when it is disposed of or this process ends, however it ends.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { findBinaries } from "./binaries.ts";
@@ -202,7 +203,7 @@ async function startAgain(server: ServerProcess): Promise<void> {
       return await server.start();
     } catch (error) {
       if (!(error instanceof StartError) || performance.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await sleep(100);
     }
   }
 }

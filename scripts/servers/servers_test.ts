@@ -1,4 +1,5 @@
 /** The servers for real: what they promise about durability, restarts, passwords and leaving nothing behind. */
+import { setTimeout as sleep } from "node:timers/promises";
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -55,7 +56,7 @@ Deno.test("startPostgres() passes SIGSTOP and SIGCONT on to every process", asyn
   await postgres.kill("SIGSTOP");
   let answered = false;
   const answer = client.query("SELECT 1").then(() => answered = true);
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await sleep(200);
   assert.equal(answered, false);
   await postgres.kill("SIGCONT");
   await answer;
