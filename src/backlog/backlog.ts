@@ -11,6 +11,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import { FirstSeen } from "./first_seen.ts";
 import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
 import { selectMovedOffset } from "./moved_offset.ts";
+import { openRepairAgeMs } from "./open_repair.ts";
 import { type ByChannel, liveRoutes, oldestDueMs } from "./route_backlog.ts";
 
 export interface BacklogReader {
@@ -19,6 +20,8 @@ export interface BacklogReader {
   depth(): Promise<ByChannel>;
   /** How overdue the most overdue route is, in milliseconds, never below 0. */
   oldestAgeMs(): Promise<ByChannel>;
+  /** How long the oldest unfinished repair has been open, in milliseconds; 0 where none is. */
+  openRepairAgeMs(): Promise<number>;
 }
 
 export interface BacklogStores {
@@ -52,6 +55,7 @@ export function backlogReader(
     },
     depth: () => liveRoutes(postgres),
     oldestAgeMs: () => oldestDueMs(postgres),
+    openRepairAgeMs: () => openRepairAgeMs(postgres),
   };
 }
 

@@ -36,6 +36,11 @@ export function observeBacklog(
     "ms",
     "Age of the first entry of the intent stream without an outcome",
   );
+  const openRepair = gauge(
+    "notification.repair.open_age_ms",
+    "ms",
+    "How long the oldest unfinished repair has been open",
+  );
 
   const byChannel = (result: BatchObservableResult, observable: Observable, values: ByChannel) => {
     for (const [channel, value] of Object.entries(values)) result.observe(observable, value, { channel });
@@ -61,14 +66,21 @@ export function observeBacklog(
     result.observe(oldestEntry, backlog.oldestAgeMs);
     result.observe(stalled, backlog.stalledMs);
   };
+  const askOpenRepair = once(() => reader.openRepairAgeMs());
+  const observeOpenRepair = async (result: BatchObservableResult) => {
+    const ageMs = await within(answerMs, askOpenRepair());
+    if (ageMs !== undefined) result.observe(openRepair, ageMs);
+  };
 
   // They share a connection in this order: the look-ups don't wait for the count.
   meter.addBatchObservableCallback(observeOldestDue, [oldestDue]);
   meter.addBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
+  meter.addBatchObservableCallback(observeOpenRepair, [openRepair]);
   meter.addBatchObservableCallback(observeDepth, [depth]);
   return () => {
     meter.removeBatchObservableCallback(observeOldestDue, [oldestDue]);
     meter.removeBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
+    meter.removeBatchObservableCallback(observeOpenRepair, [openRepair]);
     meter.removeBatchObservableCallback(observeDepth, [depth]);
   };
 }

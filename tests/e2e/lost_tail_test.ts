@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
-import { startRedis } from "../../scripts/servers/redis.ts";
+import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { validIntent } from "../support/intents.ts";
 import { KeepingProxy } from "../support/keeping_proxy.ts";
 import { MovingAddress } from "../support/moving_address.ts";
@@ -19,6 +19,7 @@ const STREAM = "notification:intents";
 interface Pair extends AsyncDisposable {
   readonly rig: Rig;
   readonly old: Redis;
+  readonly replica: RedisServer;
   readonly address: MovingAddress;
   start(env?: Record<string, string>): Promise<ServiceProcess>;
   /** From now on the replica gets nothing any more. */
@@ -38,6 +39,7 @@ async function openPair(): Promise<Pair> {
   return {
     rig,
     old,
+    replica,
     address,
     async start(env = {}) {
       const service = await rig.spawn({
@@ -136,6 +138,31 @@ Deno.test("a replica promoted without the last writes: they are published again,
   await rig.settled();
   await eachOnce(rig, 18);
   assert.deepEqual(await rig.query("SELECT 1 FROM notification.routes WHERE attempt_count <> 1"), []);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+Deno.test("with REDIS_WAIT_REPLICAS nothing that counts as published is lost, and what retention has deleted is not read again", async () => {
+  await using pair = await openPair();
+  const { rig } = pair;
+  const service = await pair.start({ NOTIFICATION_REDIS_WAIT_REPLICAS: "1" });
+  await add(pair.old, 3);
+  await untilPublished(rig, 6);
+  await rig.query("DELETE FROM notification.routes");
+  await rig.query("DELETE FROM notification.records");
+  await pair.holdReplication();
+  await add(pair.old, 4);
+  await eventually(() => service.output().includes("0 of 1 replicas acknowledged"), { timeoutMs: 20_000 });
+  assert.equal(await publishedRoutes(rig), 0);
+  await pair.promote();
+  await using second = await startReplica(pair.replica);
+  assert.ok(second.port > 0);
+  await rig.settled();
+  await eachOnce(rig, 14);
+  assert.deepEqual(await repairs(rig), []);
+  assert.deepEqual(errorsOf(service).filter((message) => message === LOST_OUTBOUND), []);
+  await add(rig.redis, 2);
+  await rig.settled();
+  await eachOnce(rig, 18);
   assert.equal((await service.terminate()).code, 0);
 });
 

@@ -104,6 +104,25 @@ Deno.test("the entry, the recipient and the answer are named in the log, status 
   assert.equal((await jsonOf(rig, ["inspect", "intent", again])).intent.outcome, "accepted");
 });
 
+Deno.test("an entry is not passed over for one of an earlier stream with the same id that was set aside", async () => {
+  await using rig = await openRig();
+  rig.users.behaviour = () => refuse(503, "overloaded");
+  await rig.start();
+  const entryId = await rig.addIntent();
+  await stalledAt(rig, entryId);
+  await rig.query(
+    `INSERT INTO notification.malformed_intents
+       (stream, stream_entry_id, producer, idempotency_key, failure_code, failure_message, raw_fields, recorded_at)
+     VALUES ('notification:intents', $1, 'other', 'other', 'set_aside', 'long ago', '[["producer", "other"]]', now())`,
+    [entryId],
+  );
+  const asked = rig.users.requestedIds.length;
+  await eventually(() => rig.users.requestedIds.length >= asked + 2, { timeoutMs: 15_000 });
+  rig.users.behaviour = undefined;
+  await rig.settled();
+  assert.equal((await rig.clientEvents()).length, 1);
+});
+
 Deno.test("an entry that PostgreSQL can't get past ends up alone, is named, and can be set aside", async () => {
   await using rig = await openRig({ superuser: true });
   const service = await rig.start();

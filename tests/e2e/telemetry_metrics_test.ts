@@ -25,6 +25,7 @@ const METRICS = {
   "notification.route.skipped": ["counter", "{route}"],
   "notification.route.dead_letters": ["counter", "{route}"],
   "notification.route.late": ["counter", "{route}"],
+  "notification.repair.open_age_ms": ["gauge", "ms"],
   "notification.outbound.lost": ["counter", "{route}"],
   "notification.outbound.republished": ["counter", "{route}"],
   "notification.leases.rebuilt": ["counter", "{lease}"],
@@ -172,6 +173,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   assert.deepEqual(gauge("notification.route_schedule.depth"), NOTHING_WAITS);
   assert.deepEqual(gauge("notification.route_schedule.oldest_age_ms"), NOTHING_WAITS);
   assert.deepEqual(gauge("notification.intent_stream.lag"), [["", 0]]);
+  assert.deepEqual(gauge("notification.repair.open_age_ms"), [["", 0]]);
   assert.deepEqual(gauge("notification.intent_stream.oldest_unprocessed_age_ms"), [["", 0]]);
 
   const histogram = (name: keyof typeof METRICS) =>
@@ -194,7 +196,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
 /** That nothing on the dashboard and in the alert rules asks for a name or label that isn't there. */
 async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<void> {
   const series = seriesOf(otlp.metricExports.at(-1)!);
-  assert.equal(series.size, 20 + 4 * 3);
+  assert.equal(series.size, 21 + 4 * 3);
   assert.ok(series.has("notification_route_delivery_latency_seconds_bucket"));
   const queries = [
     ...dashboardQueries(await Deno.readTextFile("docs/observability/dashboard.json")),

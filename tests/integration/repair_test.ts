@@ -1,6 +1,7 @@
 /** What is found lost and what is done about it, on real stores: `docs/contract.md`, section 11. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
+import { openRepairAgeMs } from "../../src/backlog/open_repair.ts";
 import { systemClock } from "../../src/clock.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
 import { handOff } from "../../src/publish/hand_off.ts";
@@ -80,6 +81,20 @@ Deno.test("of several instances that find a loss at once one commits the repair"
   assert.equal(await stage.value("SELECT count(*) FROM notification.repairs"), "1");
   assert.equal(await offsetOf(stage), second);
   assert.deepEqual(await stage.checkRedis(), []);
+});
+
+Deno.test("how long a repair has been open is known until it is finished", async () => {
+  await using stage = await openStage();
+  await publish(stage, 2);
+  assert.equal(await openRepairAgeMs(stage.pool), 0);
+  const [first] = (await stage.redis.xrange(PUSH, "-", "+")).map(([id]) => id);
+  await loseTail(stage, first!);
+  assert.equal((await stage.checkRedis()).length, 1);
+  await stage.query("UPDATE notification.repairs SET detected_at = detected_at - interval '1 hour'");
+  const ageMs = await openRepairAgeMs(stage.pool);
+  assert.ok(ageMs >= 3_600_000 && ageMs < 3_660_000, `${ageMs}`);
+  while (!(await putBack(stage, 10))!.isFinished);
+  assert.equal(await openRepairAgeMs(stage.pool), 0);
 });
 
 Deno.test("a server that was emptied in its own life has lost nothing: no repair", async () => {
