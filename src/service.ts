@@ -87,7 +87,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
     });
     const loops = loopsOf(options, { redis, postgres, repairPostgres, servers, instruments, heartbeats });
     // Migrations and the check have no time limit.
-    await systemd.patiently(async () => {
+    await systemd.whileExtendingTimeout(async () => {
       await checkDependencies(options, { redis, postgres });
       await startStep("repair", () => checkForLosses(loops.repair), { boundMs: Infinity, stop: shutdown.stop });
     });
