@@ -1,6 +1,6 @@
 /**
- * Text → how many columns of a terminal it takes, and how much of it fits. East Asian wide characters and emoji take two, what
- * combines with the character before it none. Pure.
+ * Text → how many columns of a terminal it takes, and how much of it fits. East Asian wide characters and emoji take
+ * two columns, combining characters none. Pure.
  */
 import { eastAsianWidth } from "get-east-asian-width";
 
@@ -17,7 +17,9 @@ export function displayWidth(text: string): number {
   return columns;
 }
 
-/** As much of the text, from its beginning, as takes `columns` at most; at least one character, so that a loop over the rest ends. */
+/**
+ * The longest beginning of the text that takes at most `columns`; at least one character, so that a caller's loop ends.
+ */
 export function fitting(text: string, columns: number): string {
   if (ASCII.test(text)) return text.slice(0, Math.max(1, columns));
   let taken = 0;

@@ -1,4 +1,4 @@
-/** A log record → OpenTelemetry, for those who want their logs by OTLP as well (`OTEL_LOGS_EXPORTER=otlp`). */
+/** A log record → OpenTelemetry, if logs are also exported over OTLP (`OTEL_LOGS_EXPORTER=otlp`). */
 import type { LogLevel, LogRecord } from "@logtape/logtape";
 import { type AnyValue, type Logger, logs, ROOT_CONTEXT, SeverityNumber, trace, TraceFlags } from "@opentelemetry/api";
 import { DIAGNOSTICS } from "./diagnostics.ts";
@@ -14,7 +14,9 @@ const SEVERITIES: Readonly<Record<LogLevel, readonly [SeverityNumber, string]>> 
 
 const TRACE_ID = /^[0-9a-f]{32}$/;
 
-/** To be called once OpenTelemetry has started. The logger's name becomes the scope, the line's fields attributes. */
+/**
+ * Call this after OpenTelemetry has started. The logger's name becomes the scope, the line's fields become attributes.
+ */
 export function logExporter(): (record: LogRecord) => void {
   const loggers = new Map<string, Logger>();
   return (record) => {

@@ -1,8 +1,8 @@
-/** A log record → its line: one JSON object, or text for people. docs/contract.md, section 9. */
+/** A log record → its line: one JSON object, or readable text (docs/contract.md, section 9). */
 import type { LogLevel, LogRecord } from "@logtape/logtape";
 import { hasControls, printableJson } from "../notification/control_characters.ts";
 
-/** How our levels are spelled; LogTape says `warning`. */
+/** The names of our levels; LogTape uses `warning`. */
 const LEVEL_NAMES: Readonly<Record<LogLevel, string>> = {
   trace: "debug",
   debug: "debug",
@@ -26,7 +26,7 @@ function jsonLine(record: LogRecord): string {
 
 let lastHead = { timestamp: NaN, level: "" as LogLevel | "", category: [] as readonly string[], message: "", text: "" };
 
-/** The object up to the record's properties. Hundreds of lines in a row have the same. */
+/** The object up to the record's properties, cached because hundreds of lines in a row have the same. */
 function jsonHead({ timestamp, level, category, message: parts }: LogRecord): string {
   const message = parts.join("");
   const isSame = lastHead.timestamp === timestamp && lastHead.level === level && lastHead.category === category &&

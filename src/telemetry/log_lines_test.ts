@@ -1,4 +1,4 @@
-// One line a record, for machines or for people.
+// One line per record, as JSON or as readable text.
 
 import assert from "node:assert/strict";
 import type { LogLevel, LogRecord } from "@logtape/logtape";
@@ -15,7 +15,7 @@ const record = (changes: Partial<LogRecord> = {}): LogRecord => ({
   ...changes,
 });
 
-Deno.test("logLine() gives a JSON object a line with time, level, logger and message first", () => {
+Deno.test("logLine() returns one JSON object per line, with time, level, logger and message first", () => {
   const properties = {
     notification_type: "game.turn.ready",
     lines: 3,
@@ -46,7 +46,7 @@ Deno.test("logLine() spells the levels as LOG_LEVEL does", () => {
   }
 });
 
-Deno.test("logLine() gives a text line that people can read", () => {
+Deno.test("logLine() returns a readable text line", () => {
   const properties = {
     stream: "notification:intents",
     entries: 3,
@@ -64,7 +64,7 @@ Deno.test("logLine() gives a text line that people can read", () => {
   );
 });
 
-Deno.test("logLine() lets nobody break a line or talk to the terminal", () => {
+Deno.test("logLine() escapes line breaks and terminal sequences", () => {
   const evil = fc.string({
     unit: fc.constantFrom(...'\n\r\t\0\x1b\x07\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\ufeffab "\\'),
   });

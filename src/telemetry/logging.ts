@@ -1,8 +1,8 @@
 /**
- * Sets LogTape up to write the service's lines to standard output, and flushes them on the way out.
+ * Sets LogTape up to write the service's lines to standard output, and flushes them at the end of the process.
  *
- * `warn` and `error` lines of one kind (logger and message) are written ten times a second at most; a line then says
- * how many more there were.
+ * At most ten `warn` and `error` lines of one kind (logger and message) are written per second; a line then reports how
+ * many more there were.
  */
 import { configure, getLogger, type Logger, type LogLevel, type LogRecord } from "@logtape/logtape";
 import { after, systemClock } from "../clock.ts";
@@ -15,15 +15,15 @@ export interface LogSettings {
 }
 
 export interface Logging {
-  /** From here on, and with what was logged so far, `take` gets every line that is written; nobody, if it is absent. */
+  /** Passes every line that is written to `take`, with the lines logged so far; without `take` no line is passed on. */
   forward(take: ((record: LogRecord) => void) | undefined): void;
-  /** Resolves when what was logged so far is written, when `boundMs` have passed, or when the output is blocked. */
+  /** Resolves when the lines logged so far are written, when `boundMs` have passed, or when the output is blocked. */
   flush(boundMs: number): Promise<void>;
 }
 
 const ROOT = "notification_service";
 const MAX_A_SECOND = 10;
-/** Lines kept for whoever they will be forwarded to. */
+/** The maximum number of lines that are kept until {@link Logging.forward} is called. */
 const MAX_EARLY = 100;
 
 export async function setUpLogging(settings: LogSettings, output: LogOutput = Deno.stdout): Promise<Logging> {
@@ -60,12 +60,12 @@ export async function setUpLogging(settings: LogSettings, output: LogOutput = De
   };
 }
 
-/** What the last {@link setUpLogging} writes lines with. */
+/** Set by {@link setUpLogging}: writes an `info` line. */
 let writeInfo: (record: LogRecord) => void = () => {};
 
 /**
- * As `logger.info(message, properties)`, at half the cost, for the line that each intent has: LogTape copies the properties
- * twice and notes the record in a `WeakSet` (with it the log took 13 % of the throughput, without it 7 %).
+ * Like `logger.info(message, properties)` at half the cost, for the line of each intent: LogTape copies the properties
+ * twice and adds the record to a `WeakSet` (the log cost 13 % of the throughput that way, and 7 % this way).
  */
 export function logOften(logger: Logger, message: string, properties: object): void {
   if (!logger.isEnabledFor("info")) return;
@@ -95,7 +95,7 @@ function ownRecord(level: LogLevel, message: string, properties: Record<string, 
   };
 }
 
-/** Counts lines by kind within a second, and says at its end how many were held back. */
+/** Counts lines by kind within a second, and reports at its end how many were not written. */
 class Limiter {
   readonly #write: (record: LogRecord) => void;
   readonly #kinds = new Map<string, { count: number; last: LogRecord }>();
@@ -117,7 +117,7 @@ class Limiter {
     this.#cancelFinish ??= after(1000, () => this.finish());
   }
 
-  /** Ends the second that runs. */
+  /** Ends the current second. */
   finish(): void {
     this.#cancelFinish?.();
     this.#cancelFinish = undefined;

@@ -1,4 +1,4 @@
-// Levels, the limit on warnings and errors of one kind, and what happens when nobody reads.
+// Levels, the limit on warnings and errors of one kind, and a blocked output.
 
 import assert from "node:assert/strict";
 import { reset } from "@logtape/logtape";
@@ -26,7 +26,7 @@ Deno.test("setUpLogging() writes lines of the level and above, with their logger
   }
 });
 
-Deno.test("setUpLogging() writes ten lines of a kind a second, then how many more there were", async () => {
+Deno.test("setUpLogging() writes ten lines of a kind per second, then how many more there were", async () => {
   await using log = await captureLog();
   const logger = loggerOf("email_publisher");
   for (let n = 0; n < 25; n++) logger.warn("attempt failed", { n });
@@ -44,7 +44,7 @@ Deno.test("setUpLogging() writes ten lines of a kind a second, then how many mor
   assert.equal(of("warn", "push_publisher").at(-1)!["lines"], 1);
 });
 
-Deno.test("setUpLogging() tells of what it held back by itself when the second is over, and begins anew", async () => {
+Deno.test("setUpLogging() reports the held-back lines at the end of the second, and begins to count again", async () => {
   await using log = await captureLog();
   const logger = loggerOf("intent_consumer");
   const burst = (count: number) => {
@@ -57,7 +57,7 @@ Deno.test("setUpLogging() tells of what it held back by itself when the second i
   assert.deepEqual(lines, [...Array(10).fill("line"), 5, ...Array(5).fill("line")]);
 });
 
-Deno.test("setUpLogging() says in its own line how much a blocked output cost", async () => {
+Deno.test("setUpLogging() reports in a line of its own how many lines a blocked output cost", async () => {
   const blocked = Promise.withResolvers<void>();
   let text = "";
   const logging = await setUpLogging({ level: "info", format: "json" }, {
@@ -87,7 +87,7 @@ Deno.test("setUpLogging() says in its own line how much a blocked output cost", 
   await reset();
 });
 
-Deno.test("setUpLogging() writes text for people where that is asked for", async () => {
+Deno.test("setUpLogging() writes readable text if that is configured", async () => {
   let text = "";
   const logging = await setUpLogging({ level: "info", format: "text" }, {
     write(bytes) {
