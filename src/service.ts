@@ -31,7 +31,7 @@ import { RedisMaster } from "./redis/master.ts";
 import { CheckedServers } from "./repair/checked_servers.ts";
 import type { Repair } from "./repair/repair.ts";
 import { createInstruments } from "./telemetry/instruments.ts";
-import { loggerOf } from "./telemetry/logging.ts";
+import { loggerOf } from "./telemetry/logger.ts";
 import type { Telemetry } from "./telemetry/open_telemetry.ts";
 import { Outages } from "./telemetry/outages.ts";
 

@@ -4,7 +4,8 @@ import { EXIT, Shutdown } from "../lifecycle/shutdown.ts";
 import { Systemd } from "../lifecycle/systemd.ts";
 import { describeDefect } from "../lifecycle/run_loop.ts";
 import { runService } from "../service.ts";
-import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
+import { setUpLogging } from "../telemetry/logging.ts";
 import { identityOf, startTelemetry } from "../telemetry/open_telemetry.ts";
 import { type Arguments, atMost, type Command, printError, type ProcessContext } from "./command.ts";
 import { readSettings } from "./settings.ts";
@@ -39,7 +40,7 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   }
 
   const { config, catalog, warnings } = settings;
-  const logging = await setUpLogging(config.log);
+  const logging = setUpLogging(config.log);
   const logger = loggerOf("service");
   const exit = async (code: number, flushMs = LAST_FLUSH_MS): Promise<never> => {
     await logging.flush(flushMs);

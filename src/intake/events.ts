@@ -9,7 +9,7 @@ import type { Catalog } from "../notification/catalog.ts";
 import type { Intent, Malformed } from "../notification/intent.ts";
 import { countByKind } from "../telemetry/count_by_kind.ts";
 import type { Instruments } from "../telemetry/instruments.ts";
-import { loggerOf, logOften } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import { type SpanError, SpanKind, Spans, type Tracing } from "../telemetry/spans.ts";
 import { knownTraceId } from "../telemetry/trace_context.ts";
 import type { AcceptanceResult } from "./accept.ts";
@@ -114,7 +114,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
     /** Entries that were deleted before they were read. */
     trimmedUnread(entries: number): void {
       instruments.trimmed.add(entries);
-      logger.error("{entries} entries of the intent stream were trimmed unread", { stream, entries });
+      logger.error(`${entries} entries of the intent stream were trimmed unread`, { stream, entries });
     },
   };
 
@@ -125,7 +125,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
   function logAccepted(intent: Intent): void {
     const fields = intentFields(intent);
     const span = spans.fieldsOf(intent.entry);
-    logOften(logger, "accepted", span.span_id === undefined ? fields : { ...fields, ...span });
+    logger.info("accepted", span.span_id === undefined ? fields : { ...fields, ...span });
     end(intent, "accepted", fields);
   }
 

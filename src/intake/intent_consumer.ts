@@ -27,7 +27,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import type { ClaimStart } from "../relay/batch.ts";
 import type { Relay } from "../relay/relay.ts";
 import { selectOffset } from "../stream_offset/stream_offset.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { UserService } from "../user_service/client.ts";
 import { acceptEntries, type Done } from "./accept_entries.ts";
 import { ConsumerLease } from "./consumer_lease.ts";

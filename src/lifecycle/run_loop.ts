@@ -5,7 +5,7 @@
  * and with it the process. After `stop` aborts, the current pass is finished and no other begins.
  */
 import type { Clock } from "../clock.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { Dependency, Outages } from "../telemetry/outages.ts";
 import type { Heartbeats } from "./heartbeats.ts";
 import { type OutageError, outageOf } from "./outage.ts";

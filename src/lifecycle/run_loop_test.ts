@@ -74,7 +74,7 @@ const outage = (
 ) => new OutageError(dependency, "out", options);
 
 Deno.test("runLoop() makes pass after pass, and waits when there is nothing to do", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const rehearsal = new Rehearsal(["again", "again", "idle", "again", "again"]);
   await rehearsal.run();
   assert.deepEqual(rehearsal.done, ["pass", "pass", "pass", "idle", "pass", "pass", "close"]);
@@ -87,7 +87,7 @@ Deno.test("runLoop() makes pass after pass, and waits when there is nothing to d
 });
 
 Deno.test("runLoop() does nothing after stop aborted", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const rehearsal = new Rehearsal([]);
   rehearsal.stop.abort();
   await rehearsal.run();
@@ -96,7 +96,7 @@ Deno.test("runLoop() does nothing after stop aborted", async () => {
 });
 
 Deno.test("runLoop() backs off from 100 ms up to the dependency's maximum", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const longest: Record<Dependency, number> = {
     redis: 1_000,
     postgres: 1_000,
@@ -112,7 +112,7 @@ Deno.test("runLoop() backs off from 100 ms up to the dependency's maximum", asyn
 });
 
 Deno.test("runLoop() begins its back-off again after a pass that succeeded or made progress", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const again = new Rehearsal([outage("redis"), outage("redis"), "again", outage("redis"), "again"]);
   await again.run();
   assert.deepEqual(again.sleeps, [100, 200, 100]);
@@ -129,7 +129,7 @@ Deno.test("runLoop() begins its back-off again after a pass that succeeded or ma
 });
 
 Deno.test("runLoop() waits as long as a dependency asks for", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const later = outage("user_service", { retryAfterMs: 45_000 });
   const sooner = outage("user_service", { retryAfterMs: 0 });
   const rehearsal = new Rehearsal([later, sooner, "again"]);
@@ -138,7 +138,7 @@ Deno.test("runLoop() waits as long as a dependency asks for", async () => {
 });
 
 Deno.test("runLoop() reports an outage once, and its end once", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await new Rehearsal([outage("postgres"), outage("postgres"), "again", "again"]).run();
   assert.deepEqual(await log.messages(), [
     "info started",
@@ -149,7 +149,7 @@ Deno.test("runLoop() reports an outage once, and its end once", async () => {
 });
 
 Deno.test("runLoop() reports the end of an outage when another outage proves it", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const answered: Dependency[] = ["redis"];
   await new Rehearsal([outage("redis"), outage("user_service", { answered }), outage("user_service"), "again"]).run();
   const told = (await log.lines()).flatMap(({ message, dependency }) =>
@@ -164,7 +164,7 @@ Deno.test("runLoop() reports the end of an outage when another outage proves it"
 });
 
 Deno.test("runLoop() reports a defect, closes and ends", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const defect = new TypeError("x is not a function");
   const inPass = new Rehearsal(["again", defect, "again"]);
   const inIdle = new Rehearsal(["idle", "again"], { idle: () => Promise.reject(defect) });
@@ -183,7 +183,7 @@ Deno.test("runLoop() reports a defect, closes and ends", async () => {
 });
 
 Deno.test("runLoop() also handles an outage while it waits", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   let failures = 2;
   const rehearsal: Rehearsal = new Rehearsal(["idle", "idle", "idle", "again"], {
     idle: () => failures-- > 0 ? Promise.reject(outage("redis")) : Promise.resolve(),
@@ -193,7 +193,7 @@ Deno.test("runLoop() also handles an outage while it waits", async () => {
 });
 
 Deno.test("runLoop() finishes the current pass when stop aborts", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const released = Promise.withResolvers<"again">();
   const rehearsal = new Rehearsal([], { pass: () => released.promise });
   const running = rehearsal.run();
@@ -208,7 +208,7 @@ Deno.test("runLoop() finishes the current pass when stop aborts", async () => {
 });
 
 Deno.test("runLoop() gives the current pass up when abandon aborts", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const late = Promise.withResolvers<"again">();
   const rehearsal = new Rehearsal([], { pass: () => late.promise, close: () => new Promise(() => {}) });
   const running = rehearsal.run();
@@ -222,7 +222,7 @@ Deno.test("runLoop() gives the current pass up when abandon aborts", async () =>
 });
 
 Deno.test("runLoop() doesn't try again after an outage once stop aborted", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const rehearsal = new Rehearsal([outage("redis")]);
   await rehearsal.run();
   assert.deepEqual([rehearsal.sleeps, rehearsal.done], [[], ["pass", "close"]]);
@@ -230,7 +230,7 @@ Deno.test("runLoop() doesn't try again after an outage once stop aborted", async
 });
 
 Deno.test("runLoop() leaves no listener behind", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const rehearsal = new Rehearsal(["again", "idle", outage("redis"), "again"]);
   await rehearsal.run();
   for (const { signal } of [rehearsal.stop, rehearsal.abandon]) {

@@ -5,7 +5,7 @@
  * current batch is given up, which is safe. When the bound is over, or at a second signal, the process ends at once.
  */
 import { after, systemClock } from "../clock.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 
 export const EXIT = {
   ok: 0,

@@ -5,7 +5,7 @@
  * dependency is no reason to remove the instance, because it resumes by itself.
  */
 import { within } from "../lifecycle/bounded_wait.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 
 export interface ProbeListener {
   readonly hostname: string;

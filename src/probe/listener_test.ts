@@ -5,7 +5,7 @@ import { captureLog } from "../../tests/support/captured_log.ts";
 import { openProbe, type ProbeListener } from "./listener.ts";
 
 async function withProbe(test: (probe: ProbeListener, url: string) => Promise<void>): Promise<void> {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const probe = openProbe({ hostname: "127.0.0.1", port: 0 });
   try {
     await test(probe, `http://127.0.0.1:${probe.port}`);
@@ -72,7 +72,7 @@ Deno.test("the probe survives invalid requests", () =>
   }));
 
 Deno.test("the probe logs where it listens, and when it stops", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const probe = openProbe({ hostname: "127.0.0.1", port: 0 });
   await probe.close(1_000);
   const lines = (await log.lines()).map(({ time: _, ...line }) => line);
@@ -92,7 +92,7 @@ Deno.test("openProbe() throws when the port is in use", () =>
   }));
 
 Deno.test("openProbe() listens on all interfaces, and only on those of IPv4 if the kernel has no IPv6", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const { serve } = Deno;
   const asked: string[] = [];
   const serveWithoutIpv6 = (options: Deno.ServeTcpOptions, handler: Deno.ServeHandler<Deno.NetAddr>) => {
@@ -116,7 +116,7 @@ Deno.test("openProbe() listens on all interfaces, and only on those of IPv4 if t
 });
 
 Deno.test("close() doesn't wait for a client that never finishes its request", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const probe = openProbe({ hostname: "127.0.0.1", port: 0 });
   const connection = await Deno.connect({ hostname: "127.0.0.1", port: probe.port });
   await connection.write(new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: x\r\n"));

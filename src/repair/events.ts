@@ -3,7 +3,7 @@
  */
 import type { Channel } from "../notification/route.ts";
 import type { Instruments } from "../telemetry/instruments.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { RebuiltStream } from "./postgres_check.ts";
 import type { RepairBatch } from "./put_back.ts";
 import type { Loss } from "./redis_check.ts";

@@ -13,7 +13,7 @@ import { describeDefect, type Loop } from "../lifecycle/run_loop.ts";
 import type { Channel } from "../notification/route.ts";
 import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { CheckedServers } from "./checked_servers.ts";
 import type { RepairEvents } from "./events.ts";
 import { checkPostgresServer, moveOffsetsForward } from "./postgres_check.ts";

@@ -11,7 +11,7 @@ import type { Clock } from "../clock.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import { describeDefect, type Loop } from "../lifecycle/run_loop.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { RetentionEvents } from "./events.ts";
 import { BEFORE_ALL_RECORDS, nextRecord, purgeMalformed, purgeRecords, type RecordCursor } from "./purge.ts";
 

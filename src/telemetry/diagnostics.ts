@@ -5,7 +5,7 @@
  * The SDK's own logger would print to the console, line after line while a collector does not answer.
  */
 import { diag, type DiagLogger, DiagLogLevel } from "@opentelemetry/api";
-import { loggerOf } from "./logging.ts";
+import { loggerOf } from "./logger.ts";
 
 /** The logger's name; its lines are never exported, because a failing export would cause more exports. */
 export const DIAGNOSTICS = "open_telemetry";

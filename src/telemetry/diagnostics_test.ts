@@ -5,7 +5,7 @@ import { captureLog } from "../../tests/support/captured_log.ts";
 import { diagnosticsLogger } from "./diagnostics.ts";
 
 Deno.test("diagnosticsLogger() logs a failing export once, and each other warning once", async () => {
-  await using log = await captureLog("info");
+  await using log = captureLog("info");
   const diagnostics = diagnosticsLogger();
   const refused = JSON.stringify({ stack: "Error: x\n  at y", message: 'connect "127.0.0.1:4318" refused', code: "E" });
   for (let n = 0; n < 30; n++) {

@@ -4,14 +4,13 @@
  * Without an `OTEL_EXPORTER_OTLP_*` endpoint the SDK is not loaded: nothing is exported, nothing is retried in the
  * background, and the instruments cost almost nothing. OTLP is the only exporter.
  */
-import type { LogRecord } from "@logtape/logtape";
 import { logs, metrics, ProxyTracerProvider, trace } from "@opentelemetry/api";
 import { within } from "../lifecycle/bounded_wait.ts";
 import { keepNoClosedConnections } from "./closed_sockets.ts";
 import { logDiagnostics } from "./diagnostics.ts";
 import { canEncrypt, isEncrypted } from "./encryption.ts";
 import { logExporter } from "./log_export.ts";
-import { loggerOf } from "./logging.ts";
+import { loggerOf, type LogRecord } from "./logger.ts";
 import type { Resource } from "./resource.ts";
 import type { Tracing } from "./spans.ts";
 import { SpanIds } from "./trace_context.ts";

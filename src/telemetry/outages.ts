@@ -4,7 +4,7 @@
  */
 import { metrics } from "@opentelemetry/api";
 import type { Clock } from "../clock.ts";
-import { loggerOf } from "./logging.ts";
+import { loggerOf } from "./logger.ts";
 
 const DEPENDENCIES = ["redis", "postgres", "user_service", "intent_stream"] as const;
 export type Dependency = typeof DEPENDENCIES[number];

@@ -14,7 +14,7 @@ const clock: Clock = {
 };
 
 Deno.test("Outages logs an outage once, and once when it is over for all loops", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const outages = new Outages(clock);
   time.now = 1_000;
   outages.began("redis", "push_publisher", { reason: "no connection" });
@@ -47,7 +47,7 @@ Deno.test("Outages logs an outage once, and once when it is over for all loops",
 });
 
 Deno.test("Outages keeps dependencies apart, and ends all outages of a loop that has done a pass", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const outages = new Outages(clock);
   outages.began("redis", "push_publisher", { reason: "r" });
   outages.began("postgres", "push_publisher", { reason: "p" });
@@ -60,7 +60,7 @@ Deno.test("Outages keeps dependencies apart, and ends all outages of a loop that
 });
 
 Deno.test("Outages measures an outage by the monotonic clock", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const outages = new Outages(clock);
   outages.began("redis", "push_publisher", { reason: "r" });
   time.now += 250.4;
@@ -71,7 +71,7 @@ Deno.test("Outages measures an outage by the monotonic clock", async () => {
 });
 
 Deno.test("Outages ends the outages of dependencies that have answered, although another one is out", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const outages = new Outages(clock);
   outages.began("redis", "intent_consumer", { reason: "r" });
   outages.began("postgres", "intent_consumer", { reason: "p" });
@@ -85,7 +85,7 @@ Deno.test("Outages ends the outages of dependencies that have answered, although
 });
 
 Deno.test("Outages logs an intent stream that can't be read as an error", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   new Outages(clock).began("intent_stream", "intent_consumer", { reason: "WRONGTYPE" });
   assert.deepEqual(await log.messages(), ["error dependency is unavailable"]);
 });
