@@ -37,12 +37,14 @@ const logFormats = ["json", "text"] as const;
 
 // setTimeout fires at once above 2^31-1 ms (596h31m23.647s) and PostgreSQL's time-outs end there too.
 const longestTimer = "596h";
+const timer = duration("1ms", longestTimer);
 // A hundred years: reckoning back from today stays within what a timestamp can hold.
 const longestAge = "876000h";
+const age = duration("1ms", longestAge);
 // A batch is also bounded in bytes and recipients; beyond this many entries a bigger one gains nothing.
-const largestBatch = 10_000;
+const batch = integer(1, 10_000);
 // 2^(n-1) of the retry ladder stays a finite number.
-const mostAttempts = 1_000;
+const attempts = integer(1, 1_000);
 
 export const variables = {
   REDIS_MASTER_ADDR: { place: "redis", form: hostPort, required: true, meaning: "Address of the Redis master" },
@@ -56,7 +58,7 @@ export const variables = {
   REDIS_DB: { place: "redis.db", form: integer(0, 65_535), default: "0", meaning: "Logical database of Redis" },
   REDIS_OPERATION_TIMEOUT: {
     place: "redis.operationTimeoutMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "2s",
     meaning: "Bound of one Redis command",
   },
@@ -75,7 +77,7 @@ export const variables = {
   },
   POSTGRES_OPERATION_TIMEOUT: {
     place: "postgres.operationTimeoutMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "5s",
     meaning: "Bound of one SQL statement, on both sides",
   },
@@ -87,13 +89,13 @@ export const variables = {
   },
   STARTUP_TIMEOUT: {
     place: "process.startupTimeoutMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "10s",
     meaning: "Bound of each start-up dependency check",
   },
   SHUTDOWN_TIMEOUT: {
     place: "process.shutdownTimeoutMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "5s",
     meaning: "Bound of the whole coordinated shutdown",
   },
@@ -111,13 +113,13 @@ export const variables = {
   },
   INTENTS_BATCH_SIZE: {
     place: "intents.batchSize",
-    form: integer(1, largestBatch),
+    form: batch,
     default: "1000",
     meaning: "Most entries read and accepted together",
   },
   INTENTS_READ_BLOCK_TIMEOUT: {
     place: "intents.readBlockTimeoutMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "2s",
     meaning: "How long one blocking read waits",
   },
@@ -127,12 +129,7 @@ export const variables = {
     required: true,
     meaning: "Base of the User Service",
   },
-  USER_SERVICE_TIMEOUT: {
-    place: "userService.timeoutMs",
-    form: duration("1ms", longestTimer),
-    default: "1s",
-    meaning: "Bound of one look-up",
-  },
+  USER_SERVICE_TIMEOUT: { place: "userService.timeoutMs", form: timer, default: "1s", meaning: "Bound of one look-up" },
   USER_SERVICE_MAX_CONCURRENCY: {
     place: "userService.maxConcurrency",
     form: integer(1, 1_000),
@@ -165,31 +162,31 @@ export const variables = {
   },
   PUBLISH_BATCH_SIZE: {
     place: "publish.batchSize",
-    form: integer(1, largestBatch),
+    form: batch,
     default: "1000",
     meaning: "Most routes published together",
   },
   PUSH_RETRY_MAX_ATTEMPTS: {
     place: "retry.pushMaxAttempts",
-    form: integer(1, mostAttempts),
+    form: attempts,
     default: "3",
     meaning: "Attempts of a push route before it becomes a dead letter",
   },
   EMAIL_RETRY_MAX_ATTEMPTS: {
     place: "retry.emailMaxAttempts",
-    form: integer(1, mostAttempts),
+    form: attempts,
     default: "7",
     meaning: "Attempts of an e-mail route before it becomes a dead letter",
   },
   ROUTE_BACKOFF_MIN: {
     place: "retry.backoffMinMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "1s",
     meaning: "Delay after a route's first failed attempt; doubled after each further one",
   },
   ROUTE_BACKOFF_MAX: {
     place: "retry.backoffMaxMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "5m",
     meaning: "Longest delay between two attempts of a route",
   },
@@ -201,19 +198,19 @@ export const variables = {
   },
   RECORD_RETENTION: {
     place: "retention.recordMs",
-    form: duration("1ms", longestAge),
+    form: age,
     default: "720h",
     meaning: "Age at which a record goes, with its routes and dead letters; one with a pending or failed route is kept",
   },
   MALFORMED_INTENT_RETENTION: {
     place: "retention.malformedMs",
-    form: duration("1ms", longestAge),
+    form: age,
     default: "2160h",
     meaning: "Age at which a malformed intent goes",
   },
   CLEANUP_INTERVAL: {
     place: "retention.intervalMs",
-    form: duration("1ms", longestTimer),
+    form: timer,
     default: "1h",
     meaning: "Pause between two cleaning runs",
   },
