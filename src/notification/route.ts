@@ -10,8 +10,8 @@
  *        │            └─────────────┴─► dead_letter         publisher: cannot be encoded, or only one attempt
  *        └──► skipped                                       consumer: there is no address
  *
- * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again. A live route
- * belongs to the process that has claimed it last, until the claim ends (`relay/batch.ts`).
+ * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again. A live
+ * route belongs to the process that has claimed it last, until the claim ends (`relay/batch.ts`).
  */
 
 export const CHANNELS = ["push", "email"] as const;
