@@ -13,7 +13,10 @@ export interface Clock {
   monotonic(): number;
   /** A number in [0, 1). */
   random(): number;
-  /** Resolves after `ms` milliseconds (24 days at most), or as soon as `signal` aborts. Never rejects, leaves no timer and no listener. */
+  /**
+   * Resolves after `ms` milliseconds (24 days at most), or as soon as `signal` aborts. Never rejects, leaves no timer
+   * and no listener.
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 

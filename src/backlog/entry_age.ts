@@ -1,5 +1,6 @@
 /**
- * What is known about the next entry → how long it has existed, and how long intake has not moved although it waits. Pure.
+ * What is known about the next entry → how long it has existed, and how long intake has not moved although it waits.
+ * Pure.
  *
  * An id shows when Redis received the entry, unless the id is ahead of the clock: Redis gives all entries after such an
  * id ids that are ahead too. Then only the times at which this reader saw the entry are known.

@@ -74,7 +74,9 @@ export function parseStall(text: string): IntakeStall | undefined {
   }
 }
 
-/** In one line without control characters. `entry 1-0 waits for user "u1": it answered with status 503 (user_service)`. */
+/**
+ * In one line without control characters. `entry 1-0 waits for user "u1": it answered with status 503 (user_service)`.
+ */
 export function stallText({ dependency, reason, entryId, recipient }: IntakeStall): string {
   const entry = entryId === undefined ? "intake" : `entry ${entryId}`;
   const what = recipient === undefined ? dependency : `user ${JSON.stringify(recipient)}`;

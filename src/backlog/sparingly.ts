@@ -21,7 +21,10 @@ export class Sparingly<Answer> {
     this.#clock = clock;
   }
 
-  /** Asks if the pause is over. Resolves with the last answer, after waiting up to `waitMs` for an open question; never rejects. */
+  /**
+   * Asks if the pause is over. Resolves with the last answer, after waiting up to `waitMs` for an open question; never
+   * rejects.
+   */
   async latest(waitMs: number): Promise<Answer | undefined> {
     if (this.#asking === undefined && this.#clock.monotonic() >= this.#notBeforeMs) {
       this.#asking = this.#askNow().finally(() => this.#asking = undefined);

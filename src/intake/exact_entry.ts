@@ -14,8 +14,8 @@ import { type RedisConnection, Script } from "../redis/connection.ts";
 import { unreadableAsOutage } from "./read_batch.ts";
 
 /**
- * Each piece costs Redis a copy of the whole entry, and this process a copy of the piece. Small enough for an operator's
- * `client-output-buffer-limit`: with 16 MiB and a limit of 8, Redis closed the connection at each try.
+ * Each piece costs Redis a copy of the whole entry, and this process a copy of the piece. Small enough for an
+ * operator's `client-output-buffer-limit`: with 16 MiB and a limit of 8, Redis closed the connection at each try.
  */
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** 10,000 ids of 128 four-byte characters, each escaped as twelve: no valid recipient list is longer. */

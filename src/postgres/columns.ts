@@ -23,7 +23,10 @@ export interface Column<Row> {
 /** The columns of rows that a statement takes, by their names in SQL. */
 export type Columns<Row> = Readonly<Record<string, Column<Row>>>;
 
-/** Declares the columns of rows that a statement takes: `rows<Intent>()({ producer: text((intent) => intent.producer) })`. */
+/**
+ * Declares the columns of rows that a statement takes: `rows<Intent>()({ producer: text((intent) => intent.producer)
+ * })`.
+ */
 export function rows<Row>(): <const Declared extends Columns<Row>>(
   columns: Declared,
 ) => RowSet<Row, keyof Declared & string> {

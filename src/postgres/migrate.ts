@@ -99,8 +99,10 @@ async function readMigrations(folder = EMBEDDED): Promise<Migration[]> {
   return migrations;
 }
 
-/** The connection is not handed back: it has its own settings, and its end frees the lock whatever happened. A pooler keeps the
- * session, so that the lock and the settings are given up before. */
+/**
+ * The connection is not handed back: it has its own settings, and its end frees the lock whatever happened. A pooler
+ * keeps the session, so that the lock and the settings are given up before.
+ */
 async function withSchemaLock<Result>(
   pool: pg.Pool,
   options: MigrateOptions,

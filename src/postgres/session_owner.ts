@@ -2,9 +2,10 @@
  * A new connection → whether its session on the server belongs only to this connection, before the first setting is
  * made in it.
  *
- *     direct       the process that the handshake named answers: there is no pooler, or a transparent one pooled a
- *     pooler in session mode: the session belongs to this connection until its end otherwise    a pooler in transaction
- *     or statement mode: refused, because settings and locks would reach the sessions of other programs
+ *     direct       the process that the handshake named answers: there is no pooler, or a transparent one
+ *     pooled       a pooler in session mode: the session belongs to this connection until its end
+ *     otherwise    a pooler in transaction or statement mode: refused, because settings and locks would reach the
+ *                  sessions of other programs
  *
  * A pooler does not report its mode, so the mode is found by trying. Statement by statement, a pooler in transaction
  * mode gives this connection the server connection that was used last (LIFO, PgBouncer's default) or the one that was

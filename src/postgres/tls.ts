@@ -2,9 +2,10 @@
  * A DSN's `ssl…` parameters → pg's options for TLS. The certificates' files are read for each connection, so that a
  * replaced certificate is used.
  *
- *     none of them             no TLS (pg's own rule, which PGSSLMODE can change) sslmode=disable          no TLS
- *     sslmode=no-verify        TLS; any certificate of the server is accepted any other sslmode        TLS; the
- *     certificate must be signed by a known authority for the DSN's host
+ *     none of them             no TLS (pg's own rule, which PGSSLMODE can change)
+ *     sslmode=disable          no TLS
+ *     sslmode=no-verify        TLS; any certificate of the server is accepted
+ *     any other sslmode        TLS; the certificate must be signed by a known authority for the DSN's host
  *
  * With `uselibpqcompat=true` pg reads the DSN itself and gives `sslmode` the meanings of libpq.
  */

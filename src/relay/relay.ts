@@ -1,6 +1,6 @@
 /**
- * The one place where intake and publishing meet in memory: for each channel, the routes that intake has just accepted, and
- * the wake of the publisher.
+ * The one place where intake and publishing meet in memory: for each channel, the routes that intake has just accepted,
+ * and the wake of the publisher.
  *
  * The relay only saves time: a route that is lost here is claimed when it is due.
  */
