@@ -1,6 +1,6 @@
 /**
- * In: the source under src/, scripts/ and tests/ (of another project, if its folder is given). Out: one line `file:line: what is
- * wrong` for every import that closes a cycle of files; exit code 1 when there is one.
+ * In: the source under src/, scripts/ and tests/ (of another project, if its folder is given). Out: one line
+ * `file:line: what is wrong` for every import that closes a cycle of files; exit code 1 when there is one.
  * Guaranteed: imports of types count too.
  */
 import { importsOf, sourceFiles, targetOf } from "./imports.ts";

@@ -1,5 +1,6 @@
 /**
- * In: a file's path and text, or a folder of a project. Out: what the file imports, or the TypeScript files of the folder.
+ * In: a file's path and text, or a folder of a project. Out: what the file imports, or the TypeScript files of the
+ * folder.
  * Guaranteed: paths are relative to the project, e.g. `src/intake/accept.ts`.
  */
 

@@ -1,14 +1,14 @@
 /**
- * In: arguments of `deno test`; without a path among them it is all tests except those of upgrades. With `--restricted` among
- * them the service has the role and the access control line of docs/security.md, and no more. TEST_POSTGRES_VERSION names the
- * PostgreSQL to test on, such as 14. Out: the output of `deno test`, a last line `N passed, N failed` with the time, and an exit
- * code that is 0 only when every test passed.
+ * In: arguments of `deno test`; without a path among them it is all tests except those of upgrades. With `--restricted`
+ * among them the service has the role and the access control line of docs/security.md, and no more.
+ * TEST_POSTGRES_VERSION names the PostgreSQL to test on, such as 14. Out: the output of `deno test`, a last line `N
+ * passed, N failed` with the time, and an exit code that is 0 only when every test passed.
  * Guaranteed: a Redis and a PostgreSQL run for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
  * TEST_POSTGRES_DSN, and are removed afterwards; leaked operations and resources fail a test on every supported Deno.
  *
- * Tests wait more than they work. Many of them run in several lanes, each with servers of its own (seen on two cores: 3 min
- * 41 s in three lanes, 4 min 59 s in two). The first lane's output is shown as it comes, that of the others follows it.
- * Tests with dependencies of their own (scripts/test/files.ts) run beside the lanes, without servers.
+ * Tests wait more than they work. Many of them run in several lanes, each with servers of its own (seen on two cores: 3
+ * min 41 s in three lanes, 4 min 59 s in two). The first lane's output is shown as it comes, that of the others follows
+ * it. Tests with dependencies of their own (scripts/test/files.ts) run beside the lanes, without servers.
  */
 import { findBinaries } from "./servers/binaries.ts";
 import { Guard } from "./servers/guard.ts";

@@ -1,6 +1,8 @@
 /**
- * In: what a run found out. Out: its charts as Mermaid's text, which GitHub draws; none for a part that did not run. Pure.
- * Guaranteed: bars only, from 0, for figures that exist; no label can break the text; the same input gives the same text.
+ * In: what a run found out. Out: its charts as Mermaid's text, which GitHub draws; none for a part that did not run.
+ * Pure.
+ * Guaranteed: bars only, from 0, for figures that exist; no label can break the text; the same input gives the same
+ * text.
  */
 import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";

@@ -1,5 +1,6 @@
 /**
- * In: a database with rows in it. Out: the rate at which the real service, started for it, publishes, accepts or deletes.
+ * In: a database with rows in it. Out: the rate at which the real service, started for it, publishes, accepts or
+ * deletes.
  * Guaranteed: the service's own start is not in it, and the rows that it should have changed are counted afterwards.
  */
 import { streamOffsetKey } from "../../src/redis/keys.ts";

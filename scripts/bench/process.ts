@@ -64,7 +64,9 @@ export class BenchProcess implements AsyncDisposable {
     return this.#hasEnded;
   }
 
-  /** Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute. */
+  /**
+   * Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute.
+   */
   async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
     const deadline = performance.now() + START_LIMIT_MS;
     while (!await condition()) {

@@ -1,8 +1,8 @@
 /**
  * A seed → numbers that look like chance.
  *
- * The same seed and label give the same row of numbers on every machine, and what one part draws does not move what another
- * part gets (`fork`).
+ * The same seed and label give the same row of numbers on every machine, and what one part draws does not move what
+ * another part gets (`fork`).
  */
 import { hash } from "node:crypto";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";

@@ -1,8 +1,8 @@
 /**
  * In: the setting. Out: instances of the service that join, leave, are killed and frozen.
- * Guaranteed: each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started again,
- * as a supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line
- * of a log that must never be written.
+ * Guaranteed: each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started
+ * again, as a supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is
+ * every line of a log that must never be written.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { appendFile, mkdir, readFile } from "node:fs/promises";
@@ -57,7 +57,10 @@ const DEPENDENCY_EXIT = 69;
 const LAST_LINES = 15;
 const RESTART_PAUSE_MS = 500;
 
-/** The instance's name in a process's id, as the consumer lease has it: `<name>/<process>`, in version 0.1 the name alone. */
+/**
+ * The instance's name in a process's id, as the consumer lease has it: `<name>/<process>`, in version 0.1 the name
+ * alone.
+ */
 export function instanceOf(processId: string | null): string | undefined {
   return processId?.split("/")[0];
 }

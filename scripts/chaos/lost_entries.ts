@@ -1,6 +1,6 @@
 /**
- * In: what PostgreSQL has of entries, and the intent stream without some of them. Out: those entries as they were sent: Redis has lost
- * them after the service read them.
+ * In: what PostgreSQL has of entries, and the intent stream without some of them. Out: those entries as they were sent:
+ * Redis has lost them after the service read them.
  * Guaranteed: what an entry asks for comes from the producer's memory, never from what the service wrote.
  */
 import type { Evidence, LossWindow } from "./facts.ts";

@@ -70,7 +70,10 @@ export async function recovery(setting: Setting, untilMs: number, patienceSecond
   }
 }
 
-/** How long after the millisecond an intent is published that was sent after it; absent when none is within the patience. */
+/**
+ * How long after the millisecond an intent is published that was sent after it; absent when none is within the
+ * patience.
+ */
 export async function resumption(
   setting: Setting,
   sinceMs: number,

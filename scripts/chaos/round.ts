@@ -17,8 +17,8 @@ import { RETENTION_SECONDS } from "./setting.ts";
 /** No recovery within this time is a failure. */
 export const RECOVERY_SECONDS = 30;
 /**
- * Within this time after the return of a store that has lost something, new intents are published again. Tiny batches take longer for
- * what is to be read again before.
+ * Within this time after the return of a store that has lost something, new intents are published again. Tiny batches
+ * take longer for what is to be read again before.
  */
 const RESUMPTION_SECONDS = 5;
 /** That the service works again shows in intents that are sent afterwards. */

@@ -54,8 +54,8 @@ export class TcpProxy implements Disposable {
   }
 
   /**
-   * Freezes when bytes are on their way to the server that `isIt` accepts as text, and holds them back. Resolves with that text;
-   * with `undefined`, and without freezing, when none have come within so many seconds.
+   * Freezes when bytes are on their way to the server that `isIt` accepts as text, and holds them back. Resolves with
+   * that text; with `undefined`, and without freezing, when none have come within so many seconds.
    */
   freezeAt(isIt: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
     return new Promise((resolve) => {

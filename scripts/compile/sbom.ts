@@ -1,6 +1,6 @@
 /**
- * The packages in an executable → its bill of materials, CycloneDX 1.6 in JSON, by the CycloneDX project's own models. Pure;
- * the same input gives the same text.
+ * The packages in an executable → its bill of materials, CycloneDX 1.6 in JSON, by the CycloneDX project's own models.
+ * Pure; the same input gives the same text.
  */
 import { Enums, Models, Serialize, Spec } from "@cyclonedx/cyclonedx-library";
 import type { PackageGraph } from "./packages.ts";

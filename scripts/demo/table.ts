@@ -1,5 +1,6 @@
 /**
- * In: cells, each a text and perhaps a style. Out: what src/commands/terminal.ts makes of them, at most 100 columns wide.
+ * In: cells, each a text and perhaps a style. Out: what src/commands/terminal.ts makes of them, at most 100 columns
+ * wide.
  */
 import * as terminal from "../../src/commands/terminal.ts";
 

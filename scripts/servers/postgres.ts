@@ -46,7 +46,10 @@ export interface Postgres extends AsyncDisposable {
   /** `fast` (the default) breaks connections, `smart` waits for their end, `immediate` leaves the rest to recovery. */
   stop(mode?: keyof typeof STOP_SIGNALS): Promise<void>;
   start(): Promise<void>;
-  /** Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still meanwhile. */
+  /**
+   * Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still
+   * meanwhile.
+   */
   copyData(to: string): Promise<void>;
   /** Puts the data directory back to such a copy, which is used up. The server must be stopped. */
   restoreData(copy: string): Promise<void>;

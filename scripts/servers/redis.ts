@@ -13,7 +13,8 @@ export interface RedisOptions {
   readonly password?: string;
   /**
    * Keeps what it acknowledged over a stop or a kill of its process: an append-only file. Flushing it is left to the
-   * kernel: with `everysec` a write waits while a flush is under way, and a SIGKILL then loses it (seen on a busy disk).
+   * kernel: with `everysec` a write waits while a flush is under way, and a SIGKILL then loses it (seen on a busy
+   * disk).
    */
   readonly appendOnly?: boolean;
   /** More of `redis-server`'s arguments, e.g. `["--maxmemory", "10mb"]`. */

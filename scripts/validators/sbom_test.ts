@@ -1,6 +1,6 @@
 /**
- * That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the official
- * JSON Schema, as the CycloneDX project's own library carries it.
+ * That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the
+ * official JSON Schema, as the CycloneDX project's own library carries it.
  */
 import assert from "node:assert/strict";
 import { Ajv } from "ajv";

@@ -1,8 +1,9 @@
 /**
- * Names of variables and commands: which known one a mistyped name is nearest to, and how much of a strange one is shown.
+ * Names of variables and commands: which known one a mistyped name is nearest to, and how much of a strange one is
+ * shown.
  *
- * Only names are looked at, and of a name only as much is shown as can be one: a badly written env file may run a value on
- * into it.
+ * Only names are looked at, and of a name only as much is shown as can be one: a badly written env file may run a value
+ * on into it.
  */
 import { closest } from "fastest-levenshtein";
 

@@ -17,7 +17,8 @@ const rules: readonly Rule[] = [
     holds: (value) => value.ROUTE_BACKOFF_MIN <= value.ROUTE_BACKOFF_MAX,
     problem: ([minimum, maximum]) => `${minimum} should not be longer than ${maximum}`,
   }),
-  // A claim and the hand-off of its first batch end within the claim's life. What comes too late all the same is tried again.
+  // A claim and the hand-off of its first batch end within the claim's life. What comes too late all the same is tried
+  // again.
   rule(["POSTGRES_OPERATION_TIMEOUT", "REDIS_OPERATION_TIMEOUT"], {
     holds: (value) => value.POSTGRES_OPERATION_TIMEOUT + 2 * value.REDIS_OPERATION_TIMEOUT < CLAIM_MS,
     problem: ([postgres, redis]) => `${postgres} plus twice ${redis} should be less than 10s (the life of a claim)`,

@@ -1,6 +1,7 @@
 /**
- * The one table of configuration variables: name, place in the configuration, form, default, meaning. The typed sections,
- * all messages, the reference page and the environment file are made from it: a variable that is not here does not exist.
+ * The one table of configuration variables: name, place in the configuration, form, default, meaning. The typed
+ * sections, all messages, the reference page and the environment file are made from it: a variable that is not here
+ * does not exist.
  *
  * Names stand without their prefix NOTIFICATION_. Guaranteed by test: every default is of its variable's form.
  */

@@ -1,8 +1,8 @@
 /**
  * Sets the loggers up to write the service's lines to standard output, and flushes them at the end of the process.
  *
- * At most ten `warn` and `error` lines of one kind (logger, level and message, numbers left out) are written per second; a line then reports how
- * many more there were.
+ * At most ten `warn` and `error` lines of one kind (logger, level and message, numbers left out) are written per
+ * second; a line then reports how many more there were.
  */
 import { after } from "../clock.ts";
 import { LogBuffer, type LogOutput } from "./log_buffer.ts";

@@ -1,8 +1,9 @@
 /**
- * A claim is lost, or ends, while its owner's hand-off or outcome is on its way: what arrives late must neither append an entry for
- * a route that was given up, nor give up a route that was published.
+ * A claim is lost, or ends, while its owner's hand-off or outcome is on its way: what arrives late must neither append
+ * an entry for a route that was given up, nor give up a route that was published.
  *
- * Routes have one attempt or two here, so that the other instance gives up what it claims while a stream refuses entries.
+ * Routes have one attempt or two here, so that the other instance gives up what it claims while a stream refuses
+ * entries.
  */
 import { IS_OF_INSTANCE } from "../fleet.ts";
 import { eventually } from "../../../tests/support/wait.ts";

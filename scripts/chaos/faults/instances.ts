@@ -10,7 +10,10 @@ import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./w
 /** docs/contract.md, section 6: another instance takes over within this time. */
 const TAKEOVER_SECONDS = 6;
 const MOST_TRIES = 60;
-/** An instance has routes in hand for a millisecond or two, and only the one that accepts: 180 tries have met none (seen). */
+/**
+ * An instance has routes in hand for a millisecond or two, and only the one that accepts: 180 tries have met none
+ * (seen).
+ */
 const MOST_TRIES_BEFORE_HAND_OFF = 400;
 const MOST_INSTANCES = 4;
 
@@ -87,7 +90,10 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Whether the instance accepts, claims or writes, has accepted what it has not handed off, or handed off what is not written. */
+/**
+ * Whether the instance accepts, claims or writes, has accepted what it has not handed off, or handed off what is not
+ * written.
+ */
 async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
   if (await isInTransaction(setting, instance)) return true;
   if (await isBeforeHandOff(setting, instance)) return true;

@@ -1,6 +1,6 @@
 /**
- * PostgreSQL comes back with less than it committed: its data directory is put back to a copy some seconds old, or an asynchronous
- * standby is promoted that missed the last commits.
+ * PostgreSQL comes back with less than it committed: its data directory is put back to a copy some seconds old, or an
+ * asynchronous standby is promoted that missed the last commits.
  *
  * A loss counts where the push stream's offset is further back than it was before.
  */

@@ -30,8 +30,8 @@ export const REDIS_FAULTS: readonly Fault[] = [
     part: "redis",
     outage: "redis",
     async inject({ setting, chance }) {
-      // Over it at once, or in the middle of a batch a little later: how soon a room is used up is not known, so that it ends.
-      // Producers are refused as well; what feels it for certain is the lease, which is renewed every second.
+      // Over it at once, or in the middle of a batch a little later: how soon a room is used up is not known, so that
+      // it ends. Producers are refused as well; what feels it for certain is the lease, which is renewed every second.
       const room = chance.oneIn(2) ? 0 : chance.whole(20_000, 400_000);
       const used = Number(/used_memory:(\d+)/.exec(await setting.redis.info("memory"))?.[1]);
       if (room > 0) {

@@ -1,6 +1,6 @@
 /**
- * Redis comes back with less than it acknowledged: a replica is promoted that missed the last writes, the append-only file ends
- * earlier than it did, or there are only snapshots.
+ * Redis comes back with less than it acknowledged: a replica is promoted that missed the last writes, the append-only
+ * file ends earlier than it did, or there are only snapshots.
  *
  * A loss counts where the push stream ends earlier than it did before.
  */
