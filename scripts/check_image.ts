@@ -1,7 +1,7 @@
 /**
- * In: dist/notification-service and the Containerfile. Out: exit code 0 when the image builds, and a container of it
- * starts on real servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends
- * with 0 after SIGTERM.
+ * dist/notification-service and the Containerfile → exit code 0 when the image builds, and a container of it starts on
+ * real servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends with 0
+ * after SIGTERM.
  *
  * The base that the Containerfile names can't be had without its registry. A stand-in takes its name: the Debian
  * packages that it is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that

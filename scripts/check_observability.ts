@@ -1,10 +1,11 @@
 /**
- * In: docs/observability. Out: what promtool says about the alert rules, their unit tests and the dashboard's queries,
- * and a line for everything in the files that leads nowhere (a component that a pipeline of the collector names, a
- * heading of the runbook that an alert names, a panel's id that is there twice) or that fails at the service's export
- * interval. Exit code 1 when there is one.
- * Guaranteed: on Debian and Ubuntu a missing promtool is installed for root and unpacked for an ordinary user;
- * elsewhere it is exit code 69 and what to type.
+ * docs/observability → what promtool says about the alert rules, their unit tests and the dashboard's queries, and a
+ * line for everything in the files that leads nowhere (a component that a pipeline of the collector names, a heading of
+ * the runbook that an alert names, a panel's id that is there twice) or that fails at the service's export interval.
+ * Exit code 1 when there is one.
+ *
+ * On Debian and Ubuntu a missing promtool is installed for root and unpacked for an ordinary user; elsewhere it is exit
+ * code 69 and what to type.
  */
 import { parse, stringify } from "yaml";
 import { dashboardQueries } from "../tests/support/prometheus.ts";

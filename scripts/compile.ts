@@ -1,7 +1,6 @@
 /**
- * In: nothing, or `--target <triple>`, `--all`. Out: the executable in dist/, with its checksum and its SBOM
- * (CycloneDX) beside it. It has the permissions of the task `start`, and version, commit, migrations and catalog
- * inside.
+ * Nothing, or `--target <triple>`, `--all` → the executable in dist/, with its checksum and its SBOM (CycloneDX) beside
+ * it. It has the permissions of the task `start`, and version, commit, migrations and catalog inside.
  *
  * Embedded are only the packages that the program can reach, less what no program reads of them. For another machine
  * than this one Deno needs that machine's runtime base, from its cache or from its download site.

@@ -1,7 +1,8 @@
 /**
- * In: nothing, or numbers of terminal routes and of outbound entries to measure with (default: 1,000,000). Out: how
- * long repairs take on throwaway servers, a line each; these are the figures of docs/benchmarks.md, "Repairs".
- * Guaranteed: the service is the one that runs from source, with its default configuration; nothing is left behind.
+ * Nothing, or numbers of terminal routes and of outbound entries to measure with (default: 1,000,000) → how long
+ * repairs take on throwaway servers, a line each; these are the figures of docs/benchmarks.md, "Repairs".
+ *
+ * The service is the one that runs from source, with its default configuration; nothing is left behind.
  */
 import { systemClock } from "../src/clock.ts";
 import { RedisConnection } from "../src/redis/connection.ts";

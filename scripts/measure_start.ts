@@ -1,8 +1,8 @@
 /**
- * In: the executable that NOTIFICATION_SERVICE_BIN names (or the service from source). Out: how long it takes from its
- * start to an answer of /readyz on a migrated database, and its resident memory when it has been idle for a while, in
- * five runs; exit code 1 when the quickest start took over a second (what else goes on on the machine only adds to it),
- * or the median is over 160 MB.
+ * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source) → how long it takes from its start to
+ * an answer of /readyz on a migrated database, and its resident memory when it has been idle for a while, in five runs;
+ * exit code 1 when the quickest start took over a second (what else goes on on the machine only adds to it), or the
+ * median is over 160 MB.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { openRigOn } from "../tests/support/service_rig.ts";

@@ -1,8 +1,7 @@
 /**
- * In: what a run found out. Out: its charts as Mermaid's text, which GitHub draws; none for a part that did not run.
- * Pure.
- * Guaranteed: bars only, from 0, for figures that exist; no label can break the text; the same input gives the same
- * text.
+ * What a run found out → its charts as Mermaid's text, which GitHub draws; none for a part that did not run. Pure.
+ *
+ * Bars only, from 0, for figures that exist; no label can break the text; the same input gives the same text.
  */
 import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";

@@ -1,7 +1,7 @@
 /**
- * In: a database with rows in it. Out: the rate at which the real service, started for it, publishes, accepts or
- * deletes.
- * Guaranteed: the service's own start is not in it, and the rows that it should have changed are counted afterwards.
+ * A database with rows in it → the rate at which the real service, started for it, publishes, accepts or deletes.
+ *
+ * The service's own start is not in it, and the rows that it should have changed are counted afterwards.
  */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { INTENTS, OUTBOUND } from "./fill.ts";

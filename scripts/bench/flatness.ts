@@ -1,9 +1,10 @@
 /**
- * In: a session. Out: how fast the real service publishes with ever more live routes and with many terminal ones,
- * accepts with many records, and deletes what is old; each also while a transaction holds an old snapshot.
- * Guaranteed: a rate is that of a stretch in the middle of the work, when the process is warm; rounds are interleaved,
- * so that a slow minute of the machine spoils one round of some sizes, and not a size; before each stretch what came
- * earlier is on disk, and vacuumed; what is in the tables before and after is counted.
+ * A session → how fast the real service publishes with ever more live routes and with many terminal ones, accepts with
+ * many records, and deletes what is old; each also while a transaction holds an old snapshot.
+ *
+ * A rate is that of a stretch in the middle of the work, when the process is warm; rounds are interleaved, so that a
+ * slow minute of the machine spoils one round of some sizes, and not a size; before each stretch what came earlier is
+ * on disk, and vacuumed; what is in the tables before and after is counted.
  */
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,7 +1,7 @@
 /**
- * In: a session. Out: how much memory the service keeps resident: idle, at full load, with a long backlog.
- * Guaranteed: read from /proc, of a process of its own for each line; the most there ever was is the kernel's own
- * figure.
+ * A session → how much memory the service keeps resident: idle, at full load, with a long backlog.
+ *
+ * Read from /proc, of a process of its own for each line; the most there ever was is the kernel's own figure.
  */
 import { fill } from "./fill.ts";
 import { wantedSubjects } from "./options.ts";

@@ -1,7 +1,8 @@
 /**
- * In: what a run found out. Out: files: results under bench/, which git ignores; with `docs`, tables and charts in the
+ * What a run found out → files: results under bench/, which git ignores; with `docs`, tables and charts in the
  * documentation as well.
- * Guaranteed: in docs/benchmarks.md nothing changes but what stands between the two markers.
+ *
+ * In docs/benchmarks.md nothing changes but what stands between the two markers.
  */
 import { forDocumentation, sectionsOf } from "./report.ts";
 import type { Results } from "./results.ts";

@@ -1,7 +1,8 @@
 /**
- * In: a command, its environment and folder. Out: that command as a process of its own, all it prints in a file.
- * Guaranteed: it sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when
- * this process ends, however it ends.
+ * A command, its environment and folder → that command as a process of its own, all it prints in a file.
+ *
+ * It sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when this process
+ * ends, however it ends.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { resolve } from "node:path";

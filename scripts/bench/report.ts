@@ -1,4 +1,4 @@
-/** In: what a run found out. Out: its tables, for a terminal and for docs/benchmarks.md. Pure. */
+/** What a run found out → its tables, for a terminal and for docs/benchmarks.md. Pure. */
 import { type Cell, paint, table } from "../demo/table.ts";
 import { cpuChart, featuresChart, flatnessChart, latencyChart, memoryChart, throughputChart } from "./charts.ts";
 import { CPU_HEADER, cpuCells, ms, ratio, whole, withSpread } from "./cells.ts";

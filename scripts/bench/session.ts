@@ -1,7 +1,8 @@
 /**
- * In: what was asked for. Out: what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place
- * for what processes print, and ways to tell how it goes.
- * Guaranteed: all is gone when the session is disposed of; a problem told here makes the run fail.
+ * What was asked for → what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for
+ * what processes print, and ways to tell how it goes.
+ *
+ * All is gone when the session is disposed of; a problem told here makes the run fail.
  */
 import { Guard } from "../servers/guard.ts";
 import type { Postgres } from "../servers/postgres.ts";

@@ -1,8 +1,9 @@
 /**
- * In: a setting with the subject's servers. Out: what is measured, as a process of its own: the floor, the service from
- * source, as executable or from another checkout, the peers.
- * Guaranteed: it is returned when it has set itself up and waits for intents; the service runs on its default
- * configuration but for what `env` says.
+ * A setting with the subject's servers → what is measured, as a process of its own: the floor, the service from source,
+ * as executable or from another checkout, the peers.
+ *
+ * It is returned when it has set itself up and waits for intents; the service runs on its default configuration but for
+ * what `env` says.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { existsSync } from "node:fs";

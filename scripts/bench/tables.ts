@@ -1,8 +1,9 @@
 /**
- * In: how many records and routes, in which state and of which age. Out: these rows, made inside PostgreSQL.
- * Guaranteed: rows are as the service writes them, for intents as fill.ts makes them; indexes are those of the schema,
- * dropped and built again around a large filling, with pages as full as they are on average in grown ones; tables are
- * then vacuumed and analysed, as autovacuum would have done.
+ * How many records and routes, in which state and of which age → these rows, made inside PostgreSQL.
+ *
+ * Rows are as the service writes them, for intents as fill.ts makes them; indexes are those of the schema, dropped and
+ * built again around a large filling, with pages as full as they are on average in grown ones; tables are then vacuumed
+ * and analysed, as autovacuum would have done.
  */
 import type pg from "pg";
 

@@ -1,9 +1,10 @@
 /**
- * In: a subject that waits, and intents filled under another name. Out: the seconds from the moment at which these
- * become the intent stream until both outbound streams are complete and, where there are routes, all are published; and
- * the CPU time of the processes, PostgreSQL and Redis meanwhile.
- * Guaranteed: no subject's start-up is in it, and all start from the same event; what came out is counted afterwards,
- * every difference is told.
+ * A subject that waits, and intents filled under another name → the seconds from the moment at which these become the
+ * intent stream until both outbound streams are complete and, where there are routes, all are published; and the CPU
+ * time of the processes, PostgreSQL and Redis meanwhile.
+ *
+ * No subject's start-up is in it, and all start from the same event; what came out is counted afterwards, every
+ * difference is told.
  */
 import { type Cpu, cpuEach, type CpuPids, startCpuMeter } from "./cpu.ts";
 import { countOutbound, fill, type Filling, INTENTS, OUTBOUND } from "./fill.ts";

@@ -1,7 +1,9 @@
 /**
  * Who plays in the chaos: users, administrators and the notification types that are sent, as a model of its own beside
- * the service's catalog. Guaranteed: whether a user exists, and with which address, follows from the id alone, so that
- * the judge knows it without asking anybody.
+ * the service's catalog.
+ *
+ * Whether a user exists, and with which address, follows from the id alone, so that the judge knows it without asking
+ * anybody.
  */
 import type { User } from "../servers/user_service.ts";
 

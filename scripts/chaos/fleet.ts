@@ -1,8 +1,9 @@
 /**
- * In: the setting. Out: instances of the service that join, leave, are killed and frozen.
- * Guaranteed: each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started
- * again, as a supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is
- * every line of a log that must never be written.
+ * The setting → instances of the service that join, leave, are killed and frozen.
+ *
+ * Each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started again, as a
+ * supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line of a
+ * log that must never be written.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { appendFile, mkdir, readFile } from "node:fs/promises";

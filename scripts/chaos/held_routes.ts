@@ -1,6 +1,6 @@
 /**
- * In: the bytes of a hand-off or a statement that a proxy holds back. Out: the routes that they are about, and what has
- * become of these routes meanwhile, as PostgreSQL and Redis show it.
+ * The bytes of a hand-off or a statement that a proxy holds back → the routes that they are about, and what has become
+ * of these routes meanwhile, as PostgreSQL and Redis show it.
  */
 import { routeLeaseKey } from "../../src/redis/keys.ts";
 import type { Setting } from "./setting.ts";

@@ -1,4 +1,4 @@
-/** In: the routes and deliveries of one accepted entry, and what they have to be. Out: every breach. Pure. */
+/** The routes and deliveries of one accepted entry, and what they have to be → every breach. Pure. */
 import type { ExpectedRoute } from "./cast.ts";
 import type { AttemptLimits, DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
 import type { SentEntry } from "./sent_entry.ts";

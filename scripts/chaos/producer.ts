@@ -1,7 +1,8 @@
 /**
- * In: a mix of intents and a rate. Out: entries in the intent stream, and the list of those that Redis acknowledged.
- * Guaranteed: never stops for an outage; an intent whose XADD was not answered is sent again later under the same key,
- * as producers do, so that it is in the stream once, twice or, if it is given up, perhaps never.
+ * A mix of intents and a rate → entries in the intent stream, and the list of those that Redis acknowledged.
+ *
+ * Never stops for an outage; an intent whose XADD was not answered is sent again later under the same key, as producers
+ * do, so that it is in the stream once, twice or, if it is given up, perhaps never.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";

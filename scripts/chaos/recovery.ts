@@ -1,6 +1,7 @@
 /**
- * In: the setting, right after a fault is over. Out: how long it takes until everything sent before has its outcome.
- * Guaranteed: what is sent meanwhile doesn't count, so that the producer never has to pause.
+ * The setting, right after a fault is over → how long it takes until everything sent before has its outcome.
+ *
+ * What is sent meanwhile doesn't count, so that the producer never has to pause.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../tests/support/wait.ts";

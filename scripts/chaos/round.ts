@@ -1,6 +1,6 @@
 /**
- * In: one fault, or two at once. Out: what it did, how long the service took to recover, and the judge's verdict on all
- * that was sent since the last round.
+ * One fault, or two at once → what it did, how long the service took to recover, and the judge's verdict on all that
+ * was sent since the last round.
  */
 import type { Channel } from "./cast.ts";
 import type { Chance } from "./chance.ts";

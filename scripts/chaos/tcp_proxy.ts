@@ -1,7 +1,8 @@
 /**
- * In: a port of 127.0.0.1. Out: another port that leads to it, whose way can be blocked without anybody being told.
- * Guaranteed: while frozen not a byte and no end of a connection passes, in neither direction, and new connections are
- * taken but lead nowhere; what was held back either arrives when it thaws, in order, or never.
+ * A port of 127.0.0.1 → another port that leads to it, whose way can be blocked without anybody being told.
+ *
+ * While frozen not a byte and no end of a connection passes, in neither direction, and new connections are taken but
+ * lead nowhere; what was held back either arrives when it thaws, in order, or never.
  */
 import { freePort } from "../servers/free_port.ts";
 

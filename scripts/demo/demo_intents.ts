@@ -1,7 +1,7 @@
 /**
- * In: nothing. Out: the demo's users, administrators and intents, each intent with what is to become of it.
- * Guaranteed: every way an intent can go is among them: push, e-mail, both, administrators, skipped routes, duplicate,
- * malformed.
+ * Nothing → the demo's users, administrators and intents, each intent with what is to become of it.
+ *
+ * Every way an intent can go is among them: push, e-mail, both, administrators, skipped routes, duplicate, malformed.
  */
 import type { User } from "../servers/user_service.ts";
 import type { IntentFields } from "../../tests/support/intents.ts";

@@ -1,6 +1,6 @@
 /**
- * In: samples in the order of time. Out: for each figure what it was early and late, and whether it grows. Pure.
- * The first quarter is warm-up; compared are the medians of the second and the last one.
+ * Samples in the order of time → for each figure what it was early and late, and whether it grows. Pure. The first
+ * quarter is warm-up; compared are the medians of the second and the last one.
  */
 import { type Figure, FIGURES, type Sample } from "./sample.ts";
 

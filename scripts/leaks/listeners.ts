@@ -1,7 +1,8 @@
 /**
- * In: nothing; to be imported before whatever is to be watched. Out: how many listeners there are on event emitters and
- * on abort signals that somebody still holds.
- * Guaranteed: watching keeps nothing alive, so that after a collection of garbage only what is really held counts.
+ * Nothing; to be imported before whatever is to be watched → how many listeners there are on event emitters and on
+ * abort signals that somebody still holds.
+ *
+ * Watching keeps nothing alive, so that after a collection of garbage only what is really held counts.
  */
 import { EventEmitter } from "node:events";
 

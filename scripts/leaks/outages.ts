@@ -1,6 +1,6 @@
 /**
- * In: a scene and a number of minutes. Out: samples of one running service, one after each outage that it recovered
- * from; each dependency goes, hangs, breaks connections or answers with errors in turn.
+ * A scene and a number of minutes → samples of one running service, one after each outage that it recovered from; each
+ * dependency goes, hangs, breaks connections or answers with errors in turn.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../tests/support/wait.ts";

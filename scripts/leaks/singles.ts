@@ -1,6 +1,6 @@
 /**
- * In: a scene and a number of intents. Out: samples of one running service, to which they came one at a time: each is a
- * pass of every loop, and what a pass leaves behind shows.
+ * A scene and a number of intents → samples of one running service, to which they came one at a time: each is a pass of
+ * every loop, and what a pass leaves behind shows.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { OUTBOUND } from "../bench/fill.ts";

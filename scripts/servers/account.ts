@@ -1,7 +1,8 @@
 /**
- * In: nothing but who runs this process. Out: the account a server runs under, and temporary folders that belong to it.
- * Guaranteed: PostgreSQL refuses to run as root, so for root it is the account `postgres`, or `nobody` on a machine
- * without one; everybody else's servers run as themselves.
+ * Nothing but who runs this process → the account a server runs under, and temporary folders that belong to it.
+ *
+ * PostgreSQL refuses to run as root, so for root it is the account `postgres`, or `nobody` on a machine without one;
+ * everybody else's servers run as themselves.
  */
 
 export interface Account {

@@ -1,8 +1,9 @@
 /**
- * In: nothing, or settings. Out: a PostgreSQL server of one's own on a free port of 127.0.0.1, with a password, in a
- * temporary folder.
- * Guaranteed: durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the
- * same data and port; process and folder are gone when it is disposed of or this process ends, however it ends.
+ * Nothing, or settings → a PostgreSQL server of one's own on a free port of 127.0.0.1, with a password, in a temporary
+ * folder.
+ *
+ * Durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the same data
+ * and port; process and folder are gone when it is disposed of or this process ends, however it ends.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 // @ts-types="@types/pg"

@@ -1,8 +1,9 @@
 /**
- * In: nothing, or settings. Out: a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024
- * logical databases, in a temporary folder.
- * Guaranteed: keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port;
- * process and folder are gone when it is disposed of or this process ends, however it ends.
+ * Nothing, or settings → a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024 logical
+ * databases, in a temporary folder.
+ *
+ * Keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port; process and
+ * folder are gone when it is disposed of or this process ends, however it ends.
  */
 import { findBinaries } from "./binaries.ts";
 import { accessControl, isRestricted } from "./restricted.ts";

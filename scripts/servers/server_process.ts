@@ -1,8 +1,9 @@
 /**
- * In: how to run a server that stays in the foreground, and how to see that it is ready. Out: that server, to be
- * started, stopped and killed as often as a test likes; its output goes to `server.log` in its folder.
- * Guaranteed: `start` returns when the server answers and throws with the end of its log when it does not come up;
- * `stop` and a killing signal return when the process is gone; nothing outlives this process (see guard.ts).
+ * How to run a server that stays in the foreground, and how to see that it is ready → that server, to be started,
+ * stopped and killed as often as a test likes; its output goes to `server.log` in its folder.
+ *
+ * `start` returns when the server answers and throws with the end of its log when it does not come up; `stop` and a
+ * killing signal return when the process is gone; nothing outlives this process (see guard.ts).
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Guard } from "./guard.ts";

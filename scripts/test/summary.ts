@@ -1,7 +1,8 @@
 /**
- * In: what each run of `deno test` printed, and its exit code. Out: one line for all of them: `N passed, N failed`, the
- * tests that were ignored if there are any, and the time. Pure.
- * Guaranteed: `0 failed` only when every exit code is 0: a run that fails without a failed test counts as one failure.
+ * What each run of `deno test` printed, and its exit code → one line for all of them: `N passed, N failed`, the tests
+ * that were ignored if there are any, and the time. Pure.
+ *
+ * `0 failed` only when every exit code is 0: a run that fails without a failed test counts as one failure.
  */
 import { stripVTControlCharacters } from "node:util";
 

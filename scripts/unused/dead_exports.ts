@@ -1,8 +1,8 @@
 /**
- * In: the files of the project. Out: the exports and files that knip finds unused.
- * Guaranteed: every export, types included, is used by another file; every file and export of src/ is used by the
- * program or a script, where for an export that a test uses its own file is enough. What the producer module exports
- * counts as used.
+ * The files of the project → the exports and files that knip finds unused.
+ *
+ * Every export, types included, is used by another file; every file and export of src/ is used by the program or a
+ * script, where for an export that a test uses its own file is enough. What the producer module exports counts as used.
  *
  * knip can leave out exports that their own file uses, but takes any name of the same text for a use: TypeScript tells
  * that.

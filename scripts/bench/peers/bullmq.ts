@@ -1,7 +1,8 @@
 /**
- * In: intents (peer.ts). Out: two BullMQ jobs for each, and what the jobs publish.
- * Guaranteed: a batch's jobs are added in one pipeline, which is not atomic. The job id is made of the dedup key:
- * BullMQ ignores a job whose id it still has, and completed jobs are kept for as long as the service keeps its records.
+ * Intents (peer.ts) → two BullMQ jobs for each, and what the jobs publish.
+ *
+ * A batch's jobs are added in one pipeline, which is not atomic. The job id is made of the dedup key: BullMQ ignores a
+ * job whose id it still has, and completed jobs are kept for as long as the service keeps its records.
  */
 import { Queue, Worker } from "bullmq";
 import { deliveriesOf, type Delivery } from "./intents.ts";

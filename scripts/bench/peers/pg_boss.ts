@@ -1,8 +1,9 @@
 /**
- * In: intents (peer.ts). Out: two pg-boss jobs for each, and what the jobs publish.
- * Guaranteed: a batch's jobs are inserted by one statement. The job id is made of the dedup key: an id that is in the
- * table already, also as a completed job, is not inserted again. pg-boss keeps completed jobs for as long as the
- * service keeps its records.
+ * Intents (peer.ts) → two pg-boss jobs for each, and what the jobs publish.
+ *
+ * A batch's jobs are inserted by one statement. The job id is made of the dedup key: an id that is in the table
+ * already, also as a completed job, is not inserted again. pg-boss keeps completed jobs for as long as the service
+ * keeps its records.
  */
 import { createHash } from "node:crypto";
 import { PgBoss } from "pg-boss";

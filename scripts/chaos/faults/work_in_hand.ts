@@ -1,6 +1,6 @@
 /**
- * In: the setting, while an instance is frozen. Out: what this one instance has in hand at this moment, as PostgreSQL
- * and Redis show it.
+ * The setting, while an instance is frozen → what this one instance has in hand at this moment, as PostgreSQL and Redis
+ * show it.
  */
 import { consumerLeaseKey, routeLeaseKey } from "../../../src/redis/keys.ts";
 import { type Instance, instanceOf, IS_OF_INSTANCE } from "../fleet.ts";
