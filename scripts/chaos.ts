@@ -65,7 +65,7 @@ async function chaos(options: Options): Promise<number> {
   let playing = "";
   const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
   let rounds = 0;
-  // A fault that nobody felt is tried again: the moment decides.
+  // A fault that no instance felt is tried again: the moment decides.
   const playUntilFelt = async (round: Round) => {
     for (let tries = MOST_TRIES, { faults } = round; faults.length > 0 && tries > 0; tries--) {
       playing = describe({ ...round, faults });

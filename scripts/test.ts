@@ -1,6 +1,6 @@
 /**
- * Arguments of `deno test` → its output, a last line `N passed, N failed` with the time, and an exit code that is 0 only
- * when every test passed. Without a path it runs all tests except those of upgrades.
+ * Arguments of `deno test` → its output, a last line `N passed, N failed` with the time, and an exit code that is 0
+ * only when every test passed. Without a path it runs all tests except those of upgrades.
  *
  * `--restricted`: the service has the role and the access control line of docs/security.md, and no more.
  * TEST_POSTGRES_VERSION names the PostgreSQL to test on, such as 14. Leaked operations and resources fail a test.

@@ -57,7 +57,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
     ...places.map(({ size, place }): Measurement => {
       const measurement = { ...publishing(place, size), size: `${thousands(size)} live routes` };
       if (size >= LARGE) return measurement;
-      // So small a table is made anew: what earlier rounds published would soon be most of it.
+      // So small a table is made again: what earlier rounds published would soon be most of it.
       return { ...measurement, prepare: () => removeAll(place).then(measurement.prepare) };
     }),
     {

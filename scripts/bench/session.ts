@@ -2,7 +2,7 @@
  * What was asked for → what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for
  * what processes print, and ways to tell how it goes.
  *
- * All is gone when the session is disposed of; a problem told here makes the run fail.
+ * All is gone when the session is disposed of; a problem reported here makes the run fail.
  */
 import { Guard } from "../servers/guard.ts";
 import type { Postgres } from "../servers/postgres.ts";
@@ -16,7 +16,7 @@ export interface Session extends AsyncDisposable {
   readonly options: Options;
   readonly postgres: Postgres;
   readonly problems: string[];
-  /** What is being done now, for whoever waits. */
+  /** Shows what is being done now. */
   progress(text: string): void;
   setting(): Promise<Setting>;
   start(subject: Subject, setting: Setting, env?: Environment): Promise<BenchProcess>;
@@ -68,7 +68,7 @@ export async function openSession(
 
 const URL_LINE = /^(http:\S+)\n/m;
 
-/** One timed run's counts, told where they are wrong. */
+/** One timed run's counts, reported where they are wrong. */
 export function tell(session: Session, what: string, wrong: readonly string[]): void {
   for (const text of wrong) session.problems.push(`${what}: ${text}`);
 }

@@ -16,7 +16,7 @@ export interface Rows {
   readonly daysAgo: number;
 }
 
-/** From so many records on building indexes anew takes less time than growing them. */
+/** From so many records on building indexes again takes less time than growing them. */
 export const LARGE = 100_000;
 
 export async function addRows(pool: pg.Pool, rows: Rows): Promise<void> {

@@ -4,7 +4,7 @@
  * time of the processes, PostgreSQL and Redis meanwhile.
  *
  * No subject's start-up is in it, and all start from the same event; what came out is counted afterwards, every
- * difference is told.
+ * difference is reported.
  */
 import { type Cpu, cpuEach, type CpuPids, startCpuMeter } from "./cpu.ts";
 import { countOutbound, fill, type Filling, INTENTS, OUTBOUND } from "./fill.ts";
@@ -22,7 +22,7 @@ export async function stage(setting: Setting, filling: Omit<Filling, "stream">):
   await fill(setting.redis, { ...filling, stream: STAGED });
 }
 
-/** Renaming wakes whoever waits in XREAD: there is no reading before it, and nobody is told late. */
+/** Renaming wakes every client that waits in XREAD: none reads before it, and none learns of it late. */
 export async function release({ redis }: Setting): Promise<void> {
   await redis.rename(STAGED, INTENTS);
 }

@@ -15,11 +15,11 @@ export interface ExpectedRoute {
   readonly channel: Channel;
   /** The user id or the address that the outbound entry has to name. */
   readonly to: string;
-  /** Why there is nobody to deliver to; absent for a route that is to be published. */
+  /** Why there is no recipient; absent for a route that is to be published. */
   readonly skipped?: string;
 }
 
-/** Users that short lists are drawn from. Everybody's id begins with `user-`; nobody else exists. */
+/** Users that short lists are drawn from. Every id begins with `user-`; no other user exists. */
 export const USERS = 4000;
 
 export function userOf(id: string): User | undefined {

@@ -50,7 +50,7 @@ export interface Fault {
   readonly env?: Readonly<Record<string, string>>;
   /** How long recovery may take after so long an outage, where nothing else went wrong; else as long as any. */
   readonly recoversWithin?: (outageSeconds: number) => number;
-  /** It can't be told apart what went wrong if something else does too. */
+  /** With another fault at the same time, the cause of a breach could not be determined. */
   readonly isAlwaysAlone?: true;
   /** It takes a quarter of a minute: the others come first. */
   readonly isLong?: true;

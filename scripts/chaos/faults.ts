@@ -30,5 +30,5 @@ export const FAULTS: readonly Fault[] = [
   ...BOTH_STORES_FAULTS,
 ];
 
-/** Not a fault of its own: two of those that can be told apart, at once. */
+/** Not a fault of its own: two at once of those whose effects can be distinguished. */
 export const MIXED = "mixed";

@@ -72,7 +72,7 @@ export const IS_OF_INSTANCE = "application_name ~ ('^notification-service/' || $
 export class Fleet implements AsyncDisposable {
   readonly instances: Instance[] = [];
   readonly logFolder: string;
-  /** What the instances did that no supervisor should see; emptied by whoever reports it. */
+  /** What the instances did that no supervisor should see; emptied by the caller that reports it. */
   breaches: Breach[] = [];
   /** Something is out that a start needs. */
   mayFailToStart = false;
@@ -131,7 +131,7 @@ export class Fleet implements AsyncDisposable {
         instance.readyAtMs = Date.now();
       }),
     };
-    instance.ready.catch(() => {}); // told by its end
+    instance.ready.catch(() => {}); // its end reports it
     this.instances.push(instance);
     this.#supervise(instance);
     return instance;
@@ -182,7 +182,7 @@ export class Fleet implements AsyncDisposable {
     });
   }
 
-  /** Whoever holds the consumer's lease. */
+  /** The instance that holds the consumer's lease. */
   async consuming(): Promise<Instance | undefined> {
     const name = instanceOf(await this.#setting.redis.get(consumerLeaseKey(STREAMS.intents)));
     return this.instances.find((instance) => instance.name === name);

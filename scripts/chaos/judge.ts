@@ -1,7 +1,7 @@
 /**
  * What was sent and all that became of it, for a stretch of entries that is over → every breach of the promise that
  * each entry gets exactly one outcome and each route is published once. Pure. What the service says of itself is no
- * evidence; what is to come out is worked out anew, from the entries in the stream's order.
+ * evidence; what is to come out is worked out again from the entries in the stream's order.
  */
 import type { Breach, DeadLetterFact, Evidence, MalformedFact, Note, PlaceFact, RecordFact, Tables } from "./facts.ts";
 import { type Accepted, judgeDeliveries, judgeRoutes } from "./judge_routes.ts";

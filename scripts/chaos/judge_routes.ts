@@ -64,7 +64,9 @@ export function judgeRoutes(judged: JudgedRecord, { refusals, attemptLimits }: E
     if (letters > 0 && route.status !== "dead_letter") note("wrong", `${name} is ${route.status} with a dead letter`);
     judgeRoute(route, { name, wanted, copies, letters, refusals, attemptLimits, note });
   }
-  for (const routeId of routes.keys()) note("wrong", `${notificationId}/${routeId} is a route nobody asked for`);
+  for (const routeId of routes.keys()) {
+    note("wrong", `${notificationId}/${routeId} is a route that no intent asked for`);
+  }
 }
 
 function judgeRoute(

@@ -45,7 +45,7 @@ export class Producer {
     await this.#running;
   }
 
-  /** Whether Redis acknowledges so many more within that time; yes when nobody sends any more. */
+  /** Whether Redis acknowledges so many more within that time; yes when nothing is sent any more. */
   async sent(count: number, withinSeconds: number): Promise<boolean> {
     const until = this.total + count;
     const end = performance.now() + withinSeconds * 1000;

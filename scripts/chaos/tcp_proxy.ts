@@ -1,12 +1,12 @@
 /**
- * A port of 127.0.0.1 → another port that leads to it, whose way can be blocked without anybody being told.
+ * A port of 127.0.0.1 → another port that leads to it, whose way can be blocked without either end noticing.
  *
  * While frozen not a byte and no end of a connection passes, in neither direction, and new connections are taken but
  * lead nowhere; what was held back either arrives when it thaws, in order, or never.
  */
 import { freePort } from "../servers/free_port.ts";
 
-/** Past every patience of the harness: who waits for ever on a dead connection has to be found out by then. */
+/** Past every patience of the harness: a client that waits forever on a dead connection is found by then. */
 const DEAD_LINK_MS = 120_000;
 
 export class TcpProxy implements Disposable {

@@ -31,7 +31,7 @@ export const USERS: readonly (readonly [string, User])[] = [
   ["chloe", { email: null, preferred_language: "fr" }],
 ];
 
-/** Nobody is configured for `geo.review_recommended`, on purpose. */
+/** No address is configured for `geo.review_recommended`, on purpose. */
 export const ADMINISTRATORS = {
   NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED: "ops@example.com",
   NOTIFICATION_ADMIN_EMAILS_LOBBY_APPLICATION_SUBMITTED: "ops@example.com,lobby@example.com",

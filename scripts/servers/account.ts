@@ -10,7 +10,7 @@ export interface Account {
   readonly gid: number;
 }
 
-/** Returns `undefined` where the server may run as whoever runs this process. */
+/** Returns `undefined` where the server may run as this process's user. */
 export async function serverAccount(): Promise<Account | undefined> {
   if (Deno.uid() !== 0) return undefined;
   for (const name of ["postgres", "nobody"]) {

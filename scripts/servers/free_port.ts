@@ -1,5 +1,5 @@
 /**
- * Nothing → a TCP port on 127.0.0.1 that nobody listens on at this moment. Ports come from below the range the system
+ * Nothing → a TCP port on 127.0.0.1 that is not in use at this moment. Ports come from below the range the system
  * takes for outgoing connections (32768 and up on Linux, 49152 on macOS). A client that retries against a stopped
  * server's port can otherwise be given that very port as its own, connect to itself, and keep the server from coming
  * back.

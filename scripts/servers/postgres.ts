@@ -146,7 +146,7 @@ export async function createDatabase(
   return url.href;
 }
 
-/** Removes the database that `database` is the URL of, whoever is still connected. */
+/** Removes the database that `database` is the URL of, also while clients are connected. */
 export async function dropDatabase(dsn: string, database: string): Promise<void> {
   const name = new URL(database).pathname.slice(1);
   await runSql(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);

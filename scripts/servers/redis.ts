@@ -93,6 +93,6 @@ async function answers(port: number, password: string): Promise<boolean> {
     }
     return text === "+OK\r\n+PONG\r\n";
   } catch {
-    return false; // nobody listens yet
+    return false; // not listening yet
   }
 }

@@ -36,7 +36,7 @@ export function readEnvironment(source: EnvironmentSource = Deno.env): Environme
   return { variables, notUtf8: knownNames.filter((name) => isNotUtf8(source, name)), files, readFile: readTextFile };
 }
 
-/** The same, asked about more names: those that only the catalog tells. */
+/** The same, asked about more names: those that come from the catalog. */
 export function withNames(
   environment: Environment,
   names: readonly string[],

@@ -96,7 +96,7 @@ const unreadable = (name: string, path: string, reason: string): string =>
   `${name} should name a readable file, but ${path} ${reason}`;
 
 /**
- * Somebody will put the password or DSN itself into *_FILE. What doesn't begin like a path is therefore not repeated,
+ * An operator may put the password or DSN itself into *_FILE. What doesn't begin like a path is therefore not repeated,
  * nor what would break the line.
  */
 function shownPath(path: string): string {

@@ -50,7 +50,7 @@ export const ACCESS_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Whether somebody else than the producer, who adds to the intent stream, has been refused something. */
+/** Whether Redis has refused a command of a client other than the producer, which adds to the intent stream. */
 async function isDenied({ redis }: Setting): Promise<boolean> {
   const entries = await redis.call("ACL", "LOG") as unknown[][];
   return entries.some((entry) => {

@@ -51,7 +51,7 @@ export const CLAIM_FAULTS: readonly Fault[] = [
     summary:
       "an instance's dead letters reach PostgreSQL after its claim, when another published and has not written it",
     part: "instances",
-    // The only other one, so that nobody else writes what it publishes.
+    // The only other one, so that no other instance writes what it publishes.
     instances: [1, 1],
     env: ONE_ATTEMPT,
     isAlwaysAlone: true,

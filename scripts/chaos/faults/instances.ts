@@ -53,7 +53,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
         (instance) => isBeforeHandOff(scene.setting, instance),
         MOST_TRIES_BEFORE_HAND_OFF,
       );
-      if (frozen === undefined) return { times: 0, note: "nobody was met with routes in hand" };
+      if (frozen === undefined) return { times: 0, note: "no instance was met with routes in hand" };
       // Past the life of the leases that the other instance leaves behind.
       const seconds = chance.between(12.5, 14);
       await pause(seconds);
@@ -111,7 +111,7 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
     hits++;
     const { profile } = victim;
     await fleet.kill(victim);
-    // As a rule nobody waits until the dead one's lease has run out: this is about what it had in hand.
+    // As a rule no instance waits until the dead one's lease has run out: this is about what it had in hand.
     if (!chance.oneIn(5)) await setting.redis.del(consumerLeaseKey(STREAMS.intents)).catch(() => {});
     const successor = await fleet.join(profile);
     if (chance.oneIn(4)) {
@@ -135,7 +135,7 @@ async function freezeWhen(
     if (fleet.working.length === 0) continue;
     const victim = chance.pick(fleet.working);
     fleet.freeze(victim);
-    if (await isHit(victim).catch(() => false)) return victim; // what nobody can be asked about doesn't count
+    if (await isHit(victim).catch(() => false)) return victim; // what cannot be asked for does not count
     fleet.thaw(victim);
   }
   return undefined;
@@ -144,8 +144,8 @@ async function freezeWhen(
 async function killConsumer(scene: Scene): Promise<Injection> {
   const { fleet, chance, setting, isAlone } = scene;
   await pause(chance.between(0, 1));
-  const victim = await eventually(() => fleet.consuming(), { message: "Nobody consumes" }).catch(() => undefined);
-  if (victim === undefined) return { times: 0, note: "nobody consumed" };
+  const victim = await eventually(() => fleet.consuming(), { message: "No instance consumes" }).catch(() => undefined);
+  if (victim === undefined) return { times: 0, note: "no instance consumed" };
   const start = performance.now();
   await fleet.kill(victim);
   if (!isAlone) {
@@ -159,7 +159,7 @@ async function killConsumer(scene: Scene): Promise<Injection> {
     .catch(() => false);
   const seconds = (performance.now() - start) / 1000;
   await fleet.join(victim.profile);
-  const note = moved ? `the place moved again after ${seconds.toFixed(2)} s` : "nobody took over";
+  const note = moved ? `the place moved again after ${seconds.toFixed(2)} s` : "no instance took over";
   return { times: 1, breaches: seconds > TAKEOVER_SECONDS ? [{ kind: "wrong", text: note }] : [], note };
 }
 

@@ -64,7 +64,7 @@ export async function promoteReplica(
   await pause(chance.between(0.8, 1.5));
   await whileHeld();
   const before = await endOf(setting.redis);
-  // The old master dies, or is told to be none any more when the address has moved already.
+  // The old master dies, or is made a replica when the address has moved already.
   const diesFirst = chance.oneIn(2);
   if (diesFirst) await old.kill("SIGKILL");
   await client.replicaof("NO", "ONE");

@@ -36,7 +36,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     }),
     recoversWithin: withinBackoff({ retryAfterSeconds: 1 }),
   },
-  answering("garbage", "answers with garbage, or about somebody else", (id) => {
+  answering("garbage", "answers with garbage, or about another user", (id) => {
     return id.length % 2 === 0
       ? new Response('{"user": {"user_id": ')
       : Response.json({ user: { user_id: "somebody-else", email: "somebody@example.com" } });
