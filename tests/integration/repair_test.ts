@@ -42,7 +42,9 @@ async function loseTail(stage: Stage, entryId: string): Promise<void> {
     const [notificationId, routeId] = fields[fields.indexOf("event_id") + 1]!.split("/");
     await stage.redis.del(routeLeaseKey(notificationId!, routeId!));
   }
-  await stage.redis.call("XSETID", PUSH, entryId);
+  const length = await stage.redis.xlen(PUSH);
+  // Of what was deleted above a stream of that moment knows nothing; Valkey 8 would refuse an id below the last deleted one.
+  await stage.redis.call("XSETID", PUSH, entryId, "ENTRIESADDED", length, "MAXDELETEDID", "0-0");
   await stage.redis.hset(streamOffsetKey(PUSH), "entry_id", entryId);
   await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before' WHERE redis_epoch IS NOT NULL");
   await stage.redis.set(redisEpochKey(), "before");
