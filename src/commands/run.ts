@@ -8,6 +8,7 @@ import { describeDefect } from "../lifecycle/run_loop.ts";
 import { runService } from "../service.ts";
 import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
 import { identityOf, startTelemetry } from "../telemetry/open_telemetry.ts";
+import { authoritiesOf } from "../user_service/authorities.ts";
 import { type Arguments, atMost, type Command, printError, type ProcessContext } from "./command.ts";
 import { readSettings } from "./settings.ts";
 import { VERSION } from "./version.ts";
@@ -75,7 +76,8 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
       supervisor: readSupervisor(),
       onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
     });
-    const exitCode = await runService({ config, catalog, processId, telemetry, shutdown, systemd });
+    const authorities = () => authoritiesOf(env);
+    const exitCode = await runService({ config, catalog, processId, telemetry, shutdown, systemd, authorities });
     await systemd.close();
     // A second signal and the bound count until the very end, also where the process was stopped when the bound's time came.
     if (shutdown.leftMs === 0) return await exit(EXIT.shutdownFailed);

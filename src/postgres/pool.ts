@@ -59,7 +59,7 @@ export class PostgresPool extends pg.Pool {
       connectionTimeoutMillis: options.operationTimeoutMs,
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
-      Client: clientClass({ open: connections, settings }),
+      Client: clientClass({ open: connections, settings, onSharedSession: () => destroyAll(connections) }),
       onConnect: async (client) => {
         (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
         const { pid, server } = await setUpSession(client, options);
@@ -79,9 +79,8 @@ export class PostgresPool extends pg.Pool {
     this.#maxOpenConns = options.maxOpenConns;
     // An idle connection broke: the next statement gets another. Without a listener the event would end the process.
     this.on("error", () => {});
-    this.on("remove", () => {
-      if (connections.size === 0) owners.forget();
-    });
+    // The next one may lead elsewhere, or to a pooler that has been switched to another mode.
+    this.on("remove", () => owners.forget());
     // pg's own would close the connection after an answer that is an error.
     const query = (...statement: [pg.QueryConfig]) => atOnce(this, (client) => client.query(...statement));
     this.query = query as pg.Pool["query"];
@@ -127,12 +126,14 @@ export class PostgresPool extends pg.Pool {
   async close(timeoutMs: number): Promise<void> {
     if (!this.ending) void this.end();
     const allClosed = Promise.all([...this.#connections].map((client) => closed(client)));
-    const cancel = after(timeoutMs, () => {
-      for (const client of this.#connections) client.connection.stream.destroy();
-    });
+    const cancel = after(timeoutMs, () => destroyAll(this.#connections));
     await allClosed;
     cancel();
   }
+}
+
+function destroyAll(connections: ReadonlySet<pg.Client>): void {
+  for (const client of connections) client.connection.stream.destroy();
 }
 
 function closed(client: pg.Client): Promise<void> {

@@ -21,7 +21,7 @@ export type SessionOwner = "direct" | "pooled";
 /** Other programs' statements can hide a transaction pool from one try only by chance. */
 const TRIES = 10;
 
-/** Decides once for all connections of a pool: the first one tries, the others wait for what it finds. */
+/** One decision for connections that are made together: the first one tries, the others wait for what it finds. */
 export class SessionOwners {
   readonly #openAnother: () => pg.Client;
   #decision: Promise<SessionOwner> | undefined;
@@ -42,7 +42,7 @@ export class SessionOwners {
     }
   }
 
-  /** No connection is open any more: the next one may lead elsewhere. */
+  /** The next connection tries again. */
   forget(): void {
     this.#decision = undefined;
   }
@@ -77,10 +77,27 @@ async function serverProcess(client: pg.Client): Promise<number> {
 
 /** Statement mode: PgBouncer knows no transactions there. */
 function refuseWithoutTransactions(error: unknown): never {
-  throw error instanceof pg.DatabaseError && error.code === "08P01" ? transactionPool() : error;
+  throw isWithoutTransactions(error) ? transactionPool() : error;
 }
 
-function transactionPool(): UnsuitablePostgres {
+function isWithoutTransactions(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === "08P01";
+}
+
+const NO_SUCH_STATEMENT = "26000";
+const STATEMENT_EXISTS = "42P05";
+
+/**
+ * Whether a pooled connection's statement failed as it does where the pooler has been switched to transaction or statement mode since
+ * the connection was made. The names of prepared statements are this connection's own (client.ts): one that is missing, or exists
+ * already, was prepared in another session.
+ */
+export function showsSharedSession(error: unknown, statement: unknown): boolean {
+  if (statement === "BEGIN") return isWithoutTransactions(error);
+  return error instanceof pg.DatabaseError && (error.code === NO_SUCH_STATEMENT || error.code === STATEMENT_EXISTS);
+}
+
+export function transactionPool(): UnsuitablePostgres {
   return new UnsuitablePostgres(
     "NOTIFICATION_POSTGRES_PRIMARY_DSN leads to a pooler in transaction or statement mode, where sessions are shared",
     { advice: "let the DSN name PostgreSQL itself, or a pool with pool_mode = session" },

@@ -1,6 +1,7 @@
 // PgBouncer between the service and PostgreSQL: in session mode everything works, with and without a reset query, and nothing
 // of ours stays behind; in transaction and statement mode `run`, `check` and the other commands refuse it before they have set
-// anything (docs/contract.md, section 1).
+// anything (docs/contract.md, section 1). A pooler that is switched to such a mode under a running service is one outage that
+// names the setting, and loses nothing.
 
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
@@ -88,6 +89,43 @@ for (const mode of ["transaction", "statement"] as const) {
       await assertNothingLeft(rig, pooler);
     });
   }
+}
+
+for (const mode of ["transaction", "statement"] as const) {
+  Deno.test(`a pooler that is switched to ${mode} mode while the service runs is one outage, until it is switched back`, async () => {
+    await using rig = await openRig({ superuser: true });
+    await using pooler = await PgBouncer.start(rig.dsn, { mode: "session" });
+    const service = await rig.start({ NOTIFICATION_POSTGRES_PRIMARY_DSN: pooler.dsn });
+    const ofPostgres = (message: string) =>
+      service.logs.filter((line) => line.message === message && line["dependency"] === "postgres");
+    const entryIds: string[] = [];
+    const addIntents = async (until: () => boolean) => {
+      do entryIds.push(await rig.addIntent()); while (!until());
+    };
+    await addIntents(() => entryIds.length === 20);
+    await rig.settled();
+
+    await pooler.useMode(mode);
+    const begun = performance.now();
+    await addIntents(() => ofPostgres("dependency is unavailable").length > 0 || performance.now() - begun > 20_000);
+    // Meanwhile no try to connect may succeed.
+    await addIntents(() => entryIds.length % 200 === 0);
+    assert.deepEqual(ofPostgres("dependency is available again"), [], service.output());
+    await pooler.useMode("session");
+    await rig.settled();
+
+    await eventually(() => ofPostgres("dependency is available again").length === 1);
+    const outages = ofPostgres("dependency is unavailable");
+    assert.equal(outages.length, 1, service.output());
+    assert.match(String(outages[0]!["reason"]), REFUSED);
+    assert.deepEqual(new Set(await verdicts(rig, entryIds)), new Set(["accepted"]));
+    assert.deepEqual([(await rig.clientEvents()).length, (await rig.mailCommands()).length], [
+      entryIds.length,
+      entryIds.length,
+    ]);
+    assert.equal((await service.terminate()).code, 0, service.output());
+    assert.equal(service.stderr, "");
+  });
 }
 
 const REFUSED = /NOTIFICATION_POSTGRES_PRIMARY_DSN leads to a pooler in transaction or statement mode/;

@@ -38,12 +38,14 @@ const statuses = async (stage: Stage) =>
 
 /** As if the server had been started again with nothing behind `entryId`. */
 async function loseTail(stage: Stage, entryId: string): Promise<void> {
-  for (const [id, fields] of await stage.redis.xrange(PUSH, `(${entryId}`, "+")) {
-    await stage.redis.xdel(PUSH, id);
+  const kept = await stage.redis.xrange(PUSH, "-", entryId);
+  for (const [, fields] of await stage.redis.xrange(PUSH, `(${entryId}`, "+")) {
     const [notificationId, routeId] = fields[fields.indexOf("event_id") + 1]!.split("/");
     await stage.redis.del(routeLeaseKey(notificationId!, routeId!));
   }
-  await stage.redis.call("XSETID", PUSH, entryId);
+  // Made again: a stream whose last entries were deleted remembers them, and Valkey 8 refuses to have its last id set back.
+  await stage.redis.del(PUSH);
+  for (const [id, fields] of kept) await stage.redis.xadd(PUSH, id, ...fields);
   await stage.redis.hset(streamOffsetKey(PUSH), "entry_id", entryId);
   await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before' WHERE redis_epoch IS NOT NULL");
   await stage.redis.set(redisEpochKey(), "before");

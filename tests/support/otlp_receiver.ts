@@ -27,6 +27,8 @@ export interface ReceiverTls {
   readonly key: string;
   /** The authority of those who may send; without one, everybody may. */
   readonly clients?: string;
+  /** Any free one without it. */
+  readonly port?: number;
 }
 
 export type Protocol = "http/protobuf" | "http/json" | "grpc";
@@ -138,7 +140,7 @@ export class OtlpReceiver implements AsyncDisposable {
       response.writeHead(200, { "content-type": contentType }).end(isJson ? "{}" : "");
     });
     server.on("tlsClientError", () => {});
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => server.listen(tls.port ?? 0, "127.0.0.1", resolve));
     this.#endpoint = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
     this.#close = async () => {
       server.closeAllConnections();
@@ -191,7 +193,7 @@ export class OtlpReceiver implements AsyncDisposable {
     );
     const port = await new Promise<number>((resolve, reject) =>
       server.bindAsync(
-        "127.0.0.1:0",
+        `127.0.0.1:${tls?.port ?? 0}`,
         credentials,
         (error, bound) => error === null ? resolve(bound) : reject(error),
       )

@@ -13,10 +13,11 @@ export interface PgBouncerOptions {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-interface Place {
+interface Place extends PgBouncerOptions {
   readonly folder: string;
   /** The server's. */
   readonly dsn: URL;
+  readonly port: number;
 }
 
 export class PgBouncer implements AsyncDisposable {
@@ -36,8 +37,9 @@ export class PgBouncer implements AsyncDisposable {
     return await withFreePort(async (port) => {
       const through = new URL(dsn);
       through.port = String(port);
-      const place = { folder: await scratchFolder("notification-pgbouncer", await serverAccount()), dsn: new URL(dsn) };
-      const server = await serverOf(program, { ...place, port, ...options });
+      const folder = await scratchFolder("notification-pgbouncer", await serverAccount());
+      const place = { folder, dsn: new URL(dsn), port, ...options };
+      const server = await serverOf(program, place);
       try {
         await server.start();
       } catch (error) {
@@ -59,6 +61,12 @@ export class PgBouncer implements AsyncDisposable {
     return url.href;
   }
 
+  /** As `RELOAD` does: clients that are connected notice it only by what happens to their sessions. */
+  async useMode(mode: PgBouncerOptions["mode"]): Promise<void> {
+    await write(this.#place.folder, { "pgbouncer.ini": configurationOf({ ...this.#place, mode }) });
+    await this.#server.kill("SIGHUP");
+  }
+
   async stop(): Promise<void> {
     await this.#server.stop("SIGQUIT");
   }
@@ -72,11 +80,22 @@ export class PgBouncer implements AsyncDisposable {
   }
 }
 
-async function serverOf(
-  program: string,
-  { folder, dsn, port, mode, settings }: PgBouncerOptions & Place & { port: number },
-): Promise<ServerProcess> {
-  const [user, password] = [decodeURIComponent(dsn.username), decodeURIComponent(dsn.password)];
+async function serverOf(program: string, place: Place): Promise<ServerProcess> {
+  const { folder, dsn, port } = place;
+  const [user, password] = credentials(dsn);
+  await write(folder, { "pgbouncer.ini": configurationOf(place), users: `"${user}" "${password}"\n` });
+  return new ServerProcess({
+    name: "PgBouncer",
+    command: [program, `${folder}/pgbouncer.ini`],
+    folder,
+    account: await serverAccount(),
+    quickSignal: "KILL",
+    isReady: () => answers(port),
+  });
+}
+
+function configurationOf({ folder, dsn, port, mode, settings }: Place): string {
+  const [user, password] = credentials(dsn);
   const all = {
     listen_addr: "127.0.0.1",
     listen_port: String(port),
@@ -89,16 +108,11 @@ async function serverOf(
   };
   const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`);
   const server = `host=${dsn.hostname} port=${dsn.port} user=${user} password=${password}`;
-  const configuration = `[databases]\n* = ${server}\n[pgbouncer]\n${lines.join("\n")}\n`;
-  await write(folder, { "pgbouncer.ini": configuration, users: `"${user}" "${password}"\n` });
-  return new ServerProcess({
-    name: "PgBouncer",
-    command: [program, `${folder}/pgbouncer.ini`],
-    folder,
-    account: await serverAccount(),
-    quickSignal: "KILL",
-    isReady: () => answers(port),
-  });
+  return `[databases]\n* = ${server}\n[pgbouncer]\n${lines.join("\n")}\n`;
+}
+
+function credentials({ username, password }: URL): readonly [string, string] {
+  return [decodeURIComponent(username), decodeURIComponent(password)];
 }
 
 async function write(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
