@@ -1,5 +1,4 @@
-// That the check finds the import that closes a cycle, and that it can fail as a command.
-
+/** That the check finds the import that closes a cycle, and that it can fail as a command. */
 import assert from "node:assert/strict";
 import { findCycles } from "./check_cycles.ts";
 

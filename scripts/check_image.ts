@@ -1,11 +1,14 @@
 /**
- * In: dist/notification-service and the Containerfile. Out: exit code 0 when the image builds, and a container of it starts on real
- * servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends with 0 after SIGTERM.
+ * dist/notification-service and the Containerfile → exit code 0 when the image builds, and a container of it starts on
+ * real servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends with 0
+ * after SIGTERM.
  *
- * The base that the Containerfile names can't be had without its registry. A stand-in takes its name: the Debian packages that it
- * is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that can be done).
+ * The base that the Containerfile names can't be had without its registry. A stand-in takes its name: the Debian
+ * packages that it is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that
+ * can be done).
  */
 import assert from "node:assert/strict";
+import { eventually } from "../tests/support/wait.ts";
 import { installServers } from "./servers/install.ts";
 import { freePort } from "./servers/free_port.ts";
 import { startPostgres } from "./servers/postgres.ts";
@@ -93,7 +96,11 @@ async function startOnce(
     for await (const chunk of service.stdout.pipeThrough(new TextDecoderStream())) lines.push(chunk);
   })();
   try {
-    await eventually(async () => await buildah.run(...healthCheck).then(() => true, () => false), () => lines.join(""));
+    await eventually(() => buildah.run(...healthCheck).then(() => true), {
+      timeoutMs: 30_000,
+      intervalMs: 200,
+      message: () => `The container, which printed the following, did not become healthy:\n${lines.join("")}`,
+    });
     const smoke = await buildah.run(...inContainer([...config.Entrypoint, "smoke", "--user-id", "user-1", "--json"]));
     assert.match(smoke, /"published"/);
   } finally {
@@ -137,14 +144,6 @@ async function servicePid(address: string): Promise<number> {
     }
   }
   throw new Error("The service's process is not there");
-}
-
-async function eventually(condition: () => Promise<boolean>, output: () => string): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`The container did not become healthy; it printed:\n${output()}`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
 }
 
 /** @throws with what the command says on standard error */

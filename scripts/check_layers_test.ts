@@ -1,5 +1,4 @@
-// That the check finds what it is there to find, line by line, and that it can fail as a command.
-
+/** That the check finds what it is there to find, line by line, and that it can fail as a command. */
 import assert from "node:assert/strict";
 import { checkFile } from "./check_layers.ts";
 

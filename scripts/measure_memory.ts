@@ -1,6 +1,6 @@
 /**
- * In: the executable that NOTIFICATION_SERVICE_BIN names (or the service from source), and if wanted `--intents <number>`
- * (default 10,000). Out: its peak of resident memory while it deals with entries of 100 MiB, then with a backlog of so many
+ * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source), and if wanted `--intents <number>`
+ * (default 10,000) → its peak of resident memory while it deals with entries of 100 MiB, then with a backlog of so many
  * intents with payloads of 200 KiB; exit code 1 when that is over 400 MB, or an entry or a route is left without its
  * outcome.
  */

@@ -1,6 +1,6 @@
 /**
- * The producer module → dist/producer/, a package for npm with the module's name: one file of JavaScript for Node 20.12 or
- * newer, its types, and zod as its one dependency. Publishes nothing.
+ * The producer module → dist/producer/, a package for npm with the module's name: one file of JavaScript for Node 20.12
+ * or newer, its types, and zod as its one dependency. Publishes nothing.
  *
  * `deno task producer:npm`; Deno 2.9 (`deno bundle --declaration`).
  */

@@ -1,6 +1,7 @@
-// The examples of docs/producers.md, each run as it stands there against a running service that must accept what it sends.
-// Where a language is not on this machine its step is shown as ignored, with the reason in its name.
-
+/**
+ * The examples of docs/producers.md, each run as it stands there against a running service that must accept what it
+ * sends. Where a language is not on this machine its step is shown as ignored, with the reason in its name.
+ */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { outcomeOf } from "../tests/support/outcome.ts";

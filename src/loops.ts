@@ -1,4 +1,6 @@
-/** The service's loops, and how they are joined: by the relay, by what one tells another, and by the stores they share. */
+/**
+ * The service's loops, and what connects them: the relay, calls from one loop to another, and the stores they share.
+ */
 import type pg from "pg";
 import { type Clock, systemClock } from "./clock.ts";
 import { createIntakeEvents } from "./intake/events.ts";
@@ -23,7 +25,7 @@ import type { Instruments } from "./telemetry/instruments.ts";
 import type { Telemetry } from "./telemetry/open_telemetry.ts";
 import { UserService } from "./user_service/client.ts";
 
-/** One for each that must not wait for another. */
+/** One connection for each task that must not wait for another. */
 export type RedisConnections = Readonly<Record<"intake" | "blocking" | "push" | "email" | "repair", RedisConnection>>;
 
 export interface LoopsOptions {
@@ -39,7 +41,7 @@ export interface LoopsOptions {
 export interface Parts {
   readonly redis: RedisConnections;
   readonly postgres: pg.Pool;
-  /** Not kept from servers that are not checked. */
+  /** Also connects to servers that are not checked yet. */
   readonly repairPostgres: pg.Pool;
   readonly servers: CheckedServers;
   readonly instruments: Instruments;
@@ -47,9 +49,9 @@ export interface Parts {
 }
 
 export interface Loops {
-  /** As data flows. */
+  /** In the order in which data flows. */
   readonly inOrder: readonly Loop[];
-  /** One of them. */
+  /** The repair loop, one of `inOrder`. */
   readonly repair: Repair;
 }
 

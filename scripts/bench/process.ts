@@ -1,7 +1,10 @@
-// In: a command, its environment and folder. Out: that command as a process of its own, all it prints in a file.
-// Guaranteed: it sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when
-// this process ends, however it ends.
-
+/**
+ * A command, its environment and folder → that command as a process of its own, all it prints in a file.
+ *
+ * It sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when this process
+ * ends, however it ends.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { resolve } from "node:path";
 import { surroundings } from "../../tests/support/service_process.ts";
 import { Guard } from "../servers/guard.ts";
@@ -62,14 +65,16 @@ export class BenchProcess implements AsyncDisposable {
     return this.#hasEnded;
   }
 
-  /** Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute. */
+  /**
+   * Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute.
+   */
   async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
     const deadline = performance.now() + START_LIMIT_MS;
     while (!await condition()) {
       if (this.#hasEnded || performance.now() > deadline) {
         throw new Error(`${this.#hasEnded ? "It ended" : "It took too long"} before ${what}:\n${await this.#end()}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await sleep(POLL_MS);
     }
   }
 

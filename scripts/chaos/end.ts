@@ -1,6 +1,7 @@
-// The last act: the producer falls silent, everything left over gets its outcome, the instances stop in good order, and
-// what only shows when all is quiet is judged: the place, and that no outbound entry was left out before.
-
+/**
+ * The last act: the producer falls silent, everything left over gets its outcome, the instances stop in good order, and
+ * what only shows when all is quiet is judged: the place, and that no outbound entry was left out before.
+ */
 import { eventually } from "../../tests/support/wait.ts";
 import type { Breach, RefusalWindow } from "./facts.ts";
 import { pause } from "./fault.ts";

@@ -1,8 +1,10 @@
-// In: the setting, and up to which millisecond all is over. Out: all that is known about the entries since the last
-// time: the streams as Redis has them and the rows of the tables.
-// Guaranteed: reads past the proxies and by no code of the service; an outbound entry is handed out once, with the
-// stretch that its notification belongs to.
-
+/**
+ * The setting, and up to which millisecond all is over → all that is known about the entries since the last time: the
+ * streams as Redis has them and the rows of the tables.
+ *
+ * Reads past the proxies and by no code of the service; an outbound entry is handed out once, with the stretch that its
+ * notification belongs to.
+ */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import type { Evidence, OutboundFact, PlaceFact, Tables } from "./facts.ts";
 import { inStreamOrder, lostEntries, type LostEntriesOptions } from "./lost_entries.ts";

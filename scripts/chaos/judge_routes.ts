@@ -1,5 +1,4 @@
-// In: the routes and deliveries of one accepted entry, and what they have to be. Out: every breach. Pure.
-
+/** The routes and deliveries of one accepted entry, and what they have to be → every breach. Pure. */
 import type { ExpectedRoute } from "./cast.ts";
 import type { AttemptLimits, DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
 import type { SentEntry } from "./sent_entry.ts";
@@ -65,7 +64,9 @@ export function judgeRoutes(judged: JudgedRecord, { refusals, attemptLimits }: E
     if (letters > 0 && route.status !== "dead_letter") note("wrong", `${name} is ${route.status} with a dead letter`);
     judgeRoute(route, { name, wanted, copies, letters, refusals, attemptLimits, note });
   }
-  for (const routeId of routes.keys()) note("wrong", `${notificationId}/${routeId} is a route nobody asked for`);
+  for (const routeId of routes.keys()) {
+    note("wrong", `${notificationId}/${routeId} is a route that no intent asked for`);
+  }
 }
 
 function judgeRoute(

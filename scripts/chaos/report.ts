@@ -1,5 +1,4 @@
-// In: the results of rounds. Out: lines for a person: progress, the table at the end, and what exactly was broken.
-
+/** The results of rounds → lines for a person: progress, the table at the end, and what exactly was broken. */
 import { paint, table, wrap } from "../demo/table.ts";
 import type { Producer } from "./producer.ts";
 import { type Breach, BREACHES } from "./facts.ts";

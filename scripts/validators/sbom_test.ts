@@ -1,6 +1,7 @@
-// That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the official
-// JSON Schema, as the CycloneDX project's own library carries it.
-
+/**
+ * That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the
+ * official JSON Schema, as the CycloneDX project's own library carries it.
+ */
 import assert from "node:assert/strict";
 import { Ajv } from "ajv";
 import addFormats from "ajv-formats";
@@ -11,7 +12,7 @@ const ROOT = new URL("../../", import.meta.url);
 const MATERIALS = `
   import { materials } from "./scripts/compile.ts";
   import { reachablePackages } from "./scripts/compile/packages.ts";
-  console.log(JSON.stringify(await materials("abc", await reachablePackages("main.ts"))));
+  console.log(await materials("abc", await reachablePackages("main.ts")));
 `;
 
 Deno.test("the executable's bill of materials is CycloneDX by the official schema", async () => {

@@ -2,9 +2,9 @@
  * The backlog's reader → its gauges: the schedule of live routes by channel, the intent stream. docs/contract.md,
  * section 9.
  *
- * The reader is asked only when metrics are collected. An answer that comes too late, or not at all, leaves its gauge out and
- * delays no other; a question that is still open is not asked a second time. A depth that takes PostgreSQL longer to count
- * than one statement may last is absent.
+ * The reader is asked only when metrics are collected. An answer that comes too late, or not at all, leaves its gauge
+ * out and delays no other; a question that is still open is not asked a second time. A depth that takes PostgreSQL
+ * longer to count than the bound of a statement is left out.
  */
 import { type BatchObservableResult, metrics, type Observable } from "@opentelemetry/api";
 // @ts-types="@types/pg"
@@ -55,7 +55,7 @@ export function observeBacklog(
   const counted = new Sparingly(() => unlessTooSlow(reader.depth()), clock);
   const observeDepth = async (result: BatchObservableResult) => {
     const [values, scheduleAnswers] = await Promise.all([counted.latest(answerMs), oldestDueNow]);
-    // A count stays valid for long after it was taken, but not while PostgreSQL does not answer.
+    // The last count stays valid for minutes, but is not shown while PostgreSQL does not answer.
     if (values !== undefined && scheduleAnswers !== undefined) byChannel(result, depth, values);
   };
   const askBacklog = once(() => reader.intents());
@@ -72,7 +72,7 @@ export function observeBacklog(
     if (ageMs !== undefined) result.observe(openRepair, ageMs);
   };
 
-  // They share a connection in this order: the look-ups don't wait for the count.
+  // They share a connection in this order, so that the look-ups don't wait for the count.
   meter.addBatchObservableCallback(observeOldestDue, [oldestDue]);
   meter.addBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
   meter.addBatchObservableCallback(observeOpenRepair, [openRepair]);
@@ -85,7 +85,9 @@ export function observeBacklog(
   };
 }
 
-/** `undefined` where PostgreSQL gave the statement up because it took too long: asking again at once would take as long. */
+/**
+ * `undefined` if PostgreSQL cancelled the statement because it took too long: another try at once would take as long.
+ */
 async function unlessTooSlow<Value>(answer: Promise<Value>): Promise<Value | undefined> {
   try {
     return await answer;

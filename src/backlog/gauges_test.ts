@@ -12,7 +12,7 @@ class Reader extends MetricReader {
     super({ aggregationTemporalitySelector: () => AggregationTemporality.DELTA });
   }
 
-  /** The names of the gauges that have a value, less what they share. */
+  /** The names of the gauges that have a value, without their common prefix. */
   async names(): Promise<string[]> {
     const { resourceMetrics } = await this.collect();
     return resourceMetrics.scopeMetrics.flatMap((scope) =>
@@ -28,7 +28,7 @@ class Reader extends MetricReader {
 const STREAM = ["intent_stream.lag", "intent_stream.oldest_unprocessed_age_ms", "intent_stream.stalled_ms"];
 const SCHEDULE = ["repair.open_age_ms", "route_schedule.depth", "route_schedule.oldest_age_ms"];
 
-Deno.test("a count that stands in between is observed only while the schedule can be asked", async () => {
+Deno.test("a count that is kept between two queries is exported only while PostgreSQL answers", async () => {
   let ms = 0;
   const clock: Clock = { now: () => ms, monotonic: () => ms, random: () => 0.5, sleep: () => Promise.resolve() };
   let isOut = false;

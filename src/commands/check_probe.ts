@@ -1,4 +1,4 @@
-/** The probe's address → whether `run` could listen there. Answers nobody meanwhile. */
+/** The probe's address → whether `run` could listen there. Answers no requests meanwhile. */
 import type { Config } from "../config/config.ts";
 import { askProbe } from "../probe/ask.ts";
 import { tryProbeAddress } from "../probe/listener.ts";
@@ -21,11 +21,11 @@ export async function checkProbe(address: Config["probe"]): Promise<Finding> {
   }
 }
 
-/** As when `check` is run beside the service. */
+/** Whether an instance listens there, for example when `check` runs beside the service. */
 async function isOurs(address: Config["probe"]): Promise<boolean> {
   try {
     return (await askProbe(address)).text === '{"status":"ready"}';
   } catch {
-    return false; // whatever listens there, it is no instance
+    return false; // another program listens there
   }
 }

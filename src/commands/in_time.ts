@@ -1,9 +1,9 @@
-/** A statement that may take long → its rows, or nothing where PostgreSQL needs more time than an operator waits. */
+/** A statement that may take long → its rows, or `undefined` if PostgreSQL needs longer than an operator waits. */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { inTransaction } from "../postgres/transaction.ts";
 
-/** Several of them one after another, and a start of the process, are to take little more than a second. */
+/** Several statements and the start of the process together should take little more than a second. */
 const BOUND_MS = 700;
 
 export async function inTime<Row extends pg.QueryResultRow>(

@@ -1,4 +1,7 @@
-/** `reissue`: what was given up or refused → the XADD of a new intent for each, for redis-cli. Sends nothing, changes nothing. */
+/**
+ * `reissue`: dead letters or malformed intents → the XADD of a new intent for each, for redis-cli. Sends nothing,
+ * changes nothing.
+ */
 import { FAILURE_CLASSIFICATIONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printError } from "./command.ts";
@@ -14,17 +17,18 @@ export const command: Command = {
   usage: "reissue [dead-letters | malformed] [<filters>]",
   help: `
 Prints the XADD of a new intent, as encode-intent does, for each record with
-dead letters (for the users whose routes were given up; for administrators, for
-all of them), or for each malformed intent that would be accepted today, by the
-catalog and the User Service as they are now. Sends nothing:
+dead letters (for the users whose routes were given up, or for all
+administrators), or for each malformed intent that the current catalog and the
+User Service would accept today. Sends nothing:
 
   notification-service reissue dead-letters --since 6h > again.redis
   redis-cli < again.redis
 
-A new intent goes out over every channel of its type. Dead letters and malformed
-intents stay as they are. Doing it twice repeats nothing: a record's new key
-comes from its old one and the users, and who was reissued already is left out;
-a malformed intent keeps its key, and is left out once that has a record.
+A new intent is published over every channel of its type. Dead letters and
+malformed intents stay as they are. A second reissue repeats nothing: a record's
+new key comes from its old key and the users, and users who were already
+reissued are left out; a malformed intent keeps its key, and is left out if that
+key has a record.
 
 Filters:
 --since <time>           a duration (90m, 24h) or a time (2026-01-31T12:00:00Z)
@@ -32,8 +36,8 @@ Filters:
 --producer <name>
 --classification <name>  a dead letter's classification, a malformed intent's code
 
-Oldest first. What can't be reissued is counted on standard error, by reason;
-exit code 1 if that is all there is.`,
+Oldest first. Standard error counts what can't be reissued, by reason; exit code
+1 if nothing can.`,
   options: {
     since: { type: "string" },
     type: { type: "string" },

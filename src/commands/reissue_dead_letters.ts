@@ -1,8 +1,9 @@
 /**
- * Records with dead letters → a new intent for each, for the users whose routes were given up and who were not reissued before.
+ * Records with dead letters → a new intent for each, for the users whose routes were given up, except those for whom an
+ * intent was already reissued.
  *
- * A new key begins with what comes from the old one alone, so that the records of earlier reissues are found by it, and ends with what
- * comes from the users. In order of the records' ids, which is that of time.
+ * A new key begins with a part that depends only on the old key, by which the records of earlier reissues are found,
+ * and ends with a part that depends on the users. The order is that of the records' ids, and so of time.
  */
 import { hash } from "node:crypto";
 import type pg from "pg";
@@ -16,7 +17,7 @@ export interface DeadLettersOptions {
   readonly catalog: Catalog;
 }
 
-/** Payloads of 256 KiB each are in memory together. */
+/** All payloads of a page, up to 256 KiB each, are in memory together. */
 const PAGE = 100;
 const BEFORE_ALL_IDS = "00000000-0000-0000-0000-000000000000";
 
@@ -55,7 +56,7 @@ interface RecordRow {
   readonly request_id: string | null;
   readonly trace_id: string | null;
   readonly traceparent: string | null;
-  /** Of the dead letters, sorted; null for administrators. */
+  /** The users of the dead letters, sorted; null for administrators. */
   readonly user_ids: string[] | null;
 }
 
@@ -81,7 +82,7 @@ async function recordsOf(
   return rows;
 }
 
-/** By prefix: the users of its records; an empty set for administrators. */
+/** Returns the users of the records for each prefix; an empty set for administrators. */
 async function reissuedBefore(
   postgres: pg.Pool,
   records: readonly RecordRow[],

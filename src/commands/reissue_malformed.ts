@@ -1,6 +1,6 @@
 /**
- * Malformed intents → those that would be accepted today, under their own keys: by the catalog as it is, with recipients that the
- * User Service finds now, and with a key that has no record.
+ * Malformed intents → those that would be accepted today, under their own keys: the current catalog allows them, the
+ * User Service finds their recipients, and their key has no record.
  */
 import type pg from "pg";
 import { systemClock } from "../clock.ts";
@@ -20,7 +20,7 @@ export interface MalformedOptions {
   readonly stream: string;
 }
 
-/** Rows of 4 MiB each are in memory together. */
+/** All rows of a page, up to 4 MiB each, are in memory together. */
 const PAGE = 50;
 
 export async function* malformedAgain(
@@ -28,7 +28,7 @@ export async function* malformedAgain(
   { filters, catalog, userService, stream }: MalformedOptions,
 ): AsyncGenerator<Reissued> {
   const users = new UserService(userService, { clock: systemClock, observe: () => {} });
-  /** Producers send again what was refused: of those with the same key one is enough. */
+  /** Producers repeat refused intents: of those with the same key one is enough. */
   const keys = new Set<string>();
   try {
     for (let after: Position = { recordedAt: "-infinity", entryId: "" };;) {
@@ -52,7 +52,7 @@ interface MalformedRow {
   readonly stream_entry_id: string;
   readonly failure_code: string;
   readonly raw_fields: readonly (readonly [unknown, unknown])[];
-  /** As PostgreSQL writes it, to the microsecond. */
+  /** As PostgreSQL writes it, with microseconds. */
   readonly recorded_at: string;
 }
 
@@ -105,9 +105,9 @@ async function* againOf(
   for (const intent of intents) {
     const key = `${intent.producer}\0${intent.idempotencyKey}`;
     const problem = problemOf(intent, answers);
-    if (taken.has(key)) yield leftOut("its key has a record by now");
+    if (taken.has(key)) yield leftOut("its key has a record now");
     else if (problem !== undefined) yield leftOut(problem);
-    else if (keys.has(key)) yield leftOut("the same key comes before it");
+    else if (keys.has(key)) yield leftOut("an earlier one has the same key");
     else {
       keys.add(key);
       yield { kind: "intent", fields: knownFields(intent.entry.fields) };
@@ -115,13 +115,13 @@ async function* againOf(
   }
 }
 
-/** `undefined` where some are missing or cut. Bytes that are not UTF-8 stay malformed in any case. */
+/** `undefined` if some are missing or cut. Bytes that are not UTF-8 stay malformed in any case. */
 function fieldsOf({ raw_fields }: MalformedRow): string[] | undefined {
   const values = raw_fields.flat();
   return values.length > 0 && values.every((value) => typeof value === "string") ? values as string[] : undefined;
 }
 
-/** What the service doesn't know it would ignore. */
+/** Without unknown fields, which the service would ignore. */
 function knownFields(fields: readonly FieldValue[]): string[] {
   const known: string[] = [];
   for (let at = 0; at + 1 < fields.length; at += 2) {
@@ -142,7 +142,7 @@ function problemOf({ recipientUserIds }: Intent, answers: ReadonlyMap<string, Us
       case "invalid":
         return "still invalid_recipients";
       case "unavailable":
-        return `the User Service can't tell: ${answer.reason}`;
+        return `the User Service is unavailable: ${answer.reason}`;
       default:
         return answer satisfies never;
     }

@@ -1,4 +1,4 @@
-/** What a way of reissuing takes, and what it gives for each record or malformed intent. */
+/** The options of both ways of reissuing, and their result for each record or malformed intent. */
 
 export interface ReissueFilters {
   readonly since: Date | undefined;
@@ -7,7 +7,7 @@ export interface ReissueFilters {
   readonly classification: string | undefined;
 }
 
-/** The fields of a new intent, or why there is none. */
+/** The fields of a new intent, or the reason why there is none. */
 export type Reissued =
   | { readonly kind: "intent"; readonly fields: readonly string[] }
   | { readonly kind: "left_out"; readonly reason: string };

@@ -1,9 +1,9 @@
-/** The entry at an offset → whether the tables know an outcome of it. */
+/** The entry at an offset → whether PostgreSQL has an outcome for it. */
 import type pg from "pg";
 import { statement } from "../postgres/statement.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
 
-// Its producer and its idempotency key, as far as it has them; nothing where the entry doesn't exist any more.
+// Returns the entry's producer and idempotency key, as far as it has them; an empty list if the entry no longer exists.
 const KEY_OF_ENTRY = new Script(`
 #!lua flags=no-writes
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
@@ -40,12 +40,12 @@ export interface HasOutcomeOptions {
   readonly recordRetentionMs: number;
 }
 
-/** Also true where it can't be known any more: the entry was deleted, or its record is past its retention. */
+/** Also true if the answer can no longer be known: the entry was deleted, or its record is past its retention. */
 export async function hasOutcome(
   { stream, postgres, redis, recordRetentionMs: retention_ms }: HasOutcomeOptions,
   entry_id: string,
 ): Promise<boolean> {
-  // One that was set aside may be too large for Redis to hand out in time.
+  // This comes first because Redis may be unable to return an entry that was set aside within the time of a command.
   const { rowCount } = await postgres.query(IS_MALFORMED({ stream, entry_id }));
   if (rowCount !== 0) return true;
   const [producer, key] = await redis.run(KEY_OF_ENTRY, [stream], [entry_id]) as [string, string] | [];

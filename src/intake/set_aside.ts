@@ -1,8 +1,8 @@
 /**
- * Entries that an operator has set aside: each has a row of `malformed_intents`, with the code `set_aside`, and is passed over without
- * a look-up.
+ * Entries that an operator has set aside: each has a row of `malformed_intents` with the code `set_aside`, and the
+ * consumer passes over it without a look-up in the User Service.
  *
- * PostgreSQL is asked only when intake can't go on, so that a batch costs nothing for it.
+ * PostgreSQL is asked only when intake can't continue, so that other batches need no query for it.
  */
 import type pg from "pg";
 import { malformedIntent } from "../notification/intent.ts";
@@ -17,7 +17,7 @@ export class SetAside {
     this.#options = options;
   }
 
-  /** Whether one of these entries has been set aside since the last time: then the batch is judged again. */
+  /** Whether one of these entries has been set aside since the last call: then the batch is judged again. */
   async hasMore(decoded: readonly Decoded[]): Promise<boolean> {
     const { postgres, stream } = this.#options;
     const found = await malformedBefore(postgres, stream, decoded.filter((item) => item.kind !== "malformed"));
@@ -26,7 +26,7 @@ export class SetAside {
     return hasMore;
   }
 
-  /** What was set aside is malformed already: nothing of it is looked up, and its row stays as it is. */
+  /** Turns entries that were set aside into malformed intents; their rows stay as they are. */
   apply(decoded: readonly Decoded[]): readonly Decoded[] {
     if (this.#entryIds.size === 0) return decoded;
     return decoded.map((item) => {
@@ -35,7 +35,7 @@ export class SetAside {
     });
   }
 
-  /** Call this when the batch is through. */
+  /** Call this when the whole batch is accepted. */
   forget(): void {
     if (this.#entryIds.size > 0) this.#entryIds = new Set();
   }

@@ -24,7 +24,7 @@ import { UNCHECKED_EPOCH } from "../redis/epoch.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { type Batch, MAX_BATCH_CHARS } from "../relay/batch.ts";
 import type { ChannelRelay } from "../relay/relay.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import { refusalToPublish } from "./check_hand_off.ts";
 import { DueRoutes, type DueRoutesOptions } from "./due_routes.ts";
 import { deliveriesOf } from "./encode.ts";

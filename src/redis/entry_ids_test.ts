@@ -16,7 +16,7 @@ const pair = fc.oneof(
   entryId.map((id) => [id, id] as const),
 );
 
-Deno.test("compareEntryIds() orders as pairs of numbers are ordered", () => {
+Deno.test("compareEntryIds() orders ids as pairs of numbers", () => {
   fc.assert(fc.property(pair, ([left, right]) => {
     const expected = left[0] !== right[0] ? left[0] < right[0] : left[1] < right[1];
     const isSame = left[0] === right[0] && left[1] === right[1];
@@ -32,7 +32,7 @@ Deno.test("compareEntryIds() puts nothing before 0-0", () => {
   }));
 });
 
-Deno.test("isEntryId() takes what Redis writes and nothing else", () => {
+Deno.test("isEntryId() accepts what Redis writes and nothing else", () => {
   fc.assert(fc.property(entryId, (id) => assert.ok(isEntryId(id.join("-")))));
   const others = [
     "",

@@ -1,4 +1,4 @@
-// What was trimmed unread is told, all of it and nothing else, whatever producers and consumers do in between.
+// Exactly the entries that were trimmed unread are counted, whatever producers and consumers do in between.
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -14,7 +14,7 @@ const state = (changes: Partial<StreamState>): StreamState => ({
   ...changes,
 });
 
-Deno.test("standingOf() counts what is gone beyond what was read", () => {
+Deno.test("standingOf() counts the entries that were deleted beyond those that were read", () => {
   assert.deepEqual(standingOf(at("90-0", 90), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
   assert.deepEqual(standingOf(at("95-0", 95), state({})), { kind: "same", entriesRead: 95, trimmedUnread: 0 });
   assert.deepEqual(standingOf(at("87-0", 87), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 3 });
@@ -25,7 +25,7 @@ Deno.test("standingOf() counts what is gone beyond what was read", () => {
   });
 });
 
-Deno.test("standingOf() takes what was already trimmed for the baseline where no place is known", () => {
+Deno.test("standingOf() takes what was already trimmed as the baseline when no offset is known", () => {
   assert.deepEqual(standingOf(at("0-0", undefined), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
 });
 
@@ -35,13 +35,13 @@ Deno.test("standingOf() finds a stream that ends before the offset", () => {
   assert.equal(standingOf(at("100-0", 100), state({})).kind, "same");
 });
 
-Deno.test("standingOf() takes the baseline anew under an ordinal that the stream never reached", () => {
+Deno.test("standingOf() takes a new baseline for an ordinal that the stream never reached", () => {
   assert.deepEqual(standingOf(at("80-0", 101), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
   const empty = state({ length: 0, firstId: "0-0" });
   assert.deepEqual(standingOf(at("80-0", 101), empty), { kind: "same", entriesRead: 100, trimmedUnread: 0 });
 });
 
-Deno.test("standingOf() has a stream read from its beginning that holds entries before a place it never reached", () => {
+Deno.test("standingOf() reports another stream if it holds entries before an ordinal that it never reached", () => {
   assert.deepEqual(standingOf(at("95-0", 101), state({})), { kind: "another_stream" });
   assert.deepEqual(standingOf(at("91-0", 101), state({})), { kind: "another_stream" });
 });
@@ -57,7 +57,7 @@ class ModelStream {
     for (let n = 0; n < count; n++) this.entries.push(++this.added);
   }
 
-  /** Takes entries away from the beginning, as `MAXLEN` does. */
+  /** Deletes entries from the beginning, as `MAXLEN` does. */
   trim(count: number): void {
     for (const entry of this.entries.splice(0, count)) if (!this.read.has(entry)) this.lostUnread++;
   }
@@ -77,7 +77,9 @@ class ModelStream {
   }
 }
 
-/** One read by a consumer that keeps its offset as the contract says; returns what it finds to be lost. */
+/**
+ * One read by a consumer that keeps its offset as the contract says; returns how many entries it finds trimmed unread.
+ */
 function readBatch(stream: ModelStream, place: Offset, most: number): { place: Offset; lost: number } {
   const last = Number(place.entryId.split("-")[0]);
   const behind = stream.entries.filter((entry) => entry > last);
@@ -96,7 +98,7 @@ const add = count.map((number) => ({ kind: "add" as const, number }));
 const trim = count.map((number) => ({ kind: "trim" as const, number }));
 const read = fc.integer({ min: 1, max: 6 }).map((number) => ({ kind: "read" as const, number }));
 
-Deno.test("standingOf() tells of every entry trimmed unread, once, and of no other", () => {
+Deno.test("standingOf() counts every entry that was trimmed unread once, and no other", () => {
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
     let place = at("0-0", 0);
@@ -114,7 +116,7 @@ Deno.test("standingOf() tells of every entry trimmed unread, once, and of no oth
   }));
 });
 
-Deno.test("standingOf() never counts more than was lost when entries are deleted as well, and all of it at the end of the stream", () => {
+Deno.test("standingOf() never counts more entries than were deleted unread, and all of them at the end of the stream", () => {
   const remove = fc.nat(20).map((number) => ({ kind: "delete" as const, number }));
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read, remove), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
@@ -159,7 +161,7 @@ Deno.test("standingOf() counts what was deleted unread among entries that were r
   });
 });
 
-Deno.test("standingOf() tells of nothing that was trimmed before a place was known", () => {
+Deno.test("standingOf() does not count what was trimmed before an offset was known", () => {
   fc.assert(fc.property(count, count, count, (added, trimmed, later) => {
     const stream = new ModelStream();
     stream.add(added);

@@ -1,6 +1,7 @@
 /**
- * The standard variables → what collects the metrics and sends them off; as the SDK does it by itself, but for one thing:
- * a gauge that was not observed is left out. The SDK would repeat its last value for ever, also while nobody knows it.
+ * The standard variables → the reader that collects and exports the metrics. It works like the SDK's own, with one
+ * difference: a gauge that was not observed is left out. The SDK would repeat its last value forever, also while the
+ * value is unknown.
  */
 import {
   AggregationTemporality,
@@ -14,7 +15,7 @@ import { positive, type Variables } from "./variables.ts";
 const INTERVAL_MS = 60_000;
 const TIMEOUT_MS = 30_000;
 
-/** How long a collection waits for what it observes. */
+/** How long a collection waits for its gauges. */
 export function collectionTimeoutMs(variables: Variables): number {
   return Math.min(positive(variables, "OTEL_METRIC_EXPORT_TIMEOUT") ?? TIMEOUT_MS, exportIntervalMs(variables));
 }
@@ -22,7 +23,8 @@ export function collectionTimeoutMs(variables: Variables): number {
 export function openMetricReader(variables: Variables): MetricReader {
   const exporter = openMetricExporter(variables);
   const temporalityOf = exporter.selectAggregationTemporality.bind(exporter);
-  // On the wire a gauge has no temporality; here it decides whether the last collection's value is kept.
+  // A gauge is exported without a temporality; here the temporality decides whether the value of the last collection is
+  // kept.
   exporter.selectAggregationTemporality = (type) =>
     type === InstrumentType.OBSERVABLE_GAUGE ? AggregationTemporality.DELTA : temporalityOf(type);
   return new PeriodicExportingMetricReader({

@@ -1,6 +1,6 @@
-/** What `fetch` rejected with → why the User Service can't be reached, without the URL, which names a user. Pure. */
+/** The error of `fetch` → why the User Service can't be reached, without the URL, which names a user. Pure. */
 
-/** @param error its causes are looked at: some versions of Deno keep the reason there */
+/** @param error its causes count too: some versions of Deno keep the reason there */
 export function reasonOf(error: unknown): string {
   const detail = detailOf(error);
   if (detail === undefined) return "it can't be reached";
@@ -15,7 +15,7 @@ export function isAboutTls(error: unknown): boolean {
 
 const NAMES_TLS = /certificate|\btls\b|\bssl\b|handshake|fatal alert|corrupt message|InvalidContentType/i;
 
-/** What follows Deno's `error sending request for url (…): client error (Connect): `. */
+/** The text after Deno's `error sending request for url (…): client error (Connect): `. */
 function detailOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const detail = /^.*: client error \(\w+\): ([^]*)$/.exec(error.message)?.[1];

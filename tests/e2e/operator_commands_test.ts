@@ -249,7 +249,7 @@ Deno.test("migrate shows, applies and takes back, the last only with --yes", asy
   }
   const status = await runOn(rig, ["status"]);
   assert.equal(status.code, 69);
-  assert.match(status.stderr, /the schema is not there yet: notification-service migrate up makes it/);
+  assert.match(status.stderr, /the schema does not exist yet: notification-service migrate up creates it/);
 });
 
 testOnOneRig("Operators' commands beside a running service", {
@@ -549,7 +549,7 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.deepEqual([proxied.code, proxied.stdout], [0, '{"status":"ready"}'], proxied.stderr);
     const nobody = await runOn(rig, ["healthcheck"], { NOTIFICATION_INTERNAL_HTTP_ADDR: UNREACHABLE });
     assert.equal(nobody.code, 1);
-    assert.match(nobody.stderr, /nobody answers at http:\/\/127\.0\.0\.1:1\/readyz/);
+    assert.match(nobody.stderr, /no answer from http:\/\/127\.0\.0\.1:1\/readyz/);
   },
 
   "status --watch goes on until it is told to stop": async ({ rig }) => {

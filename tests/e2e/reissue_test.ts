@@ -133,7 +133,7 @@ Deno.test("malformed intents that would be accepted today are reissued under the
   assert.equal(lines.length, 117);
   const reasons = [
     "1: the same key comes before it",
-    "1: its key has a record by now",
+    "1: its key has a record now",
     "1: its key belongs to another request",
     "1: still invalid_payload",
     "1: its fields were not kept whole",

@@ -107,8 +107,8 @@ Deno.test("status --watch refreshes a terminal in place, in colour, through an o
     // Each line's rest and the page's rest are cleared; nothing scrolls.
     assert.ok(page.split("\r\n").slice(0, -2).every((line) => line.endsWith("\x1b[K")), JSON.stringify(page));
     assert.ok(page.endsWith("\x1b[J\r\n"));
-    assert.ok(page.includes("\x1b[1mIntents\x1b[0m"));
-    assert.ok(page.includes("\x1b[32mconsumes\x1b[0m"));
+    assert.ok(page.includes("\x1b[1mIntents\x1b[22m"));
+    assert.ok(page.includes("\x1b[32mconsumes\x1b[39m"));
     assert.ok(linesOf(page).every((line) => line.length <= 80));
   }
   await redisServer.stop();

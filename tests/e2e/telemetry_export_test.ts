@@ -180,7 +180,7 @@ for (const protocol of ["http/protobuf", "grpc"] as const) {
       level !== "info" && logger !== "service" && logger !== "intent_consumer"
     );
     assert.deepEqual(told.map(({ level, logger, message }) => [level, logger, message]), [
-      ["warn", "open_telemetry", "telemetry can't be exported; this is not told again"],
+      ["warn", "open_telemetry", "telemetry can't be exported; this is logged once"],
     ]);
   });
 }
@@ -201,7 +201,7 @@ for (const [protocol, variable, value] of UNUSABLE) {
     // A slow machine may miss an export's time-out, which is told as well, and is none of the variable's.
     const about = ({ message, logger }: LogLine) =>
       message === "questionable configuration" ||
-      (logger === "open_telemetry" && message !== "telemetry can't be exported; this is not told again");
+      (logger === "open_telemetry" && message !== "telemetry can't be exported; this is logged once");
     const warnings = service.logs.filter(about);
     assert.deepEqual(warnings.map(({ level, logger }) => [level, logger]), [["warn", "service"]]);
     assert.ok(`${warnings[0]!["warning"]}`.includes(variable), service.output());

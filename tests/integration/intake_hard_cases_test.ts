@@ -75,7 +75,7 @@ Deno.test("a known field that a large entry repeats is kept once, and noticed", 
     const decoded = decode(entry!, embeddedCatalog());
     assert.deepEqual(
       decoded.kind === "malformed" && [decoded.code, decoded.message],
-      ["invalid_fields", `${field === "note" ? "producer" : field} is there more than once`],
+      ["invalid_fields", `${field === "note" ? "producer" : field} occurs more than once`],
     );
   }
 });

@@ -190,7 +190,7 @@ Deno.test("a lease key of another type is that route's failure and stops no othe
 });
 
 Deno.test("a type that the catalog doesn't know is left to other instances for an hour, then a dead letter", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await accept(stage, 2);
   const publisher = await stage.publisher("push", { catalog: new Map() });
@@ -214,7 +214,7 @@ Deno.test("a type that the catalog doesn't know is left to other instances for a
 });
 
 Deno.test("one route whose outcome PostgreSQL refuses keeps no other from being written, and is published once", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await accept(stage, 20);
   await stage.query(`
@@ -440,7 +440,7 @@ Deno.test("due routes get a turn at least once a second while accepted ones keep
 });
 
 Deno.test("what comes later than its claim is not appended, but left to be claimed", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   for (let at = 0; at < 3; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = await acceptedHere(stage);
@@ -567,7 +567,7 @@ Deno.test("of large payloads fewer routes wait to be written", async () => {
 });
 
 Deno.test("outcomes that could not be written are reported by the next pass, or at the end; a claim then comes first", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   for (let at = 0; at < 6; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const batch = batchesOf(await acceptedHere(stage)).get("push")!;
@@ -629,7 +629,7 @@ Deno.test("leases of routes that PostgreSQL does not know are not shortened", as
 
 Deno.test("leases that can't be shortened are reported, and keep nothing from being published", async () => {
   const { startRedis } = await import("../../scripts/servers/redis.ts");
-  await using log = await captureLog();
+  await using log = captureLog();
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   await accept(stage, 2);
@@ -682,7 +682,7 @@ Deno.test("what a claim has not read when it ends is due again", async () => {
 });
 
 Deno.test("a publisher whose claims are too old says so, takes fewer, and goes on when they are not", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await accept(stage, 8);
   const redis = await stage.connection();

@@ -46,7 +46,7 @@ Deno.test("connections of a process follow the address to the new master when th
   const lost = writing!.call("BLPOP", "list", 0).catch((error) => error);
   address.target = next.port;
   await withClient(old, (client) => client.call("REPLICAOF", "127.0.0.1", next.port));
-  const isTaught = ({ code, message }: RedisError) => code === "UNBLOCKED" || /no master any more/.test(message);
+  const isTaught = ({ code, message }: RedisError) => code === "UNBLOCKED" || /no longer a master/.test(message);
   for (const error of [await waited, await lost]) {
     assert.ok(error instanceof RedisError && isTaught(error), String(error));
   }

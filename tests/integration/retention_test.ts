@@ -95,7 +95,7 @@ Deno.test("a record of many routes is a batch of its own", async () => {
 });
 
 Deno.test("a batch that takes PostgreSQL too long is tried again at half its size, in the same run", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await addRecords(stage, [1, 60], "2 hours", "published");
   await addTrigger(stage, "records", "PERFORM pg_sleep(0.05)");
@@ -117,7 +117,7 @@ const REFUSALS = [
 
 for (const { name, code, refuse } of REFUSALS) {
   Deno.test(`${name}: one error line, malformed intents go all the same, the next run tries again`, async () => {
-    await using log = await captureLog();
+    await using log = captureLog();
     await using stage = await openStage();
     await addRecords(stage, [1, 2500], "2 hours", "published");
     await stage.query(`
@@ -143,7 +143,7 @@ for (const { name, code, refuse } of REFUSALS) {
 }
 
 Deno.test("records that another table refers to are passed over, all others are deleted", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await addRecords(stage, [1, 2500], "2 hours", "published");
   await stage.query("CREATE TABLE complaints (id uuid REFERENCES notification.records)");
@@ -160,7 +160,7 @@ Deno.test("records that another table refers to are passed over, all others are 
 });
 
 Deno.test("a constraint that forbids every deletion does not keep the cleaner busy", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await addRecords(stage, [1, 2500], "2 hours", "published");
   await stage.query("CREATE TABLE complaints (id uuid REFERENCES notification.records)");
@@ -174,7 +174,7 @@ Deno.test("a constraint that forbids every deletion does not keep the cleaner bu
 });
 
 Deno.test("a PostgreSQL that can't be reached ends the run, not the loop", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   const pool = stage.poolWith(1000);
   const loop = cleaner(stage, pool);

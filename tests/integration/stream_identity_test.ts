@@ -56,7 +56,7 @@ Deno.test("a read costs Redis the same whatever consumer groups others keep on t
 });
 
 Deno.test("an entry over client-output-buffer-limit is recorded, and what is behind it goes on", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   await stage.redis.config("SET", "client-output-buffer-limit", "normal 8388608 0 0");
@@ -124,7 +124,7 @@ Deno.test("an offset whose ordinal is unknown stays so until the end of the stre
 });
 
 Deno.test("another stream whose ids and ordinals fit is reported as an error", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   const fill = async (name: string, count: number) => {
     for (let at = 1; at <= count; at++) await stage.addIntent({ idempotency_key: `${name}-${at}` }, `${at}-0`);
@@ -167,7 +167,7 @@ for (const { name, fields } of OLD_ENTRIES) {
   });
 
   Deno.test(`a malformed entry is recorded instead of an earlier stream's one of its id, which ${name}`, async () => {
-    await using log = await captureLog();
+    await using log = captureLog();
     const reported = async () => (await log.messages()).filter((message) => message === "warn malformed intent");
     await using stage = await openStage();
     await stage.redis.xadd(INTENTS, "5-1", ...fields);

@@ -67,7 +67,7 @@ Deno.test("without a socket nothing is sent, and nothing goes wrong", async () =
   const { systemd, problems } = open({ watchdogMs: 1 });
   systemd.ready();
   systemd.feedWatchdog({ stuckLoop: () => undefined, onStuck: () => {} });
-  assert.equal(await systemd.patiently(() => Promise.resolve("done")), "done");
+  assert.equal(await systemd.whileExtendingTimeout(() => Promise.resolve("done")), "done");
   await systemd.close();
   assert.equal(systemd.isListening, false);
   assert.deepEqual(problems, []);
@@ -92,8 +92,8 @@ Deno.test("while work goes on that may take long, the supervisor is asked for pa
   await withSocket(async (socket, supervisor) => {
     const { systemd } = open(supervisor);
     const work = () => eventually(() => socket.count("EXTEND_TIMEOUT_USEC=30000000") >= 3);
-    await systemd.patiently(work, 5);
-    await assert.rejects(systemd.patiently(() => Promise.reject(new Error("refused"))), /refused/);
+    await systemd.whileExtendingTimeout(work, 5);
+    await assert.rejects(systemd.whileExtendingTimeout(() => Promise.reject(new Error("refused"))), /refused/);
     await systemd.close();
   });
 });

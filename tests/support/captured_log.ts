@@ -1,7 +1,6 @@
 // In: nothing. Out: the lines that are logged from here on, as objects, in place of standard output.
-// Guaranteed: disposing of it takes LogTape back to where it logs nowhere, and leaves no timer.
+// Guaranteed: after it is disposed of, nothing is logged, and no timer is left.
 
-import { reset } from "@logtape/logtape";
 import { type LogSettings, setUpLogging } from "../../src/telemetry/logging.ts";
 
 type LogLine = Readonly<Record<string, unknown>>;
@@ -14,7 +13,7 @@ export interface CapturedLog {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export async function captureLog(level: LogSettings["level"] = "debug"): Promise<CapturedLog> {
+export function captureLog(level: LogSettings["level"] = "debug"): CapturedLog {
   let text = "";
   const decoder = new TextDecoder();
   const output = {
@@ -23,7 +22,7 @@ export async function captureLog(level: LogSettings["level"] = "debug"): Promise
       return Promise.resolve(bytes.length);
     },
   };
-  const logging = await setUpLogging({ level, format: "json" }, output);
+  const logging = setUpLogging({ level, format: "json" }, output);
   const lines = async () => {
     await logging.flush(5_000);
     return text.split("\n").slice(0, -1).map((line): LogLine => JSON.parse(line));
@@ -33,7 +32,7 @@ export async function captureLog(level: LogSettings["level"] = "debug"): Promise
     messages: async () => (await lines()).map(({ level, message }) => `${level} ${message}`),
     [Symbol.asyncDispose]: async () => {
       await logging.flush(5_000);
-      await reset();
+      logging.stop();
     },
   };
 }

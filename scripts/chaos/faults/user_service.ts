@@ -1,6 +1,7 @@
-// The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
-// out.
-
+/**
+ * The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
+ * out.
+ */
 import { type Behaviour, refuse } from "../../servers/user_service.ts";
 import { userOf } from "../cast.ts";
 import { type Fault, pause } from "../fault.ts";
@@ -35,7 +36,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     }),
     recoversWithin: withinBackoff({ retryAfterSeconds: 1 }),
   },
-  answering("garbage", "answers with garbage, or about somebody else", (id) => {
+  answering("garbage", "answers with garbage, or about another user", (id) => {
     return id.length % 2 === 0
       ? new Response('{"user": {"user_id": ')
       : Response.json({ user: { user_id: "somebody-else", email: "somebody@example.com" } });
