@@ -1,5 +1,5 @@
-// What becomes of decoded entries, given what is known of their users and keys: the contract's order of rules, and that
-// every entry up to a stall gets one judgement.
+// The judgement of decoded entries, given their users and keys: the contract's order of rules, and one judgement for
+// every entry up to a stall.
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -51,7 +51,7 @@ function judged(examples: readonly Example[], known: Partial<Known> = {}) {
 const recorded = (...keys: string[]) =>
   new Set(keys.map((idempotencyKey) => keyOf({ producer: "game-master", idempotencyKey })));
 
-/** The entries' places in the batch, by what becomes of them. */
+/** The positions of the entries in the batch, by their judgement. */
 function places({ candidates, followers, rejected, covered, stall }: Judgement) {
   const place = ({ entry }: { entry: { id: string } }) => parseInt(entry.id);
   return {
@@ -83,12 +83,12 @@ Deno.test("judge() makes candidates with their routes", () => {
   assert.deepEqual([covered, stall], [2, undefined]);
 });
 
-Deno.test("judge() skips administrator mail where nobody is configured", () => {
+Deno.test("judge() skips administrator mail if no address is configured", () => {
   const [candidate] = judged([{ administrators: true }]).candidates;
   assert.equal(candidate!.routes[0]!.skipped, "admin_emails_not_configured");
 });
 
-Deno.test("judge() rejects what the User Service refuses for good, by the first user that counts", () => {
+Deno.test("judge() rejects an intent that the User Service finally refuses, by its first refused user", () => {
   const { rejected } = judged([
     { key: "1", users: ["found", "gone", "odd"] },
     { key: "2", users: ["odd", "gone"] },
@@ -134,7 +134,7 @@ Deno.test("judge() stops at the first intent that has to wait for the User Servi
   });
 });
 
-Deno.test("judge() heeds the longest Retry-After of the batch, whoever stalls it", () => {
+Deno.test("judge() uses the longest Retry-After of the batch, whichever user stalls it", () => {
   const away = (retryAfterMs?: number): UserAnswer => ({
     kind: "unavailable",
     reason: "it can't be reached",
@@ -151,7 +151,7 @@ Deno.test("judge() heeds the longest Retry-After of the batch, whoever stalls it
   assert.equal(retryAfterMs(undefined, undefined), undefined);
 });
 
-Deno.test("keyOf() is the same for the same producer and key alone", () => {
+Deno.test("keyOf() is the same only for the same producer and key", () => {
   const key = fc.record({ producer: fc.stringMatching(/^[a-z.-]{1,4}$/), idempotencyKey: fc.string({ minLength: 1 }) });
   fc.assert(fc.property(key, key, (one, other) => {
     const isSame = one.producer === other.producer && one.idempotencyKey === other.idempotencyKey;
@@ -159,7 +159,7 @@ Deno.test("keyOf() is the same for the same producer and key alone", () => {
   }));
 });
 
-Deno.test("judge() gives every entry up to a stall exactly one judgement, and each by the rules", () => {
+Deno.test("judge() gives every entry up to a stall exactly one judgement, by the rules", () => {
   const example = fc.record({
     key: fc.constantFrom("1", "2", "3", "taken"),
     users: fc.array(fc.constantFrom(...Object.keys(ANSWERS)), { minLength: 1, maxLength: 3 }),

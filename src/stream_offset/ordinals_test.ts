@@ -102,15 +102,15 @@ Deno.test("standingOf() counts every entry that was trimmed unread once, and no 
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
     let place = at("0-0", 0);
-    let told = 0;
+    let reported = 0;
     for (const { kind, number } of [...moves, { kind: "read" as const, number: 0 }]) {
       if (kind === "add") stream.add(number);
       else if (kind === "trim") stream.trim(number);
       else {
         const result = readBatch(stream, place, number);
         place = result.place;
-        told += result.lost;
-        assert.equal(told, stream.lostUnread);
+        reported += result.lost;
+        assert.equal(reported, stream.lostUnread);
       }
     }
   }));
@@ -121,7 +121,7 @@ Deno.test("standingOf() never counts more entries than were deleted unread, and 
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read, remove), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
     let place = at("0-0", 0);
-    let told = 0;
+    let reported = 0;
     for (const { kind, number } of moves) {
       if (kind === "add") stream.add(number);
       else if (kind === "trim") stream.trim(number);
@@ -129,12 +129,12 @@ Deno.test("standingOf() never counts more entries than were deleted unread, and 
       else {
         const result = readBatch(stream, place, number);
         place = result.place;
-        told += result.lost;
-        assert.ok(told <= stream.lostUnread);
+        reported += result.lost;
+        assert.ok(reported <= stream.lostUnread);
       }
     }
     const atEnd = readBatch(stream, place, Infinity);
-    assert.equal(told + atEnd.lost + readBatch(stream, atEnd.place, 1).lost, stream.lostUnread);
+    assert.equal(reported + atEnd.lost + readBatch(stream, atEnd.place, 1).lost, stream.lostUnread);
   }));
 });
 

@@ -1,5 +1,5 @@
-// A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; what such a server has lost
-// is found when the connections are made again (`docs/contract.md`, section 11).
+// A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; losses of such
+// a server are found when the connections are made again (docs/contract.md, section 11).
 
 import assert from "node:assert/strict";
 import net from "node:net";

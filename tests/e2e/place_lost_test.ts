@@ -1,5 +1,5 @@
-// What keeps the consumer's place is taken from it while it runs and while it is stopped, together with whatever else
-// was in Redis: every entry still has one outcome, and nothing is published twice (docs/contract.md, section 6).
+// The consumer's offset is deleted while the service runs and while it is stopped, alone or with everything in Redis:
+// every entry still has one outcome, and nothing is published twice (docs/contract.md, section 6).
 
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -53,7 +53,7 @@ Deno.test("Redis flushed, under a running service and a stopped one", async () =
   const before = await add(rig, 5);
   await rig.settled();
   await rig.redis.flushall();
-  // What was published is not published again; what comes from now on is, once.
+  // Published routes are not published again; later ones are published once.
   const after = await add(rig, 3);
   await rig.settled();
   await dealtWithOnce(rig, after);
@@ -72,7 +72,7 @@ Deno.test("Redis flushed, under a running service and a stopped one", async () =
   noAlarm(next);
 });
 
-Deno.test("a row that is put back under a running consumer: the entries behind it keep their outcomes", async () => {
+Deno.test("a row that is set back under a running consumer: the entries after it keep their outcomes", async () => {
   await using rig = await openRig({ env: QUICK });
   const service = await rig.start();
   const entryIds = await add(rig, 6);

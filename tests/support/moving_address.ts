@@ -1,5 +1,5 @@
-// In: ports of 127.0.0.1. Out: one port that leads to one of them at a time, as a virtual address or a proxy does.
-// Guaranteed: moving it leaves connections that exist where they are; only new ones reach the other server.
+// In: ports of 127.0.0.1. Out: one port that leads to one of them at a time, like a virtual address or a proxy.
+// Guaranteed: existing connections stay when it moves; only new ones reach the other server.
 
 import net from "node:net";
 

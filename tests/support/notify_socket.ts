@@ -1,7 +1,6 @@
-// In: a place, as NOTIFY_SOCKET has it (a path, or `@` and an abstract name). Out: a real datagram socket there, and the
-// notifications that came, in their order.
-// Guaranteed: nothing is lost while it is open; the file is gone when it is disposed of. Python holds the socket, because
-// it can bind an abstract one whatever Deno's version is.
+// In: a value of NOTIFY_SOCKET (a path, or `@` and an abstract name). Out: a real datagram socket there, and the
+// received notifications in their order. Guaranteed: nothing is lost while it is open; the file is removed when it is
+// disposed of. Python opens the socket, because it can bind an abstract one with every version of Deno.
 
 import { eventually } from "./wait.ts";
 
