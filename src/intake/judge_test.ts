@@ -52,12 +52,12 @@ const recorded = (...keys: string[]) =>
   new Set(keys.map((idempotencyKey) => keyOf({ producer: "game-master", idempotencyKey })));
 
 /** The positions of the entries in the batch, by their judgement. */
-function places({ candidates, followers, rejected, covered, stall }: Judgement) {
-  const place = ({ entry }: { entry: { id: string } }) => parseInt(entry.id);
+function positions({ candidates, followers, rejected, covered, stall }: Judgement) {
+  const position = ({ entry }: { entry: { id: string } }) => parseInt(entry.id);
   return {
-    candidates: candidates.map(({ intent }) => place(intent)),
-    followers: followers.map(place),
-    rejected: rejected.map(place),
+    candidates: candidates.map(({ intent }) => position(intent)),
+    followers: followers.map(position),
+    rejected: rejected.map(position),
     covered,
     stalls: stall !== undefined,
   };
@@ -104,16 +104,16 @@ Deno.test("judge() rejects an intent that the User Service finally refuses, by i
 Deno.test("judge() looks at the key before the recipients", () => {
   const known = { recordedKeys: recorded("taken") };
   for (const user of ["gone", "odd", "away"]) {
-    const first = places(judged([{ key: "taken", users: [user] }], known));
+    const first = positions(judged([{ key: "taken", users: [user] }], known));
     assert.deepEqual(first, { ...nothing, followers: [0], covered: 1 });
-    const second = places(judged([{ key: "k" }, { key: "k", users: [user] }]));
+    const second = positions(judged([{ key: "k" }, { key: "k", users: [user] }]));
     assert.deepEqual(second, { ...nothing, candidates: [0], followers: [1], covered: 2 });
   }
 });
 
 Deno.test("judge() doesn't let a malformed intent use up its key", () => {
   for (const first of [{ malformed: true }, { users: ["gone"] }]) {
-    assert.deepEqual(places(judged([first, {}, {}])), {
+    assert.deepEqual(positions(judged([first, {}, {}])), {
       ...nothing,
       candidates: [1],
       followers: [2],
@@ -125,7 +125,7 @@ Deno.test("judge() doesn't let a malformed intent use up its key", () => {
 
 Deno.test("judge() stops at the first intent that has to wait for the User Service", () => {
   const judgement = judged([{ key: "1" }, { malformed: true }, { key: "2", users: ["found", "away"] }, { key: "3" }]);
-  assert.deepEqual(places(judgement), { ...nothing, candidates: [0], rejected: [1], covered: 2, stalls: true });
+  assert.deepEqual(positions(judgement), { ...nothing, candidates: [0], rejected: [1], covered: 2, stalls: true });
   assert.deepEqual(judgement.stall, {
     entryId: "2-0",
     recipient: "away",
@@ -173,7 +173,7 @@ Deno.test("judge() gives every entry up to a stall exactly one judgement, by the
       const taken = recorded("taken");
       const recordedKeys = new Set(doubtful.map(keyOf).filter((key) => taken.has(key)));
       const judgement = judge(items, { answers, recordedKeys, administratorEmails: new Map() });
-      const { candidates, followers, rejected, covered, stalls } = places(judgement);
+      const { candidates, followers, rejected, covered, stalls } = positions(judgement);
 
       assert.deepEqual(
         [...candidates, ...followers, ...rejected].sort((a, b) => a - b),

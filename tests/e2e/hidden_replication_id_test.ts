@@ -78,7 +78,7 @@ class HidingProxy implements AsyncDisposable {
   }
 }
 
-/** The same number of bytes, with another name in place of the replication id's, also where it comes in two pieces. */
+/** The same number of bytes, with another name instead of the replication id's, also where it comes in two pieces. */
 function hiding(): Transform {
   let held = "";
   return new Transform({

@@ -19,9 +19,9 @@ const RUNTIME_DIRECTORY = "/run/notification-service";
 Deno.test("the supervisor is notified of start, state, life and stop", async () => {
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer });
-  await using socket = await NotifySocket.open(await place());
+  await using socket = await NotifySocket.open(await socketAddress());
   const service = await rig.start({
-    NOTIFY_SOCKET: socket.place,
+    NOTIFY_SOCKET: socket.address,
     RUNTIME_DIRECTORY,
     WATCHDOG_USEC: "200000",
   });
@@ -46,8 +46,8 @@ Deno.test("the supervisor is notified of start, state, life and stop", async () 
 
 Deno.test("a start-up that fails never reports that it is ready", async () => {
   await using rig = await openRig({ env: { NOTIFICATION_REDIS_MASTER_ADDR: "127.0.0.1:1" } });
-  await using socket = await NotifySocket.open(await place());
-  const service = await rig.spawn({ NOTIFY_SOCKET: socket.place, RUNTIME_DIRECTORY });
+  await using socket = await NotifySocket.open(await socketAddress());
+  const service = await rig.spawn({ NOTIFY_SOCKET: socket.address, RUNTIME_DIRECTORY });
   assert.equal((await service.ended).code, 69);
   await eventually(() => socket.received.includes("STOPPING=1 STATUS=Stopping"));
   assert.ok(!socket.received.includes("READY=1"));
@@ -56,8 +56,8 @@ Deno.test("a start-up that fails never reports that it is ready", async () => {
 Deno.test("a socket to which the executable may not write is one warning with advice, and the service runs", async () => {
   await using rig = await openRig();
   // For example podman's /run/notify/notify.sock, or a user's own systemd.
-  for (const place of ["/run/notify/notify.sock", "/run/user/1000/systemd/notify"]) {
-    await using service = await rig.start({ NOTIFY_SOCKET: place });
+  for (const address of ["/run/notify/notify.sock", "/run/user/1000/systemd/notify"]) {
+    await using service = await rig.start({ NOTIFY_SOCKET: address });
     assert.equal((await service.terminate()).code, 0);
     const problems = service.logs.filter(({ message }) => message === "the supervisor can't be notified");
     assert.equal(problems.length, 1, service.output());
@@ -72,7 +72,7 @@ Deno.test("a socket to which the executable may not write is one warning with ad
 Deno.test("an abstract socket is notified with Deno 2.9; with 2.7 the service warns that it can't, and runs", async () => {
   await using rig = await openRig();
   await using socket = await NotifySocket.open(`@test-${crypto.randomUUID()}`);
-  const service = await rig.start({ NOTIFY_SOCKET: socket.place, RUNTIME_DIRECTORY });
+  const service = await rig.start({ NOTIFY_SOCKET: socket.address, RUNTIME_DIRECTORY });
   const { deno } = JSON.parse((await runOn(rig, ["version", "--json"])).stdout);
   const warnings = () => service.logs.filter(({ message }) => message === "the supervisor can't be notified");
   if (/^2\.(7\.|8\.[0-2]$)/.test(deno)) {
@@ -89,10 +89,10 @@ Deno.test("an abstract socket is notified with Deno 2.9; with 2.7 the service wa
 
 Deno.test("a look-up that waits for more than a minute is no stuck loop", async () => {
   await using rig = await openRig();
-  await using socket = await NotifySocket.open(await place());
+  await using socket = await NotifySocket.open(await socketAddress());
   rig.users.behaviour = hang;
   const service = await rig.start({
-    NOTIFY_SOCKET: socket.place,
+    NOTIFY_SOCKET: socket.address,
     RUNTIME_DIRECTORY,
     WATCHDOG_USEC: "1000000",
     NOTIFICATION_USER_SERVICE_TIMEOUT: "75s",
@@ -110,7 +110,7 @@ Deno.test("a look-up that waits for more than a minute is no stuck loop", async 
   assert.deepEqual(await verdicts(rig, [entryId]), ["accepted"]);
 });
 
-async function place(): Promise<string> {
+async function socketAddress(): Promise<string> {
   const name = `test-${crypto.randomUUID()}`;
   try {
     await Deno.mkdir(RUNTIME_DIRECTORY, { recursive: true });

@@ -23,7 +23,7 @@ Deno.test("entries trimmed while the service was stopped are counted, and the or
   await rig.settled();
   await alarms(second, 6);
   assert.deepEqual(await verdicts(rig, entryIds.slice(6)), Array(4).fill("accepted"));
-  assert.deepEqual(await place(rig), { entry_id: entryIds[9], entries_read: "15" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds[9], entries_read: "15" });
 
   // It is reported once.
   await add(rig, 1);
@@ -32,7 +32,7 @@ Deno.test("entries trimmed while the service was stopped are counted, and the or
   await add(rig, 1);
   const third = await rig.start();
   await rig.settled();
-  assert.equal((await place(rig))?.entries_read, "17");
+  assert.equal((await offsetRow(rig))?.entries_read, "17");
   await third.terminate();
   await alarms(second, 6);
   await alarms(third);
@@ -50,7 +50,7 @@ Deno.test("entries that were deleted unread, in the middle or all of them, count
   const second = await rig.start();
   await rig.settled();
   await alarms(second, 2);
-  assert.equal((await place(rig))?.entries_read, "7");
+  assert.equal((await offsetRow(rig))?.entries_read, "7");
   await second.terminate();
 
   await add(rig, 3);
@@ -59,7 +59,7 @@ Deno.test("entries that were deleted unread, in the middle or all of them, count
   await alarms(third, 3);
   const [last] = await add(rig, 1);
   await rig.settled();
-  assert.deepEqual(await place(rig), { entry_id: last, entries_read: "11" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: last, entries_read: "11" });
   await third.terminate();
   await alarms(third, 3);
 });
@@ -79,7 +79,7 @@ Deno.test("entries trimmed while the service runs are counted, also those that w
   await rig.settled();
   await alarms(service, 5);
   assert.deepEqual(await verdicts(rig, [inHand ?? "", ...behind.slice(5)]), Array(4).fill("accepted"));
-  assert.equal((await place(rig))?.entries_read, "10");
+  assert.equal((await offsetRow(rig))?.entries_read, "10");
 
   rig.users.behaviour = () => refuse(500, "broken");
   const asked = rig.users.requestedIds.length;
@@ -113,7 +113,7 @@ Deno.test("there is no alarm when producers trim entries that were read or are b
   lookUps.resolve();
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [...inHand, ...behind]), Array(7).fill("accepted"));
-  assert.equal((await place(rig))?.entries_read, "18");
+  assert.equal((await offsetRow(rig))?.entries_read, "18");
 
   // After every entry, all entries that were read except the last.
   for (let round = 0; round < 20; round++) {
@@ -132,7 +132,7 @@ Deno.test("the first start on a stream that was trimmed before is no alarm: it i
   await rig.redis.xtrim(STREAM, "MAXLEN", 3);
   const service = await rig.start();
   await rig.settled();
-  assert.equal((await place(rig))?.entries_read, "10");
+  assert.equal((await offsetRow(rig))?.entries_read, "10");
   assert.equal((await rig.clientEvents()).length, 3);
   await service.terminate();
   await alarms(service);
@@ -149,7 +149,7 @@ async function add(rig: Rig, count: number): Promise<string[]> {
   return entryIds;
 }
 
-async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
+async function offsetRow(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );

@@ -27,7 +27,7 @@ Deno.test("a failing look-up holds back only its entry and those after it", asyn
     const { record, malformed } = await outcomeOf(rig, entryId);
     assert.deepEqual([record, malformed], [undefined, undefined]);
   }
-  assert.equal(await place(rig), entryIds[2]);
+  assert.equal(await offsetRow(rig), entryIds[2]);
   await eventually(async () => (await rig.clientEvents()).length === 1);
 
   // Entries that arrive meanwhile are neither known nor read.
@@ -118,7 +118,7 @@ Deno.test("without the User Service, entries are accepted up to the first one th
 
   const stalled = await rig.addIntent();
   await service.waitForLog((line) => line.level === "warn" && /user.service/i.test(JSON.stringify(line)));
-  assert.equal(await place(rig), entryIds.at(-1));
+  assert.equal(await offsetRow(rig), entryIds.at(-1));
   rig.users.start();
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [stalled]), ["accepted"]);
@@ -140,7 +140,7 @@ Deno.test("a hanging User Service costs one time-out per look-up, and a killed c
   assert.equal((await rig.clientEvents()).length, 1);
 });
 
-async function place(rig: Rig): Promise<string | undefined> {
+async function offsetRow(rig: Rig): Promise<string | undefined> {
   const [row] = await rig.query<{ entry_id: string }>(
     "SELECT entry_id FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );

@@ -99,7 +99,7 @@ Deno.test("the intent stream's lag and age follow the consumer's offset, also wi
   const hourAgo = Date.now() - 3_600_000;
   assert.deepEqual(await backlog(), [0, 0, undefined], "no stream");
   for (let n = 1; n <= 4; n++) await stage.addIntent({}, `${hourAgo}-${n}`);
-  assert.deepEqual(await backlog(), [4, "old", `${hourAgo}-1`], "no place");
+  assert.deepEqual(await backlog(), [4, "old", `${hourAgo}-1`], "no offset");
   const consumer = await stage.consumer({ batchSize: 2 });
   await consumer.pass(stop.signal);
   assert.deepEqual(await backlog(), [2, "old", `${hourAgo}-3`]);

@@ -7,7 +7,7 @@ import { consumerLeaseKey, streamOffsetKey } from "../../src/redis/keys.ts";
 import { eventually } from "../support/wait.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
-function place(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
+function offsetRow(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
   return stage.query(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
@@ -36,7 +36,7 @@ Deno.test("a pass accepts its entries, moves the offset, and copies it to Redis"
   await stage.addIntent();
   const last = await stage.addIntent({ recipient_user_ids_json: '["u1","u2","u1"]' });
   await withConsumer(stage, (_, pass) => pass());
-  assert.deepEqual(await place(stage), [{ entry_id: last, entries_read: "2" }]);
+  assert.deepEqual(await offsetRow(stage), [{ entry_id: last, entries_read: "2" }]);
   assert.deepEqual(await stage.redis.hgetall(streamOffsetKey(INTENTS)), {
     entry_id: last,
     entries_read: "2",
@@ -54,7 +54,7 @@ Deno.test("an intent that PostgreSQL refuses for its data is recorded, and the r
   await withConsumer(stage, async (_, pass) => {
     await eventually(async () => {
       await pass();
-      return (await place(stage))[0]?.entries_read === "30";
+      return (await offsetRow(stage))[0]?.entries_read === "30";
     }, { timeoutMs: 20_000, intervalMs: 0 });
   });
   const malformed = await stage.query<{ idempotency_key: string; failure_code: string; failure_message: string }>(
@@ -66,7 +66,7 @@ Deno.test("an intent that PostgreSQL refuses for its data is recorded, and the r
   ]);
   assert.match(malformed[0]!.failure_message, /PostgreSQL refused it: .*violates check constraint/);
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "28");
-  assert.equal((await place(stage))[0]!.entries_read, "30");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "30");
 });
 
 Deno.test("an entry whose malformed row PostgreSQL refuses too is recorded without its fields", async () => {
@@ -95,7 +95,7 @@ Deno.test("a consumer that read from an older offset changes nothing and finds t
     assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
     const third = await stage.addIntent({ idempotency_key: "third" });
     await pass();
-    assert.deepEqual(await place(stage), [{ entry_id: third, entries_read: "3" }]);
+    assert.deepEqual(await offsetRow(stage), [{ entry_id: third, entries_read: "3" }]);
     assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "2");
   });
 });
@@ -125,7 +125,7 @@ Deno.test("a small batch is accepted by one statement or the longer way, whichev
   const keys = await stage.query("SELECT idempotency_key FROM notification.records ORDER BY 1");
   assert.deepEqual(keys.map((row) => row.idempotency_key), ["a", "c", "d"]);
   assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "6");
-  assert.equal((await place(stage))[0]!.entries_read, "5");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "5");
 });
 
 Deno.test("two consumers at once never give an entry two outcomes", async () => {
@@ -134,7 +134,7 @@ Deno.test("two consumers at once never give an entry two outcomes", async () => 
   await withConsumer(stage, async (_first, passFirst) => {
     await withConsumer(stage, async (_second, passSecond) => {
       const until = performance.now() + 60_000;
-      while ((await place(stage))[0]?.entries_read !== "200" && performance.now() < until) {
+      while ((await offsetRow(stage))[0]?.entries_read !== "200" && performance.now() < until) {
         // Without the key both instances take the lease, and both consume.
         await stage.redis.del(consumerLeaseKey(INTENTS));
         await Promise.all([passFirst(), passSecond()]);
@@ -144,7 +144,7 @@ Deno.test("two consumers at once never give an entry two outcomes", async () => 
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "200");
   assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "400");
   assert.equal(await stage.value("SELECT count(*) FROM notification.malformed_intents"), "0");
-  assert.equal((await place(stage))[0]!.entries_read, "200");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "200");
 });
 
 Deno.test("two streams on one PostgreSQL share the idempotency keys, and each has its own offset", async () => {
@@ -191,7 +191,7 @@ Deno.test("while the User Service fails temporarily the entries before are accep
   stage.users.behaviour = (id) => id === "down" ? new Response("oops", { status: 500 }) : undefined;
   await withConsumer(stage, async (_, pass) => {
     await assert.rejects(pass(), (error) => error instanceof OutageError && error.progressed);
-    assert.deepEqual(await place(stage), [{ entry_id: first, entries_read: "1" }]);
+    assert.deepEqual(await offsetRow(stage), [{ entry_id: first, entries_read: "1" }]);
     await assert.rejects(pass(), (error) => {
       assert.ok(error instanceof OutageError && !error.progressed);
       assert.deepEqual(error.answered, ["redis", "intent_stream", "postgres"]);
@@ -201,7 +201,7 @@ Deno.test("while the User Service fails temporarily the entries before are accep
     stage.users.behaviour = undefined;
     await pass();
     assert.deepEqual(stage.users.requestedIds, ["down"], "those found before the stall are not asked for again");
-    assert.equal((await place(stage))[0]!.entries_read, "3");
+    assert.equal((await offsetRow(stage))[0]!.entries_read, "3");
   });
 });
 
@@ -216,7 +216,7 @@ Deno.test("a duplicate is one also if its recipient is not found, or can't be lo
     stage.users.behaviour = () => new Response("oops", { status: 500 });
     await pass();
   });
-  assert.equal((await place(stage))[0]!.entries_read, "3");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "3");
   assert.equal(await stage.value("SELECT failure_code FROM notification.malformed_intents"), "idempotency_conflict");
 });
 
@@ -237,7 +237,7 @@ Deno.test("an entry keeps its outcome when it is read again", async () => {
     await stage.value("SELECT string_agg(idempotency_key, ',') FROM notification.malformed_intents"),
     "malformed",
   );
-  assert.equal((await place(stage))[0]!.entries_read, "2");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "2");
 });
 
 Deno.test("entries trimmed unread are counted once, also after a restart; trimming read ones raises no alarm", async () => {
@@ -256,7 +256,7 @@ Deno.test("entries trimmed unread are counted once, also after a restart; trimmi
   assert.deepEqual(trimmed, [7]);
   await withConsumer(stage, (_, pass) => pass(2), counting);
   assert.deepEqual(trimmed, [7]);
-  assert.equal((await place(stage))[0]!.entries_read, "20");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "20");
 });
 
 Deno.test("of two consumers that find the same trimmed entries, only one reports it", async () => {
@@ -305,7 +305,7 @@ Deno.test("a new stream with smaller ids is read from its beginning", async () =
     await stage.addIntent({ idempotency_key: "new-2" }, "1-2");
     await pass(3);
   });
-  assert.deepEqual(await place(stage), [{ entry_id: "1-2", entries_read: "2" }]);
+  assert.deepEqual(await offsetRow(stage), [{ entry_id: "1-2", entries_read: "2" }]);
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "5");
   assert.equal(await stage.redis.hget(streamOffsetKey(INTENTS), "entry_id"), "1-2");
 });
@@ -387,7 +387,7 @@ Deno.test("batches are bounded in recipients, and one entry always fits", async 
   await withConsumer(stage, async (_, pass) => {
     for (let at = 0; at < 5; at++) {
       await pass();
-      read.push((await place(stage))[0]!.entries_read);
+      read.push((await offsetRow(stage))[0]!.entries_read);
     }
   });
   assert.equal(read.at(-1), "5");

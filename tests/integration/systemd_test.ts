@@ -24,7 +24,7 @@ Deno.test("notifications arrive in order at a path", async () => {
   const runtimeDirectory = await Deno.makeTempDir();
   {
     await using socket = await NotifySocket.open(`${runtimeDirectory}/notify`);
-    const { systemd, problems } = open({ notifySocket: socket.place, runtimeDirectory });
+    const { systemd, problems } = open({ notifySocket: socket.address, runtimeDirectory });
     assert.ok(systemd.isListening);
     systemd.ready();
     systemd.status("Running:\nlag 1");
@@ -43,7 +43,7 @@ Deno.test(`abstract socket, Deno ${Deno.version.deno}: ${KNOWS_ABSTRACT ? "reach
   const runtimeDirectory = await Deno.makeTempDir();
   {
     await using socket = await NotifySocket.open(`@notification-service-test-${crypto.randomUUID()}`);
-    const { systemd, problems } = open({ notifySocket: socket.place, runtimeDirectory });
+    const { systemd, problems } = open({ notifySocket: socket.address, runtimeDirectory });
     for (const notify of [() => systemd.ready(), () => systemd.stopping()]) notify();
     await systemd.close();
     if (KNOWS_ABSTRACT) {
@@ -141,7 +141,7 @@ async function withSocket(use: (socket: NotifySocket, supervisor: Partial<Superv
   const runtimeDirectory = await Deno.makeTempDir();
   try {
     await using socket = await NotifySocket.open(`${runtimeDirectory}/notify`);
-    await use(socket, { notifySocket: socket.place, runtimeDirectory });
+    await use(socket, { notifySocket: socket.address, runtimeDirectory });
   } finally {
     await Deno.remove(runtimeDirectory);
   }

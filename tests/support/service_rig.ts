@@ -135,13 +135,13 @@ export class Rig implements AsyncDisposable {
     let left = "";
     await eventually(async () => {
       const [last] = await this.redis.xrevrange(this.intentsStream, "+", "-", "COUNT", 1);
-      const [found] = await this.query<{ place: string | null; live: number }>(
-        `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
+      const [found] = await this.query<{ offset: string | null; live: number }>(
+        `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS offset,
                 (SELECT count(*)::int FROM notification.routes WHERE status IN ('pending', 'failed')) AS live`,
         [this.intentsStream],
       );
-      left = `place ${found?.place}, ${found?.live} live routes`;
-      return (last === undefined || found?.place === last[0]) && found?.live === 0;
+      left = `offset ${found?.offset}, ${found?.live} live routes`;
+      return (last === undefined || found?.offset === last[0]) && found?.live === 0;
     }, { timeoutMs, progress: () => left, message: () => `${left} were left over\n${this.#outputs()}\n` });
   }
 

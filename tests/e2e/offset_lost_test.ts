@@ -39,7 +39,7 @@ for (const [what, lose] of Object.entries(LOSSES)) {
     const next = await rig.start();
     await rig.settled();
     await dealtWithOnce(rig, entryIds);
-    assert.deepEqual(await place(rig), { entry_id: entryIds.at(-1), entries_read: String(entryIds.length) });
+    assert.deepEqual(await offsetRow(rig), { entry_id: entryIds.at(-1), entries_read: String(entryIds.length) });
     await next.terminate();
     noAlarm(running);
     noAlarm(next);
@@ -58,7 +58,7 @@ Deno.test("Redis flushed, under a running service and a stopped one", async () =
   await rig.settled();
   await dealtWithOnce(rig, after);
   assert.deepEqual(await verdicts(rig, before), Array(5).fill("accepted"));
-  assert.deepEqual(await place(rig), { entry_id: after.at(-1), entries_read: "3" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: after.at(-1), entries_read: "3" });
 
   await running.terminate();
   await rig.redis.flushall();
@@ -66,7 +66,7 @@ Deno.test("Redis flushed, under a running service and a stopped one", async () =
   const next = await rig.start();
   await rig.settled();
   await dealtWithOnce(rig, last);
-  assert.deepEqual(await place(rig), { entry_id: last.at(-1), entries_read: "2" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: last.at(-1), entries_read: "2" });
   await next.terminate();
   noAlarm(running);
   noAlarm(next);
@@ -84,7 +84,7 @@ Deno.test("a row that is set back under a running consumer: the entries after it
   entryIds.push(...await add(rig, 2));
   await rig.settled();
   await dealtWithOnce(rig, entryIds);
-  assert.deepEqual(await place(rig), { entry_id: entryIds.at(-1), entries_read: "8" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds.at(-1), entries_read: "8" });
   await service.terminate();
   noAlarm(service);
 });
@@ -110,7 +110,7 @@ async function dealtWithOnce(rig: Rig, entryIds: readonly string[]): Promise<voi
   assert.deepEqual(notificationIds(commands), expected);
 }
 
-async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
+async function offsetRow(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );

@@ -55,7 +55,7 @@ Deno.test("a start resumes at the offset; also without the hash, and without the
     "duplicate",
     ...Array(3).fill("accepted"),
   ]);
-  assert.deepEqual(await place(rig), { entry_id: unread[1], entries_read: "5" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: unread[1], entries_read: "5" });
   for (const service of [second, third]) await quiet(service);
 });
 
@@ -71,7 +71,7 @@ Deno.test("with neither row nor hash, reading starts at the beginning, and repla
   await rig.settled();
   assert.deepEqual(await verdicts(rig, entryIds), Array(4).fill("accepted"));
   assert.equal((await rig.clientEvents()).length, 4);
-  assert.deepEqual(await place(rig), { entry_id: entryIds[3], entries_read: "4" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds[3], entries_read: "4" });
   await quiet(second);
 });
 
@@ -142,7 +142,7 @@ for (const running of [true, false]) {
     if (!running) service = await rig.start();
     await rig.settled();
     assert.deepEqual(await verdicts(rig, ["5-1", "5-2"]), ["accepted", "accepted"]);
-    assert.deepEqual(await place(rig), { entry_id: "5-2", entries_read: "2" });
+    assert.deepEqual(await offsetRow(rig), { entry_id: "5-2", entries_read: "2" });
     await hashIs(rig, { entry_id: "5-2", entries_read: "2" });
     await service.waitForLog((line) => line.level === "error");
     assert.deepEqual(complaints(service).map((line) => line.level), ["error"]);
@@ -164,7 +164,7 @@ Deno.test("a new stream under the old name, with larger ids, is read whole and w
   const entryIds = await add(rig, 2);
   await rig.settled();
   assert.deepEqual(await verdicts(rig, entryIds), ["accepted", "accepted"]);
-  assert.deepEqual(await place(rig), { entry_id: entryIds[1], entries_read: "2" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds[1], entries_read: "2" });
   await service.terminate();
   await quiet(await rig.start());
   assert.doesNotMatch(service.output(), /trimmed unread/);
@@ -194,7 +194,7 @@ async function addWithId(rig: Rig, id: string): Promise<void> {
   await rig.redis.xadd(STREAM, id, ...fields.flat());
 }
 
-async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
+async function offsetRow(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
