@@ -1,5 +1,5 @@
-// OTLP over TLS with a private authority and client certificates, by the standard variables, in all three protocols. Where the
-// runtime can't encrypt gRPC (before Deno 2.8, which the executable may hold) that is one warning at the start.
+// OTLP over TLS with a private authority and client certificates, by the standard variables, in all three protocols. If
+// the runtime can't encrypt gRPC (before Deno 2.8), that is one warning at the start.
 
 import assert from "node:assert/strict";
 import { scratchFolder } from "../../scripts/servers/account.ts";
@@ -44,12 +44,12 @@ const presenting = ({ certificate, key }: Certificate) => ({
 });
 
 for (const protocol of ["http/protobuf", "http/json"] as const) {
-  Deno.test(`${protocol} goes over TLS, with a private authority and a client certificate`, async () => {
+  Deno.test(`${protocol} is exported over TLS, with a private authority and a client certificate`, async () => {
     await withTls((tls) => exportsAll(protocol, tls));
   });
 }
 
-Deno.test("grpc goes over TLS as well, or is refused with one warning a signal", async () => {
+Deno.test("grpc is exported over TLS as well, or refused with one warning per signal", async () => {
   await using rig = await openRig();
   const { stdout } = await runProgram(rig.env, ["version", "--json"]);
   const [major = 0, minor = 0] = String(JSON.parse(stdout).deno).split(".").map(Number);
@@ -80,7 +80,7 @@ Deno.test("a collector whose authority is unknown is one warning that names TLS'
   });
 });
 
-/** To a collector that asks for certificates; without ours nothing comes, and with it all three signals. */
+/** To a collector that requires certificates: without ours it gets nothing, with it all three signals. */
 async function exportsAll(protocol: Protocol, tls: Tls): Promise<void> {
   await using otlp = await OtlpReceiver.start(protocol, { ...tls.served, clients: tls.authority });
   await using rig = await openRig({ env: { ...otlp.env, ...trusting(tls.authority) } });

@@ -1,6 +1,7 @@
-// In: a PostgreSQL URL and a pool mode. Out: a PgBouncer on a free port of 127.0.0.1 between the URL's role and its server.
-// Guaranteed: it starts its connections to the server afresh; process and folder are gone when it is disposed of or this
-// process ends. Where PgBouncer is missing it is unpacked or installed as the servers are, or the error says what to type.
+// In: a PostgreSQL URL and a pool mode. Out: a PgBouncer on a free port of 127.0.0.1 between the URL's role and its
+// server. Guaranteed: it begins without connections to the server; process and folder are removed when it is disposed
+// of or this process ends. If PgBouncer is missing, it is unpacked or installed like the servers, or the error says
+// how.
 
 import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
 import { distribution, installServers } from "../../scripts/servers/install.ts";
@@ -9,13 +10,13 @@ import { unpackPackage } from "../../scripts/servers/unpack_package.ts";
 
 export interface PgBouncerOptions {
   readonly mode: "session" | "transaction" | "statement";
-  /** More lines of its configuration by name; `server_reset_query: ""` keeps what a client set for the next one. */
+  /** More lines of its configuration by name; `server_reset_query: ""` keeps a client's settings for the next one. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
 interface Place extends PgBouncerOptions {
   readonly folder: string;
-  /** The server's. */
+  /** The server's URL. */
   readonly dsn: URL;
   readonly port: number;
 }
@@ -50,7 +51,7 @@ export class PgBouncer implements AsyncDisposable {
     });
   }
 
-  /** Clients need this password from now on, the URL's with it; connections that there are break. */
+  /** From now on clients need this password, also in the URL; existing connections break. */
   async usePassword(password: string): Promise<string> {
     const { folder, dsn } = this.#place;
     await this.stop();
@@ -128,11 +129,11 @@ async function answers(port: number): Promise<boolean> {
     (await Deno.connect({ hostname: "127.0.0.1", port })).close();
     return true;
   } catch {
-    return false; // nobody listens yet
+    return false; // it does not listen yet
   }
 }
 
-/** Debian's own is in /usr/sbin, which is not in the PATH of every account. */
+/** Debian's own PgBouncer is in /usr/sbin, which is not in the PATH of every account. */
 function find(): string | undefined {
   const folders = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/opt/homebrew/bin"];
   return folders.map((folder) => `${folder}/pgbouncer`).find((path) => {
