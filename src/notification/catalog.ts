@@ -123,7 +123,8 @@ function catalogOf(value: unknown): LoadedCatalog {
   for (const [typeName, type] of Object.entries(parsed.data.types)) {
     const checker = payloadChecker(type.payload);
     if (checker.kind === "broken") {
-      problems.push(`${place(["types", typeName, "payload", ...checker.path])}: ${checker.message}`);
+      const at = ["types", typeName, "payload"];
+      problems.push(...checker.faults.map(({ path, message }) => `${place([...at, ...path])}: ${message}`));
       continue;
     }
     catalog.set(typeName, {
