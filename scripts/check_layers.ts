@@ -36,7 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages that a layer may import; the other layers may import all of them. */
 const PACKAGES: Readonly<Record<string, RegExp>> = {
-  notification: /^(zod$|ajv\/|@eslint-community\/regexpp$|node:)/,
+  notification: /^(ajv\/|@eslint-community\/regexpp$|node:)/,
   producer: /^$/,
 };
 

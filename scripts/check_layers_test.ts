@@ -20,6 +20,7 @@ import "ioredis";
 import fc from "fast-check";
 `;
   assert.deepEqual(breaches("src/notification/decode.ts", source), [
+    "1: src/notification may not import zod",
     "7: src/notification may not import src/intake/intent_consumer.ts",
     "9: src/notification may not import src/clock.ts",
     "10: src/notification may not import ioredis",

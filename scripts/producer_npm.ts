@@ -11,7 +11,7 @@ const ROOT = new URL("../", import.meta.url);
 const MODULE = "src/producer/producer.ts";
 
 /** What the module imports from npm. */
-export const DEPENDENCIES = ["@eslint-community/regexpp", "ajv", "zod"] as const;
+export const DEPENDENCIES = ["@eslint-community/regexpp", "ajv"] as const;
 
 /** @param folder an absolute path, made if it is not there */
 export async function writePackage(folder: string): Promise<void> {

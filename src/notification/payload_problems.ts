@@ -90,11 +90,18 @@ function folded(found: ErrorObject[], error: ErrorObject, branches: readonly Bra
     byBranch.set(branch, errors);
     errors.push(last);
   }
+  if (error.keyword === "propertyNames") return [{ ...error, message: reasonOf([...byBranch.values()].flat()) }];
   if (!Array.isArray(error.schema)) return [error];
   const near = [...byBranch.values()].filter((errors) =>
     errors.some((inner) => inner.instancePath !== error.instancePath || !isAboutAnotherType(inner))
   );
   return near.length === 1 ? near[0]!.reverse() : [error];
+}
+
+/** What is wrong with a name; `undefined` where no name is allowed. */
+function reasonOf(errors: readonly ErrorObject[]): string | undefined {
+  const reason = errors.find(({ keyword }) => keyword !== "false schema");
+  return reason && messageOf(reason);
 }
 
 function isAboutAnotherType({ keyword, schema, data }: ErrorObject): boolean {
@@ -129,9 +136,10 @@ function messageOf({ keyword, params, schema, data, message }: ErrorObject): str
     case "dependentRequired":
       return `is missing; ${quote(params["property"])} needs it`;
     case "additionalProperties":
-    case "propertyNames":
     case "false schema":
       return "is not allowed here";
+    case "propertyNames":
+      return message === undefined ? "is not allowed as a name" : `is not allowed as a name, which ${message}`;
     case "minLength":
     case "maxLength":
       return `must have ${bound(keyword)} ${counted(params["limit"], "character")}`;

@@ -9,7 +9,7 @@ import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { LinearPattern } from "./linear_pattern.ts";
 import { compilePattern } from "./pattern_program.ts";
 import { addKeywords, COUNTED } from "./payload_keywords.ts";
-import { describeProblems, problemsOf } from "./payload_problems.ts";
+import { describeProblems, type Problem, problemsOf } from "./payload_problems.ts";
 import { type Fault, schemaFaults } from "./schema_faults.ts";
 import { allParts, type Schema } from "./schema_parts.ts";
 import { TooManySteps, WorkLimit } from "./work_limit.ts";
@@ -21,25 +21,41 @@ export type PayloadChecker =
 export function payloadChecker(schema: Schema): PayloadChecker {
   const faults = schemaFaults(schema);
   if (faults.length > 0) return { kind: "broken", faults };
-  const limit = new WorkLimit();
-  const validate = compile(schema, limit);
+  const problems = valueChecker(schema);
   return {
     kind: "ok",
     check(payload) {
-      limit.start();
       try {
-        if (validate(payload)) return undefined;
-        return describeProblems(problemsOf(validate.errors!, validate.schema as Schema));
+        const found = problems(payload);
+        return found.length === 0 ? undefined : describeProblems(found);
       } catch (error) {
         if (error instanceof TooManySteps) return error.message;
         // An entry must not stop the service, whatever its schema makes of it.
         return `cannot be checked: ${(error as Error).message}`;
-      } finally {
-        validate.errors = null; // They refer to the payload.
       }
     },
   };
 }
+
+/**
+ * For a schema in which `schemaFaults()` finds none: a function that finds all problems with a value.
+ *
+ * The function throws `TooManySteps` when the schema has it take too long for the value.
+ */
+export function valueChecker(schema: Schema): (value: unknown) => readonly Problem[] {
+  const limit = new WorkLimit();
+  const validate = compile(schema, limit);
+  return (value) => {
+    limit.start();
+    try {
+      return validate(value) ? NO_PROBLEMS : problemsOf(validate.errors!, validate.schema as Schema);
+    } finally {
+      validate.errors = null; // They refer to the value.
+    }
+  };
+}
+
+const NO_PROBLEMS: readonly Problem[] = [];
 
 function compile(schema: Schema, limit: WorkLimit): ValidateFunction {
   const ajv = new Ajv2020({

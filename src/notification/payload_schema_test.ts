@@ -124,7 +124,12 @@ Deno.test("payloadChecker() says what each keyword wants", () => {
     [{}, { minProperties: 2 }, "a: must have at least 2 members"],
     [{ b: 1 }, { maxProperties: 0 }, "a: must have at most 0 members"],
     [{ b: 1 }, { properties: { b: false } }, "a.b: is not allowed here"],
-    [{ b: 1 }, { propertyNames: { maxLength: 0 } }, "a.b: is not allowed here"],
+    [
+      { b: 1 },
+      { propertyNames: { maxLength: 0 } },
+      "a.b: is not allowed as a name, which must have at most 0 characters",
+    ],
+    [{ b: 1 }, { propertyNames: false }, "a.b: is not allowed as a name"],
     [{ b: 1 }, { dependentRequired: { b: ["c"] } }, 'a.c: is missing; "b" needs it'],
     [1, { not: { type: "number" } }, 'a: must not be what "not" describes'],
     [1, { if: true, then: { minimum: 2 } }, "a: must be at least 2"],
