@@ -54,6 +54,26 @@ Deno.test("a type of the operator's catalog is delivered, and the default types 
   assert.deepEqual((await rig.mailCommands()).map(({ payload }) => payload.template_id), ["weather.rain"]);
 });
 
+Deno.test("a payload of 256 KiB and a pattern that a backtracking engine needs minutes for do not hold up what comes after", async () => {
+  const payload = { type: "object", properties: { contact: { type: "string", pattern: "[a-z]+@[a-z]+" } } };
+  const type = { description: "d", producers: ["p"], audiences: { user: ["push"] }, payload };
+  await using file = await catalogFile({ types: { "a.b": type } });
+  await using rig = await openRig({ env: { NOTIFICATION_CATALOG_FILE: file.path } });
+  await rig.start();
+  const sent = (contact: string) =>
+    rig.addIntent({ notification_type: "a.b", producer: "p", payload_json: JSON.stringify({ contact }) });
+  const startMs = Date.now();
+  await sent("a".repeat(262_000));
+  await sent("a@b");
+  await rig.settled();
+  assert.ok(Date.now() - startMs < 10_000);
+  assert.deepEqual(await rig.query("SELECT failure_code, failure_message FROM notification.malformed_intents"), [{
+    failure_code: "invalid_payload",
+    failure_message: 'payload_json does not match the type\'s schema: contact: must match the pattern "[a-z]+@[a-z]+"',
+  }]);
+  assert.deepEqual((await rig.clientEvents()).map(({ fields }) => fields["payload_bytes"]), ['{"contact":"a@b"}']);
+});
+
 Deno.test("routes whose payload the catalog no longer allows become dead letters at once, those of an unknown type after an hour", async () => {
   await using rig = await openRig({
     env: { NOTIFICATION_ROUTE_BACKOFF_MIN: "1h", NOTIFICATION_ROUTE_BACKOFF_MAX: "1h" },
@@ -132,7 +152,12 @@ const TYPE_FAULTS: Faults = {
 const PAYLOAD_FAULTS: Faults = {
   "no object": [{ payload: { type: "string" } }, /payload/],
   "an unknown type": [withMember({ type: "whole" }), /payload/],
-  "a pattern that does not compile": [withMember({ type: "string", pattern: "(" }), /payload/],
+  "a pattern that does not compile": [withMember({ pattern: "(" }), /payload\/properties\/n\/pattern: .*group/],
+  "a pattern with look-ahead": [withMember({ pattern: "(?=a)b" }), /payload\/properties\/n\/pattern: .*look ahead/],
+  "a back-reference": [
+    { payload: { type: "object", patternProperties: { "(a+)\\1": true } } },
+    /payload\/patternProperties\/\(a\+\)\\1: .*refer back/,
+  ],
 };
 
 for (const [of, faults] of [["types", TYPE_FAULTS], ["payload schemas", PAYLOAD_FAULTS]] as const) {
