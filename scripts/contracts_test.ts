@@ -3,7 +3,7 @@
  * are valid by AsyncAPI's own parser is scripts/validators/asyncapi_test.ts.
  */
 import assert from "node:assert/strict";
-import { z } from "zod";
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { clientEvent } from "../src/notification/client_event.ts";
 import { mailCommand } from "../src/notification/mail_command.ts";
 import { claimedRoute, VALID_FIELDS } from "../tests/support/examples.ts";
@@ -12,8 +12,12 @@ import { intentTypes, TYPES_FILE } from "./intent_types.ts";
 
 const read = (path: string) => Deno.readTextFileSync(new URL(path, DOCS));
 
-function schemaOf(name: string): z.ZodType {
-  return z.fromJSONSchema(JSON.parse(read(`schemas/${name}.json`)));
+/** What is wrong with a value by one of the schemas. */
+function problems(name: string, value: unknown): string {
+  const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true, validateFormats: false });
+  ajv.addKeyword("x-content-schema");
+  const validate = ajv.compile(JSON.parse(read(`schemas/${name}.json`)));
+  return validate(value) ? "" : ajv.errorsText(validate.errors);
 }
 
 function asObject(fields: readonly string[]): Record<string, string> {
@@ -34,17 +38,17 @@ Deno.test("the producer module's types are the catalog's", () => {
 });
 
 Deno.test("an intent, a client event and a mail command are what their schemas say", () => {
-  schemaOf("intent.game.turn.ready").parse(VALID_FIELDS);
-  schemaOf("payload.game.turn.ready").parse(JSON.parse(VALID_FIELDS.payload_json));
-  assert.throws(() => schemaOf("intent.game.turn.ready").parse({ ...VALID_FIELDS, producer: "me" }));
+  assert.equal(problems("intent.game.turn.ready", VALID_FIELDS), "");
+  assert.equal(problems("payload.game.turn.ready", JSON.parse(VALID_FIELDS.payload_json)), "");
+  assert.notEqual(problems("intent.game.turn.ready", { ...VALID_FIELDS, producer: "me" }), "");
 
   const event = asObject(clientEvent(claimedRoute()));
-  schemaOf("client_event").parse(event);
+  assert.equal(problems("client_event", event), "");
   // Mail alone, for administrators.
-  assert.throws(() => schemaOf("client_event").parse({ ...event, event_type: "game.generation_failed" }));
+  assert.notEqual(problems("client_event", { ...event, event_type: "game.generation_failed" }), "");
   const mail = asObject(mailCommand(claimedRoute({ recipientEmail: "a@example.com" })));
-  schemaOf("mail_command").parse(mail);
+  assert.equal(problems("mail_command", mail), "");
   const payload = JSON.parse(mail["payload_json"]!);
-  schemaOf("mail_payload").parse(payload);
-  assert.throws(() => schemaOf("mail_payload").parse({ ...payload, template_id: "notification.smoke_test" }));
+  assert.equal(problems("mail_payload", payload), "");
+  assert.notEqual(problems("mail_payload", { ...payload, template_id: "notification.smoke_test" }), "");
 });

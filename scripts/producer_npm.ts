@@ -1,6 +1,6 @@
 /**
  * The producer module → dist/producer/, a package for npm with the module's name: one file of JavaScript for Node 20.12
- * or newer, its types, and zod as its one dependency. Publishes nothing.
+ * or newer, its types, and the libraries that check catalog and payloads as dependencies. Publishes nothing.
  *
  * `deno task producer:npm`; Deno 2.9 (`deno bundle --declaration`).
  */
@@ -10,12 +10,16 @@ import { MALFORMED_CODES } from "../src/notification/intent.ts";
 const ROOT = new URL("../", import.meta.url);
 const MODULE = "src/producer/producer.ts";
 
+/** What the module imports from npm. */
+export const DEPENDENCIES = ["@eslint-community/regexpp", "ajv"] as const;
+
 /** @param folder an absolute path, made if it is not there */
 export async function writePackage(folder: string): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
-      ...["bundle", "--quiet", "--format", "esm", "--external", "zod", "--declaration"],
+      ...["bundle", "--quiet", "--format", "esm", "--declaration"],
+      ...DEPENDENCIES.flatMap((name) => ["--external", name, "--external", `${name}/*`]),
       ...["--output", `${folder}/producer.js`, MODULE],
     ],
     cwd: ROOT,
@@ -46,7 +50,7 @@ function packageJson(): Readonly<Record<string, unknown>> {
     exports: { "./producer": { types: "./producer.d.ts", default: "./producer.js" } },
     files: ["producer.js", "producer.d.ts"],
     engines: { node: ">=20.12" },
-    dependencies: { zod: imports.zod.replace("npm:zod@", "") },
+    dependencies: Object.fromEntries(DEPENDENCIES.map((name) => [name, imports[name].replace(`npm:${name}@`, "")])),
   };
 }
 

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import denoJson from "../deno.json" with { type: "json" };
 import { type AnyIntent, encodeIntent } from "../src/producer/producer.ts";
-import { writePackage } from "./producer_npm.ts";
+import { DEPENDENCIES, writePackage } from "./producer_npm.ts";
 
 const INTENT = {
   type: "game.turn.ready",
@@ -41,10 +41,10 @@ Deno.test({
     const folder = await Deno.makeTempDir();
     try {
       await writePackage(`${folder}/node_modules/@notification/service`);
-      await Deno.symlink(await packageFolder(denoJson.imports.zod), `${folder}/node_modules/zod`);
+      for (const dependency of DEPENDENCIES) await linkPackages(denoJson.imports[dependency], `${folder}/node_modules`);
       await Deno.writeTextFile(`${folder}/program.mjs`, PROGRAM);
       const { success, stdout, stderr } = await new Deno.Command("node", {
-        args: [`${folder}/program.mjs`, JSON.stringify(INTENT)],
+        args: ["--preserve-symlinks", `${folder}/program.mjs`, JSON.stringify(INTENT)],
       }).output();
       assert.ok(success, new TextDecoder().decode(stderr));
       assert.equal(new TextDecoder().decode(stderr), "");
@@ -76,14 +76,20 @@ encodeIntent(${JSON.stringify({ ...INTENT, producer })});`;
   },
 });
 
-/** Where Deno keeps a package that this project uses. */
-async function packageFolder(specifier: string): Promise<string> {
+/** Links a package that this project uses, and those that it needs, to where Deno keeps them. */
+async function linkPackages(specifier: string, into: string): Promise<void> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", specifier] }).output();
   const { modules: [module], npmPackages } = JSON.parse(new TextDecoder().decode(stdout)) as {
     modules: { npmPackage: string }[];
-    npmPackages: Record<string, { localPath: string }>;
+    npmPackages: Record<string, { name: string; localPath: string; dependencies: string[] }>;
   };
-  return npmPackages[module!.npmPackage]!.localPath;
+  const link = async (id: string): Promise<void> => {
+    const { name, localPath, dependencies } = npmPackages[id]!;
+    await Deno.mkdir(`${into}/${name}`.replace(/\/[^/]+$/, ""), { recursive: true });
+    await Deno.symlink(localPath, `${into}/${name}`);
+    for (const dependency of dependencies) await link(dependency);
+  };
+  await link(module!.npmPackage);
 }
 
 function isOlder(version: string): boolean {

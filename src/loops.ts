@@ -34,6 +34,8 @@ export interface LoopsOptions {
   readonly processId: string;
   readonly shutdown: Pick<Shutdown, "abandon">;
   readonly telemetry: Pick<Telemetry, "tracing">;
+  /** For the User Service's certificate. */
+  readonly authorities: () => readonly string[];
 }
 
 export interface Parts {
@@ -54,7 +56,7 @@ export interface Loops {
 }
 
 export function loopsOf(
-  { config, catalog, processId, shutdown, telemetry: { tracing } }: LoopsOptions,
+  { config, catalog, processId, shutdown, telemetry: { tracing }, authorities }: LoopsOptions,
   { redis, postgres, repairPostgres, servers, instruments, heartbeats }: Parts,
 ): Loops {
   const clock: Clock = systemClock;
@@ -98,7 +100,7 @@ export function loopsOf(
     postgres,
     redis: redis.intake,
     blockingRedis: redis.blocking,
-    userService: new UserService(config.userService, { clock, observe }),
+    userService: new UserService(config.userService, { clock, observe, authorities }),
     relay,
     events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
     clock,

@@ -43,6 +43,8 @@ export interface ServiceOptions {
   readonly telemetry: Telemetry;
   readonly shutdown: Shutdown;
   readonly systemd: Systemd;
+  /** The certificates that the runtime was made to trust, as their files hold them now. */
+  readonly authorities: () => readonly string[];
 }
 
 /** The part of the pool's size that only the repair loop uses. */

@@ -30,12 +30,12 @@ export async function playEnd(stage: Stage, refusals: readonly RefusalWindow[] =
   breaches.push(...await judgeLastAgain(reader, false));
   const orphans = await reader.orphans();
   if (orphans > 0) breaches.push({ kind: "wrong", text: `${orphans} routes and dead letters without a record` });
-  const { all, judged: judgedOutbound, behindTheMark } = await reader.outboundEntries();
+  const { all, judged: judgedOutbound, unjudged } = await reader.outboundEntries();
   if (all !== judgedOutbound) {
     breaches.push({
       kind: "wrong",
-      text: `${all} outbound entries, of which ${judgedOutbound} belong to what was sent; read behind the mark: ${
-        behindTheMark.join(" ") || "none"
+      text: `${all} outbound entries, of which ${judgedOutbound} belong to what was sent; not judged: ${
+        unjudged.join("; ") || "none"
       }`,
     });
   }

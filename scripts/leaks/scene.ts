@@ -84,6 +84,7 @@ export class Scene implements AsyncDisposable {
       onProblem: () => {},
     });
     const ended = runService({
+      authorities: () => [],
       ...{ config, catalog, shutdown, systemd },
       telemetry: this.#telemetry,
       processId: crypto.randomUUID(),

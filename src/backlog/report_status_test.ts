@@ -19,7 +19,7 @@ Deno.test("statusLine() names what intake waits for", () => {
 
 Deno.test("reportStatus() reports again and again, less often when counting is slow, and also during an outage", async () => {
   const stop = new AbortController();
-  const told: string[] = [];
+  const reported: string[] = [];
   const sleeps: number[] = [];
   let now = 0;
   // Meanwhile the system's clock is set ahead again and again.
@@ -41,13 +41,13 @@ Deno.test("reportStatus() reports again and again, less often when counting is s
     return sleeps.length === 2 ? Promise.reject(new Error("away")) : Promise.resolve(BACKLOG);
   };
   await reportStatus({
-    systemd: { isListening: true, status: (line) => told.push(line) },
+    systemd: { isListening: true, status: (line) => reported.push(line) },
     read,
     stop: stop.signal,
     clock,
   });
   assert.deepEqual(sleeps, [10_000, 49_000, 10_000]);
-  assert.deepEqual(told, [
+  assert.deepEqual(reported, [
     statusLine(BACKLOG),
     statusLine(BACKLOG),
     "A dependency is unavailable; the service resumes by itself",

@@ -5,17 +5,17 @@ import { tryProbeAddress } from "../probe/listener.ts";
 import { bad, type Finding, good } from "./finding.ts";
 
 export async function checkProbe(address: Config["probe"]): Promise<Finding> {
-  const place = `${address.hostname}:${address.port}`;
+  const shown = `${address.hostname}:${address.port}`;
   try {
     tryProbeAddress(address);
-    return good("probe", `can listen on ${place}`);
+    return good("probe", `can listen on ${shown}`);
   } catch (error) {
     if (await isOurs(address)) {
-      return good("probe", `an instance listens on ${place}; a second one here needs another address`);
+      return good("probe", `an instance listens on ${shown}; a second one here needs another address`);
     }
     return bad(
       "probe",
-      `can't listen on ${place}: ${(error as Error).message}`,
+      `can't listen on ${shown}: ${(error as Error).message}`,
       "let NOTIFICATION_INTERNAL_HTTP_ADDR be a free address",
     );
   }

@@ -39,7 +39,7 @@ Filters, newest first:
 If matching rows are rare among very many, only the newest 20,000 rows are
 looked at, and standard error says so.
 
--- json uses the names of the tables' columns; null means that there is none
+--json uses the names of the tables' columns; null means that there is none
 
 {"malformed": [{"stream", "stream_entry_id", "notification_type", "producer",
 "idempotency_key", "failure_code", "failure_message", "raw_fields",

@@ -7,6 +7,7 @@ import { runService } from "../service.ts";
 import { loggerOf } from "../telemetry/logger.ts";
 import { setUpLogging } from "../telemetry/logging.ts";
 import { identityOf, startTelemetry } from "../telemetry/open_telemetry.ts";
+import { authoritiesOf } from "../user_service/authorities.ts";
 import { type Arguments, atMost, type Command, printError, type ProcessContext } from "./command.ts";
 import { readSettings } from "./settings.ts";
 import { VERSION } from "./version.ts";
@@ -74,7 +75,8 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
       supervisor: readSupervisor(),
       onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
     });
-    const exitCode = await runService({ config, catalog, processId, telemetry, shutdown, systemd });
+    const authorities = () => authoritiesOf(env);
+    const exitCode = await runService({ config, catalog, processId, telemetry, shutdown, systemd, authorities });
     await systemd.close();
     // A second signal and the bound end the process until here, also if the process was paused when the bound was over.
     if (shutdown.leftMs === 0) return await exit(EXIT.shutdownFailed);

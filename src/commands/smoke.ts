@@ -30,7 +30,7 @@ record, outbound entry. Exit code 1 if it doesn't arrive.
 
 --user-id <id>        a user that the User Service knows
 --timeout <duration>  how long to follow it (30s)
--- yes                 also if NOTIFICATION_ENVIRONMENT is production
+--yes                 also if NOTIFICATION_ENVIRONMENT is production
 
 --json: {"ok", "problem", "entry_id", "notification_id", "outbound_entry_id",
 "steps": [{"step", "at_ms"}]}; at_ms counts from before the entry was sent.`,

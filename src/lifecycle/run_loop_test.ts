@@ -152,10 +152,10 @@ Deno.test("runLoop() reports the end of an outage when another outage proves it"
   await using log = captureLog();
   const answered: Dependency[] = ["redis"];
   await new Rehearsal([outage("redis"), outage("user_service", { answered }), outage("user_service"), "again"]).run();
-  const told = (await log.lines()).flatMap(({ message, dependency }) =>
+  const reported = (await log.lines()).flatMap(({ message, dependency }) =>
     dependency ? [`${dependency}: ${message}`] : []
   );
-  assert.deepEqual(told, [
+  assert.deepEqual(reported, [
     "redis: dependency is unavailable",
     "redis: dependency is available again",
     "user_service: dependency is unavailable",

@@ -84,12 +84,12 @@ export class Systemd {
   feedWatchdog({ stuckLoop, onStuck }: { stuckLoop: () => string | undefined; onStuck: (loop: string) => void }): void {
     const { watchdogMs } = this.#supervisor;
     if (watchdogMs === undefined || !this.isListening) return;
-    let told: string | undefined;
+    let reported: string | undefined;
     const feed = () => {
       const stuck = stuckLoop();
       if (stuck === undefined) this.#notify("WATCHDOG=1");
-      else if (stuck !== told) onStuck(stuck);
-      told = stuck;
+      else if (stuck !== reported) onStuck(stuck);
+      reported = stuck;
     };
     feed();
     this.#endWatchdog = every(watchdogMs / 2, feed);

@@ -4,11 +4,10 @@
  * The embedded default and an operator's file have one format and one loader. A broken catalog gives every problem with
  * its place in the file; a loaded one is never wrong.
  */
-import { z } from "zod";
 import { escapeControls } from "./control_characters.ts";
 import defaultCatalog from "./default_catalog.json" with { type: "json" };
 import { type Channel, CHANNELS } from "./route.ts";
-import { payloadChecker } from "./payload_schema.ts";
+import { payloadChecker, valueChecker } from "./payload_schema.ts";
 
 export const AUDIENCE_KINDS = ["user", "admin_email"] as const;
 export type AudienceKind = typeof AUDIENCE_KINDS[number];
@@ -31,26 +30,47 @@ export type LoadedCatalog =
   | { readonly kind: "ok"; readonly catalog: Catalog }
   | { readonly kind: "broken"; readonly problems: readonly string[] };
 
-const name = z.string().min(1).max(128).regex(/^[A-Za-z0-9][A-Za-z0-9._:-]*$/, {
-  error: "must consist of letters, digits and ._:-, beginning with a letter or digit",
+/** A catalog's file, when {@link catalogFile} finds no problem with it. */
+interface CatalogFile {
+  readonly types: Readonly<Record<string, FileType>>;
+}
+
+interface FileType {
+  readonly description?: string;
+  readonly producers: readonly string[];
+  readonly audiences: CatalogType["audiences"];
+  readonly payload: CatalogType["payloadSchema"];
+}
+
+const NAME = { type: "string", minLength: 1, maxLength: 128, pattern: "^[A-Za-z0-9][A-Za-z0-9._:-]*$" };
+
+const distinct = (items: unknown) => ({ type: "array", minItems: 1, uniqueItems: true, items });
+
+const record = (properties: Readonly<Record<string, unknown>>, others: Readonly<Record<string, unknown>>) => ({
+  ...{ type: "object", properties, additionalProperties: false },
+  ...others,
 });
 
-const distinct = (items: readonly unknown[]) => new Set(items).size === items.length;
-
-const catalogFile = z.strictObject({
-  types: z.record(
-    name,
-    z.strictObject({
-      description: z.string().default(""),
-      producers: z.array(name).min(1).refine(distinct, { error: "names a producer twice" }),
-      audiences: z.strictObject({
-        user: z.array(z.enum(CHANNELS)).min(1).refine(distinct, { error: "names a channel twice" }).optional(),
-        admin_email: z.tuple([z.literal("email")]).optional(),
-      }).refine((audiences) => Object.keys(audiences).length > 0, { error: "must name an audience" }),
-      payload: z.record(z.string(), z.unknown()),
-    }),
-  ).refine((types) => Object.keys(types).length > 0, { error: "must hold a type" }),
-});
+/** What is wrong with the form of a catalog's file. */
+const catalogFile = valueChecker(record({
+  types: {
+    type: "object",
+    minProperties: 1,
+    propertyNames: NAME,
+    additionalProperties: record({
+      description: { type: "string" },
+      producers: distinct(NAME),
+      audiences: record(
+        {
+          user: distinct({ enum: CHANNELS }),
+          admin_email: distinct({ const: "email" }),
+        } satisfies Record<AudienceKind, unknown>,
+        { minProperties: 1 },
+      ),
+      payload: { type: "object" },
+    }, { required: ["producers", "audiences", "payload"] }),
+  },
+}, { required: ["types"] }));
 
 /** Loads a catalog from the text of its JSON file. */
 export function loadCatalog(text: string): LoadedCatalog {
@@ -111,29 +131,18 @@ export function administratorTypes(catalog: Catalog): string[] {
 }
 
 function catalogOf(value: unknown): LoadedCatalog {
-  const parsed = catalogFile.safeParse(value);
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map((issue) =>
-      `${place(issue.path)}: ${issue.code === "invalid_key" ? issue.issues[0]!.message : issue.message}`
-    );
-    return broken(problems);
-  }
-  const problems: string[] = [];
+  const problems = catalogFile(value).map(({ path, message }) => `${place(path)}: ${message}`);
+  if (problems.length > 0) return broken(problems);
   const catalog = new Map<string, CatalogType>();
-  for (const [typeName, type] of Object.entries(parsed.data.types)) {
-    const checker = payloadChecker(type.payload);
+  for (const [name, type] of Object.entries((value as CatalogFile).types)) {
+    const { description = "", producers, audiences, payload: payloadSchema } = type;
+    const checker = payloadChecker(payloadSchema);
     if (checker.kind === "broken") {
-      problems.push(`${place(["types", typeName, "payload", ...checker.path])}: ${checker.message}`);
-      continue;
+      const at = ["types", name, "payload"];
+      problems.push(...checker.faults.map(({ path, message }) => `${place([...at, ...path])}: ${message}`));
+    } else {
+      catalog.set(name, { name, description, producers, audiences, payloadSchema, payloadProblem: checker.check });
     }
-    catalog.set(typeName, {
-      name: typeName,
-      description: type.description,
-      producers: type.producers,
-      audiences: type.audiences,
-      payloadSchema: type.payload,
-      payloadProblem: checker.check,
-    });
   }
   return problems.length > 0 ? broken(problems) : { kind: "ok", catalog };
 }
@@ -144,6 +153,6 @@ function broken(problems: readonly string[]): LoadedCatalog {
 }
 
 /** A place in the file as JSON Pointer (RFC 6901), which an editor or `jq` can follow; `/` for the whole. */
-function place(path: readonly PropertyKey[]): string {
-  return "/" + path.map((step) => String(step).replaceAll("~", "~0").replaceAll("/", "~1")).join("/");
+function place(path: readonly string[]): string {
+  return "/" + path.map((step) => step.replaceAll("~", "~0").replaceAll("/", "~1")).join("/");
 }

@@ -11,6 +11,7 @@
 import pg from "pg";
 import { isDefect } from "../lifecycle/defects.ts";
 import { PostgresConnectionError } from "./failures.ts";
+import { showsSharedSession, transactionPool } from "./session_owner.ts";
 import { Handshake } from "./tls.ts";
 
 export interface OwnClient extends pg.Client {
@@ -23,9 +24,11 @@ export interface ClientClassOptions {
   readonly open: Set<pg.Client>;
   /** Called for each client; if it throws, `connect` rejects with that error. */
   readonly settings: () => pg.ClientConfig;
+  /** Called when a statement shows that the pooler lends the clients' sessions to others. */
+  readonly onSharedSession: () => void;
 }
 
-export function clientClass({ open, settings }: ClientClassOptions): typeof pg.Client {
+export function clientClass({ open, settings, onSharedSession }: ClientClassOptions): typeof pg.Client {
   return class extends pg.Client {
     readonly #nameSuffix = `_${crypto.randomUUID().slice(-12)}`;
     isPooled = false;
@@ -65,7 +68,7 @@ export function clientClass({ open, settings }: ClientClassOptions): typeof pg.C
       const result: unknown = super.query(this.#withOwnName(query), ...rest);
       if (!(result instanceof Promise)) return result;
       return result.catch((error) => {
-        throw this.#failure(error);
+        throw this.#failure(error, query);
       });
     }
 
@@ -85,7 +88,11 @@ export function clientClass({ open, settings }: ClientClassOptions): typeof pg.C
       return (isNamed ? { ...query, name: query.name + this.#nameSuffix } : query) as pg.QueryConfig;
     }
 
-    #failure(error: unknown): unknown {
+    #failure(error: unknown, statement: unknown): unknown {
+      if (this.isPooled && showsSharedSession(error, statement)) {
+        onSharedSession();
+        return new PostgresConnectionError(transactionPool());
+      }
       const isAnswer = error instanceof pg.DatabaseError;
       // A socket of the runtime may break with an exception of JavaScript's own, which is no defect of ours.
       const isOurs = isDefect(error) && error !== this.#brokenBy;

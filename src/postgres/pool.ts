@@ -59,7 +59,7 @@ export class PostgresPool extends pg.Pool {
       connectionTimeoutMillis: options.operationTimeoutMs,
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
-      Client: clientClass({ open: connections, settings }),
+      Client: clientClass({ open: connections, settings, onSharedSession: () => destroyAll(connections) }),
       onConnect: async (client) => {
         (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
         const { pid, server } = await setUpSession(client, options);
@@ -80,9 +80,8 @@ export class PostgresPool extends pg.Pool {
     // When an idle connection breaks, the next statement gets another one. Without a listener the event would end the
     // process.
     this.on("error", () => {});
-    this.on("remove", () => {
-      if (connections.size === 0) owners.forget();
-    });
+    // The next connection may lead to another server, or to a pooler that has been switched to another mode.
+    this.on("remove", () => owners.forget());
     // pg's own `query` would close the connection after an error in an answer.
     const query = (...statement: [pg.QueryConfig]) => atOnce(this, (client) => client.query(...statement));
     this.query = query as pg.Pool["query"];
@@ -128,12 +127,14 @@ export class PostgresPool extends pg.Pool {
   async close(timeoutMs: number): Promise<void> {
     if (!this.ending) void this.end();
     const allClosed = Promise.all([...this.#connections].map((client) => closed(client)));
-    const cancel = after(timeoutMs, () => {
-      for (const client of this.#connections) client.connection.stream.destroy();
-    });
+    const cancel = after(timeoutMs, () => destroyAll(this.#connections));
     await allClosed;
     cancel();
   }
+}
+
+function destroyAll(connections: ReadonlySet<pg.Client>): void {
+  for (const client of connections) client.connection.stream.destroy();
 }
 
 function closed(client: pg.Client): Promise<void> {

@@ -23,7 +23,7 @@ export type SessionOwner = "direct" | "pooled";
 /** Statements of other programs can hide a transaction pool from a single try by chance. */
 const TRIES = 10;
 
-/** Decides once for all connections of a pool: the first one tries, the others wait for its result. */
+/** Decides once for connections that are opened together: the first one tries, the others wait for its result. */
 export class SessionOwners {
   readonly #openAnother: () => pg.Client;
   #decision: Promise<SessionOwner> | undefined;
@@ -44,7 +44,7 @@ export class SessionOwners {
     }
   }
 
-  /** Call this when no connection is open any more: the next one may lead to another server. */
+  /** The next connection tries again. */
   forget(): void {
     this.#decision = undefined;
   }
@@ -80,10 +80,27 @@ async function serverProcess(client: pg.Client): Promise<number> {
 
 /** In statement mode PgBouncer refuses transactions. */
 function refuseWithoutTransactions(error: unknown): never {
-  throw error instanceof pg.DatabaseError && error.code === "08P01" ? transactionPool() : error;
+  throw isWithoutTransactions(error) ? transactionPool() : error;
 }
 
-function transactionPool(): UnsuitablePostgres {
+function isWithoutTransactions(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === "08P01";
+}
+
+const NO_SUCH_STATEMENT = "26000";
+const STATEMENT_EXISTS = "42P05";
+
+/**
+ * Whether a pooled connection's statement failed as it does where the pooler has been switched to transaction or statement mode since
+ * the connection was made. The names of prepared statements are this connection's own (client.ts): one that is missing, or exists
+ * already, was prepared in another session.
+ */
+export function showsSharedSession(error: unknown, statement: unknown): boolean {
+  if (statement === "BEGIN") return isWithoutTransactions(error);
+  return error instanceof pg.DatabaseError && (error.code === NO_SUCH_STATEMENT || error.code === STATEMENT_EXISTS);
+}
+
+export function transactionPool(): UnsuitablePostgres {
   return new UnsuitablePostgres(
     "NOTIFICATION_POSTGRES_PRIMARY_DSN leads to a pooler in transaction or statement mode, where sessions are shared",
     { advice: "let the DSN name PostgreSQL itself, or a pool with pool_mode = session" },

@@ -80,17 +80,17 @@ class ModelStream {
 /**
  * One read by a consumer that keeps its offset as the contract says; returns how many entries it finds trimmed unread.
  */
-function readBatch(stream: ModelStream, place: Offset, most: number): { place: Offset; lost: number } {
-  const last = Number(place.entryId.split("-")[0]);
+function readBatch(stream: ModelStream, offset: Offset, most: number): { offset: Offset; lost: number } {
+  const last = Number(offset.entryId.split("-")[0]);
   const behind = stream.entries.filter((entry) => entry > last);
-  const standing = standingOf(place, stream.state, { isAtEnd: behind.length === 0 });
+  const standing = standingOf(offset, stream.state, { isAtEnd: behind.length === 0 });
   assert.equal(standing.kind, "same");
-  if (standing.kind !== "same") return { place, lost: 0 };
+  if (standing.kind !== "same") return { offset, lost: 0 };
   const batch = behind.slice(0, most);
   for (const entry of batch) stream.read.add(entry);
-  const entryId = batch.length === 0 ? place.entryId : `${batch.at(-1)}-0`;
+  const entryId = batch.length === 0 ? offset.entryId : `${batch.at(-1)}-0`;
   const entriesRead = standing.entriesRead === undefined ? undefined : standing.entriesRead + batch.length;
-  return { place: { entryId, entriesRead }, lost: standing.trimmedUnread };
+  return { offset: { entryId, entriesRead }, lost: standing.trimmedUnread };
 }
 
 const count = fc.nat(6);
@@ -101,16 +101,16 @@ const read = fc.integer({ min: 1, max: 6 }).map((number) => ({ kind: "read" as c
 Deno.test("standingOf() counts every entry that was trimmed unread once, and no other", () => {
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
-    let place = at("0-0", 0);
-    let told = 0;
+    let offset = at("0-0", 0);
+    let reported = 0;
     for (const { kind, number } of [...moves, { kind: "read" as const, number: 0 }]) {
       if (kind === "add") stream.add(number);
       else if (kind === "trim") stream.trim(number);
       else {
-        const result = readBatch(stream, place, number);
-        place = result.place;
-        told += result.lost;
-        assert.equal(told, stream.lostUnread);
+        const result = readBatch(stream, offset, number);
+        offset = result.offset;
+        reported += result.lost;
+        assert.equal(reported, stream.lostUnread);
       }
     }
   }));
@@ -120,21 +120,21 @@ Deno.test("standingOf() never counts more entries than were deleted unread, and 
   const remove = fc.nat(20).map((number) => ({ kind: "delete" as const, number }));
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read, remove), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
-    let place = at("0-0", 0);
-    let told = 0;
+    let offset = at("0-0", 0);
+    let reported = 0;
     for (const { kind, number } of moves) {
       if (kind === "add") stream.add(number);
       else if (kind === "trim") stream.trim(number);
       else if (kind === "delete") stream.delete(number);
       else {
-        const result = readBatch(stream, place, number);
-        place = result.place;
-        told += result.lost;
-        assert.ok(told <= stream.lostUnread);
+        const result = readBatch(stream, offset, number);
+        offset = result.offset;
+        reported += result.lost;
+        assert.ok(reported <= stream.lostUnread);
       }
     }
-    const atEnd = readBatch(stream, place, Infinity);
-    assert.equal(told + atEnd.lost + readBatch(stream, atEnd.place, 1).lost, stream.lostUnread);
+    const atEnd = readBatch(stream, offset, Infinity);
+    assert.equal(reported + atEnd.lost + readBatch(stream, atEnd.offset, 1).lost, stream.lostUnread);
   }));
 });
 
@@ -169,7 +169,7 @@ Deno.test("standingOf() does not count what was trimmed before an offset was kno
     const before = stream.lostUnread;
     const first = readBatch(stream, at("0-0", undefined), 2);
     stream.trim(later);
-    const second = readBatch(stream, first.place, 2);
+    const second = readBatch(stream, first.offset, 2);
     assert.deepEqual([first.lost, second.lost], [0, stream.lostUnread - before]);
   }));
 });

@@ -34,7 +34,7 @@ export function logDiagnostics(level: string | undefined, advice?: string): void
 /** Exported for its test. */
 export function diagnosticsLogger(advice?: string): DiagLogger {
   const logger = loggerOf(DIAGNOSTICS);
-  const told = new Set<string>();
+  const reported = new Set<string>();
   let exportFailed = false;
   const detail = (message: string, ...more: unknown[]) => logger.debug(wordsOf(message, more));
   return {
@@ -46,8 +46,8 @@ export function diagnosticsLogger(advice?: string): DiagLogger {
     },
     warn(message, ...more) {
       const warning = wordsOf(message, more);
-      if (told.has(warning) || told.size === MAX_WARNINGS) return logger.debug(warning);
-      told.add(warning);
+      if (reported.has(warning) || reported.size === MAX_WARNINGS) return logger.debug(warning);
+      reported.add(warning);
       logger.warn("a warning of OpenTelemetry", { warning });
     },
     info: detail,

@@ -8,9 +8,7 @@
 import { OTLPLogExporter } from "@opentelemetry/exporter-logs-otlp-grpc";
 import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc";
-import { BatchLogRecordProcessor, type LogRecordProcessor } from "@opentelemetry/sdk-logs";
 import { after } from "../clock.ts";
-import { positive, type Variables } from "./variables.ts";
 
 export function grpcMetricExporter(): OTLPMetricExporter {
   return tryingAgain(new OTLPMetricExporter());
@@ -20,16 +18,8 @@ export function grpcTraceExporter(): OTLPTraceExporter {
   return tryingAgain(new OTLPTraceExporter());
 }
 
-/** The standard variables configure its queue. */
-export function grpcLogProcessor(variables: Variables): LogRecordProcessor {
-  const setting = (name: string) => positive(variables, `OTEL_BLRP_${name}`);
-  const settings = {
-    maxQueueSize: setting("MAX_QUEUE_SIZE"),
-    scheduledDelayMillis: setting("SCHEDULE_DELAY"),
-    exportTimeoutMillis: setting("EXPORT_TIMEOUT"),
-    maxExportBatchSize: setting("MAX_EXPORT_BATCH_SIZE"),
-  };
-  return new BatchLogRecordProcessor({ exporter: tryingAgain(new OTLPLogExporter()), ...settings });
+export function grpcLogExporter(): OTLPLogExporter {
+  return tryingAgain(new OTLPLogExporter());
 }
 
 interface Exporter<Items> {

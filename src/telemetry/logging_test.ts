@@ -77,8 +77,8 @@ Deno.test("setUpLogging() reports in a line of its own how many lines a blocked 
   const lines = text.trim().split("\n").map((line) => JSON.parse(line));
   assert.equal(lines.filter(({ message }) => message === "accepted").length, 7);
   assert.equal(lines.filter(({ message }) => message === "this one matters").length, 1);
-  const { time: _, ...told } = lines.at(-1)!;
-  assert.deepEqual(told, {
+  const { time: _, ...line } = lines.at(-1)!;
+  assert.deepEqual(line, {
     level: "warn",
     logger: "log",
     message: "log lines dropped: the output is blocked",

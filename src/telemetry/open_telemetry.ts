@@ -14,7 +14,7 @@ import { loggerOf, type LogRecord } from "./logger.ts";
 import type { Resource } from "./resource.ts";
 import type { Tracing } from "./spans.ts";
 import { SpanIds } from "./trace_context.ts";
-import { isSet, protocolOf, type Signal, type Variables } from "./variables.ts";
+import { isSet, type Signal, type Variables } from "./variables.ts";
 
 export interface Telemetry {
   /** How long a gauge may take; `undefined` if metrics are not exported. */
@@ -65,20 +65,15 @@ export async function startTelemetry(environment: Environment, resource: Resourc
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
   const { resourceDetectors } = await import("./resource.ts");
   const { collectionTimeoutMs, openMetricReader } = await import("./metric_reader.ts");
-  const { grpcLogProcessor, grpcTraceExporter } = await import("./grpc_exporters.ts");
-  const isGrpc = (signal: Signal) => protocolOf(environment, signal) === "grpc";
+  const { openLogProcessor, openTraceExporter } = await import("./exporters.ts");
   try {
     const sdk = new NodeSDK({
       instrumentations: [],
       resourceDetectors: resourceDetectors(environment, resource),
       idGenerator: spanIds,
-      ...(!tracing.isOn ? { spanProcessors: [] } : isGrpc("TRACES") ? { traceExporter: grpcTraceExporter() } : {}),
+      ...(tracing.isOn ? { traceExporter: openTraceExporter(environment) } : { spanProcessors: [] }),
       metricReaders: exportsMetrics ? [openMetricReader(environment)] : [],
-      ...(!exportsLogs
-        ? { logRecordProcessors: [] }
-        : isGrpc("LOGS")
-        ? { logRecordProcessors: [grpcLogProcessor(environment)] }
-        : {}),
+      logRecordProcessors: exportsLogs ? [openLogProcessor(environment)] : [],
     });
     sdk.start();
   } catch {

@@ -55,8 +55,8 @@ Deno.test("Outages keeps dependencies apart, and ends all outages of a loop that
   outages.over("push_publisher");
   outages.began("redis", "push_publisher", { reason: "r" });
   outages.over("retention_cleaner");
-  const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
-  assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
+  const reported = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
+  assert.deepEqual(reported, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
 });
 
 Deno.test("Outages measures an outage by the monotonic clock", async () => {
@@ -80,8 +80,8 @@ Deno.test("Outages ends the outages of dependencies that have answered, although
   outages.over("push_publisher", ["redis"]);
   outages.began("user_service", "intent_consumer", { reason: "u" });
   outages.over("push_publisher");
-  const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
-  assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn user_service", "info postgres"]);
+  const reported = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
+  assert.deepEqual(reported, ["warn redis", "warn postgres", "info redis", "warn user_service", "info postgres"]);
 });
 
 Deno.test("Outages logs an intent stream that can't be read as an error", async () => {

@@ -3,7 +3,7 @@
  * every request. Never rejects: a failure is the answer `unavailable` for the ids concerned.
  */
 import { type Clock, timeOutSignal } from "../clock.ts";
-import { reasonOf } from "./reason.ts";
+import { isAboutTls, reasonOf } from "./reason.ts";
 import { type FoundUser, retryAfterMs, type UserAnswer, userAnswer } from "./user_answer.ts";
 
 export interface UserServiceSettings {
@@ -25,18 +25,27 @@ export class UserService {
   readonly #settings: UserServiceSettings;
   readonly #clock: Clock;
   readonly #observe: (durationMs: number, outcome: string) => void;
-  /** `undefined` until the first time-out: Deno's own connections are used. */
+  readonly #authorities: () => readonly string[];
+  /** `undefined` until the first time-out or failed handshake: Deno's own connections are used. */
   #connections: Deno.HttpClient | undefined;
   readonly #cache = new Map<string, { readonly user: FoundUser; readonly untilMs: number }>();
 
-  /** @param observe called after every request, with its duration and the kind of its answer */
+  /**
+   * @param observe called after every request, with its duration and the kind of its answer
+   * @param authorities the certificates of authorities to trust besides those known at the start, read when a handshake failed
+   */
   constructor(
     settings: UserServiceSettings,
-    { clock, observe }: { clock: Clock; observe: (durationMs: number, outcome: string) => void },
+    { clock, observe, authorities = () => [] }: {
+      clock: Clock;
+      observe: (durationMs: number, outcome: string) => void;
+      authorities?: () => readonly string[];
+    },
   ) {
     this.#settings = settings;
     this.#clock = clock;
     this.#observe = observe;
+    this.#authorities = authorities;
   }
 
   /** One answer for every id. After many failures the remaining ids are `unavailable` without a request. */
@@ -99,19 +108,19 @@ export class UserService {
       return pauseMs === undefined ? answer : { ...answer, retryAfterMs: pauseMs };
     } catch (error) {
       const timedOut = error instanceof DOMException && error.name === "TimeoutError";
-      if (timedOut) this.#replace(connections);
+      if (timedOut || isAboutTls(error)) this.#replace(connections);
       const reason = timedOut ? `no answer within ${this.#settings.timeoutMs} ms` : reasonOf(error);
       return { kind: "unavailable", reason };
     }
   }
 
   /**
-   * If a firewall has dropped the idle connections, each of them would cost another time-out. Requests over the old
-   * connections continue.
+   * If a firewall has dropped the idle connections, each of them would cost another time-out; after a failed handshake the
+   * authority may have been replaced. Requests over the old connections continue.
    */
   #replace(connections: Deno.HttpClient | undefined): void {
     if (this.#connections !== connections) return;
-    this.#connections = Deno.createHttpClient({});
+    this.#connections = openConnections(this.#authorities());
     connections?.close();
   }
 
@@ -127,6 +136,15 @@ export class UserService {
     this.#cache.delete(user.userId);
     this.#cache.set(user.userId, { user, untilMs: this.#clock.monotonic() + this.#settings.cacheTtlMs });
     if (this.#cache.size > MAX_CACHED_USERS) this.#cache.delete(this.#cache.keys().next().value!);
+  }
+}
+
+function openConnections(authorities: readonly string[]): Deno.HttpClient {
+  try {
+    return Deno.createHttpClient({ caCerts: [...authorities] });
+  } catch {
+    // The file holds no certificates, for example because it is half written: the next failed handshake says so.
+    return Deno.createHttpClient({});
   }
 }
 

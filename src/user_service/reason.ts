@@ -4,11 +4,16 @@
 export function reasonOf(error: unknown): string {
   const detail = detailOf(error);
   if (detail === undefined) return "it can't be reached";
-  if (!IS_ABOUT_TLS.test(detail)) return `it can't be reached: ${detail}`;
+  if (!NAMES_TLS.test(detail)) return `it can't be reached: ${detail}`;
   return `the TLS handshake failed: ${detail}; DENO_CERT names an authority to trust: docs/deployment.md, TLS`;
 }
 
-const IS_ABOUT_TLS = /certificate|\btls\b|\bssl\b|handshake|fatal alert|corrupt message|InvalidContentType/i;
+/** Whether the TLS handshake failed. */
+export function isAboutTls(error: unknown): boolean {
+  return NAMES_TLS.test(detailOf(error) ?? "");
+}
+
+const NAMES_TLS = /certificate|\btls\b|\bssl\b|handshake|fatal alert|corrupt message|InvalidContentType/i;
 
 /** The text after Deno's `error sending request for url (…): client error (Connect): `. */
 function detailOf(error: unknown): string | undefined {

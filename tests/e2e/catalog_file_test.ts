@@ -1,5 +1,5 @@
-// An operator's own catalog: what it changes for intents and for routes that are on their way, and what is said about
-// one that is broken (docs/contract.md, sections 1 and 5).
+// An operator's own catalog: its effect on intents and on routes that are not published yet, and the messages about a
+// broken one (docs/contract.md, sections 1 and 5).
 
 import assert from "node:assert/strict";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
@@ -13,7 +13,7 @@ interface Catalog {
   types: Record<string, { payload: { required: string[] }; [member: string]: unknown }>;
 }
 
-Deno.test("a type of one's own is delivered, and the default ones are unknown", async () => {
+Deno.test("a type of the operator's catalog is delivered, and the default types are unknown", async () => {
   const weather = {
     description: "It rains",
     producers: ["weather", "weather-2"],
@@ -52,6 +52,26 @@ Deno.test("a type of one's own is delivered, and the default ones are unknown", 
   ]);
   assert.deepEqual((await rig.clientEvents()).map(({ fields }) => fields["payload_bytes"]), [rain.payload_json]);
   assert.deepEqual((await rig.mailCommands()).map(({ payload }) => payload.template_id), ["weather.rain"]);
+});
+
+Deno.test("a payload of 256 KiB and a pattern that a backtracking engine needs minutes for do not hold up what comes after", async () => {
+  const payload = { type: "object", properties: { contact: { type: "string", pattern: "[a-z]+@[a-z]+" } } };
+  const type = { description: "d", producers: ["p"], audiences: { user: ["push"] }, payload };
+  await using file = await catalogFile({ types: { "a.b": type } });
+  await using rig = await openRig({ env: { NOTIFICATION_CATALOG_FILE: file.path } });
+  await rig.start();
+  const sent = (contact: string) =>
+    rig.addIntent({ notification_type: "a.b", producer: "p", payload_json: JSON.stringify({ contact }) });
+  const startMs = Date.now();
+  await sent("a".repeat(262_000));
+  await sent("a@b");
+  await rig.settled();
+  assert.ok(Date.now() - startMs < 10_000);
+  assert.deepEqual(await rig.query("SELECT failure_code, failure_message FROM notification.malformed_intents"), [{
+    failure_code: "invalid_payload",
+    failure_message: 'payload_json does not match the type\'s schema: contact: must match the pattern "[a-z]+@[a-z]+"',
+  }]);
+  assert.deepEqual((await rig.clientEvents()).map(({ fields }) => fields["payload_bytes"]), ['{"contact":"a@b"}']);
 });
 
 Deno.test("routes whose payload the catalog no longer allows become dead letters at once, those of an unknown type after an hour", async () => {
@@ -112,7 +132,7 @@ Deno.test("routes whose payload the catalog no longer allows become dead letters
   assert.deepEqual(routes.map((route) => route.status), ["published", "published"]);
 });
 
-/** What is wrong with a type, and how the line that tells it goes on after the type's name. */
+/** What is wrong with a type, and the rest of the message after the type's name. */
 type Faults = Readonly<Record<string, readonly [changes: unknown, place: RegExp]>>;
 
 const TYPE_FAULTS: Faults = {
@@ -132,11 +152,16 @@ const TYPE_FAULTS: Faults = {
 const PAYLOAD_FAULTS: Faults = {
   "no object": [{ payload: { type: "string" } }, /payload/],
   "an unknown type": [withMember({ type: "whole" }), /payload/],
-  "a pattern that does not compile": [withMember({ type: "string", pattern: "(" }), /payload/],
+  "a pattern that does not compile": [withMember({ pattern: "(" }), /payload\/properties\/n\/pattern: .*group/],
+  "a pattern with look-ahead": [withMember({ pattern: "(?=a)b" }), /payload\/properties\/n\/pattern: .*look ahead/],
+  "a back-reference": [
+    { payload: { type: "object", patternProperties: { "(a+)\\1": true } } },
+    /payload\/patternProperties\/\(a\+\)\\1: .*refer back/,
+  ],
 };
 
 for (const [of, faults] of [["types", TYPE_FAULTS], ["payload schemas", PAYLOAD_FAULTS]] as const) {
-  Deno.test(`a catalog file's broken ${of} are all told, each with its place`, async () => {
+  Deno.test(`all broken ${of} of a catalog file are reported, each with its place`, async () => {
     const types = Object.values(faults).map(([changes], index) => [`broken.${index}`, brokenType(changes)]);
     await using file = await catalogFile({ types: Object.fromEntries(types) });
     const lines = await refused(file.path);
@@ -166,7 +191,7 @@ Deno.test("a file that is no catalog is refused", async () => {
   );
 });
 
-/** What is said about the file; nothing but the file is wrong. */
+/** The messages about the file; only the file is wrong. */
 async function refused(path: string): Promise<string[]> {
   await using service = await startService({
     NOTIFICATION_REDIS_MASTER_ADDR: "127.0.0.1:1",

@@ -1,5 +1,5 @@
-// A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; what such a server has lost
-// is found when the connections are made again (`docs/contract.md`, section 11).
+// A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; losses of such
+// a server are found when the connections are made again (docs/contract.md, section 11).
 
 import assert from "node:assert/strict";
 import { Transform } from "node:stream";
@@ -42,8 +42,8 @@ Deno.test("a Redis that hides its replication id is one warning, and its losses 
 });
 
 /**
- * Neither `INFO` nor a script finds the replication id under its name: another name of the same length replaces it, also where it
- * comes in two pieces.
+ * Neither `INFO` nor a script finds the replication id under its name: another name of the same length replaces it, also if it
+ * arrives in two pieces.
  */
 function hiding(): Transform {
   let held = "";

@@ -1,5 +1,5 @@
-// Redis comes back with less than it acknowledged: what was published is published again, what was read is not, and nothing is lost
-// (`docs/contract.md`, section 11).
+// Redis comes back with less than it acknowledged: lost publications are published again, intents that were read are
+// not accepted again, and nothing is lost (docs/contract.md, section 11).
 
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
@@ -22,9 +22,9 @@ interface Pair extends AsyncDisposable {
   readonly replica: RedisServer;
   readonly address: MovingAddress;
   start(env?: Record<string, string>): Promise<ServiceProcess>;
-  /** From now on the replica gets nothing any more. */
+  /** From now on the replica gets nothing. */
   holdReplication(): Promise<void>;
-  /** The replica is the master, and the old one is gone. */
+  /** The replica is the master, and the old master is stopped. */
   promote(): Promise<void>;
 }
 
@@ -113,7 +113,7 @@ Deno.test("a replica promoted without the last writes: they are published again,
   const service = await pair.start();
   await add(pair.old, 3);
   await untilPublished(rig, 6);
-  // What retention has deleted is recognised by nothing any more.
+  // Entries whose records retention has deleted can't be recognised.
   await rig.query("DELETE FROM notification.routes");
   await rig.query("DELETE FROM notification.records");
   await pair.holdReplication();
@@ -132,7 +132,7 @@ Deno.test("a replica promoted without the last writes: they are published again,
   ]);
   await eventually(() => errorsOf(service).length === 3, { message: () => service.output() });
   assert.deepEqual(errorsOf(service).sort(), [LOST_OUTBOUND, LOST_OUTBOUND, LOST_INTENTS]);
-  // What is read again is known.
+  // Entries that are read again are recognised.
   assert.equal(rig.users.requestedIds.length, asked);
   await add(rig.redis, 2);
   await rig.settled();
@@ -166,7 +166,7 @@ Deno.test("with REDIS_WAIT_REPLICAS nothing that counts as published is lost, an
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("with LOST_PUBLICATIONS=report what Redis lost is counted and not published again", async () => {
+Deno.test("with LOST_PUBLICATIONS=report Redis's losses are counted and not published again", async () => {
   await using pair = await openPair();
   const { rig } = pair;
   const service = await pair.start({ NOTIFICATION_LOST_PUBLICATIONS: "report" });
@@ -206,7 +206,7 @@ Deno.test("entries that the promoted server numbers before the old offset while 
   assert.equal((await again.terminate()).code, 0);
 });
 
-Deno.test("a Redis that was only restarted has lost nothing, and nothing is said", async () => {
+Deno.test("a Redis that was only restarted has lost nothing, and nothing is logged", async () => {
   await using redisServer = await startRedis({ appendOnly: true, args: ["--appendfsync", "always"] });
   await using rig = await openRig({ redisServer });
   const service = await rig.start();
@@ -223,7 +223,7 @@ Deno.test("a Redis that was only restarted has lost nothing, and nothing is said
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("a Redis that comes back empty: what was published is published again, from now on too", async () => {
+Deno.test("a Redis that comes back empty: lost publications are published again, and later ones too", async () => {
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer });
   const service = await rig.start();

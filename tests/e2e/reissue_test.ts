@@ -1,5 +1,5 @@
-// Recovery from dead letters and from malformed intents: what reissue prints and redis-cli would send arrives, once, to those whose
-// routes were given up and to no other, however often it is done.
+// Recovery from dead letters and malformed intents: the intents that reissue prints for redis-cli are delivered once,
+// only to users whose routes were given up, however often reissue is run.
 
 import assert from "node:assert/strict";
 import { runOn } from "../support/command.ts";
@@ -48,7 +48,7 @@ Deno.test("dead letters are reissued for the users whose routes were given up, a
   const before = await rig.query("SELECT * FROM notification.dead_letters ORDER BY 1, 4");
   assert.equal(before.length, 3);
 
-  // What died later than the first look: u2's is left for the second.
+  // u2's dead letter is created after the first reissue, and is left for the second.
   await rig.query(
     "UPDATE notification.dead_letters SET created_at = now() - interval '2 hours' WHERE recipient <> 'user:u2'",
   );
@@ -59,7 +59,7 @@ Deno.test("dead letters are reissued for the users whose routes were given up, a
   await rig.settled();
   assert.deepEqual(await events(rig), ["u2"]);
 
-  // All of it, sent twice before intake comes to it, and once more afterwards.
+  // Everything is sent twice before intake reads it, and once more afterwards.
   const all = await reissue(rig, ["dead-letters"]);
   assert.equal(all.lines.length, 2);
   assert.deepEqual((await reissue(rig, [])).lines, all.lines);
@@ -113,7 +113,7 @@ Deno.test("malformed intents that would be accepted today are reissued under the
       payload_json: PAYLOAD,
     });
   }
-  // Sent again in vain, sent again with success, and never to be accepted.
+  // One is refused again, one is accepted, and one can never be accepted.
   await rig.addIntent({ recipient_user_ids_json: '["user-2"]', idempotency_key: "k-1", payload_json: PAYLOAD });
   await rig.addIntent({ recipient_user_ids_json: '["user-1"]', idempotency_key: "k-2" });
   await rig.addIntent({ recipient_user_ids_json: '["user-2"]', idempotency_key: "k-0" });

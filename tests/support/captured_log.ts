@@ -1,4 +1,4 @@
-// In: nothing. Out: the lines that are logged from here on, as objects, in place of standard output.
+// In: nothing. Out: the lines that are logged from now on, as objects, instead of standard output.
 // Guaranteed: after it is disposed of, nothing is logged, and no timer is left.
 
 import { type LogSettings, setUpLogging } from "../../src/telemetry/logging.ts";
@@ -6,9 +6,9 @@ import { type LogSettings, setUpLogging } from "../../src/telemetry/logging.ts";
 type LogLine = Readonly<Record<string, unknown>>;
 
 export interface CapturedLog {
-  /** What was logged so far. Ends the running second of the limiter. */
+  /** The lines logged so far. Ends the current second of the limiter. */
   lines(): Promise<LogLine[]>;
-  /** The same, as `level message` alone. */
+  /** Like {@link lines}, but each line only as `level message`. */
   messages(): Promise<string[]>;
   [Symbol.asyncDispose](): Promise<void>;
 }

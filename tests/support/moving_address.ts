@@ -1,8 +1,7 @@
-/**
- * In: ports of 127.0.0.1, and if wanted a stream that everything passes through. Out: one port that leads to one of them at a
- * time, as a virtual address or a proxy does.
- * Guaranteed: moving it leaves connections that exist where they are; only new ones reach the other server.
- */
+// In: ports of 127.0.0.1, and optionally a stream that all bytes pass through. Out: one port that leads to one of them at a
+// time, like a virtual address or a proxy.
+// Guaranteed: existing connections stay when it moves; only new ones reach the other server.
+
 import net from "node:net";
 import type { Duplex } from "node:stream";
 

@@ -1,5 +1,5 @@
-// In: this clone's git history. Out: the source of version 0.1 in a temporary folder, ready to be run.
-// Guaranteed: the folder is deleted when it is disposed of. A clone without that commit is a clear error, never a skipped test.
+// In: this clone's git history. Out: the source of version 0.1 in a temporary folder, ready to run. Guaranteed: the
+// folder is deleted when it is disposed of. A clone without that commit is a clear error, never a skipped test.
 
 import { resolve } from "node:path";
 
@@ -8,11 +8,11 @@ const COMMIT = "706e03c5854905cd4289d513fb26ce22b2f93274";
 const REPOSITORY = resolve(import.meta.dirname ?? ".", "../..");
 
 export interface OldVersion extends AsyncDisposable {
-  /** Where `main.ts` and `deno.json` are. */
+  /** The folder of `main.ts` and `deno.json`. */
   readonly root: string;
 }
 
-/** @throws when this is no clone, or one without that commit */
+/** @throws when this is not a clone, or a clone without that commit */
 export async function provideVersion01(): Promise<OldVersion> {
   await needCommit();
   const root = await Deno.makeTempDir({ prefix: "notification-0.1-" });

@@ -1,0 +1,103 @@
+/**
+ * Keywords for ajv instead of its own, which take a time that grows with the square of a list's length (`uniqueItems`) or
+ * are wrong for large and for decimal numbers (`multipleOf`), and one more that counts what references cost.
+ */
+import { _, type Ajv2020, Name } from "ajv/dist/2020.js";
+import type { WorkLimit } from "./work_limit.ts";
+
+/**
+ * Stands next to each `$ref` of a schema that ajv compiles; no catalog may have it. References alone can make a schema look
+ * at a value more often than the schema is long: twice at each level of a tree is 2ⁿ times at the bottom.
+ */
+export const COUNTED = "counted";
+
+export function addKeywords(ajv: Ajv2020, limit: WorkLimit): void {
+  const sizes = new WeakMap<object, number>();
+  const spend = (data: unknown, errors: number) => limit.spend(stepsOf(sizeOf(data, sizes), errors), "$ref");
+  ajv.addKeyword({
+    keyword: COUNTED,
+    before: "$ref",
+    code: ({ gen, data }) => {
+      gen.code(_`${gen.scopeValue("func", { ref: spend })}(${data}, ${new Name("errors")})`);
+    },
+  });
+  ajv.removeKeyword("uniqueItems");
+  ajv.addKeyword({
+    keyword: "uniqueItems",
+    type: "array",
+    schemaType: "boolean",
+    errors: false,
+    validate: (wanted: boolean, items: readonly unknown[]) => !wanted || areUnique(items, limit),
+  });
+  ajv.removeKeyword("multipleOf");
+  ajv.addKeyword({
+    keyword: "multipleOf",
+    type: "number",
+    schemaType: "number",
+    errors: false,
+    validate: (divisor: number, value: number) => isMultiple(value, divisor),
+  });
+}
+
+/** A reference is a call. */
+const STEPS_PER_REFERENCE = 16;
+const UNITS_PER_STEP = 16;
+const ERRORS_PER_STEP = 8;
+
+/** ajv copies its list of errors at each reference that finds one. */
+function stepsOf(units: number, errors: number): number {
+  return STEPS_PER_REFERENCE + Math.ceil(units / UNITS_PER_STEP) + Math.ceil(errors / ERRORS_PER_STEP);
+}
+
+/** About the length of the value's JSON. */
+function sizeOf(value: unknown, sizes: WeakMap<object, number>): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 1;
+  const known = sizes.get(value);
+  if (known !== undefined) return known;
+  let size = 0;
+  for (const part of Object.values(value)) size += UNITS_PER_STEP + sizeOf(part, sizes);
+  sizes.set(value, size);
+  return size;
+}
+
+function areUnique(items: readonly unknown[], limit: WorkLimit): boolean {
+  if (items.length < 2) return true;
+  const seen = new Set<string>();
+  for (const item of items) {
+    const key = canonical(item);
+    limit.spend(1 + Math.ceil(key.length / UNITS_PER_STEP), "uniqueItems");
+    if (seen.has(key)) return false;
+    seen.add(key);
+  }
+  return true;
+}
+
+/** The same text for equal values: 1 and 1.0, and objects whatever the order of their members. */
+function canonical(value: unknown): string {
+  if (typeof value === "number") return `${value}`; // JSON.stringify makes `null` of what no double holds.
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1);
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join()}}`;
+}
+
+/** Exact for numbers as they are written in decimal: 1.1 is a multiple of 0.1. What no double holds is taken for one. */
+function isMultiple(value: number, divisor: number): boolean {
+  if (value % divisor === 0 || !Number.isFinite(value)) return true;
+  const [a, b] = [decimal(value), decimal(divisor)];
+  const exponent = Math.min(a.exponent, b.exponent);
+  const scaled = ({ digits, exponent: own }: Decimal) => digits * 10n ** BigInt(own - exponent);
+  return scaled(a) % scaled(b) === 0n;
+}
+
+interface Decimal {
+  readonly digits: bigint;
+  readonly exponent: number;
+}
+
+function decimal(value: number): Decimal {
+  const [mantissa, exponent] = value.toExponential().split("e") as [string, string];
+  const fraction = mantissa.split(".")[1] ?? "";
+  return { digits: BigInt(mantissa.replace(".", "")), exponent: Number(exponent) - fraction.length };
+}

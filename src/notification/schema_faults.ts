@@ -1,0 +1,110 @@
+/**
+ * A payload's JSON Schema → everything that keeps the service from checking payloads by it, with its place. Pure.
+ *
+ * Refused rather than passed over: keywords that are not known, references that lead nowhere or in a circle, and patterns
+ * on whose time there is no bound.
+ */
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import { problemsOf } from "./payload_problems.ts";
+import { compilePattern } from "./pattern_program.ts";
+import { allParts, directParts, isSchemaObject, KEYWORDS, type Path, type Schema, target } from "./schema_parts.ts";
+
+export interface Fault {
+  readonly path: Path;
+  readonly message: string;
+}
+
+const DRAFT = "https://json-schema.org/draft/2020-12/schema";
+
+export function schemaFaults(schema: Schema): Fault[] {
+  if (schema["type"] !== "object") return [{ path: ["type"], message: 'must be "object"' }];
+  const { $schema = DRAFT, $id: _id, ...rest } = schema;
+  if ($schema !== DRAFT) return [{ path: ["$schema"], message: `must be ${DRAFT}` }];
+  const unknown = [...allParts(rest)].flatMap(unknownKeywords);
+  if (unknown.length > 0) return unknown;
+  const form = formFaults(rest);
+  if (form.length > 0) return form;
+  return [...allParts(rest)].flatMap(({ part, path }) => [
+    ...nameFaults(part, path),
+    ...patternFaults(part, path),
+    ...enumFaults(part, path),
+    ...referenceFaults(part, { root: rest, path }),
+  ]);
+}
+
+function unknownKeywords({ part, path }: { part: Schema; path: Path }): Fault[] {
+  return Object.keys(part).filter((keyword) => !KEYWORDS.has(keyword)).map((keyword) => ({
+    path: [...path, keyword],
+    message: keyword === "$id" || keyword === "$schema"
+      ? "is allowed at the top of a schema only"
+      : "is no keyword that this service knows",
+  }));
+}
+
+let metaSchema: ValidateFunction | undefined;
+
+/** By the draft's own schema for schemas, which takes 20 ms to compile. */
+function formFaults(schema: Schema): Fault[] {
+  metaSchema ??= new Ajv2020({ strict: false, allErrors: true, verbose: true, logger: false }).getSchema(DRAFT)!;
+  if (metaSchema(schema)) return [];
+  // Each of the vocabularies that it consists of finds that something is no schema.
+  const problems = problemsOf(metaSchema.errors!, metaSchema.schema as Schema);
+  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+}
+
+/** JavaScript makes something else of this name. */
+const UNUSABLE_NAME = "__proto__";
+
+function nameFaults(schema: Schema, path: Path): Fault[] {
+  const dependentRequired = (schema["dependentRequired"] ?? {}) as Readonly<Record<string, string[]>>;
+  const lists: [place: Path, names: readonly string[]][] = [
+    [["required"], (schema["required"] ?? []) as string[]],
+    ...["properties", "patternProperties", "dependentSchemas", "dependentRequired", "$defs"].map((
+      keyword,
+    ): [Path, string[]] => [[keyword], Object.keys(schema[keyword] ?? {})]),
+    ...Object.entries(dependentRequired).map(([name, list]): [Path, string[]] => [["dependentRequired", name], list]),
+  ];
+  return lists.filter(([, names]) => names.includes(UNUSABLE_NAME)).map(([place]) => ({
+    path: [...path, ...place],
+    message: `must not have the name ${UNUSABLE_NAME}`,
+  }));
+}
+
+function patternFaults(schema: Schema, path: Path): Fault[] {
+  const patterns: [pattern: string, place: Path][] = Object.keys(schema["patternProperties"] ?? {}).map((
+    pattern,
+  ) => [pattern, ["patternProperties", pattern]]);
+  if (schema["pattern"] !== undefined) patterns.push([schema["pattern"] as string, ["pattern"]]);
+  return patterns.flatMap(([pattern, place]) => {
+    const compiled = compilePattern(pattern);
+    return compiled.kind === "program" ? [] : [{ path: [...path, ...place], message: compiled.message }];
+  });
+}
+
+function enumFaults(schema: Schema, path: Path): Fault[] {
+  const values = schema["enum"] as readonly unknown[] | undefined;
+  return values?.length === 0 ? [{ path: [...path, "enum"], message: "must have a value" }] : [];
+}
+
+function referenceFaults(schema: Schema, { root, path }: { root: Schema; path: Path }): Fault[] {
+  const reference = schema["$ref"] as string | undefined;
+  if (reference === undefined) return [];
+  const fault = (message: string): Fault[] => [{ path: [...path, "$ref"], message }];
+  if (!/^#(?:\/\$defs\/[^/]+)?$/.test(reference)) return fault("must be # or #/$defs/<name>");
+  const referred = target(reference, root);
+  if (referred === undefined) return fault(`leads nowhere: ${reference} is not in the schema`);
+  return leadsBack(referred, { root, to: schema }) ? fault("refers to itself without end") : [];
+}
+
+/** Whether one value comes to the same schema again, without a member or an item in between. */
+function leadsBack(
+  from: unknown,
+  { root, to, seen = new Set() }: { root: Schema; to: Schema; seen?: Set<unknown> },
+): boolean {
+  if (!isSchemaObject(from) || seen.has(from)) return false;
+  if (from === to) return true;
+  seen.add(from);
+  const next = [...directParts(from)].filter(({ sameValue }) => sameValue).map(({ part }) => part);
+  if (typeof from["$ref"] === "string") next.push(target(from["$ref"], root));
+  return next.some((part) => leadsBack(part, { root, to, seen }));
+}

@@ -1,0 +1,71 @@
+/** A JSON Schema (draft 2020-12) → its keywords and its parts: schemas within it, each with its place. */
+
+export type Schema = Readonly<Record<string, unknown>>;
+
+export type Path = readonly string[];
+
+/** Keywords whose value is one schema, a list of schemas, or schemas by name. */
+const SCHEMA_KEYWORDS = [
+  ...["not", "if", "then", "else"],
+  ...["items", "contains", "additionalProperties", "propertyNames"],
+] as const;
+const SCHEMA_LIST_KEYWORDS = ["allOf", "anyOf", "oneOf", "prefixItems"] as const;
+const SCHEMA_MAP_KEYWORDS = ["properties", "patternProperties", "dependentSchemas", "$defs"] as const;
+
+const ANNOTATIONS = [
+  ...["title", "description", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"],
+  ...["format", "contentEncoding", "contentMediaType"],
+];
+
+/**
+ * What a schema may contain. Left out is what nothing but a whole document or a look at other keywords' results can mean:
+ * `$anchor`, `$dynamicRef`, `$vocabulary`, `unevaluatedItems`, `unevaluatedProperties`.
+ */
+export const KEYWORDS: ReadonlySet<string> = new Set([
+  ...SCHEMA_KEYWORDS,
+  ...SCHEMA_LIST_KEYWORDS,
+  ...SCHEMA_MAP_KEYWORDS,
+  ...ANNOTATIONS,
+  ...["type", "enum", "const", "$ref"],
+  ...["minLength", "maxLength", "pattern"],
+  ...["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
+  ...["required", "dependentRequired", "minProperties", "maxProperties"],
+  ...["minItems", "maxItems", "uniqueItems", "minContains", "maxContains"],
+]);
+
+/** Keywords whose schemas are about the same value as the schema that they are in. */
+const SAME_VALUE = ["not", "if", "then", "else", "allOf", "anyOf", "oneOf", "dependentSchemas"];
+
+export function isSchemaObject(part: unknown): part is Schema {
+  return typeof part === "object" && part !== null && !Array.isArray(part);
+}
+
+/** The schemas directly in a schema that has the form of one. */
+export function* directParts(schema: Schema): Generator<{ part: unknown; path: Path; sameValue: boolean }> {
+  const own = (keyword: string) => Object.hasOwn(schema, keyword) ? schema[keyword] : undefined;
+  const found = function* (keyword: string, parts: Iterable<[string | number, unknown]>) {
+    const sameValue = SAME_VALUE.includes(keyword);
+    for (const [name, part] of parts) yield { part, path: [keyword, `${name}`], sameValue };
+  };
+  for (const keyword of SCHEMA_KEYWORDS) {
+    const part = own(keyword);
+    if (part !== undefined) yield { part, path: [keyword], sameValue: SAME_VALUE.includes(keyword) };
+  }
+  for (const keyword of SCHEMA_LIST_KEYWORDS) yield* found(keyword, ((own(keyword) ?? []) as unknown[]).entries());
+  for (const keyword of SCHEMA_MAP_KEYWORDS) yield* found(keyword, Object.entries(own(keyword) ?? {}));
+}
+
+/** A schema and all schemas in it. */
+export function* allParts(schema: unknown, path: Path = []): Generator<{ part: Schema; path: Path }> {
+  if (!isSchemaObject(schema)) return;
+  yield { part: schema, path };
+  for (const direct of directParts(schema)) yield* allParts(direct.part, [...path, ...direct.path]);
+}
+
+/** What a reference of the form `#` or `#/$defs/<name>` leads to; `undefined` if nowhere. */
+export function target(reference: string, root: Schema): unknown {
+  if (reference === "#") return root;
+  const name = reference.slice("#/$defs/".length).replaceAll("~1", "/").replaceAll("~0", "~");
+  const definitions = (root["$defs"] ?? {}) as Schema;
+  return Object.hasOwn(definitions, name) ? definitions[name] : undefined;
+}
