@@ -1,8 +1,10 @@
-// In: nothing, or numbers of malformed intents and of dead letters to measure with (default: 100,000 and 1,000,000). Out: how long the
-// operators' commands take on throwaway servers, whole processes, and how much memory they need at most, a line each; then
-// the same for 2,000 malformed intents of 300 kB.
-// Guaranteed: every time is the median and the worst of 5 runs; nothing is left behind.
-
+/**
+ * Nothing, or numbers of malformed intents and of dead letters to measure with (default: 100,000 and 1,000,000) → how
+ * long the operators' commands take on throwaway servers, whole processes, and how much memory they need at most, a
+ * line each; then the same for 2,000 malformed intents of 300 kB.
+ *
+ * Every time is the median and the worst of 5 runs; nothing is left behind.
+ */
 import { openRig, type Rig } from "../tests/support/rig.ts";
 import { startService } from "../tests/support/service_process.ts";
 

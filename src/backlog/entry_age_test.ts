@@ -1,5 +1,4 @@
-// The age of the next entry and the time of a stall, from the id, the offset's last move, and what was seen.
-
+/** The age of the next entry and the time of a stall, from the id, the offset's last move, and what was seen. */
 import assert from "node:assert/strict";
 import { ageOf, stalledFor } from "./entry_age.ts";
 import { FirstSeen } from "./first_seen.ts";

@@ -1,5 +1,4 @@
-// Which gauges a collection holds when some of the questions are answered and others are not.
-
+/** Which gauges a collection holds when some of the questions are answered and others are not. */
 import assert from "node:assert/strict";
 import { metrics } from "@opentelemetry/api";
 import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";

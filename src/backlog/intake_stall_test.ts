@@ -1,5 +1,4 @@
-// What is written about a stall, and that unreadable text counts as no stall.
-
+/** What is written about a stall, and that unreadable text counts as no stall. */
 import assert from "node:assert/strict";
 import { parseStall, stallText } from "./intake_stall.ts";
 

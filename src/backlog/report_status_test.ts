@@ -1,5 +1,4 @@
-// The supervisor's status line: its content, how often it is written, and that an outage does not end it.
-
+/** The supervisor's status line: its content, how often it is written, and that an outage does not end it. */
 import assert from "node:assert/strict";
 import type { Clock } from "../clock.ts";
 import { reportStatus, statusLine, type WaitingWork } from "./report_status.ts";

@@ -1,5 +1,4 @@
-// How often an expensive query is made, and what is returned in between.
-
+/** How often an expensive query is made, and what is returned in between. */
 import assert from "node:assert/strict";
 import type { Clock } from "../clock.ts";
 import { Sparingly } from "./sparingly.ts";

@@ -1,6 +1,7 @@
-// The judgement of decoded entries, given their users and keys: the contract's order of rules, and one judgement for
-// every entry up to a stall.
-
+/**
+ * The judgement of decoded entries, given their users and keys: the contract's order of rules, and one judgement for
+ * every entry up to a stall.
+ */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { embeddedCatalog } from "../notification/catalog.ts";

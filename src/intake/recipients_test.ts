@@ -1,5 +1,4 @@
-// Answers about users during a stall: kept for the entries for which they were asked, and for no others.
-
+/** Answers about users during a stall: kept for the entries for which they were asked, and for no others. */
 import assert from "node:assert/strict";
 import { embeddedCatalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";

@@ -1,5 +1,4 @@
-// The limit of a batch after batches that were too large and batches that were not.
-
+/** The limit of a batch after batches that were too large and batches that were not. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BatchLimit } from "./batch_limit.ts";

@@ -1,6 +1,7 @@
-// A wait ends with the value or with its bound, and leaves nothing behind (the sanitizers of `deno task ok` find
-// timers).
-
+/**
+ * A wait ends with the value or with its bound, and leaves nothing behind (the sanitizers of `deno task ok` find
+ * timers).
+ */
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
 import { within, withinOrThrow } from "./bounded_wait.ts";

@@ -1,5 +1,4 @@
-// When a loop counts as stuck, by a clock that the test moves.
-
+/** When a loop counts as stuck, by a clock that the test moves. */
 import assert from "node:assert/strict";
 import { Heartbeats, stuckAfterMs } from "./heartbeats.ts";
 

@@ -1,5 +1,4 @@
-// Which errors of a pass are an outage: every answer of a server; everything else is a defect.
-
+/** Which errors of a pass are an outage: every answer of a server; everything else is a defect. */
 import assert from "node:assert/strict";
 import pg from "pg";
 import { PostgresConnectionError } from "../postgres/failures.ts";

@@ -1,5 +1,4 @@
-// The pause after work; setting the system's clock does not lengthen it.
-
+/** The pause after work; setting the system's clock does not lengthen it. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { pauseAfterMs } from "./pacing.ts";

@@ -1,5 +1,4 @@
-// Pacing, backing off and ending of a loop, with a clock that only notes how long it was asked to sleep.
-
+/** Pacing, backing off and ending of a loop, with a clock that only notes how long it was asked to sleep. */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { captureLog } from "../../tests/support/captured_log.ts";

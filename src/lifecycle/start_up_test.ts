@@ -1,5 +1,6 @@
-// A step of the start-up resolves with the result of its check, or rejects with one of two errors, within its bound.
-
+/**
+ * A step of the start-up resolves with the result of its check, or rejects with one of two errors, within its bound.
+ */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./start_up.ts";

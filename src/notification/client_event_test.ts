@@ -1,5 +1,4 @@
-// The entry of the client event stream, field by field.
-
+/** The entry of the client event stream, field by field. */
 import assert from "node:assert/strict";
 import { clientEvent } from "./client_event.ts";
 import { claimedRoute } from "../../tests/support/examples.ts";

@@ -1,5 +1,4 @@
-// Characters that must not reach a terminal or a log unescaped.
-
+/** Characters that must not reach a terminal or a log unescaped. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { escapeControls, hasControls, printableJson } from "./control_characters.ts";

@@ -1,5 +1,4 @@
-// The rules of section 2 of docs/contract.md at their limits, and their order; decode() never throws.
-
+/** The rules of section 2 of docs/contract.md at their limits, and their order; decode() never throws. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { embeddedCatalog, loadCatalog } from "./catalog.ts";

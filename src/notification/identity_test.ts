@@ -1,5 +1,4 @@
-// The bytes of notification_id and request_fingerprint, which are fixed forever, and when they are equal.
-
+/** The bytes of notification_id and request_fingerprint, which are fixed forever, and when they are equal. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";

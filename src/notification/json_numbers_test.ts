@@ -1,5 +1,4 @@
-// Numbers that JavaScript would write in another way, or can't hold.
-
+/** Numbers that JavaScript would write in another way, or can't hold. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseKeepingNumbers, writtenNumber } from "./json_numbers.ts";

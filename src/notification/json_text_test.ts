@@ -1,5 +1,4 @@
-// JSON that is refused although JSON.parse accepts it; parseJsonText() never throws.
-
+/** JSON that is refused although JSON.parse accepts it; parseJsonText() never throws. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MAX_JSON_DEPTH, parseJsonText } from "./json_text.ts";

@@ -1,5 +1,4 @@
-// The entry of the mail stream, field by field; its payload is valid JSON with the producer's text inside.
-
+/** The entry of the mail stream, field by field; its payload is valid JSON with the producer's text inside. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { mailCommand } from "./mail_command.ts";

@@ -1,5 +1,4 @@
-// The stored form of a malformed entry: JSON that JSONB can store, from which every kept value can be restored.
-
+/** The stored form of a malformed entry: JSON that JSONB can store, from which every kept value can be restored. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";

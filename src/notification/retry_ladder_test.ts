@@ -1,5 +1,4 @@
-// The delay after the n-th failed attempt: min(max, min · 2^(n−1)), give or take a fifth, never above the maximum.
-
+/** The delay after the n-th failed attempt: min(max, min · 2^(n−1)), give or take a fifth, never above the maximum. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { retryDelayMs, type RetryLadder } from "./retry_ladder.ts";

@@ -1,5 +1,4 @@
-// Who gets which routes: the table in section 5 of docs/contract.md.
-
+/** Who gets which routes: the table in section 5 of docs/contract.md. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { embeddedCatalog } from "./catalog.ts";

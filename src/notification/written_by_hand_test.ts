@@ -1,5 +1,4 @@
-// Common mistakes of clients with values that are not text, and the messages for their producers.
-
+/** Common mistakes of clients with values that are not text, and the messages for their producers. */
 import assert from "node:assert/strict";
 import { entryWith } from "../../tests/support/examples.ts";
 import { embeddedCatalog } from "./catalog.ts";

@@ -1,6 +1,7 @@
-// What a call to pg rejects with, for every way in which a socket, TLS or name resolution can fail on the supported
-// versions of Deno, while connecting and in the middle of a statement; and the names of prepared statements.
-
+/**
+ * What a call to pg rejects with, for every way in which a socket, TLS or name resolution can fail on the supported
+ * versions of Deno, while connecting and in the middle of a statement; and the names of prepared statements.
+ */
 import assert from "node:assert/strict";
 import os from "node:os";
 // @ts-types="@types/pg"

@@ -1,5 +1,4 @@
-// Every row of the table, errors without a SQLSTATE, and descriptions without secrets.
-
+/** Every row of the table, errors without a SQLSTATE, and descriptions without secrets. */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,5 +1,4 @@
-// openPool() before any connection: the name that the server will show, and no DSN in messages.
-
+/** openPool() before any connection: the name that the server will show, and no DSN in messages. */
 import assert from "node:assert/strict";
 import { openPool } from "./pool.ts";
 import { shownName } from "./session.ts";

@@ -1,5 +1,4 @@
-// The text that PostgreSQL gets instead of one that it would refuse.
-
+/** The text that PostgreSQL gets instead of one that it would refuse. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { storable } from "./storable.ts";

@@ -1,5 +1,4 @@
-// The probe on a real port: two paths, two methods, and a close that ends.
-
+/** The probe on a real port: two paths, two methods, and a close that ends. */
 import assert from "node:assert/strict";
 import { captureLog } from "../../tests/support/captured_log.ts";
 import { openProbe, type ProbeListener } from "./listener.ts";

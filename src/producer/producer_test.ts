@@ -1,6 +1,7 @@
-// The producer module: the service decodes what it encodes, an intent that would be malformed is refused before
-// anything is sent, and the types allow what the catalog allows.
-
+/**
+ * The producer module: the service decodes what it encodes, an intent that would be malformed is refused before
+ * anything is sent, and the types allow what the catalog allows.
+ */
 import assert from "node:assert/strict";
 import { embeddedCatalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";

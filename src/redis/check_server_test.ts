@@ -1,6 +1,7 @@
-// How checkRedis() judges `INFO` and the epoch: Valkey counts as the version of Redis with which it says it is
-// compatible.
-
+/**
+ * How checkRedis() judges `INFO` and the epoch: Valkey counts as the version of Redis with which it says it is
+ * compatible.
+ */
 import assert from "node:assert/strict";
 import { checkRedis, REPLICATION_ID_IS_HIDDEN } from "./check_server.ts";
 import type { RedisConnection } from "./connection.ts";

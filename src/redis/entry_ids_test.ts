@@ -1,5 +1,4 @@
-// Entry ids are pairs of unsigned 64-bit numbers: compared here with BigInt.
-
+/** Entry ids are pairs of unsigned 64-bit numbers: compared here with BigInt. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BEFORE_ALL, compareEntryIds, isEntryId } from "./entry_ids.ts";

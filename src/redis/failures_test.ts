@@ -1,5 +1,4 @@
-// What Redis's error replies mean, by the code at their beginning.
-
+/** What Redis's error replies mean, by the code at their beginning. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { refusesAllWrites, replyCode } from "./failures.ts";

@@ -1,5 +1,4 @@
-// Which connections are made again when one of them learns about another server; without any server.
-
+/** Which connections are made again when one of them learns about another server; without any server. */
 import assert from "node:assert/strict";
 import { type Follower, RedisMaster } from "./master.ts";
 

@@ -1,5 +1,4 @@
-// The routes that a publisher takes after their acceptance: in order, bounded, and only while their claim lasts.
-
+/** The routes that a publisher takes after their acceptance: in order, bounded, and only while their claim lasts. */
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
 import { BIRTH_CLAIM_MS, type ClaimedRoute } from "../notification/route.ts";

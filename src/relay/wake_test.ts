@@ -1,5 +1,4 @@
-// No ring is missed, and a wait always ends and leaves nothing behind.
-
+/** No ring is missed, and a wait always ends and leaves nothing behind. */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { Wake } from "./wake.ts";

@@ -1,5 +1,4 @@
-// Exactly the entries that were trimmed unread are counted, whatever producers and consumers do in between.
-
+/** Exactly the entries that were trimmed unread are counted, whatever producers and consumers do in between. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { standingOf, type StreamState } from "./ordinals.ts";

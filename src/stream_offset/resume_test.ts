@@ -1,5 +1,4 @@
-// Reading resumes where nothing can be lost, and never at entries whose records may be deleted.
-
+/** Reading resumes where nothing can be lost, and never at entries whose records may be deleted. */
 import assert from "node:assert/strict";
 import { resumptionOf, trimmedAfterRead } from "./resume.ts";
 import type { Offset, OffsetRow } from "./stream_offset.ts";

@@ -1,5 +1,4 @@
-// Which messages of the SDK reach our log.
-
+/** Which messages of the SDK reach our log. */
 import assert from "node:assert/strict";
 import { captureLog } from "../../tests/support/captured_log.ts";
 import { diagnosticsLogger } from "./diagnostics.ts";

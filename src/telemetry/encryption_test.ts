@@ -1,5 +1,4 @@
-// When a signal is encrypted, by the standard variables, and which runtimes can't encrypt gRPC.
-
+/** When a signal is encrypted, by the standard variables, and which runtimes can't encrypt gRPC. */
 import assert from "node:assert/strict";
 import { canEncrypt, isEncrypted } from "./encryption.ts";
 

@@ -1,5 +1,4 @@
-// When an export over gRPC is tried again.
-
+/** When an export over gRPC is tried again. */
 import assert from "node:assert/strict";
 import { tryingAgain } from "./grpc_exporters.ts";
 

@@ -1,5 +1,4 @@
-// Lines reach the output whole and in order; while it is blocked they are dropped, info first, and counted.
-
+/** Lines reach the output whole and in order; while it is blocked they are dropped, info first, and counted. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { eventually } from "../../tests/support/wait.ts";

@@ -1,5 +1,4 @@
-// One line per record, as JSON or as readable text.
-
+/** One line per record, as JSON or as readable text. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { logLine } from "./log_lines.ts";

@@ -1,5 +1,4 @@
-// Levels, the limit on warnings and errors of one kind, and a blocked output.
-
+/** Levels, the limit on warnings and errors of one kind, and a blocked output. */
 import assert from "node:assert/strict";
 import { captureLog } from "../../tests/support/captured_log.ts";
 import { loggerOf } from "./logger.ts";

@@ -1,5 +1,4 @@
-// The instance's id, and that nothing is started without an endpoint.
-
+/** The instance's id, and that nothing is started without an endpoint. */
 import assert from "node:assert/strict";
 import { metrics, trace } from "@opentelemetry/api";
 import { identityOf, startTelemetry } from "./open_telemetry.ts";

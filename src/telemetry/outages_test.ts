@@ -1,5 +1,4 @@
-// An outage is logged once when it begins and once when the last loop has passed it.
-
+/** An outage is logged once when it begins and once when the last loop has passed it. */
 import assert from "node:assert/strict";
 import { captureLog } from "../../tests/support/captured_log.ts";
 import type { Clock } from "../clock.ts";

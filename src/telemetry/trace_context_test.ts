@@ -1,5 +1,4 @@
-// W3C Trace Context as text and as a span's context, and repeatable ids.
-
+/** W3C Trace Context as text and as a span's context, and repeatable ids. */
 import assert from "node:assert/strict";
 import { formatTraceparent, knownTraceId, parseTraceparent, SpanIds } from "./trace_context.ts";
 

@@ -1,6 +1,7 @@
-// The client with a real server on a free port: how it asks, how often, and that it has an answer for everything that
-// comes back.
-
+/**
+ * The client with a real server on a free port: how it asks, how often, and that it has an answer for everything that
+ * comes back.
+ */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Clock } from "../clock.ts";

@@ -1,5 +1,4 @@
-// The reason in `fetch`'s errors, as both supported versions of Deno word them.
-
+/** The reason in `fetch`'s errors, as both supported versions of Deno word them. */
 import assert from "node:assert/strict";
 import { reasonOf } from "./reason.ts";
 

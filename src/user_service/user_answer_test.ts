@@ -1,5 +1,4 @@
-// Section 3 of docs/contract.md: which answers are final about a user, and that no others are.
-
+/** Section 3 of docs/contract.md: which answers are final about a user, and that no others are. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { retryAfterMs, userAnswer } from "./user_answer.ts";

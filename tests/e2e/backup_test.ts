@@ -1,6 +1,7 @@
-// docs/upgrade_and_backup.md: its commands back a database up and restore it, and afterwards the state is as the page
-// says.
-
+/**
+ * docs/upgrade_and_backup.md: its commands back a database up and restore it, and afterwards the state is as the page
+ * says.
+ */
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN } from "../../src/redis/keys.ts";
 import { findBinaries } from "../../scripts/servers/binaries.ts";

@@ -1,6 +1,7 @@
-// An operator's own catalog: its effect on intents and on routes that are not published yet, and the messages about a
-// broken one (docs/contract.md, sections 1 and 5).
-
+/**
+ * An operator's own catalog: its effect on intents and on routes that are not published yet, and the messages about a
+ * broken one (docs/contract.md, sections 1 and 5).
+ */
 import assert from "node:assert/strict";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";

@@ -1,5 +1,4 @@
-// The command line: help of every command, suggestions, the two outputs, and the commands that need no servers.
-
+/** The command line: help of every command, suggestions, the two outputs, and the commands that need no servers. */
 import assert from "node:assert/strict";
 import denoJson from "../../deno.json" with { type: "json" };
 import { embeddedCatalog } from "../../src/notification/catalog.ts";

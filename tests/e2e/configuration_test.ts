@@ -1,6 +1,7 @@
-// The environment of the service: every problem at once and exit code 78, warnings, secrets from files, and no secret
-// in any output (docs/contract.md, section 1).
-
+/**
+ * The environment of the service: every problem at once and exit code 78, warnings, secrets from files, and no secret
+ * in any output (docs/contract.md, section 1).
+ */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { type Environment, serviceCommand, startService } from "../support/service_process.ts";

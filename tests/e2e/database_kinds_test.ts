@@ -1,6 +1,7 @@
-// Databases of every encoding, collation and language of messages: the service works on it, or the start is refused
-// with one line (docs/contract.md, section 4).
-
+/**
+ * Databases of every encoding, collation and language of messages: the service works on it, or the start is refused
+ * with one line (docs/contract.md, section 4).
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,6 +1,7 @@
-// The entries in the outbound streams for a valid intent: every audience and channel, the exact fields
-// (docs/contract.md, section 7), and the producer's own text, digit for digit.
-
+/**
+ * The entries in the outbound streams for a valid intent: every audience and channel, the exact fields
+ * (docs/contract.md, section 7), and the producer's own text, digit for digit.
+ */
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";
 import { type IntentFields, validIntent } from "../support/intents.ts";

@@ -1,6 +1,7 @@
-// One producer, one key: which requests are the same and which conflict, also within one batch (docs/contract.md,
-// section 4).
-
+/**
+ * One producer, one key: which requests are the same and which conflict, also within one batch (docs/contract.md,
+ * section 4).
+ */
 import assert from "node:assert/strict";
 import type { IntentFields } from "../support/intents.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";

@@ -1,6 +1,7 @@
-// A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; losses of such
-// a server are found when the connections are made again (docs/contract.md, section 11).
-
+/**
+ * A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; losses of such
+ * a server are found when the connections are made again (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
 import { Transform } from "node:stream";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -42,8 +43,8 @@ Deno.test("a Redis that hides its replication id is one warning, and its losses 
 });
 
 /**
- * Neither `INFO` nor a script finds the replication id under its name: another name of the same length replaces it, also if it
- * arrives in two pieces.
+ * Neither `INFO` nor a script finds the replication id under its name: another name of the same length replaces it,
+ * also if it arrives in two pieces.
  */
 function hiding(): Transform {
   let held = "";

@@ -1,6 +1,7 @@
-// What operators see of a loss: `inspect repairs` has every repair, `status` those that are open or were finished
-// within a day.
-
+/**
+ * What operators see of a loss: `inspect repairs` has every repair, `status` those that are open or were finished
+ * within a day.
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";

@@ -1,6 +1,7 @@
-// The only instance is killed between its claim on routes and their hand-off: how soon the next one publishes them
-// (docs/contract.md, section 6: a claim at birth lives 2 s, a later one 10 s).
-
+/**
+ * The only instance is killed between its claim on routes and their hand-off: how soon the next one publishes them
+ * (docs/contract.md, section 6: a claim at birth lives 2 s, a later one 10 s).
+ */
 import assert from "node:assert/strict";
 import { TcpProxy } from "../../scripts/chaos/tcp_proxy.ts";
 import { openRig, type Rig } from "../support/rig.ts";

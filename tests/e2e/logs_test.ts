@@ -1,6 +1,7 @@
-// The service's output: one object per line, the known fields, levels, and the text format (docs/contract.md, section
-// 9).
-
+/**
+ * The service's output: one object per line, the known fields, levels, and the text format (docs/contract.md, section
+ * 9).
+ */
 import assert from "node:assert/strict";
 import { assertPrintable } from "../support/command.ts";
 import { validIntent } from "../support/intents.ts";

@@ -1,7 +1,8 @@
-// Redis comes back with less than it acknowledged, and PostgreSQL is restored to a time before this was found: the
-// offset then counts entries that the intent stream does not have, and entries that are missing in the outbound streams
-// count as published (docs/contract.md, section 11).
-
+/**
+ * Redis comes back with less than it acknowledged, and PostgreSQL is restored to a time before this was found: the
+ * offset then counts entries that the intent stream does not have, and entries that are missing in the outbound streams
+ * count as published (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";

@@ -1,6 +1,7 @@
-// PostgreSQL comes back with less than it committed: lost intents are accepted again under the same ids, and published
-// routes are not published again (docs/contract.md, section 11).
-
+/**
+ * PostgreSQL comes back with less than it committed: lost intents are accepted again under the same ids, and published
+ * routes are not published again (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { openRig, type Rig } from "../support/rig.ts";

@@ -1,6 +1,7 @@
-// Redis comes back with less than it acknowledged: lost publications are published again, intents that were read are
-// not accepted again, and nothing is lost (docs/contract.md, section 11).
-
+/**
+ * Redis comes back with less than it acknowledged: lost publications are published again, intents that were read are
+ * not accepted again, and nothing is lost (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";

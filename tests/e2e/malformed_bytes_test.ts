@@ -1,6 +1,7 @@
-// Entries of any bytes: what raw_fields keeps of them, how large they may be, and that they delay no other entry
-// (docs/contract.md, section 2).
-
+/**
+ * Entries of any bytes: what raw_fields keeps of them, how large they may be, and that they delay no other entry
+ * (docs/contract.md, section 2).
+ */
 import assert from "node:assert/strict";
 import { type MalformedRow, outcomeOf, verdicts } from "../support/outcome.ts";
 import type { Rig } from "../support/rig.ts";

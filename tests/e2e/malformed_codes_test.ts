@@ -1,6 +1,7 @@
-// The failure code of a malformed intent: every code, the order of the checks, and the last values that are still valid
-// (docs/contract.md, section 2).
-
+/**
+ * The failure code of a malformed intent: every code, the order of the checks, and the last values that are still valid
+ * (docs/contract.md, section 2).
+ */
 import assert from "node:assert/strict";
 import { type IntentFields, validIntent } from "../support/intents.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";

@@ -1,6 +1,7 @@
-// The PostgreSQL role and the Redis access control line of docs/security.md are enough for the service. (`deno task
-// test:restricted` runs all end-to-end tests under them.)
-
+/**
+ * The PostgreSQL role and the Redis access control line of docs/security.md are enough for the service. (`deno task
+ * test:restricted` runs all end-to-end tests under them.)
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { accessControl, isRestricted, restrictedRole } from "../../scripts/servers/restricted.ts";

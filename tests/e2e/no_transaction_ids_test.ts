@@ -1,7 +1,8 @@
-// A PostgreSQL that assigns no more transaction ids, to avoid wraparound: every write is refused with SQLSTATE 54000,
-// which otherwise means that a value is too large. No intent becomes malformed because of it (docs/contract.md, section
-// 5).
-
+/**
+ * A PostgreSQL that assigns no more transaction ids, to avoid wraparound: every write is refused with SQLSTATE 54000,
+ * which otherwise means that a value is too large. No intent becomes malformed because of it (docs/contract.md, section
+ * 5).
+ */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";

@@ -1,6 +1,7 @@
-// The consumer's offset is deleted while the service runs and while it is stopped, alone or with everything in Redis:
-// every entry still has one outcome, and nothing is published twice (docs/contract.md, section 6).
-
+/**
+ * The consumer's offset is deleted while the service runs and while it is stopped, alone or with everything in Redis:
+ * every entry still has one outcome, and nothing is published twice (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { streamOffsetKey } from "../../src/redis/keys.ts";

@@ -1,6 +1,7 @@
-// The consumer's offset: where it is kept, and what happens if it is missing, ahead, or from another stream
-// (docs/contract.md, section 6).
-
+/**
+ * The consumer's offset: where it is kept, and what happens if it is missing, ahead, or from another stream
+ * (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN, streamOffsetKey } from "../../src/redis/keys.ts";
 import { verdicts } from "../support/outcome.ts";

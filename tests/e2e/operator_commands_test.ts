@@ -1,6 +1,7 @@
-// The commands for a running service: check, migrate, status, inspect and smoke, each on real servers, with the
-// documented shape of --json and lines that fit a terminal.
-
+/**
+ * The commands for a running service: check, migrate, status, inspect and smoke, each on real servers, with the
+ * documented shape of --json and lines that fit a terminal.
+ */
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";

@@ -1,6 +1,7 @@
-// Outages of dependencies: they use no attempts, lose and repeat nothing, are logged once, and end by themselves
-// (docs/contract.md, sections 5 and 6).
-
+/**
+ * Outages of dependencies: they use no attempts, lose and repeat nothing, are logged once, and end by themselves
+ * (docs/contract.md, sections 5 and 6).
+ */
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";

@@ -1,8 +1,9 @@
-// PgBouncer between the service and PostgreSQL: in session mode everything works, with and without a reset query, and
-// the service leaves nothing behind; in transaction and statement mode `run`, `check` and the other commands refuse it
-// before they have set anything (docs/contract.md, section 1). A pooler that is switched to such a mode while the service
-// runs is one outage that names the setting, and nothing is lost.
-
+/**
+ * PgBouncer between the service and PostgreSQL: in session mode everything works, with and without a reset query, and
+ * the service leaves nothing behind; in transaction and statement mode `run`, `check` and the other commands refuse it
+ * before they have set anything (docs/contract.md, section 1). A pooler that is switched to such a mode while the
+ * service runs is one outage that names the setting, and nothing is lost.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

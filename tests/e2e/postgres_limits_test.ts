@@ -1,6 +1,7 @@
-// An operator's limits on PostgreSQL's connections, commits and sessions: the service is slower but steady; nothing is
-// lost or published twice, and it has at most twice as many connections as its pool's maximum.
-
+/**
+ * An operator's limits on PostgreSQL's connections, commits and sessions: the service is slower but steady; nothing is
+ * lost or published twice, and it has at most twice as many connections as its pool's maximum.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,5 +1,4 @@
-// The probe listener (docs/contract.md, section 8).
-
+/** The probe listener (docs/contract.md, section 8). */
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
 import { freePort } from "../../scripts/servers/free_port.ts";

@@ -1,6 +1,7 @@
-// The rows of an accepted intent: the columns of records and routes (docs/contract.md, sections 4 and 5), the form of
-// notification_id, and routes that are skipped from the beginning.
-
+/**
+ * The rows of an accepted intent: the columns of records and routes (docs/contract.md, sections 4 and 5), the form of
+ * notification_id, and routes that are skipped from the beginning.
+ */
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";
 import { validIntent } from "../support/intents.ts";

@@ -1,6 +1,7 @@
-// PostgreSQL, or a pooler before it, refuses every new connection while the service runs: an outage, reported once; the
-// process continues, nothing is lost and nothing is published twice (docs/contract.md, section 5).
-
+/**
+ * PostgreSQL, or a pooler before it, refuses every new connection while the service runs: an outage, reported once; the
+ * process continues, nothing is lost and nothing is published twice (docs/contract.md, section 5).
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,6 +1,7 @@
-// Recovery from dead letters and malformed intents: the intents that reissue prints for redis-cli are delivered once,
-// only to users whose routes were given up, however often reissue is run.
-
+/**
+ * Recovery from dead letters and malformed intents: the intents that reissue prints for redis-cli are delivered once,
+ * only to users whose routes were given up, however often reissue is run.
+ */
 import assert from "node:assert/strict";
 import { runOn } from "../support/command.ts";
 import { openRig, type Rig } from "../support/rig.ts";

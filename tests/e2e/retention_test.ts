@@ -1,6 +1,7 @@
-// Which rows are deleted after their time, and which are kept however old they are (docs/contract.md, sections 1 and
-// 4).
-
+/**
+ * Which rows are deleted after their time, and which are kept however old they are (docs/contract.md, sections 1 and
+ * 4).
+ */
 import assert from "node:assert/strict";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";

@@ -1,6 +1,7 @@
-// Routes whose publication fails: the ladder's attempts and delays, dead letters, recovery, and the channels'
-// independence (docs/contract.md, sections 5 and 6).
-
+/**
+ * Routes whose publication fails: the ladder's attempts and delays, dead letters, recovery, and the channels'
+ * independence (docs/contract.md, sections 5 and 6).
+ */
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN, routeLeaseKey } from "../../src/redis/keys.ts";
 import { type Outcome, outcomeOf } from "../support/outcome.ts";

@@ -1,6 +1,7 @@
-// docs/runbook.md: every command on the page is run, in the page's order, on a service to which each of its incidents
-// has happened; the output must contain what the page promises.
-
+/**
+ * docs/runbook.md: every command on the page is run, in the page's order, on a service to which each of its incidents
+ * has happened; the output must contain what the page promises.
+ */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";

@@ -1,7 +1,8 @@
-// Secrets in files, replaced while the service works: when a server refuses one, its file is read again, so that no
-// restart is needed (docs/contract.md, section 1). Whether the server or the file gets the new password first, all
-// intents are published once.
-
+/**
+ * Secrets in files, replaced while the service works: when a server refuses one, its file is read again, so that no
+ * restart is needed (docs/contract.md, section 1). Whether the server or the file gets the new password first, all
+ * intents are published once.
+ */
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";

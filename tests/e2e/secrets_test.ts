@@ -1,6 +1,7 @@
-// The process prints no secret: neither Redis's password nor the DSN's, in any encoding, whatever goes wrong
-// (docs/contract.md, section 1).
-
+/**
+ * The process prints no secret: neither Redis's password nor the DSN's, in any encoding, whatever goes wrong
+ * (docs/contract.md, section 1).
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,6 +1,7 @@
-// The entry at which intake waits is named everywhere, and set-aside makes intake pass it: for a recipient without an
-// answer of the User Service, for an entry that PostgreSQL can't accept, and for one that Redis can't return.
-
+/**
+ * The entry at which intake waits is named everywhere, and set-aside makes intake pass it: for a recipient without an
+ * answer of the User Service, for an entry that PostgreSQL can't accept, and for one that Redis can't return.
+ */
 import assert from "node:assert/strict";
 import { refuse } from "../../scripts/servers/user_service.ts";
 import { jsonOf, runOn } from "../support/command.ts";

@@ -1,6 +1,7 @@
-// Several instances on one Redis and PostgreSQL: which one consumes, takes over, publishes (docs/contract.md, section
-// 6).
-
+/**
+ * Several instances on one Redis and PostgreSQL: which one consumes, takes over, publishes (docs/contract.md, section
+ * 6).
+ */
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { jsonOf } from "../support/command.ts";

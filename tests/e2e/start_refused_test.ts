@@ -1,6 +1,7 @@
-// Reasons why the service does not start: exit code 69 and a clear message for each dependency (docs/contract.md,
-// sections 4 and 10).
-
+/**
+ * Reasons why the service does not start: exit code 69 and a clear message for each dependency (docs/contract.md,
+ * sections 4 and 10).
+ */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";

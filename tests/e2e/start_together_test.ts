@@ -1,5 +1,4 @@
-// Several instances that start at the same moment on an empty database (docs/contract.md, sections 4 and 6).
-
+/** Several instances that start at the same moment on an empty database (docs/contract.md, sections 4 and 6). */
 import assert from "node:assert/strict";
 import { verdicts } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";

@@ -1,6 +1,7 @@
-// `status` in hard cases: too many routes to count, and --watch on a real terminal (made by script(1)), in place, with
-// or without colour, until Ctrl-C.
-
+/**
+ * `status` in hard cases: too many routes to count, and --watch on a real terminal (made by script(1)), in place, with
+ * or without colour, until Ctrl-C.
+ */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };

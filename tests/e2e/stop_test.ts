@@ -1,6 +1,7 @@
-// How the process ends: signals, the order of the stops, the bound, and what is left behind (docs/contract.md, section
-// 10).
-
+/**
+ * How the process ends: signals, the order of the stops, the bound, and what is left behind (docs/contract.md, section
+ * 10).
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";

@@ -1,7 +1,8 @@
-// The shutdown keeps within its bound, whatever can't be reached: Redis, PostgreSQL, the User Service, one at a time
-// and all at once, stopped or silent. The probe answers 200 until then, and nothing is lost or repeated
-// (docs/contract.md, sections 8 and 10).
-
+/**
+ * The shutdown keeps within its bound, whatever can't be reached: Redis, PostgreSQL, the User Service, one at a time
+ * and all at once, stopped or silent. The probe answers 200 until then, and nothing is lost or repeated
+ * (docs/contract.md, sections 8 and 10).
+ */
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";

@@ -1,6 +1,7 @@
-// Redis's master changes behind an address that moves: all connections of the service follow, also the one that never
-// writes; nothing is lost or published twice, and no stream counts as another one (docs/contract.md, section 6).
-
+/**
+ * Redis's master changes behind an address that moves: all connections of the service follow, also the one that never
+ * writes; nothing is lost or published twice, and no stream counts as another one (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";

@@ -1,6 +1,7 @@
-// The notifications of the process to its supervisor, with the permissions of production: ready after start-up, lag and
-// depth, signs of life during an outage, stopping.
-
+/**
+ * The notifications of the process to its supervisor, with the permissions of production: ready after start-up, lag and
+ * depth, signs of life during an outage, stopping.
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { hang } from "../../scripts/servers/user_service.ts";

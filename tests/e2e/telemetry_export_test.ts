@@ -1,6 +1,7 @@
-// The export of telemetry from the real process: over every protocol of OTLP, with logs that equal standard output;
-// without secrets; and with only one warning when the collector can't be reached.
-
+/**
+ * The export of telemetry from the real process: over every protocol of OTLP, with logs that equal standard output;
+ * without secrets; and with only one warning when the collector can't be reached.
+ */
 import assert from "node:assert/strict";
 import { OtlpReceiver, type Protocol } from "../support/otlp_receiver.ts";
 import { openRig, type Rig } from "../support/rig.ts";

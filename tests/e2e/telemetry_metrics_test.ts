@@ -1,6 +1,7 @@
-// Every metric of section 9 of docs/contract.md, as a collector gets it from the real process: name, kind, unit,
-// attributes, and the value that follows from what the test did.
-
+/**
+ * Every metric of section 9 of docs/contract.md, as a collector gets it from the real process: name, kind, unit,
+ * attributes, and the value that follows from what the test did.
+ */
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";

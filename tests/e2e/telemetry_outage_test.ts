@@ -1,6 +1,7 @@
-// The metrics while a dependency is out, dead or frozen: all others as always, no gauges that need it, and
-// `notification.dependency.unavailable` as the reason.
-
+/**
+ * The metrics while a dependency is out, dead or frozen: all others as always, no gauges that need it, and
+ * `notification.dependency.unavailable` as the reason.
+ */
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";

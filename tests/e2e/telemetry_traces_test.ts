@@ -1,6 +1,7 @@
-// Traces of the real process: from the producer's span to the outbound entry, through failed attempts, restarts and
-// repetition (docs/contract.md, section 9); and what passes unchanged if tracing is off.
-
+/**
+ * Traces of the real process: from the producer's span to the outbound entry, through failed attempts, restarts and
+ * repetition (docs/contract.md, section 9); and what passes unchanged if tracing is off.
+ */
 import assert from "node:assert/strict";
 import type { ReceivedSpan } from "../support/otlp_decode.ts";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";

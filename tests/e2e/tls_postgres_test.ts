@@ -1,6 +1,7 @@
-// PostgreSQL over TLS, as docs/deployment.md describes it: each sslmode, private authorities, client certificates,
-// their rotation while the service runs; and the messages about a failed handshake.
-
+/**
+ * PostgreSQL over TLS, as docs/deployment.md describes it: each sslmode, private authorities, client certificates,
+ * their rotation while the service runs; and the messages about a failed handshake.
+ */
 import assert from "node:assert/strict";
 import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";

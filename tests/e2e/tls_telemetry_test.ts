@@ -1,6 +1,7 @@
-// OTLP over TLS with a private authority and client certificates, by the standard variables, in all three protocols. If
-// the runtime can't encrypt gRPC (before Deno 2.8), that is one warning at the start.
-
+/**
+ * OTLP over TLS with a private authority and client certificates, by the standard variables, in all three protocols. If
+ * the runtime can't encrypt gRPC (before Deno 2.8), that is one warning at the start.
+ */
 import assert from "node:assert/strict";
 import { scratchFolder } from "../../scripts/servers/account.ts";
 import { freePort } from "../../scripts/servers/free_port.ts";
@@ -103,7 +104,10 @@ async function exportsAll(protocol: Protocol, tls: Tls): Promise<void> {
   ]);
 }
 
-/** Each file that the variables name gets another authority's content, and the collector comes back with that authority's. */
+/**
+ * Each file that the variables name gets another authority's content, and the collector comes back with that
+ * authority's.
+ */
 async function replacesAll(protocol: Protocol, { folder, authority, served, client, foreign }: Tls): Promise<void> {
   const [trusted, own] = [`${folder}/trusted.pem`, { certificate: `${folder}/own.pem`, key: `${folder}/own.key` }];
   const put = async (authority: string, { certificate, key }: Certificate) => {

@@ -1,7 +1,8 @@
-// The User Service over https with a private authority: trusted by DENO_CERT, or by the system's store if SSL_CERT_FILE
-// names it; otherwise an outage whose log line and `check` name TLS and the setting. Both are read again when a handshake
-// fails.
-
+/**
+ * The User Service over https with a private authority: trusted by DENO_CERT, or by the system's store if SSL_CERT_FILE
+ * names it; otherwise an outage whose log line and `check` name TLS and the setting. Both are read again when a
+ * handshake fails.
+ */
 import assert from "node:assert/strict";
 import { scratchFolder } from "../../scripts/servers/account.ts";
 import { freePort } from "../../scripts/servers/free_port.ts";

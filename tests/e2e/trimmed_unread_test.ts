@@ -1,6 +1,7 @@
-// Entries that were trimmed unread can't be recovered, but are always reported; there is no alarm about entries that
-// were read (docs/contract.md, section 6).
-
+/**
+ * Entries that were trimmed unread can't be recovered, but are always reported; there is no alarm about entries that
+ * were read (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import { refuse } from "../../scripts/servers/user_service.ts";
 import { verdicts } from "../support/outcome.ts";

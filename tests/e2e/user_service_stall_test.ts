@@ -1,6 +1,7 @@
-// The User Service is out: entries before the stalled one are committed, the offset does not move past it, and intake
-// resumes when the User Service is back (docs/contract.md, section 3).
-
+/**
+ * The User Service is out: entries before the stalled one are committed, the offset does not move past it, and intake
+ * resumes when the User Service is back (docs/contract.md, section 3).
+ */
 import assert from "node:assert/strict";
 import { hang, refuse } from "../../scripts/servers/user_service.ts";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";

@@ -1,5 +1,4 @@
-// The effect of the User Service's answers: found, finally refused, or unavailable (docs/contract.md, section 3).
-
+/** The effect of the User Service's answers: found, finally refused, or unavailable (docs/contract.md, section 3). */
 import assert from "node:assert/strict";
 import { breakOff, hang, refuse } from "../../scripts/servers/user_service.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";

@@ -1,5 +1,4 @@
-// The gauges' connection to Redis when the master changes: it follows another connection of the process.
-
+/** The gauges' connection to Redis when the master changes: it follows another connection of the process. */
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { watchBacklog } from "../../src/backlog/watch_backlog.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";

@@ -1,6 +1,7 @@
-// The backlog's queries on real servers: their answers, and that PostgreSQL uses only the index of live routes, with
-// one look-up per channel for the age, whatever else is in the table.
-
+/**
+ * The backlog's queries on real servers: their answers, and that PostgreSQL uses only the index of live routes, with
+ * one look-up per channel for the age, whatever else is in the table.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import type pg from "pg";

@@ -1,6 +1,9 @@
-// In: a real PostgreSQL, directly and through a session pooler without a reset query. Out: which of its errors are
-// about data, and which close the connection. Guaranteed: every pool is closed, which the leak detector would notice.
-
+/**
+ * A real PostgreSQL, directly and through a session pooler without a reset query → which of its errors are about data,
+ * and which close the connection.
+ *
+ * Every pool is closed, which the leak detector would notice.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

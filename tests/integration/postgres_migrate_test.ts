@@ -1,6 +1,9 @@
-// In: a database and roles of its own for each test. Out: the effects and refusals of migrate(), migrateDown(),
-// migrationStatus() and checkOwnership(). Guaranteed: databases, roles and folders are removed again.
-
+/**
+ * A database and roles of its own for each test → the effects and refusals of migrate(), migrateDown(),
+ * migrationStatus() and checkOwnership().
+ *
+ * Databases, roles and folders are removed again.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,6 +1,9 @@
-// In: the shared PostgreSQL, and addresses that refuse or do not answer. Out: how the pool handles time-outs, losses
-// and secrets. Guaranteed: every pool is closed, which the leak detector would notice.
-
+/**
+ * The shared PostgreSQL, and addresses that refuse or do not answer → how the pool handles time-outs, losses and
+ * secrets.
+ *
+ * Every pool is closed, which the leak detector would notice.
+ */
 import assert from "node:assert/strict";
 import net from "node:net";
 import { inspect } from "node:util";

@@ -1,6 +1,9 @@
-// In: a PostgreSQL with unfavourable settings of the role, limits or standbys. Out: the pool's sessions and the number
-// of its connections are right. Guaranteed: every pool is closed and every role dropped.
-
+/**
+ * A PostgreSQL with unfavourable settings of the role, limits or standbys → the pool's sessions and the number of its
+ * connections are right.
+ *
+ * Every pool is closed and every role dropped.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

@@ -1,7 +1,9 @@
-// In: a database of its own for each test. Out: what inTransaction() commits, rolls back, keeps and destroys when
-// statements fail, the server cuts the connection, time runs out or the signal aborts. Guaranteed: every pool is
-// closed, which the leak detector would notice.
-
+/**
+ * A database of its own for each test → what inTransaction() commits, rolls back, keeps and destroys when statements
+ * fail, the server cuts the connection, time runs out or the signal aborts.
+ *
+ * Every pool is closed, which the leak detector would notice.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";

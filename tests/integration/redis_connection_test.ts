@@ -1,5 +1,4 @@
-// Connections to a real Redis: with the address forms of the configuration, and after the master has moved.
-
+/** Connections to a real Redis: with the address forms of the configuration, and after the master has moved. */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";

@@ -43,7 +43,8 @@ async function loseTail(stage: Stage, entryId: string): Promise<void> {
     const [notificationId, routeId] = fields[fields.indexOf("event_id") + 1]!.split("/");
     await stage.redis.del(routeLeaseKey(notificationId!, routeId!));
   }
-  // Made again: a stream whose last entries were deleted remembers them, and Valkey 8 refuses to have its last id set back.
+  // Made again: a stream whose last entries were deleted remembers them, and Valkey 8 refuses to have its last id set
+  // back.
   await stage.redis.del(PUSH);
   for (const [id, fields] of kept) await stage.redis.xadd(PUSH, id, ...fields);
   await stage.redis.hset(streamOffsetKey(PUSH), "entry_id", entryId);

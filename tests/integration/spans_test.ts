@@ -1,6 +1,7 @@
-// Spans of intents and routes on a real SDK: their ids, the spans of a repeated batch, and that no span is created if
-// tracing is off.
-
+/**
+ * Spans of intents and routes on a real SDK: their ids, the spans of a repeated batch, and that no span is created if
+ * tracing is off.
+ */
 import assert from "node:assert/strict";
 import { trace } from "@opentelemetry/api";
 import { type ReadableSpan, TracerProvider } from "@opentelemetry/sdk-trace";

@@ -1,5 +1,4 @@
-// Notifications over a real datagram socket, path and abstract; the service runs even if it can't notify anything.
-
+/** Notifications over a real datagram socket, path and abstract; the service runs even if it can't notify anything. */
 import assert from "node:assert/strict";
 import { systemClock } from "../../src/clock.ts";
 import type { Supervisor } from "../../src/config/supervisor.ts";

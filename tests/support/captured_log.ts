@@ -1,6 +1,8 @@
-// In: nothing. Out: the lines that are logged from now on, as objects, instead of standard output.
-// Guaranteed: after it is disposed of, nothing is logged, and no timer is left.
-
+/**
+ * Nothing → the lines that are logged from now on, as objects, instead of standard output.
+ *
+ * After it is disposed of, nothing is logged, and no timer is left.
+ */
 import { type LogSettings, setUpLogging } from "../../src/telemetry/logging.ts";
 
 type LogLine = Readonly<Record<string, unknown>>;

@@ -1,7 +1,9 @@
-// In: a folder. Out: a certificate authority in it, and certificates for 127.0.0.1 that this authority signed, made by
-// the `openssl` of this machine. Guaranteed: the files belong to `account`, and only it can read them, as PostgreSQL
-// requires of keys.
-
+/**
+ * A folder → a certificate authority in it, and certificates for 127.0.0.1 that this authority signed, made by the
+ * `openssl` of this machine.
+ *
+ * The files belong to `account`, and only it can read them, as PostgreSQL requires of keys.
+ */
 import type { Account } from "../../scripts/servers/account.ts";
 
 export interface Certificate {

@@ -1,6 +1,8 @@
-// In: a rig (or the variables themselves) and a command line. Out: the exit code and the output. Guaranteed: it is the
-// same program as the service, run once; standard output and standard error are separate.
-
+/**
+ * A rig (or the variables themselves) and a command line → the exit code and the output.
+ *
+ * It is the same program as the service, run once; standard output and standard error are separate.
+ */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import type { Rig } from "./service_rig.ts";

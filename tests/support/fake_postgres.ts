@@ -1,7 +1,8 @@
-// In: how connecting fails, if it does. Out: a socket for pg's client that behaves like PostgreSQL until the test
-// destroys it. Guaranteed: no network; every statement is answered with one row, `pid` 1, until the socket is made
-// mute.
-
+/**
+ * How connecting fails, if it does → a socket for pg's client that behaves like PostgreSQL until the test destroys it.
+ *
+ * No network; every statement is answered with one row, `pid` 1, until the socket is made mute.
+ */
 import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 

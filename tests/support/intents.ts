@@ -1,5 +1,8 @@
-// In: changes of an intent. Out: the fields of a valid intent with these changes. Guaranteed: without changes it is a
-// `game.turn.ready` for `user-1` with a new idempotency key.
+/**
+ * Changes of an intent → the fields of a valid intent with these changes.
+ *
+ * Without changes it is a `game.turn.ready` for `user-1` with a new idempotency key.
+ */
 
 /** An entry's fields; `undefined` leaves one out. */
 export type IntentFields = Readonly<Record<string, string | Uint8Array | undefined>>;

@@ -1,7 +1,8 @@
 /**
- * In: the addresses of two Redis servers, one after the other. Out: an address whose client connections stay open while
- * they move from one server to the other, as with some proxies and service meshes. Guaranteed: each connection changes
- * between two commands, logged in and in the same database again.
+ * The addresses of two Redis servers, one after the other → an address whose client connections stay open while they
+ * move from one server to the other, as with some proxies and service meshes.
+ *
+ * Each connection changes between two commands, logged in and in the same database again.
  */
 import net from "node:net";
 import { Buffer } from "node:buffer";

@@ -1,7 +1,9 @@
-// In: a rig. Out: Redis or PostgreSQL in an earlier state, as after a failover or a restore. Guaranteed: Redis is then
-// another server (a new replication id) with its earlier keys except the consumer lease; PostgreSQL has lost the rows
-// that were added since, and has its earlier offsets. No service may run meanwhile.
-
+/**
+ * A rig → Redis or PostgreSQL in an earlier state, as after a failover or a restore.
+ *
+ * Redis is then another server (a new replication id) with its earlier keys except the consumer lease; PostgreSQL has
+ * lost the rows that were added since, and has its earlier offsets. No service may run meanwhile.
+ */
 import type { RedisServer } from "../../scripts/servers/redis.ts";
 import type { Rig } from "./rig.ts";
 import { eventually } from "./wait.ts";

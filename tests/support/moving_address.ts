@@ -1,7 +1,9 @@
-// In: ports of 127.0.0.1, and optionally a stream that all bytes pass through. Out: one port that leads to one of them at a
-// time, like a virtual address or a proxy.
-// Guaranteed: existing connections stay when it moves; only new ones reach the other server.
-
+/**
+ * Ports of 127.0.0.1, and optionally a stream that all bytes pass through → one port that leads to one of them at a
+ * time, like a virtual address or a proxy.
+ *
+ * Existing connections stay when it moves; only new ones reach the other server.
+ */
 import net from "node:net";
 import type { Duplex } from "node:stream";
 

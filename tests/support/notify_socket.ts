@@ -1,7 +1,10 @@
-// In: a value of NOTIFY_SOCKET (a path, or `@` and an abstract name). Out: a real datagram socket there, and the
-// received notifications in their order. Guaranteed: nothing is lost while it is open; the file is removed when it is
-// disposed of. Python opens the socket, because it can bind an abstract one with every version of Deno.
-
+/**
+ * A value of NOTIFY_SOCKET (a path, or `@` and an abstract name) → a real datagram socket there, and the received
+ * notifications in their order.
+ *
+ * Nothing is lost while it is open; the file is removed when it is disposed of. Python opens the socket, because it can
+ * bind an abstract one with every version of Deno.
+ */
 import { eventually } from "./wait.ts";
 
 const RECEIVE = `

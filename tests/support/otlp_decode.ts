@@ -1,7 +1,9 @@
-// In: the bytes of an OTLP export request (protobuf, or OTLP's JSON). Out: its content as flat objects. Guaranteed:
-// protobuf is decoded by the definitions in a package of OpenTelemetry, not by our own; ids are hexadecimal, numbers
-// are numbers.
-
+/**
+ * The bytes of an OTLP export request (protobuf, or OTLP's JSON) → its content as flat objects.
+ *
+ * Protobuf is decoded by the definitions in a package of OpenTelemetry, not by our own; ids are hexadecimal, numbers
+ * are numbers.
+ */
 import { Buffer } from "node:buffer";
 import definitions from "otlp-definitions";
 

@@ -1,6 +1,8 @@
-// In: a protocol. Out: a small OpenTelemetry collector that decodes and keeps every export. Guaranteed: every request
-// is answered with success, unless the test sets another answer; disposing of it closes the port.
-
+/**
+ * A protocol → a small OpenTelemetry collector that decodes and keeps every export.
+ *
+ * Every request is answered with success, unless the test sets another answer; disposing of it closes the port.
+ */
 import { Buffer } from "node:buffer";
 import https from "node:https";
 import type { AddressInfo } from "node:net";

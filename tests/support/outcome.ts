@@ -1,7 +1,9 @@
-// In: a rig and the id of an entry of its intents stream. Out: the whole outcome of that entry, from PostgreSQL and the
-// outbound streams. Guaranteed: the service's log is not used; rows have all their columns, routes are in the order of
-// their ids.
-
+/**
+ * A rig and the id of an entry of its intents stream → the whole outcome of that entry, from PostgreSQL and the
+ * outbound streams.
+ *
+ * The service's log is not used; rows have all their columns, routes are in the order of their ids.
+ */
 import type { ClientEvent, MailCommand, Rig } from "./service_rig.ts";
 
 interface RecordRow {

@@ -1,8 +1,9 @@
-// In: a PostgreSQL URL and a pool mode. Out: a PgBouncer on a free port of 127.0.0.1 between the URL's role and its
-// server. Guaranteed: it begins without connections to the server; process and folder are removed when it is disposed
-// of or this process ends. If PgBouncer is missing, it is unpacked or installed like the servers, or the error says
-// how.
-
+/**
+ * A PostgreSQL URL and a pool mode → a PgBouncer on a free port of 127.0.0.1 between the URL's role and its server.
+ *
+ * It begins without connections to the server; process and folder are removed when it is disposed of or this process
+ * ends. If PgBouncer is missing, it is unpacked or installed like the servers, or the error says how.
+ */
 import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
 import { distribution, installServers } from "../../scripts/servers/install.ts";
 import { ServerProcess, withFreePort } from "../../scripts/servers/server_process.ts";

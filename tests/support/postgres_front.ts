@@ -1,8 +1,10 @@
-// In: a PostgreSQL's port of 127.0.0.1. Out: another port that leads to it like a session pooler, by connections that
-// outlive those of clients, without a reset query in between; or that refuses with a pooler's errors. Guaranteed: a
-// client's statements reach one server connection unchanged; the prepared statements and settings of the previous
-// client still exist there, as with such a pooler.
-
+/**
+ * A PostgreSQL's port of 127.0.0.1 → another port that leads to it like a session pooler, by connections that outlive
+ * those of clients, without a reset query in between; or that refuses with a pooler's errors.
+ *
+ * A client's statements reach one server connection unchanged; the prepared statements and settings of the previous
+ * client still exist there, as with such a pooler.
+ */
 import { Buffer } from "node:buffer";
 import net from "node:net";
 

@@ -1,8 +1,10 @@
-// In: exported metrics, and the files of docs/observability. Out: the series that Prometheus makes of the metrics, and
-// the series and labels in the queries of the files. Guaranteed: names are composed by the rules of OpenTelemetry's
-// "Prometheus and OpenMetrics Compatibility", with suffixes, as the Collector's exporter and Prometheus's own OTLP
-// receiver do by default.
-
+/**
+ * Exported metrics, and the files of docs/observability → the series that Prometheus makes of the metrics, and the
+ * series and labels in the queries of the files.
+ *
+ * Names are composed by the rules of OpenTelemetry's "Prometheus and OpenMetrics Compatibility", with suffixes, as the
+ * Collector's exporter and Prometheus's own OTLP receiver do by default.
+ */
 import { parse } from "yaml";
 import type { ReceivedMetric } from "./otlp_decode.ts";
 

@@ -1,7 +1,9 @@
-// In: the address of a key space. Out: an ioredis client with which a test reads and writes it. Guaranteed: commands
-// fail at once while there is no connection (nothing is queued or sent twice), and after `closeRedis` neither
-// connection nor timer is left.
-
+/**
+ * The address of a key space → an ioredis client with which a test reads and writes it.
+ *
+ * Commands fail at once while there is no connection (nothing is queued or sent twice), and after `closeRedis` neither
+ * connection nor timer is left.
+ */
 import { Redis, type RedisOptions } from "ioredis";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 

@@ -1,6 +1,5 @@
 /**
- * In: a Redis master. Out: a replica of it on a free port, which has all data that the master had when the replica was
- * started.
+ * A Redis master → a replica of it on a free port, which has all data that the master had when the replica was started.
  */
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";

@@ -1,7 +1,10 @@
-// In: nothing, or the test's own users, variables and servers. Out: everything that a test of the running service
-// needs: a fresh database and key space, a stand-in User Service, clients for all of them, and the service itself, once
-// or several times. Guaranteed: disposing of it ends every instance, closes every connection and drops the database.
-
+/**
+ * Nothing, or the test's own users, variables and servers → everything that a test of the running service needs: a
+ * fresh database and key space, a stand-in User Service, clients for all of them, and the service itself, once or
+ * several times.
+ *
+ * Disposing of it ends every instance, closes every connection and drops the database.
+ */
 import type { Postgres } from "../../scripts/servers/postgres.ts";
 import type { RedisServer } from "../../scripts/servers/redis.ts";
 import { isRestricted, restrictedRole } from "../../scripts/servers/restricted.ts";

@@ -1,7 +1,10 @@
-// In: the complete environment of the service. Out: the real service as a process: from source with the flags of the
-// `start` task, or the executable that NOTIFICATION_SERVICE_BIN names. Guaranteed: it sees only the given variables and
-// those that Deno needs; its output is kept; it ends when it is disposed of or when this process ends in any way.
-
+/**
+ * The complete environment of the service → the real service as a process: from source with the flags of the `start`
+ * task, or the executable that NOTIFICATION_SERVICE_BIN names.
+ *
+ * It sees only the given variables and those that Deno needs; its output is kept; it ends when it is disposed of or
+ * when this process ends in any way.
+ */
 import { Buffer } from "node:buffer";
 import { resolve } from "node:path";
 import { Guard } from "../../scripts/servers/guard.ts";

@@ -1,7 +1,10 @@
-// In: the addresses of a Redis, a PostgreSQL and a stand-in User Service. Out: clients for all of them, and one or
-// several instances of the real service. Guaranteed: an instance gets the variables of `env` and a probe address of its
-// own; disposing of the rig ends every instance and closes every connection.
-
+/**
+ * The addresses of a Redis, a PostgreSQL and a stand-in User Service → clients for all of them, and one or several
+ * instances of the real service.
+ *
+ * An instance gets the variables of `env` and a probe address of its own; disposing of the rig ends every instance and
+ * closes every connection.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { Buffer } from "node:buffer";

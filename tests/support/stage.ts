@@ -1,7 +1,8 @@
 /**
- * In: nothing. Out: everything that a test of a single stage needs: a migrated database, a key space, the service's own
- * pool and Redis connections, and loops whose `pass` the test calls. Guaranteed: disposing of it ends every connection
- * and drops the database.
+ * Nothing → everything that a test of a single stage needs: a migrated database, a key space, the service's own pool
+ * and Redis connections, and loops whose `pass` the test calls.
+ *
+ * Disposing of it ends every connection and drops the database.
  */
 // @ts-types="@types/pg"
 import type pg from "pg";

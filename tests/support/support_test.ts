@@ -1,6 +1,7 @@
-// The support functions on which tests rely: waiting, separate key spaces and databases, and the control of a service
-// process. A script stands in for the service, named by NOTIFICATION_SERVICE_BIN like the executable.
-
+/**
+ * The support functions on which tests rely: waiting, separate key spaces and databases, and the control of a service
+ * process. A script stands in for the service, named by NOTIFICATION_SERVICE_BIN like the executable.
+ */
 import assert from "node:assert/strict";
 import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";
 import { validIntent } from "./intents.ts";

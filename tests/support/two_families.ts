@@ -1,7 +1,9 @@
-// In: ports of 127.0.0.1. Out: a host name with an IPv4 and an IPv6 address that only one process can resolve, and for
-// each port another one that leads to it in one of the two families; in the other nothing listens, or nothing answers.
-// Guaranteed: the machine's /etc/hosts is not changed: the process sees another one in its own mount namespace.
-
+/**
+ * Ports of 127.0.0.1 → a host name with an IPv4 and an IPv6 address that only one process can resolve, and for each
+ * port another one that leads to it in one of the two families; in the other nothing listens, or nothing answers.
+ *
+ * The machine's /etc/hosts is not changed: the process sees another one in its own mount namespace.
+ */
 import net from "node:net";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { eventually } from "./wait.ts";

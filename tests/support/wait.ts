@@ -1,5 +1,9 @@
-// In: a condition. Out: its value once it holds. Guaranteed: it is checked again and again (an exception means "not
-// yet") until it holds or the time is over; the error then names the condition and the last exception.
+/**
+ * A condition → its value once it holds.
+ *
+ * It is checked again and again (an exception means "not yet") until it holds or the time is over; the error then names
+ * the condition and the last exception.
+ */
 
 export interface WaitOptions {
   /** Default ten seconds. */

@@ -1,7 +1,8 @@
-// Version 0.1 and the current one on the same Redis and PostgreSQL, as during an upgrade, under load: both consume,
-// claim and publish, instances of both are killed, and a stream refuses entries for a while. The chaos harness's judge
-// checks the result.
-
+/**
+ * Version 0.1 and the current one on the same Redis and PostgreSQL, as during an upgrade, under load: both consume,
+ * claim and publish, instances of both are killed, and a stream refuses entries for a while. The chaos harness's judge
+ * checks the result.
+ */
 import assert from "node:assert/strict";
 import { Chance } from "../../scripts/chaos/chance.ts";
 import { playEnd } from "../../scripts/chaos/end.ts";

@@ -1,6 +1,7 @@
-// Version 0.1 is killed and leaves entries and routes in every state. The current version takes over: each gets the
-// right outcome, once.
-
+/**
+ * Version 0.1 is killed and leaves entries and routes in every state. The current version takes over: each gets the
+ * right outcome, once.
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { refuse } from "../../scripts/servers/user_service.ts";

@@ -1,6 +1,8 @@
-// In: this clone's git history. Out: the source of version 0.1 in a temporary folder, ready to run. Guaranteed: the
-// folder is deleted when it is disposed of. A clone without that commit is a clear error, never a skipped test.
-
+/**
+ * This clone's git history → the source of version 0.1 in a temporary folder, ready to run.
+ *
+ * The folder is deleted when it is disposed of. A clone without that commit is a clear error, never a skipped test.
+ */
 import { resolve } from "node:path";
 
 /** "version 0.1": the last commit before claims became time. */
