@@ -37,8 +37,8 @@ export type Logger = Readonly<Record<LogLevel, Log>>;
 export function loggerOf(name: string): Logger {
   const log = (level: LogLevel): Log => {
     const rank = LOG_LEVELS.indexOf(level);
-    return (message, fields = {}) => {
-      if (rank >= lowest) pass(recordOf(level, { logger: name, message, fields }));
+    return (message, fields) => {
+      if (rank >= lowest) pass(recordOf(level, { logger: name, message, fields: fields ?? {} }));
     };
   };
   return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
