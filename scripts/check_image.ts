@@ -7,6 +7,7 @@
  * packages that it is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that
  * can be done).
  */
+import { outputOf } from "./command_output.ts";
 import assert from "node:assert/strict";
 import { eventually } from "../tests/support/wait.ts";
 import { installServers } from "./servers/install.ts";
@@ -57,10 +58,10 @@ async function checkImage(buildah: Buildah, folder: string): Promise<void> {
 async function makeBase(buildah: Buildah, { name, folder }: { name: string; folder: string }): Promise<void> {
   const archives = `${folder}/archives`;
   await Deno.mkdir(archives);
-  await output("apt-get", ["download", "-o", "APT::Sandbox::User=root", ...PACKAGES], archives);
+  await outputOf("apt-get", ["download", "-o", "APT::Sandbox::User=root", ...PACKAGES], { cwd: archives });
   const container = (await buildah.run("from", "scratch")).trim();
   const root = (await buildah.run("mount", container)).trim();
-  for (const { name } of Deno.readDirSync(archives)) await output("dpkg-deb", ["-x", `${archives}/${name}`, root]);
+  for (const { name } of Deno.readDirSync(archives)) await outputOf("dpkg-deb", ["-x", `${archives}/${name}`, root]);
   await Deno.mkdir(`${root}/tmp`, { recursive: true });
   await Deno.chmod(`${root}/tmp`, 0o1777);
   await Deno.writeTextFile(`${root}/etc/passwd`, USERS);
@@ -120,7 +121,7 @@ class Buildah {
   }
 
   async run(...args: readonly string[]): Promise<string> {
-    return await output("buildah", [...this.#options, ...args]);
+    return await outputOf("buildah", [...this.#options, ...args], { cwd: ROOT });
   }
 
   spawn(...args: readonly string[]): Deno.ChildProcess {
@@ -144,14 +145,6 @@ async function servicePid(address: string): Promise<number> {
     }
   }
   throw new Error("The service's process is not there");
-}
-
-/** @throws with what the command says on standard error */
-async function output(command: string, args: readonly string[], cwd = ROOT): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args: [...args], cwd, stdin: "null" }).output();
-  const [said, complained] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)) as [string, string];
-  if (!success) throw new Error(`${command} ${args.slice(0, 12).join(" ")} failed:\n${said}${complained}`);
-  return said;
 }
 
 function isInstalled(program: string): boolean {

@@ -5,6 +5,7 @@
  *
  * Every time is the median and the worst of 5 runs; nothing is left behind.
  */
+import { memoryOf } from "./process_memory.ts";
 import { openRig, type Rig } from "../tests/support/rig.ts";
 import { startService } from "../tests/support/service_process.ts";
 
@@ -101,19 +102,11 @@ async function runOnce({ env }: Rig, args: readonly string[]) {
   let peakMb = 0;
   let code: number | undefined;
   while (code === undefined) {
-    peakMb = Math.max(peakMb, await peakMbOf(command.pid));
+    // Nothing once it has ended.
+    peakMb = Math.max(peakMb, await memoryOf(command.pid).then((memory) => memory.peakMb || 0, () => 0));
     code = await Promise.race([ended, new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 10))]);
   }
   return { code, ms: performance.now() - begun, peakMb, stderr: command.stderr };
-}
-
-async function peakMbOf(pid: number): Promise<number> {
-  try {
-    const status = await Deno.readTextFile(`/proc/${pid}/status`);
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1.024 / 1000;
-  } catch {
-    return 0; // it has ended
-  }
 }
 
 async function fill(rig: Rig, size: number): Promise<void> {

@@ -4,6 +4,8 @@
  * exit code 1 when the quickest start took over a second (what else goes on on the machine only adds to it), or the
  * median is over 160 MB.
  */
+import { median } from "./bench/statistics.ts";
+import { memoryOf } from "./process_memory.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openRigOn } from "../tests/support/service_rig.ts";
 import { startPostgres } from "./servers/postgres.ts";
@@ -37,17 +39,8 @@ async function measure(): Promise<{ startMs: number; medianStartMs: number; rssM
     const service = await rig.start();
     starts.push(Math.round(performance.now() - begun));
     await sleep(IDLE_MS);
-    sizes.push(Math.round(await residentKb(service.pid) / 1000));
+    sizes.push(Math.round((await memoryOf(service.pid)).residentMb));
     await service.terminate();
   }
   return { startMs: Math.min(...starts), medianStartMs: median(starts), rssMb: median(sizes) };
-}
-
-async function residentKb(pid: number): Promise<number> {
-  const status = await Deno.readTextFile(`/proc/${pid}/status`);
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1.024;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

@@ -4,6 +4,7 @@
  * It sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when this process
  * ends, however it ends.
  */
+import { type Memory, memoryOf } from "../process_memory.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resolve } from "node:path";
 import { surroundings } from "../../tests/support/service_process.ts";
@@ -12,12 +13,6 @@ import { Guard } from "../servers/guard.ts";
 export type Environment = Readonly<Record<string, string>>;
 
 /** Megabytes (10⁶ bytes). */
-export interface Memory {
-  readonly residentMb: number;
-  /** The most it ever was. */
-  readonly peakMb: number;
-}
-
 const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 10_000;
 const POLL_MS = 20;
@@ -84,10 +79,7 @@ export class BenchProcess implements AsyncDisposable {
   }
 
   async memory(): Promise<Memory> {
-    const status = await Deno.readTextFile(`/proc/${this.#child.pid}/status`);
-    const megabytes = (name: string) =>
-      Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024 / 1e6;
-    return { residentMb: megabytes("VmRSS"), peakMb: megabytes("VmHWM") };
+    return await memoryOf(this.#child.pid);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

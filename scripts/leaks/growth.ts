@@ -2,6 +2,7 @@
  * Samples in the order of time → for each figure what it was early and late, and whether it grows. Pure. The first
  * quarter is warm-up; compared are the medians of the second and the last one.
  */
+import { median } from "../bench/statistics.ts";
 import { type Figure, FIGURES, type Sample } from "./sample.ts";
 
 export interface Growth {
@@ -47,8 +48,4 @@ export function growthOf(samples: readonly Sample[], tolerances: Partial<Toleran
     const limit = early! * (1 + share) + amount;
     return { figure, early: early!, late: late!, limit, isGrowing: late! > limit };
   });
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)]!;
 }

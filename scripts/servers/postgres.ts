@@ -5,6 +5,7 @@
  * Durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the same data
  * and port; process and folder are gone when it is disposed of or this process ends, however it ends.
  */
+import { outputOf } from "../command_output.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -106,7 +107,7 @@ async function startOn(port: number, { settings, env, copy }: PostgresOptions): 
   const dsn = `postgres://postgres:${password}@${HOST}:${port}/postgres`;
   try {
     if (copy === undefined) await initdb(`${postgresBin}/initdb`, dataDir, { password, folder, account });
-    else await run("mv", copy.dataDir, dataDir);
+    else await outputOf("mv", [copy.dataDir, dataDir]);
     if (copy?.primaryPort !== undefined) await Deno.writeTextFile(`${dataDir}/standby.signal`, "");
     await server.start();
   } catch (error) {
@@ -122,12 +123,12 @@ async function startOn(port: number, { settings, env, copy }: PostgresOptions): 
     stop: (mode = "fast") => server.stop(STOP_SIGNALS[mode]),
     start: () => startAgain(server),
     async copyData(to) {
-      await server.whileFrozen(() => run("cp", "-a", dataDir, to));
+      await server.whileFrozen(() => outputOf("cp", ["-a", dataDir, to]));
       await Deno.remove(`${to}/postmaster.pid`);
     },
     async restoreData(copied) {
-      await run("rm", "-rf", dataDir);
-      await run("mv", copied, dataDir);
+      await outputOf("rm", ["-rf", dataDir]);
+      await outputOf("mv", [copied, dataDir]);
     },
     kill: (signal) => server.kill(signal),
     createDatabase: (name) => createDatabase(dsn, name === undefined ? {} : { name }),
@@ -150,11 +151,6 @@ export async function createDatabase(
 export async function dropDatabase(dsn: string, database: string): Promise<void> {
   const name = new URL(database).pathname.slice(1);
   await runSql(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
-}
-
-async function run(command: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(command, { args }).output();
-  if (!success) throw new StartError(`${command} failed: ${new TextDecoder().decode(stderr)}`);
 }
 
 async function initdb(

@@ -107,7 +107,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** Calls `act` while no process of the server runs: its files are as they were at one moment. */
-  async whileFrozen(act: () => Promise<void>): Promise<void> {
+  async whileFrozen(act: () => Promise<unknown>): Promise<void> {
     try {
       // The second time for those that were forked while the first went round.
       for (let round = 0; round < 2; round++) {

@@ -2,6 +2,7 @@
  * PostgreSQL comes back with less than it committed: lost intents are accepted again under the same ids, and published
  * routes are not published again (docs/contract.md, section 11).
  */
+import { outputOf } from "../../scripts/command_output.ts";
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -11,21 +12,16 @@ import { eventually } from "../support/wait.ts";
 async function backUp(postgres: Postgres): Promise<string> {
   const copy = `${postgres.dataDir}-backup`;
   await postgres.stop("immediate");
-  await run("cp", "-a", postgres.dataDir, copy);
+  await outputOf("cp", ["-a", postgres.dataDir, copy]);
   await postgres.start();
   return copy;
 }
 
 async function restore(postgres: Postgres, copy: string): Promise<void> {
   await postgres.stop("immediate");
-  await run("rm", "-rf", postgres.dataDir);
-  await run("mv", copy, postgres.dataDir);
+  await outputOf("rm", ["-rf", postgres.dataDir]);
+  await outputOf("mv", [copy, postgres.dataDir]);
   await postgres.start();
-}
-
-async function run(command: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(command, { args }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
 }
 
 const routes = async (rig: Rig, status: string) =>

@@ -3,6 +3,7 @@
  *
  * The folder is deleted when it is disposed of. A clone without that commit is a clear error, never a skipped test.
  */
+import { outputOf } from "../../scripts/command_output.ts";
 import { resolve } from "node:path";
 
 /** "version 0.1": the last commit before claims became time. */
@@ -20,10 +21,10 @@ export async function provideVersion01(): Promise<OldVersion> {
   const root = await Deno.makeTempDir({ prefix: "notification-0.1-" });
   const archive = `${root}.tar`;
   try {
-    await run("git", ["-C", REPOSITORY, "archive", `--output=${archive}`, COMMIT]);
-    await run("tar", ["-x", "-f", archive, "-C", root]);
+    await outputOf("git", ["-C", REPOSITORY, "archive", `--output=${archive}`, COMMIT]);
+    await outputOf("tar", ["-x", "-f", archive, "-C", root]);
     // Its packages, so that no start waits for a download.
-    await run(Deno.execPath(), ["install", "--quiet", "--frozen", "--entrypoint", "main.ts"], root);
+    await outputOf(Deno.execPath(), ["install", "--quiet", "--frozen", "--entrypoint", "main.ts"], { cwd: root });
   } catch (error) {
     await Deno.remove(root, { recursive: true });
     throw error;
@@ -35,7 +36,7 @@ export async function provideVersion01(): Promise<OldVersion> {
 
 async function needCommit(): Promise<void> {
   try {
-    await run("git", ["-C", REPOSITORY, "cat-file", "-e", `${COMMIT}^{commit}`]);
+    await outputOf("git", ["-C", REPOSITORY, "cat-file", "-e", `${COMMIT}^{commit}`]);
   } catch (cause) {
     throw new Error(
       `The upgrade tests run version 0.1, commit ${COMMIT.slice(0, 7)}, which ${REPOSITORY} does not have: ` +
@@ -43,11 +44,4 @@ async function needCommit(): Promise<void> {
       { cause },
     );
   }
-}
-
-async function run(command: string, args: readonly string[], cwd = REPOSITORY): Promise<void> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args: [...args], cwd, stdin: "null" }).output();
-  if (success) return;
-  const output = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
-  throw new Error(`${command} ${args.join(" ")} failed:\n${output}`);
 }
