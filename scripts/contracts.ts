@@ -64,7 +64,7 @@ function asyncapi(types: readonly CatalogType[], schemas: ReadonlyMap<string, Sc
     channels: {
       intents: channel(
         "notification:intents",
-        "Inbound: what producers want users or administrators to be told. XADD; never trimmed by the service.",
+        "Inbound: requests of producers to notify users or administrators. XADD; never trimmed by the service.",
         intents,
       ),
       clientEvents: channel(
