@@ -65,7 +65,7 @@ function asyncapi(types: readonly CatalogType[], schemas: ReadonlyMap<string, Sc
     channels: {
       intents: channel(
         "notification:intents",
-        "Inbound: what users or administrators are to be notified of. XADD; never trimmed by the service.",
+        "Inbound: requests of producers to notify users or administrators. XADD; never trimmed by the service.",
         intents,
       ),
       clientEvents: channel(

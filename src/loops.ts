@@ -62,9 +62,31 @@ export function loopsOf(
   const clock: Clock = systemClock;
   const { publish, retry, retention, intents } = config;
   const relay = new Relay(clock);
+
+  const observe = (durationMs: number, outcome: string) => {
+    instruments.lookUp.record(durationMs / 1000, { outcome });
+    // A batch may need thousands of look-ups from a slow User Service.
+    heartbeats.beat("intent_consumer");
+  };
+  const consumer = new IntentConsumer({
+    ...intents,
+    processId,
+    recordRetentionMs: retention.recordMs,
+    catalog,
+    administratorEmails: config.administratorEmails,
+    maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
+    postgres,
+    redis: redis.intake,
+    blockingRedis: redis.blocking,
+    userService: new UserService(config.userService, { clock, observe, authorities }),
+    relay,
+    events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
+    clock,
+    abandon: shutdown.abandon,
+  });
+
   const onUncheckedServer = () => servers.doubtRedis();
   const writer = new OutcomeWriter({ postgres, redis: redis.push, clock, onUncheckedServer });
-
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
     new Publisher({
       channel,
@@ -84,28 +106,6 @@ export function loopsOf(
       clock,
     });
 
-  const observe = (durationMs: number, outcome: string) => {
-    instruments.lookUp.record(durationMs / 1000, { outcome });
-    // A batch may need thousands of look-ups from a slow User Service.
-    heartbeats.beat("intent_consumer");
-  };
-
-  const consumer = new IntentConsumer({
-    ...intents,
-    processId,
-    recordRetentionMs: retention.recordMs,
-    catalog,
-    administratorEmails: config.administratorEmails,
-    maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
-    postgres,
-    redis: redis.intake,
-    blockingRedis: redis.blocking,
-    userService: new UserService(config.userService, { clock, observe, authorities }),
-    relay,
-    events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
-    clock,
-    abandon: shutdown.abandon,
-  });
   const isRepublished = publish.lostPublications === "republish";
   const repair = new Repair({
     servers,

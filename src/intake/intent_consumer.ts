@@ -109,12 +109,45 @@ export class IntentConsumer implements Loop {
     }
   }
 
+  /** While another instance consumes. */
+  async idle(stop: AbortSignal): Promise<void> {
+    await this.#options.clock.sleep(STANDBY_POLL_MS, stop);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#offset.copied(), this.#note.sent()]);
+    await this.#lease.release();
+    this.#options.userService.close();
+  }
+
   /**
    * Call this when PostgreSQL may have come back with an earlier offset: the offset is found again, at the latest when
    * the wait for entries ends.
    */
   findOffsetAgain(): void {
     this.#offset.forget();
+  }
+
+  async #mayConsume(): Promise<boolean> {
+    const isHeld = this.#lease.isHeld || await this.#lease.take();
+    const role = isHeld ? "consuming" : "standby";
+    if (role !== this.#role) {
+      this.#role = role;
+      this.#offset.forget();
+      this.#recipients.release();
+      this.#setAside.forget();
+      this.#note.forget();
+      loggerOf(this.name).info(role);
+    }
+    return isHeld;
+  }
+
+  /** Forgets the offset if it was moved: an operator may have set aside the entry at which the last pass failed. */
+  async #compareOffset(): Promise<void> {
+    const { postgres, stream } = this.#options;
+    const row = await selectOffset(postgres, stream);
+    if (row !== undefined && row.entryId !== (await this.#offset.current()).entryId) this.#offset.forget();
+    this.#hasFailed = false;
   }
 
   async #consume(reading: Reading, stop: AbortSignal): Promise<void> {
@@ -160,47 +193,6 @@ export class IntentConsumer implements Loop {
     else this.#limit.grow();
   }
 
-  /** Forgets the offset if it was moved: an operator may have set aside the entry at which the last pass failed. */
-  async #compareOffset(): Promise<void> {
-    const { postgres, stream } = this.#options;
-    const row = await selectOffset(postgres, stream);
-    if (row !== undefined && row.entryId !== (await this.#offset.current()).entryId) this.#offset.forget();
-    this.#hasFailed = false;
-  }
-
-  #noteStall(error: unknown): void {
-    const outage = outageOf(error);
-    // Without Redis there is nowhere to note it.
-    if (outage === undefined || outage.dependency === "redis") return;
-    const { dependency, message, about } = outage;
-    this.#note.write({ dependency, reason: message, entryId: about.stream_entry_id, recipient: about.recipient });
-  }
-
-  /** While another instance consumes. */
-  async idle(stop: AbortSignal): Promise<void> {
-    await this.#options.clock.sleep(STANDBY_POLL_MS, stop);
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.#offset.copied(), this.#note.sent()]);
-    await this.#lease.release();
-    this.#options.userService.close();
-  }
-
-  async #mayConsume(): Promise<boolean> {
-    const isHeld = this.#lease.isHeld || await this.#lease.take();
-    const role = isHeld ? "consuming" : "standby";
-    if (role !== this.#role) {
-      this.#role = role;
-      this.#offset.forget();
-      this.#recipients.release();
-      this.#setAside.forget();
-      this.#note.forget();
-      loggerOf(this.name).info(role);
-    }
-    return isHeld;
-  }
-
   /** Returns `undefined` if nothing was changed and the entries have to be read again. */
   async #accept(entries: readonly Decoded[], judgement: Judgement, from: VersionedOffset): Promise<Done | undefined> {
     const { postgres, stream, batchSize, maxAttempts } = this.#options;
@@ -226,6 +218,14 @@ export class IntentConsumer implements Loop {
     if (accepted.length === 0) return;
     const { relay, maxAttempts } = this.#options;
     relay.handOver({ ...start, acceptedAtMs, claimedUntil, maxAttempts, intents: accepted });
+  }
+
+  #noteStall(error: unknown): void {
+    const outage = outageOf(error);
+    // Without Redis there is nowhere to note it.
+    if (outage === undefined || outage.dependency === "redis") return;
+    const { dependency, message, about } = outage;
+    this.#note.write({ dependency, reason: message, entryId: about.stream_entry_id, recipient: about.recipient });
   }
 }
 

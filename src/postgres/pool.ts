@@ -64,7 +64,7 @@ export class PostgresPool extends pg.Pool {
         (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
         const { pid, server } = await setUpSession(client, options);
         if (options.admits?.(server) === false) {
-          throw new Error("PostgreSQL was started or replaced: what it may have lost is looked for first");
+          throw new Error("PostgreSQL was started or replaced, and is not yet checked for losses");
         }
         const atWork = await backends.atWork(client);
         if (atWork >= options.maxOpenConns) {
