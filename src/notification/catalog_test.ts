@@ -2,7 +2,7 @@
  * The default catalog word for word, and what an operator is told about a broken one: every problem, each with its place.
  */
 import assert from "node:assert/strict";
-import { administratorTypes, embeddedCatalog, loadCatalog } from "./catalog.ts";
+import { administratorTypes, type Catalog, embeddedCatalog, loadCatalog } from "./catalog.ts";
 
 const text = (name: string) => [name, { type: "string", minLength: 1 }];
 const integer = (name: string) => [name, { type: "integer", minimum: 1 }];
@@ -63,6 +63,14 @@ Deno.test("embeddedCatalog() is the default catalog", () => {
       properties: Object.fromEntries(members),
     });
   }
+});
+
+Deno.test("embeddedCatalog() is what loadCatalog() makes of its file", async () => {
+  const loaded = loadCatalog(await Deno.readTextFile(new URL("default_catalog.json", import.meta.url)));
+  assert.deepEqual(loaded.kind === "broken" ? loaded.problems : [], []);
+  const withoutChecks = (catalog: Catalog) =>
+    [...catalog].map(([name, { payloadProblem: _, ...type }]) => [name, type]);
+  assert.deepEqual(withoutChecks(embeddedCatalog()), loaded.kind === "ok" && withoutChecks(loaded.catalog));
 });
 
 Deno.test("administratorTypes() gives the types that go to administrators", () => {
@@ -157,10 +165,18 @@ Deno.test("loadCatalog() names the place of what is broken", () => {
       [/^\/types\/a\/payload\/properties\/x~1y~0z\/type: must be one of "array", "boolean", /],
     ],
     [
-      { a: { ...type, payload: { type: "array" } }, b: { ...type, payload: { type: "object", unevaluatedItems: {} } } },
+      {
+        a: { ...type, payload: { type: "array" } },
+        b: {
+          ...type,
+          payload: { type: "object", unevaluatedItems: {}, required: 1, properties: { x: { pattern: "(?=a)" } } },
+        },
+      },
       [
         '/types/a/payload/type: must be "object"',
         "/types/b/payload/unevaluatedItems: is no keyword that this service knows",
+        "/types/b/payload/required: must be an array, got 1",
+        /^\/types\/b\/payload\/properties\/x\/pattern: must not look ahead or behind/,
       ],
     ],
   ];

@@ -1,6 +1,7 @@
 /**
- * Keywords for ajv instead of its own, which take a time that grows with the square of a list's length (`uniqueItems`) or
- * are wrong for large and for decimal numbers (`multipleOf`), and one more that counts what references cost.
+ * Keywords for ajv instead of its own, and one more that counts what references cost. ajv's take a time that grows with
+ * the square of a list's length (`uniqueItems`), are wrong for large and for decimal numbers (`multipleOf`), and throw at
+ * objects with a member called `valueOf` (`enum`, `const`).
  */
 import { _, type Ajv2020, Name } from "ajv/dist/2020.js";
 import type { WorkLimit } from "./work_limit.ts";
@@ -29,6 +30,10 @@ export function addKeywords(ajv: Ajv2020, limit: WorkLimit): void {
     errors: false,
     validate: (wanted: boolean, items: readonly unknown[]) => !wanted || areUnique(items, limit),
   });
+  ajv.removeKeyword("enum");
+  ajv.addKeyword({ keyword: "enum", schemaType: "array", errors: false, compile: isOneOf });
+  ajv.removeKeyword("const");
+  ajv.addKeyword({ keyword: "const", errors: false, compile: (value) => isOneOf([value]) });
   ajv.removeKeyword("multipleOf");
   ajv.addKeyword({
     keyword: "multipleOf",
@@ -71,6 +76,13 @@ function areUnique(items: readonly unknown[], limit: WorkLimit): boolean {
     seen.add(key);
   }
   return true;
+}
+
+function isOneOf(values: readonly unknown[]): (value: unknown) => boolean {
+  const isCompound = (value: unknown) => typeof value === "object" && value !== null;
+  const scalars = new Set(values);
+  const compounds = new Set(values.filter(isCompound).map(canonical));
+  return (value) => isCompound(value) ? compounds.size > 0 && compounds.has(canonical(value)) : scalars.has(value);
 }
 
 /** The same text for equal values: 1 and 1.0, and objects whatever the order of their members. */

@@ -14,33 +14,36 @@ import { type Fault, schemaFaults } from "./schema_faults.ts";
 import { allParts, type Schema } from "./schema_parts.ts";
 import { TooManySteps, WorkLimit } from "./work_limit.ts";
 
+/** What is wrong with a payload, or nothing. */
+export type PayloadCheck = (payload: unknown) => string | undefined;
+
 export type PayloadChecker =
-  | { readonly kind: "ok"; readonly check: (payload: unknown) => string | undefined }
+  | { readonly kind: "ok"; readonly check: PayloadCheck }
   | { readonly kind: "broken"; readonly faults: readonly Fault[] };
 
 export function payloadChecker(schema: Schema): PayloadChecker {
   const faults = schemaFaults(schema);
-  if (faults.length > 0) return { kind: "broken", faults };
+  return faults.length > 0 ? { kind: "broken", faults } : { kind: "ok", check: payloadCheck(schema) };
+}
+
+/** For a schema in which `schemaFaults()` finds none. */
+export function payloadCheck(schema: Schema): PayloadCheck {
   const problems = valueChecker(schema);
-  return {
-    kind: "ok",
-    check(payload) {
-      try {
-        const found = problems(payload);
-        return found.length === 0 ? undefined : describeProblems(found);
-      } catch (error) {
-        if (error instanceof TooManySteps) return error.message;
-        // An entry must not stop the service, whatever its schema makes of it.
-        return `cannot be checked: ${(error as Error).message}`;
-      }
-    },
+  return (payload) => {
+    try {
+      const found = problems(payload);
+      return found.length === 0 ? undefined : describeProblems(found);
+    } catch (error) {
+      if (error instanceof TooManySteps) return error.message;
+      // An entry must not stop the service, whatever its schema makes of it.
+      return `cannot be checked: ${(error as Error).message}`;
+    }
   };
 }
 
 /**
- * For a schema in which `schemaFaults()` finds none: a function that finds all problems with a value.
- *
- * The function throws `TooManySteps` when the schema has it take too long for the value.
+ * For a schema in which `schemaFaults()` finds none: a function that finds all problems with a value, and throws
+ * `TooManySteps` when that takes too long.
  */
 export function valueChecker(schema: Schema): (value: unknown) => readonly Problem[] {
   const limit = new WorkLimit();

@@ -93,6 +93,24 @@ Deno.test("payloadChecker() ignores annotations", () => {
   assert.deepEqual(payload, {}, "A default is not filled in");
 });
 
+Deno.test("payloadChecker() compares what enum and const name, whatever the names in it", () => {
+  const odd = [
+    '{"valueOf":1}',
+    '{"toString":null}',
+    '{"constructor":{}}',
+    '{"__proto__":[]}',
+    '{"a":{"hasOwnProperty":1}}',
+  ];
+  for (const text of odd) {
+    for (const part of [{ const: JSON.parse(text) }, { enum: [1, JSON.parse(text)] }]) {
+      for (const other of [...odd, "{}", "[]", "null"]) {
+        assert.equal(problemOf(JSON.parse(other), part) === undefined, other === text, `${text} ${other}`);
+      }
+    }
+  }
+  assert.equal(problemOf({ b: [1], a: { d: 0, c: 1 } }, { const: { a: { c: 1, d: -0 }, b: [1.0] } }), undefined);
+});
+
 Deno.test("payloadChecker() says what is wrong where, the first three problems and how many more", () => {
   const names = ["a", "b", "c", "d", "e"];
   const checker = payloadChecker({ type: "object", required: names, properties: { a: { items: { type: "string" } } } });

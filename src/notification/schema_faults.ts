@@ -20,19 +20,28 @@ export function schemaFaults(schema: Schema): Fault[] {
   if (schema["type"] !== "object") return [{ path: ["type"], message: 'must be "object"' }];
   const { $schema = DRAFT, $id: _id, ...rest } = schema;
   if ($schema !== DRAFT) return [{ path: ["$schema"], message: `must be ${DRAFT}` }];
-  const unknown = [...allParts(rest)].flatMap(unknownKeywords);
-  if (unknown.length > 0) return unknown;
-  const form = formFaults(rest);
-  if (form.length > 0) return form;
-  return [...allParts(rest)].flatMap(({ part, path }) => [
-    ...nameFaults(part, path),
-    ...patternFaults(part, path),
-    ...enumFaults(part, path),
-    ...referenceFaults(part, { root: rest, path }),
-  ]);
+  const parts = [...allParts(rest)];
+  const unknown = parts.flatMap(unknownKeywords);
+  const places = new Set(unknown.map(({ path }) => path.join("/")));
+  return [
+    ...unknown,
+    ...formFaults(rest).filter(({ path }) => !places.has(path.join("/"))),
+    ...parts.flatMap((at) => [
+      ...nameFaults(at),
+      ...patternFaults(at),
+      ...enumFaults(at),
+      ...referenceFaults(at, rest),
+    ]),
+  ];
 }
 
-function unknownKeywords({ part, path }: { part: Schema; path: Path }): Fault[] {
+/** A schema within the one that is checked. What follows leaves values of a wrong form to {@link formFaults}. */
+interface PartAt {
+  readonly part: Schema;
+  readonly path: Path;
+}
+
+function unknownKeywords({ part, path }: PartAt): Fault[] {
   return Object.keys(part).filter((keyword) => !KEYWORDS.has(keyword)).map((keyword) => ({
     path: [...path, keyword],
     message: keyword === "$id" || keyword === "$schema"
@@ -55,45 +64,46 @@ function formFaults(schema: Schema): Fault[] {
 /** JavaScript makes something else of this name. */
 const UNUSABLE_NAME = "__proto__";
 
-function nameFaults(schema: Schema, path: Path): Fault[] {
-  const dependentRequired = (schema["dependentRequired"] ?? {}) as Readonly<Record<string, string[]>>;
-  const lists: [place: Path, names: readonly string[]][] = [
-    [["required"], (schema["required"] ?? []) as string[]],
+function nameFaults({ part, path }: PartAt): Fault[] {
+  const dependent = isSchemaObject(part["dependentRequired"]) ? part["dependentRequired"] : {};
+  const lists: [place: Path, names: unknown][] = [
+    [["required"], part["required"]],
     ...["properties", "patternProperties", "dependentSchemas", "dependentRequired", "$defs"].map((
       keyword,
-    ): [Path, string[]] => [[keyword], Object.keys(schema[keyword] ?? {})]),
-    ...Object.entries(dependentRequired).map(([name, list]): [Path, string[]] => [["dependentRequired", name], list]),
+    ): [Path, unknown] => [[keyword], Object.keys(part[keyword] ?? {})]),
+    ...Object.entries(dependent).map(([name, list]): [Path, unknown] => [["dependentRequired", name], list]),
   ];
-  return lists.filter(([, names]) => names.includes(UNUSABLE_NAME)).map(([place]) => ({
+  return lists.filter(([, names]) => Array.isArray(names) && names.includes(UNUSABLE_NAME)).map(([place]) => ({
     path: [...path, ...place],
     message: `must not have the name ${UNUSABLE_NAME}`,
   }));
 }
 
-function patternFaults(schema: Schema, path: Path): Fault[] {
-  const patterns: [pattern: string, place: Path][] = Object.keys(schema["patternProperties"] ?? {}).map((
-    pattern,
-  ) => [pattern, ["patternProperties", pattern]]);
-  if (schema["pattern"] !== undefined) patterns.push([schema["pattern"] as string, ["pattern"]]);
+function patternFaults({ part, path }: PartAt): Fault[] {
+  const patterns: [pattern: unknown, place: Path][] = [
+    ...Object.keys(part["patternProperties"] ?? {}).map((name): [unknown, Path] => [name, ["patternProperties", name]]),
+    [part["pattern"], ["pattern"]],
+  ];
   return patterns.flatMap(([pattern, place]) => {
-    const compiled = compilePattern(pattern);
-    return compiled.kind === "program" ? [] : [{ path: [...path, ...place], message: compiled.message }];
+    const compiled = typeof pattern === "string" ? compilePattern(pattern) : undefined;
+    return compiled?.kind === "refused" ? [{ path: [...path, ...place], message: compiled.message }] : [];
   });
 }
 
-function enumFaults(schema: Schema, path: Path): Fault[] {
-  const values = schema["enum"] as readonly unknown[] | undefined;
-  return values?.length === 0 ? [{ path: [...path, "enum"], message: "must have a value" }] : [];
+function enumFaults({ part, path }: PartAt): Fault[] {
+  const values = part["enum"];
+  const isEmpty = Array.isArray(values) && values.length === 0;
+  return isEmpty ? [{ path: [...path, "enum"], message: "must have a value" }] : [];
 }
 
-function referenceFaults(schema: Schema, { root, path }: { root: Schema; path: Path }): Fault[] {
-  const reference = schema["$ref"] as string | undefined;
-  if (reference === undefined) return [];
+function referenceFaults({ part, path }: PartAt, root: Schema): Fault[] {
+  const reference = part["$ref"];
+  if (typeof reference !== "string") return [];
   const fault = (message: string): Fault[] => [{ path: [...path, "$ref"], message }];
   if (!/^#(?:\/\$defs\/[^/]+)?$/.test(reference)) return fault("must be # or #/$defs/<name>");
   const referred = target(reference, root);
   if (referred === undefined) return fault(`leads nowhere: ${reference} is not in the schema`);
-  return leadsBack(referred, { root, to: schema }) ? fault("refers to itself without end") : [];
+  return leadsBack(referred, { root, to: part }) ? fault("refers to itself without end") : [];
 }
 
 /** Whether one value comes to the same schema again, without a member or an item in between. */

@@ -5,12 +5,13 @@ export type Schema = Readonly<Record<string, unknown>>;
 export type Path = readonly string[];
 
 /** Keywords whose value is one schema, a list of schemas, or schemas by name. */
-const SCHEMA_KEYWORDS = [
-  ...["not", "if", "then", "else"],
-  ...["items", "contains", "additionalProperties", "propertyNames"],
-] as const;
-const SCHEMA_LIST_KEYWORDS = ["allOf", "anyOf", "oneOf", "prefixItems"] as const;
-const SCHEMA_MAP_KEYWORDS = ["properties", "patternProperties", "dependentSchemas", "$defs"] as const;
+const SCHEMA_KEYWORDS: ReadonlySet<string> = new Set(
+  ["not", "if", "then", "else", "items", "contains", "additionalProperties", "propertyNames"],
+);
+const SCHEMA_LIST_KEYWORDS: ReadonlySet<string> = new Set(["allOf", "anyOf", "oneOf", "prefixItems"]);
+const SCHEMA_MAP_KEYWORDS: ReadonlySet<string> = new Set(
+  ["properties", "patternProperties", "dependentSchemas", "$defs"],
+);
 
 const ANNOTATIONS = [
   ...["title", "description", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"],
@@ -40,19 +41,17 @@ export function isSchemaObject(part: unknown): part is Schema {
   return typeof part === "object" && part !== null && !Array.isArray(part);
 }
 
-/** The schemas directly in a schema that has the form of one. */
+/** The schemas directly in a schema; none in a value that its keyword does not allow. */
 export function* directParts(schema: Schema): Generator<{ part: unknown; path: Path; sameValue: boolean }> {
-  const own = (keyword: string) => Object.hasOwn(schema, keyword) ? schema[keyword] : undefined;
-  const found = function* (keyword: string, parts: Iterable<[string | number, unknown]>) {
+  for (const keyword of Object.keys(schema)) {
+    const value = schema[keyword];
     const sameValue = SAME_VALUE.includes(keyword);
-    for (const [name, part] of parts) yield { part, path: [keyword, `${name}`], sameValue };
-  };
-  for (const keyword of SCHEMA_KEYWORDS) {
-    const part = own(keyword);
-    if (part !== undefined) yield { part, path: [keyword], sameValue: SAME_VALUE.includes(keyword) };
+    if (SCHEMA_KEYWORDS.has(keyword)) {
+      yield { part: value, path: [keyword], sameValue };
+    } else if (SCHEMA_LIST_KEYWORDS.has(keyword) ? Array.isArray(value) : SCHEMA_MAP_KEYWORDS.has(keyword)) {
+      for (const [name, part] of Object.entries(value ?? {})) yield { part, path: [keyword, name], sameValue };
+    }
   }
-  for (const keyword of SCHEMA_LIST_KEYWORDS) yield* found(keyword, ((own(keyword) ?? []) as unknown[]).entries());
-  for (const keyword of SCHEMA_MAP_KEYWORDS) yield* found(keyword, Object.entries(own(keyword) ?? {}));
 }
 
 /** A schema and all schemas in it. */
