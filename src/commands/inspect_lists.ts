@@ -66,8 +66,8 @@ async function* each(rows: readonly unknown[]): AsyncGenerator<object> {
   for (const row of rows) yield row as object;
 }
 
-/** PostgreSQL compresses them: what is a few kilobytes there may be 4 MiB here. */
-const MAX_KEPT_BYTES = 256 * 1024;
+/** PostgreSQL compresses them up to a hundredfold: what is a few kilobytes there may be 4 MiB here. */
+const MAX_KEPT_BYTES = 32 * 1024;
 const MAX_ROWS = 64;
 
 /** As many at a time as are surely small together. One that retention has deleted meanwhile is left out. */
