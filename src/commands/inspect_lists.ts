@@ -66,8 +66,8 @@ async function* each(rows: readonly unknown[]): AsyncGenerator<object> {
   for (const row of rows) yield row as object;
 }
 
-/** The size in PostgreSQL, which compresses them: a few kilobytes there may be 4 MiB here. */
-const MAX_KEPT_BYTES = 256 * 1024;
+/** The size in PostgreSQL, which compresses them up to a hundredfold: a few kilobytes there may be 4 MiB here. */
+const MAX_KEPT_BYTES = 32 * 1024;
 const MAX_ROWS = 64;
 
 /** Reads only as many rows at a time as are small together. A row that retention has deleted meanwhile is left out. */

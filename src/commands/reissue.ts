@@ -2,6 +2,7 @@
  * `reissue`: dead letters or malformed intents → the XADD of a new intent for each, for redis-cli. Sends nothing,
  * changes nothing.
  */
+import { systemClock } from "../clock.ts";
 import { FAILURE_CLASSIFICATIONS } from "../notification/route.ts";
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, printError } from "./command.ts";
@@ -63,16 +64,46 @@ async function run(args: Arguments): Promise<number> {
     const options = { filters, catalog, userService: config.userService, stream: config.intents.stream };
     const again = subject === "malformed" ? malformedAgain(postgres, options) : deadLettersAgain(postgres, options);
     const leftOut = new Map<string, number>();
+    const progress = new Progress(subject);
     let printed = 0;
     for await (const each of again) {
-      if (each.kind === "left_out") leftOut.set(each.reason, (leftOut.get(each.reason) ?? 0) + 1);
-      else {
-        print([commandLine(["XADD", config.intents.stream, "*", ...each.fields])]);
-        printed++;
+      switch (each.kind) {
+        case "intent":
+          print([commandLine(["XADD", config.intents.stream, "*", ...each.fields])]);
+          printed++;
+          break;
+        case "left_out":
+          leftOut.set(each.reason, (leftOut.get(each.reason) ?? 0) + 1);
+          break;
+        case "looked_at":
+          progress.add(each.count);
+          break;
+        default:
+          each satisfies never;
       }
     }
     for (const [reason, count] of leftOut) printError(`left out: ${count}: ${reason}`);
     printError(`${printed} to send`);
     return printed === 0 && leftOut.size > 0 ? COMMAND_EXIT.failed : COMMAND_EXIT.ok;
   });
+}
+
+const REPORT_MS = 1000;
+
+/** Where it takes long, says on standard error how far it has come, once a second. */
+class Progress {
+  readonly #subject: string;
+  #count = 0;
+  #reportedMs = systemClock.monotonic();
+
+  constructor(subject: string) {
+    this.#subject = subject;
+  }
+
+  add(count: number): void {
+    this.#count += count;
+    if (systemClock.monotonic() - this.#reportedMs < REPORT_MS) return;
+    this.#reportedMs = systemClock.monotonic();
+    printError(`${this.#count} ${this.#subject} looked at so far`);
+  }
 }

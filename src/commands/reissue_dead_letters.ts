@@ -10,7 +10,7 @@ import type pg from "pg";
 import type { Catalog } from "../notification/catalog.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
-import type { Reissued, ReissueFilters } from "./reissued.ts";
+import { LOOKED_AT, type Reissued, type ReissueFilters } from "./reissued.ts";
 
 export interface DeadLettersOptions {
   readonly filters: ReissueFilters;
@@ -25,25 +25,67 @@ export async function* deadLettersAgain(
   postgres: pg.Pool,
   { filters, catalog }: DeadLettersOptions,
 ): AsyncGenerator<Reissued> {
-  for (let after = BEFORE_ALL_IDS;;) {
-    const ids = await idsBehind(postgres, after, filters);
-    const records = await recordsOf(postgres, ids, filters);
-    const reissued = await reissuedBefore(postgres, records);
-    for (const record of records) yield again(record, { catalog, reissued: reissued.get(prefixOf(record)) });
-    if (ids.length < PAGE) return;
-    after = ids.at(-1)!;
+  let position: Position = { notificationId: BEFORE_ALL_IDS, routeId: "" };
+  for (let last = "";;) {
+    const found = await deadLettersBehind(postgres, position, filters);
+    // The last one's dead letters may go on behind the position.
+    const ids = found.ids.filter((id) => id !== last);
+    for (let at = 0; at < ids.length; at += PAGE) {
+      const records = await recordsOf(postgres, ids.slice(at, at + PAGE), filters);
+      const reissued = await reissuedBefore(postgres, records);
+      for (const record of records) yield again(record, { catalog, reissued: reissued.get(prefixOf(record)) });
+    }
+    yield { kind: "looked_at", count: found.count };
+    if (found.end === undefined) return;
+    position = found.end;
+    last = ids.at(-1) ?? last;
   }
 }
 
-async function idsBehind(postgres: pg.Pool, after: string, filters: ReissueFilters): Promise<string[]> {
-  const { rows } = await postgres.query<{ notification_id: string }>(
-    `SELECT DISTINCT notification_id FROM notification.dead_letters
-     WHERE notification_id > $1 AND ($2::timestamptz IS NULL OR created_at >= $2)
-       AND ($3::text IS NULL OR failure_classification = $3)
-     ORDER BY notification_id LIMIT $4`,
-    [after, filters.since, filters.classification, PAGE],
+interface Position {
+  readonly notificationId: string;
+  readonly routeId: string;
+}
+
+interface DeadLetters {
+  /** Of records with dead letters that match the filters, in order. */
+  readonly ids: readonly string[];
+  /** How many were looked at. */
+  readonly count: number;
+  /** The last of them; absent where there are no more. */
+  readonly end: Position | undefined;
+}
+
+async function deadLettersBehind(
+  postgres: pg.Pool,
+  { notificationId, routeId }: Position,
+  { since, type, producer, classification }: ReissueFilters,
+): Promise<DeadLetters> {
+  const { rows: [found] } = await postgres.query<{ ids: string[]; count: number; last_id: string; last_route: string }>(
+    `WITH looked_at AS MATERIALIZED (
+       SELECT notification_id, route_id, created_at, failure_classification FROM notification.dead_letters
+       WHERE (notification_id, route_id) > ($1, $2) ORDER BY notification_id, route_id LIMIT $3
+     ), matching AS (
+       SELECT DISTINCT notification_id FROM looked_at
+       WHERE ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::text IS NULL OR failure_classification = $5)
+     ), wanted AS (
+       SELECT notification_id FROM matching, LATERAL (
+         SELECT notification_type, producer FROM notification.records AS record
+         WHERE record.notification_id = matching.notification_id
+         OFFSET 0
+       ) AS record
+       WHERE ($6::text IS NULL OR notification_type = $6) AND ($7::text IS NULL OR producer = $7)
+     ), last AS (
+       SELECT notification_id, route_id FROM looked_at ORDER BY notification_id DESC, route_id DESC LIMIT 1
+     )
+     SELECT ARRAY (SELECT notification_id::text FROM wanted ORDER BY notification_id) AS ids,
+       (SELECT count(*)::int FROM looked_at) AS count,
+       (SELECT notification_id FROM last) AS last_id, (SELECT route_id FROM last) AS last_route`,
+    [notificationId, routeId, LOOKED_AT, since, classification, type, producer],
   );
-  return rows.map((row) => row.notification_id);
+  const { ids, count, last_id, last_route } = found!;
+  const end = count < LOOKED_AT ? undefined : { notificationId: last_id, routeId: last_route };
+  return { ids, count, end };
 }
 
 interface RecordRow {
@@ -63,7 +105,7 @@ interface RecordRow {
 async function recordsOf(
   postgres: pg.Pool,
   ids: readonly string[],
-  { since, type, producer, classification }: ReissueFilters,
+  { since, classification }: Pick<ReissueFilters, "since" | "classification">,
 ): Promise<RecordRow[]> {
   const { rows } = await postgres.query<RecordRow>(
     `SELECT notification_type, producer, audience_kind, idempotency_key, payload::text AS payload,
@@ -71,13 +113,12 @@ async function recordsOf(
        (SELECT array_agg(DISTINCT substr(recipient, 6) COLLATE "C" ORDER BY substr(recipient, 6) COLLATE "C")
         FROM notification.dead_letters AS dead
         WHERE dead.notification_id = record.notification_id AND recipient LIKE 'user:%'
-          AND ($4::timestamptz IS NULL OR dead.created_at >= $4)
-          AND ($5::text IS NULL OR failure_classification = $5)) AS user_ids
+          AND ($2::timestamptz IS NULL OR dead.created_at >= $2)
+          AND ($3::text IS NULL OR failure_classification = $3)) AS user_ids
      FROM notification.records AS record
-     WHERE notification_id = ANY ($1::uuid[]) AND ($2::text IS NULL OR notification_type = $2)
-       AND ($3::text IS NULL OR producer = $3)
+     WHERE notification_id = ANY ($1::uuid[])
      ORDER BY notification_id`,
-    [ids, type, producer, since, classification],
+    [ids, since, classification],
   );
   return rows;
 }

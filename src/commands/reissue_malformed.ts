@@ -11,7 +11,7 @@ import type { Intent } from "../notification/intent.ts";
 import type { FieldValue } from "../notification/stream_entry.ts";
 import { UserService, type UserServiceSettings } from "../user_service/client.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
-import type { Reissued, ReissueFilters } from "./reissued.ts";
+import { LOOKED_AT, type Reissued, type ReissueFilters } from "./reissued.ts";
 
 export interface MalformedOptions {
   readonly filters: ReissueFilters;
@@ -20,8 +20,9 @@ export interface MalformedOptions {
   readonly stream: string;
 }
 
-/** All rows of a page, up to 4 MiB each, are in memory together. */
+/** At most this many rows, or this much of their compressed fields, are in memory together. */
 const PAGE = 50;
+const PAGE_BYTES = 32 * 1024;
 
 export async function* malformedAgain(
   postgres: pg.Pool,
@@ -31,12 +32,14 @@ export async function* malformedAgain(
   /** Producers repeat refused intents: of those with the same key one is enough. */
   const keys = new Set<string>();
   try {
-    for (let after: Position = { recordedAt: "-infinity", entryId: "" };;) {
-      const rows = await rowsBehind(postgres, after, { filters, stream });
-      yield* againOf(rows, { postgres, users, catalog, keys });
-      if (rows.length < PAGE) return;
-      const last = rows.at(-1)!;
-      after = { recordedAt: last.recorded_at, entryId: last.stream_entry_id };
+    for (let position: Position | undefined = { recordedAt: "-infinity", entryId: "" }; position !== undefined;) {
+      const found: Malformed = await malformedBehind(postgres, position, { filters, stream });
+      for (const page of pagesOf(found.matching)) {
+        const rows = await rowsOf(postgres, page, stream);
+        yield* againOf(rows, { postgres, users, catalog, keys });
+      }
+      yield { kind: "looked_at", count: found.count };
+      position = found.end;
     }
   } finally {
     users.close();
@@ -44,32 +47,88 @@ export async function* malformedAgain(
 }
 
 interface Position {
+  /** As PostgreSQL writes it, to the microsecond. */
   readonly recordedAt: string;
   readonly entryId: string;
+}
+
+interface Malformed {
+  /** In order, those that match the filters. */
+  readonly matching: readonly Matching[];
+  /** How many were looked at. */
+  readonly count: number;
+  /** The last of them; absent where there are no more. */
+  readonly end: Position | undefined;
+}
+
+interface Matching {
+  readonly entryId: string;
+  /** What `raw_fields` takes in PostgreSQL, compressed. */
+  readonly keptBytes: number;
+}
+
+async function malformedBehind(
+  postgres: pg.Pool,
+  { recordedAt, entryId }: Position,
+  { filters: { since, type, producer, classification }, stream }: Pick<MalformedOptions, "filters" | "stream">,
+): Promise<Malformed> {
+  const { rows: [found] } = await postgres.query<
+    { ids: string[] | null; bytes: number[]; count: number; last_recorded_at: string; last_id: string }
+  >(
+    `WITH looked_at AS MATERIALIZED (
+       SELECT stream, stream_entry_id, recorded_at, notification_type, producer, failure_code,
+         pg_column_size(raw_fields) AS kept_bytes
+       FROM notification.malformed_intents
+       WHERE recorded_at >= greatest($1::timestamptz, $2::timestamptz) AND (recorded_at, stream_entry_id) > ($1, $3)
+       ORDER BY recorded_at, stream_entry_id LIMIT $4
+     ), wanted AS (
+       SELECT array_agg(stream_entry_id ORDER BY recorded_at, stream_entry_id) AS ids,
+         array_agg(kept_bytes ORDER BY recorded_at, stream_entry_id) AS bytes
+       FROM looked_at
+       WHERE stream = $5 AND ($6::text IS NULL OR notification_type = $6) AND ($7::text IS NULL OR producer = $7)
+         AND ($8::text IS NULL OR failure_code = $8)
+     ), last AS (
+       SELECT recorded_at, stream_entry_id FROM looked_at ORDER BY recorded_at DESC, stream_entry_id DESC LIMIT 1
+     )
+     SELECT ids, bytes, (SELECT count(*)::int FROM looked_at) AS count,
+       (SELECT recorded_at::text FROM last) AS last_recorded_at, (SELECT stream_entry_id FROM last) AS last_id
+     FROM wanted`,
+    [recordedAt, since, entryId, LOOKED_AT, stream, type, producer, classification],
+  );
+  const { ids, bytes, count, last_recorded_at, last_id } = found!;
+  return {
+    matching: (ids ?? []).map((entryId, at) => ({ entryId, keptBytes: bytes[at]! })),
+    count,
+    end: count < LOOKED_AT ? undefined : { recordedAt: last_recorded_at, entryId: last_id },
+  };
+}
+
+function* pagesOf(matching: readonly Matching[]): Generator<string[]> {
+  let page: string[] = [];
+  let bytes = 0;
+  for (const { entryId, keptBytes } of matching) {
+    if (page.length > 0 && (page.length === PAGE || bytes + keptBytes > PAGE_BYTES)) {
+      yield page;
+      [page, bytes] = [[], 0];
+    }
+    page.push(entryId);
+    bytes += keptBytes;
+  }
+  if (page.length > 0) yield page;
 }
 
 interface MalformedRow {
   readonly stream_entry_id: string;
   readonly failure_code: string;
   readonly raw_fields: readonly (readonly [unknown, unknown])[];
-  /** As PostgreSQL writes it, with microseconds. */
-  readonly recorded_at: string;
 }
 
-async function rowsBehind(
-  postgres: pg.Pool,
-  { recordedAt, entryId }: Position,
-  { filters, stream }: Pick<MalformedOptions, "filters" | "stream">,
-): Promise<MalformedRow[]> {
-  const { since, type, producer, classification } = filters;
+/** Those that retention has deleted meanwhile are left out. */
+async function rowsOf(postgres: pg.Pool, entryIds: readonly string[], stream: string): Promise<MalformedRow[]> {
   const { rows } = await postgres.query<MalformedRow>(
-    `SELECT stream_entry_id, failure_code, raw_fields, recorded_at::text AS recorded_at
-     FROM notification.malformed_intents
-     WHERE recorded_at >= greatest($1::timestamptz, $2::timestamptz) AND (recorded_at, stream_entry_id) > ($1, $3)
-       AND stream = $4 AND ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
-       AND ($7::text IS NULL OR failure_code = $7)
-     ORDER BY recorded_at, stream_entry_id LIMIT $8`,
-    [recordedAt, since, entryId, stream, type, producer, classification, PAGE],
+    `SELECT stream_entry_id, failure_code, raw_fields FROM notification.malformed_intents
+     WHERE stream = $1 AND stream_entry_id = ANY ($2) ORDER BY recorded_at, stream_entry_id`,
+    [stream, entryIds],
   );
   return rows;
 }

@@ -1,4 +1,7 @@
-/** The options of both ways of reissuing, and their result for each record or malformed intent. */
+/**
+ * The options of both ways of reissuing, and their results: one for each record or malformed intent, and how far the
+ * command has come.
+ */
 
 export interface ReissueFilters {
   readonly since: Date | undefined;
@@ -10,4 +13,9 @@ export interface ReissueFilters {
 /** The fields of a new intent, or the reason why there is none. */
 export type Reissued =
   | { readonly kind: "intent"; readonly fields: readonly string[] }
-  | { readonly kind: "left_out"; readonly reason: string };
+  | { readonly kind: "left_out"; readonly reason: string }
+  /** So many more dead letters or malformed intents were looked at, whether they match the filters or not. */
+  | { readonly kind: "looked_at"; readonly count: number };
+
+/** So many rows of a table are looked at by one statement, which then takes a fraction of its time however few of them match. */
+export const LOOKED_AT = 10_000;

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { runOn } from "../support/command.ts";
+import { validIntent } from "../support/intents.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -101,6 +102,45 @@ Deno.test("an intent for administrators is reissued whole, once", async () => {
   await rig.settled();
   assert.equal((await rig.mailCommands()).length, 2);
   assert.equal((await reissue(rig, [], 1)).stderr, "left out: 1: reissued before\n0 to send");
+});
+
+Deno.test("reissue looks through more rows than one statement looks at, and misses none where it goes on", async () => {
+  await using rig = await openRig();
+  const service = await rig.start();
+  await rig.addIntent({ idempotency_key: "many-recipients", payload_json: PAYLOAD });
+  await rig.settled();
+  assert.equal((await service.terminate()).code, 0);
+  // 9,990 dead letters of older records that are gone; then 20 of this one, of which the first and the last, beyond the 10,000th, match.
+  await rig.query(`
+    INSERT INTO notification.dead_letters
+    SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, now(), 1, 1, 'push:user:u', 'push', 'user:u',
+      'mail_stream_publish_failed', 'm' FROM generate_series(1, 9990) AS n
+    UNION ALL
+    SELECT notification_id, now(), 1, 1, 'push:user:u' || lpad(n::text, 2, '0'), 'push', 'user:u' || n,
+      CASE WHEN n IN (1, 20) THEN 'gateway_stream_publish_failed' ELSE 'mail_stream_publish_failed' END, 'm'
+    FROM notification.records, generate_series(1, 20) AS n`);
+  const found = await reissue(rig, ["--classification", "gateway_stream_publish_failed"]);
+  assert.equal(found.lines.length, 1);
+  assert.match(found.lines[0]!, /recipient_user_ids_json .*u1\W.*u20\W/);
+  assert.deepEqual((await reissue(rig, ["--type", "game.turn.ready", "--producer", "game-master"])).lines.length, 1);
+  assert.deepEqual((await reissue(rig, ["--type", "game.finished"])).lines, []);
+
+  await rig.query(
+    `
+    INSERT INTO notification.malformed_intents
+    SELECT now() - interval '1 hour', $1, '1-' || n, 'game.turn.ready', 'game-master', 'key-' || n, 'recipient_not_found', 'm',
+      CASE WHEN n > 10000 THEN $2 ELSE '[]' END::jsonb FROM generate_series(1, 10010) AS n`,
+    [
+      rig.intentsStream,
+      JSON.stringify(
+        Object.entries({ ...validIntent({ idempotency_key: "again" }), recipient_user_ids_json: '["user-1"]' }),
+      ),
+    ],
+  );
+  const { lines, stderr } = await reissue(rig, ["malformed"]);
+  assert.equal(lines.length, 1, stderr);
+  assert.match(stderr, /^left out: 9: the same key comes before it$/m);
+  assert.match(stderr, /^left out: 10000: its fields were not kept whole$/m);
 });
 
 Deno.test("malformed intents that would be accepted today are reissued under their own keys", async () => {
