@@ -72,6 +72,7 @@ export function loopsOf(
     ...intents,
     processId,
     recordRetentionMs: retention.recordMs,
+    malformedRetentionMs: retention.malformedMs,
     catalog,
     administratorEmails: config.administratorEmails,
     maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },

@@ -30,6 +30,7 @@ export interface ConsumerOffsetOptions {
   readonly redis: RedisConnection;
   readonly events: IntakeEvents;
   readonly recordRetentionMs: number;
+  readonly malformedRetentionMs: number;
 }
 
 /**

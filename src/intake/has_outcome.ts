@@ -26,10 +26,10 @@ const HAS_OUTCOME = statement(
   (p) => `
 SELECT
     EXISTS (SELECT FROM notification.records WHERE producer = ${p.producer} AND idempotency_key = ${p.key})
-    -- Retention may have deleted the record since.
+    -- Retention may have deleted the outcome since. The clock is read after the statement's snapshot is taken.
     OR NOT EXISTS (
       SELECT FROM notification.stream_offsets
-      WHERE stream = ${p.stream} AND updated_at > now() - ${p.retention_ms} * interval '1 millisecond'
+      WHERE stream = ${p.stream} AND updated_at > clock_timestamp() - ${p.retention_ms} * interval '1 millisecond'
     ) AS known`,
 );
 
@@ -38,11 +38,12 @@ export interface HasOutcomeOptions {
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly recordRetentionMs: number;
+  readonly malformedRetentionMs: number;
 }
 
-/** Also true if the answer can no longer be known: the entry was deleted, or its record is past its retention. */
+/** Also true if the answer can no longer be known: the entry was deleted, or its outcome is past its retention. */
 export async function hasOutcome(
-  { stream, postgres, redis, recordRetentionMs: retention_ms }: HasOutcomeOptions,
+  { stream, postgres, redis, recordRetentionMs, malformedRetentionMs }: HasOutcomeOptions,
   entry_id: string,
 ): Promise<boolean> {
   // This comes first because Redis may be unable to return an entry that was set aside within the time of a command.
@@ -51,6 +52,7 @@ export async function hasOutcome(
   const [producer, key] = await redis.run(KEY_OF_ENTRY, [stream], [entry_id]) as [string, string] | [];
   if (producer === undefined || key === undefined) return true;
   const without = (text: string) => text.replaceAll("\0", "");
+  const retention_ms = Math.min(recordRetentionMs, malformedRetentionMs);
   const values = { stream, producer: without(producer), key: without(key), retention_ms };
   const { rows } = await postgres.query<{ known: boolean }>(HAS_OUTCOME(values));
   return rows[0]!.known;

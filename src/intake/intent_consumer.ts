@@ -51,6 +51,8 @@ export interface ConsumerOptions {
   readonly batchSize: number;
   /** How long records are kept. */
   readonly recordRetentionMs: number;
+  /** How long malformed intents are kept. */
+  readonly malformedRetentionMs: number;
   readonly readBlockTimeoutMs: number;
   readonly catalog: Catalog;
   readonly administratorEmails: ReadonlyMap<string, readonly string[]>;

@@ -55,6 +55,19 @@ export function isBehindSql(left: string, right: string): string {
   return `string_to_array(${left}, '-')::numeric[] < string_to_array(${right}, '-')::numeric[]`;
 }
 
+/** As a time: the year 2100, which ids that are no times may be beyond. */
+const MAX_ENTRY_TIME_MS = 4_102_444_800_000;
+
+/**
+ * SQL for `updated_at` after a row was set from one entry to another: since when the entry at the offset has had its
+ * outcome, at the latest. Unchanged where the entry is; where the row is set back, the entry's own time.
+ */
+function outcomeSinceSql(from: string, to: string): string {
+  return `CASE WHEN ${isBehindSql(from, to)} THEN now() WHEN ${from} = ${to} THEN known.updated_at
+    ELSE least(known.updated_at, to_timestamp(least(split_part(${to}, '-', 1)::numeric, ${MAX_ENTRY_TIME_MS}) / 1000))
+    END`;
+}
+
 export interface OffsetMove {
   readonly stream: string;
   /** With an epoch, the row must still have that epoch: it was not compared with another server since the read. */
@@ -94,7 +107,8 @@ export function moveOffsetSql(p: Readonly<Record<keyof typeof OFFSET_MOVE, strin
   INSERT INTO notification.stream_offsets AS known (stream, entry_id, entries_read, redis_epoch, updated_at)
   SELECT ${p.stream}, ${p.to_id}, ${p.to_ordinal}, ${p.from_epoch}, now() WHERE ${condition}
   ON CONFLICT (stream) DO UPDATE
-  SET entry_id = excluded.entry_id, entries_read = excluded.entries_read, updated_at = excluded.updated_at
+  SET entry_id = excluded.entry_id, entries_read = excluded.entries_read,
+    updated_at = ${outcomeSinceSql("known.entry_id", "excluded.entry_id")}
   WHERE known.entry_id = ${p.from_id} AND (${p.from_ordinal} IS NULL OR known.entries_read = ${p.from_ordinal})
     AND (${p.from_epoch} IS NULL OR known.redis_epoch = ${p.from_epoch})
   RETURNING entry_id`;
@@ -114,8 +128,9 @@ const COMPARED = statement(
     takes: { stream: "text", from_id: "text", to_id: "text", to_ordinal: "bigint", epoch: "text" },
   },
   (p) => `
-UPDATE notification.stream_offsets
-SET redis_epoch = ${p.epoch}, entry_id = ${p.to_id}, entries_read = ${p.to_ordinal}, updated_at = now()
+UPDATE notification.stream_offsets AS known
+SET redis_epoch = ${p.epoch}, entry_id = ${p.to_id}, entries_read = ${p.to_ordinal},
+  updated_at = ${outcomeSinceSql("known.entry_id", p.to_id)}
 WHERE stream = ${p.stream} AND entry_id = ${p.from_id}`,
 );
 

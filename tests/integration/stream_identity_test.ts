@@ -145,6 +145,34 @@ Deno.test("another stream whose ids and ordinals fit is reported as an error", a
   assert.deepEqual([error?.offset, more.length], ["10-0", 0]);
 });
 
+const errorsOf = async (log: ReturnType<typeof captureLog>) =>
+  (await log.lines()).filter(({ level }) => level === "error");
+
+Deno.test("the entry at the offset may be older than its record's retention, on another server too", async () => {
+  await using log = captureLog();
+  await using stage = await openStage();
+  await stage.addIntent();
+  await consume(stage, async () => await records(stage) === "1");
+  await stage.query("DELETE FROM notification.routes");
+  await stage.query("DELETE FROM notification.records");
+  await stage.query(
+    "UPDATE notification.stream_offsets SET updated_at = now() - interval '2 hours', redis_epoch = 'before'",
+  );
+  for (let finds = 0; finds < 2; finds++) await consume(stage);
+  assert.deepEqual(await errorsOf(log), []);
+});
+
+Deno.test("a malformed intent at the offset may be older than its own retention, which is the shorter one", async () => {
+  await using log = captureLog();
+  await using stage = await openStage();
+  await stage.addIntent({ payload_json: "{}" });
+  await consume(stage, async () => await malformedRows(stage) === "1");
+  await stage.query("DELETE FROM notification.malformed_intents");
+  await stage.query("UPDATE notification.stream_offsets SET updated_at = now() - interval '10 minutes'");
+  await consume(stage, undefined, { malformedRetentionMs: 60_000 });
+  assert.deepEqual(await errorsOf(log), []);
+});
+
 /** As if the stream is deleted together with its offset. */
 async function forgetStream(stage: Stage): Promise<void> {
   await stage.redis.del(INTENTS, streamOffsetKey(INTENTS));

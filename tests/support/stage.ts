@@ -95,6 +95,7 @@ export class Stage implements AsyncDisposable {
       batchSize: 1_000,
       readBlockTimeoutMs: 20,
       recordRetentionMs: 3_600_000,
+      malformedRetentionMs: 3_600_000,
       catalog: embeddedCatalog(),
       administratorEmails: new Map(),
       maxAttempts: { push: 3, email: 7 },
