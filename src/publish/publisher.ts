@@ -55,7 +55,7 @@ export class Publisher implements Loop {
   readonly name: `${Channel}_publisher`;
   readonly #options: PublisherOptions;
   readonly #due: DueRoutes;
-  readonly #unwritten = new Unwritten();
+  readonly #unwritten: Unwritten;
   /** Routes in a batch. Fewer while batches come too late for their claims, or take PostgreSQL too long. */
   readonly #limit: BatchLimit;
   #isDoubtful = false;
@@ -66,6 +66,7 @@ export class Publisher implements Loop {
     this.name = `${options.channel}_publisher`;
     this.#options = options;
     this.#due = new DueRoutes(options);
+    this.#unwritten = new Unwritten(() => options.writer.hurry());
     this.#limit = new BatchLimit(options.batchSize);
   }
 

@@ -556,6 +556,22 @@ Deno.test("a publisher continues while PostgreSQL writes, at most two batches ah
   assert.equal(await stage.redis.xlen(STREAMS.push), 25);
 });
 
+Deno.test("outcomes that a publisher waits for are gathered no longer, however small its batches are", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 9; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = await acceptedHere(stage);
+  const redis = await stage.connection();
+  const publisher = await stage.publisher("push", {
+    relay: await relayWith(stage, accepted),
+    writer: stage.writer(redis, 3_600_000),
+    redis,
+    batchSize: 1,
+  });
+  while (await publisher.pass() === "again");
+  await finish(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "9", attempts: "1" }]);
+});
+
 Deno.test("with large payloads fewer routes wait to be written", async () => {
   await using stage = await openStage();
   const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(200_000)}","turn_number":1}`;

@@ -148,7 +148,7 @@ export class Stage implements AsyncDisposable {
 
   /** The writer of outcomes; `gatherMs` is how long it waits for those of the other channel. */
   writer(redis: RedisConnection, gatherMs?: number, onUncheckedServer: () => void = () => {}): OutcomeWriter {
-    const sleep = gatherMs === undefined ? systemClock.sleep : () => systemClock.sleep(gatherMs);
+    const sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(gatherMs ?? ms, signal);
     return new OutcomeWriter({
       postgres: this.pool,
       redis,
