@@ -5,8 +5,15 @@
  */
 import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
-import { type Features, type Flat, type Flatness, type Latency, type MemoryUse, type Throughput } from "./results.ts";
-import { VARIANTS } from "./results.ts";
+import {
+  type Features,
+  type Flat,
+  type Flatness,
+  type Latency,
+  type MemoryUse,
+  type Throughput,
+  VARIANTS,
+} from "./results.ts";
 import { LATENCY_TITLES, TITLES } from "./subjects.ts";
 import { MAX_MEMORY_MB } from "./targets.ts";
 
