@@ -43,7 +43,7 @@ const ASCII = 128;
 const CHARACTERS_PER_STEP = 4;
 /** Steps in the time of asking JavaScript's engine whether a set holds a character, and of making a state. */
 const STEPS_PER_SET = 16;
-const STEPS_PER_STATE = 16;
+const STEPS_PER_STATE = 64;
 
 export class LinearPattern {
   readonly source: string;
