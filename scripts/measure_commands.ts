@@ -1,7 +1,7 @@
 /**
  * Nothing, or numbers of malformed intents and of dead letters to measure with (default: 100,000 and 1,000,000) → how
  * long the operators' commands take on throwaway servers, whole processes, and how much memory they need at most, a
- * line each; then the same for 2,000 malformed intents of 300 kB.
+ * line each; then the same for 2,000 malformed intents of 300 kB, and as many records of 200 kB with dead letters.
  *
  * Every time is the median and the worst of 5 runs; nothing is left behind.
  */
@@ -10,7 +10,7 @@ import { openRig, type Rig } from "../tests/support/rig.ts";
 import { startService } from "../tests/support/service_process.ts";
 
 const RUNS = 5;
-const LARGE = { count: 2_000, chars: 300_000 };
+const LARGE = { count: 2_000, malformedChars: 300_000, payloadChars: 200_000 };
 
 const COMMANDS: readonly (readonly string[])[] = [
   ["version"],
@@ -40,6 +40,7 @@ const ON_LARGE_ONES: readonly (readonly string[])[] = [
   ["inspect", "malformed", "--limit", "2000"],
   ["inspect", "malformed", "--limit", "2000", "--json"],
   ["reissue", "malformed"],
+  ["reissue", "dead-letters"],
 ];
 
 if (import.meta.main) {
@@ -60,17 +61,24 @@ async function measure(size: number): Promise<void> {
 async function measureLargeOnes(): Promise<void> {
   await using rig = await openRig();
   await (await rig.start()).terminate();
+  await fill(rig, LARGE.count);
+  await rig.query(
+    `UPDATE notification.records SET payload = ('{"game_id":"g","game_name":"' || repeat('n', $1::int) || '","turn_number":1}')::json`,
+    [LARGE.payloadChars],
+  );
+  await rig.query("DELETE FROM notification.malformed_intents");
   await rig.query(
     `INSERT INTO notification.malformed_intents
      SELECT now() - n * interval '1 second', 'notification:intents', (1700000000000 + n) || '-0', 'game.turn.ready', 'game-master',
        'key-' || n, 'invalid_payload', 'it is too large',
        jsonb_build_array(jsonb_build_array('notification_type', 'game.turn.ready'), jsonb_build_array('payload_json', repeat('x', $2::int)))
      FROM generate_series(1, $1::int) AS n`,
-    [LARGE.count, LARGE.chars],
+    [LARGE.count, LARGE.malformedChars],
   );
-  console.log(
-    `${LARGE.count.toLocaleString("en")} malformed intents of ${LARGE.chars.toLocaleString("en")} characters`,
+  const [count, malformed, payload] = [LARGE.count, LARGE.malformedChars, LARGE.payloadChars].map((number) =>
+    number.toLocaleString("en")
   );
+  console.log(`${count} malformed intents of ${malformed} characters; dead letters of ${count} payloads of ${payload}`);
   for (const args of ON_LARGE_ONES) await time(rig, args);
 }
 
