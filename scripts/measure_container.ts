@@ -1,9 +1,11 @@
 /**
- * In: the executable that NOTIFICATION_SERVICE_BIN names (or the service from source), `--mib <number>` (default 512) and `--minutes
- * <number>` (default 30). Needs root and a writable cgroup file system (version 1 or 2). Out: how one instance gets on in a
- * cgroup of so much memory without swap, with a backlog of 200 KiB payloads that never ends, every trace exported and a collector
- * that takes connections and never answers: intents published, peaks of resident memory and of the cgroup; exit code 1 when
- * the kernel killed it, it ended by itself, or fewer than ten intents a second were published.
+ * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source), `--mib <number>` (default 512) and
+ * `--minutes <number>` (default 30) → how one instance works in a cgroup of so much memory without swap, with an endless
+ * backlog of 200 KiB payloads, every trace exported and a collector that accepts connections and never answers: intents
+ * published, peaks of resident memory and of the cgroup.
+ *
+ * Exit code 1 if the kernel killed it, it ended by itself, or fewer than ten intents a second were published. Needs root
+ * and a writable cgroup file system (version 1 or 2).
  */
 import { MemoryGroup } from "./servers/memory_group.ts";
 import { startPostgres } from "./servers/postgres.ts";

@@ -1,7 +1,9 @@
-// In: a number of MiB; root and a writable cgroup file system, of version 1 or 2. Out: a cgroup in which a command has so much memory and
-// no swap, the peak that it used, and how often the kernel killed a process for it.
-// Guaranteed: the cgroup is removed when it is disposed of, which its processes must have ended before.
-
+/**
+ * A number of MiB → a cgroup in which a command has so much memory and no swap, the peak that it used, and how often the
+ * kernel killed a process for it. Needs root and a writable cgroup file system, of version 1 or 2.
+ *
+ * Disposing of it removes the cgroup; its processes must have ended before.
+ */
 /** The files of a memory cgroup, by the version of the file system. */
 const VERSIONS = {
   v1: {
