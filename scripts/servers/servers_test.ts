@@ -151,7 +151,7 @@ Deno.test("startUserService() answers as the contract has it", async () => {
   assert.deepEqual(service.inFlight, { now: 0, most: 1 });
 });
 
-Deno.test("startUserService() misbehaves when told to, and stops telling", async () => {
+Deno.test("startUserService() fails when a test asks for it, and recovers", async () => {
   await using service = startUserService();
   service.behaviour = () => refuse(410, "gone");
   assert.equal((await get(service.baseUrl, "x")).status, 410);
