@@ -3,7 +3,7 @@
  * three streams, and docs/schemas/*.json (JSON Schema 2020-12) for payloads, stream entries, client events and mail
  * commands.
  *
- * `deno run --allow-read --allow-write --allow-env scripts/contracts.ts` writes them again; a test keeps them current.
+ * `deno run --allow-read --allow-write --allow-env scripts/contracts.ts` writes them; a test keeps them current.
  */
 import { stringify } from "yaml";
 import denoJson from "../deno.json" with { type: "json" };

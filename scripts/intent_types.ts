@@ -1,7 +1,7 @@
 /**
  * The embedded catalog → the TypeScript types of its intents, for the producer module.
  *
- * `deno run --allow-read --allow-write scripts/intent_types.ts` writes them again; a test keeps them current.
+ * `deno run --allow-read --allow-write scripts/intent_types.ts` writes them; a test keeps them current.
  */
 import { type CatalogType, embeddedCatalog } from "../src/notification/catalog.ts";
 

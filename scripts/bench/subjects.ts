@@ -85,7 +85,7 @@ async function startService(
   await process.until("it was ready", () => isReady(`http://${probe}/readyz`));
   // The loops start behind the probe: one instance has the consumer's lease when they run.
   const lease = consumerLeaseKey(INTENTS);
-  await process.until("anybody consumed", async () => await setting.redis.exists(lease) === 1);
+  await process.until("an instance consumed", async () => await setting.redis.exists(lease) === 1);
   return process;
 }
 

@@ -174,7 +174,7 @@ Deno.test("judge() finds a missing route and one too many", () => {
   assert.equal(route?.routeId, "push:user:user-1");
   expectOne({ ...evidence, routes, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /has no route/ });
   const extra = { ...route, routeId: "push:user:user-9" };
-  expectOne({ ...evidence, routes: [...evidence.routes, extra] }, { kind: "wrong", text: /no intent asked for/ });
+  expectOne({ ...evidence, routes: [...evidence.routes, extra] }, { kind: "wrong", text: /a route of no intent/ });
   const stray = { ...route, notificationId: "no-such-record" };
   expectOne({ ...evidence, routes: [...evidence.routes, stray] }, { kind: "wrong", text: /which has no record/ });
 });

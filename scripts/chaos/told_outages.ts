@@ -20,12 +20,12 @@ export class ToldOutages {
     if (line.includes(BEGINS)) {
       const dependency = String(JSON.parse(line).dependency);
       this.#onOutage(dependency);
-      if (this.#now.has(dependency)) return `told twice that ${dependency} is out`;
+      if (this.#now.has(dependency)) return `logged twice that ${dependency} is out`;
       this.#now.add(dependency);
     } else if (line.includes(ENDS)) {
       const { dependency, outage_ms: outageMs } = JSON.parse(line);
-      if (!this.#now.delete(dependency)) return `told that ${dependency} is back, which was not out`;
-      if (!(outageMs >= 0)) return `told that ${dependency} is back after ${outageMs} ms`;
+      if (!this.#now.delete(dependency)) return `logged that ${dependency} is back, which was not out`;
+      if (!(outageMs >= 0)) return `logged that ${dependency} is back after ${outageMs} ms`;
     }
     return undefined;
   }

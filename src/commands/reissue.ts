@@ -35,7 +35,7 @@ Filters:
 --since <time>           a duration (90m, 24h) or a time (2026-01-31T12:00:00Z)
 --type <name>            the notification type
 --producer <name>
---classification <name>  a dead letter's classification, a malformed intent's code
+--classification <name>  of a dead letter, or a malformed intent's code
 
 Oldest first. Standard error counts what can't be reissued, by reason; exit code
 1 if nothing can.`,

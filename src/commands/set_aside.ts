@@ -19,7 +19,7 @@ import { type Stores, withStores } from "./stores.ts";
 import { list, wrap } from "./terminal.ts";
 
 export const command: Command = {
-  usage: "set-aside <entry id> --reason <text> [--yes] [--json]",
+  usage: "set-aside <entry id> --reason <text> [<options>]",
   help: `
 Makes intake pass over an entry of the intent stream: the entry is recorded as
 malformed with the code set_aside and the reason, and intake continues with the

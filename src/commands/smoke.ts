@@ -25,7 +25,7 @@ import { paint, table, wrap } from "./terminal.ts";
 export const command: Command = {
   usage: "smoke --user-id <id> [<options>]",
   help: `
-Sends a notification.smoke_test to the user, only by push, and follows it: entry,
+Sends a notification.smoke_test to the user by push and follows it: entry,
 record, outbound entry. Exit code 1 if it doesn't arrive.
 
 --user-id <id>        a user that the User Service knows

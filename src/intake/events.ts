@@ -69,7 +69,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
 
     /** The stream's ids are ahead of Redis's clock. */
     idsAhead(stream_entry_id: string, ahead_ms: number): void {
-      logger.warn("the ids of the intent stream are ahead of the clock: they do not tell how old an entry is", {
+      logger.warn("the ids of the intent stream are ahead of the clock: they do not show how old an entry is", {
         stream,
         stream_entry_id,
         ahead_ms,
@@ -87,7 +87,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
     /** The intent stream ends before the offset, and is the same stream. */
     tailLost({ offset, resumedBehind, lastGeneratedId }: LostTail): void {
       logger.error(
-        "Redis lost the last entries of the intent stream: what producers were acknowledged may be missing",
+        "Redis lost the last entries of the intent stream: intents that producers sent may be missing",
         {
           stream,
           offset,

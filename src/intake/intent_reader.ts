@@ -137,7 +137,7 @@ export class IntentReader {
   #reportLost({ entryId }: VersionedOffset, { entries: [first] }: ReadBatch): void {
     if (this.#lostBehind === entryId && first?.fields === undefined) {
       loggerOf("intent_consumer").warn(
-        "an entry seems larger than Redis's client-output-buffer-limit lets one reply be: it is read in pieces",
+        "an entry seems larger than Redis's client-output-buffer-limit: it is read in pieces",
         { stream_entry_id: first?.id },
       );
     }

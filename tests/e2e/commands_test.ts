@@ -12,6 +12,8 @@ const COMMANDS = [
   "migrate",
   "status",
   "inspect",
+  "set-aside",
+  "reissue",
   "smoke",
   "catalog",
   "encode-intent",
@@ -65,7 +67,7 @@ Deno.test("a mistyped command gets a suggestion on standard error, and exit code
     [["inspect", "malformed", "--near", "7"], '--near "7" is not an entry id'],
     [["inspect", "routes", "--classification", "push_failed"], "did you mean"],
     [["smoke"], "--user-id is missing"],
-    [["migrate", "down"], "say --yes"],
+    [["migrate", "down"], "confirm it with --yes"],
   ] as const;
   for (const [args, message] of cases) {
     const { code, stdout, stderr } = await runProgram({}, args);
@@ -186,7 +188,7 @@ Deno.test("encode-intent refuses an intent that would be malformed, with 65 and 
     [JSON.stringify({ ...INTENT, payload: {} }), "invalid_payload"],
     [JSON.stringify({ ...INTENT, payload: {}, producer: "me" }), "producer_not_allowed"],
     [JSON.stringify({ ...INTENT, reciever: 1 }), 'unknown member "reciever"'],
-    [JSON.stringify({ ...INTENT, payload: {}, payload_json: "{}" }), "payload_json is there twice"],
+    [JSON.stringify({ ...INTENT, payload: {}, payload_json: "{}" }), "payload_json is given twice"],
     [JSON.stringify({ ...INTENT, idempotency_key: undefined, payload: {} }), "idempotency_key is missing"],
   ] as const;
   for (const [json, message] of cases) {

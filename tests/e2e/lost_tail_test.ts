@@ -105,8 +105,7 @@ const errorsOf = (service: ServiceProcess) =>
   service.logs.filter(({ level }) => level === "error").map(({ message }) => message);
 
 const LOST_OUTBOUND = "Redis lost the last entries of an outbound stream: their routes are published again";
-const LOST_INTENTS =
-  "Redis lost the last entries of the intent stream: what producers were acknowledged may be missing";
+const LOST_INTENTS = "Redis lost the last entries of the intent stream: intents that producers sent may be missing";
 
 Deno.test("a replica promoted without the last writes: they are published again, and nothing else is", async () => {
   await using pair = await openPair();

@@ -62,9 +62,9 @@ Deno.test("the entry, the recipient and the answer are named in the log, status 
     assert.deepEqual([ran.code, ran.stdout], [code, ""], ran.stderr);
     assert.match(ran.stderr, message);
   };
-  await refused([before, "--reason", "r", "--yes"], 1, /has an outcome already/);
+  await refused([before, "--reason", "r", "--yes"], 1, /already has an outcome/);
   await refused(["5-5", "--reason", "r", "--yes"], 1, /notification:intents has no entry 5-5/);
-  await refused([stuck, "--reason", "r"], 64, /say --yes/);
+  await refused([stuck, "--reason", "r"], 64, /use --yes/);
   await refused([stuck, "--yes"], 64, /--reason is missing/);
   await refused(["stuck", "--reason", "r", "--yes"], 64, /is not an entry id/);
   assert.deepEqual(await rig.query("SELECT FROM notification.malformed_intents"), []);

@@ -20,7 +20,7 @@ const MOST_INSTANCES = 4;
 export const INSTANCE_FAULTS: readonly Fault[] = [
   {
     name: "kill",
-    summary: "SIGKILL at random moments with work in hand",
+    summary: "SIGKILL at random moments with unfinished work",
     part: "instances",
     instances: [1, 2],
     inject: (scene) => killAgainAndAgain(scene, (instance) => hasWorkInHand(scene, instance)),
@@ -53,12 +53,12 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
         (instance) => isBeforeHandOff(scene.setting, instance),
         MOST_TRIES_BEFORE_HAND_OFF,
       );
-      if (frozen === undefined) return { times: 0, note: "no instance was met with routes in hand" };
+      if (frozen === undefined) return { times: 0, note: "no instance had unfinished routes" };
       // Past the life of the leases that the other instance leaves behind.
       const seconds = chance.between(12.5, 14);
       await pause(seconds);
       fleet.thaw(frozen);
-      return { times: 1, note: `${seconds.toFixed(1)} s with routes in hand` };
+      return { times: 1, note: `${seconds.toFixed(1)} s with unfinished routes` };
     },
   },
   {
@@ -159,7 +159,7 @@ async function killConsumer(scene: Scene): Promise<Injection> {
     .catch(() => false);
   const seconds = (performance.now() - start) / 1000;
   await fleet.join(victim.profile);
-  const note = moved ? `the place moved again after ${seconds.toFixed(2)} s` : "no instance took over";
+  const note = moved ? `the offset moved again after ${seconds.toFixed(2)} s` : "no instance took over";
   return { times: 1, breaches: seconds > TAKEOVER_SECONDS ? [{ kind: "wrong", text: note }] : [], note };
 }
 

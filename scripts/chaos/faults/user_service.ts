@@ -47,7 +47,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
   answering("html-404", "is behind an ingress that answers 404 in HTML", () => {
     return new Response("<html><h1>404 page not found</h1></html>", { status: 404, headers: HTML });
   }),
-  answering("slow", "takes half a second for an answer, or longer than anybody waits", async (id) => {
+  answering("slow", "takes half a second for an answer, or longer than any time-out", async (id) => {
     const user = userOf(id);
     await pause(id.length % 2 === 0 ? 1.5 : 0.5);
     return user === undefined ? refuse(404, "not_found") : Response.json({ user: { user_id: id, ...user } });
