@@ -11,8 +11,8 @@ import type { WorkLimit } from "./work_limit.ts";
 /** All characters that the same sets of the pattern hold, or the end of the text. */
 interface CharacterKind {
   readonly index: number;
-  /** By the set's index. */
-  readonly heldBy: readonly boolean[];
+  /** Indexes of sets. */
+  readonly heldBy: ReadonlySet<number>;
   readonly side: number;
 }
 
@@ -32,13 +32,16 @@ const EDGE = 0;
 const WORD = 1;
 const OTHER = 2;
 
-const END: CharacterKind = { index: 0, heldBy: [], side: EDGE };
+const END: CharacterKind = { index: 0, heldBy: new Set(), side: EDGE };
 
-/** Numbers that the states of one pattern may hold together, some 500 KiB, before all are dropped. */
+/** Numbers that the states of one pattern may hold together, some 500 KiB, before all are dropped; the kinds likewise. */
 const MAX_HELD = 2 ** 16;
 const STATE_OVERHEAD = 16;
+const KIND_OVERHEAD = 16;
 const MAX_CHARACTERS_KNOWN = 2 ** 14;
 const ASCII = 128;
+/** The largest that a Uint32Array holds. */
+const MAX_WALK = 2 ** 32 - 1;
 /** Characters that are looked up in the time of one step. */
 const CHARACTERS_PER_STEP = 4;
 /** Steps in the time of asking JavaScript's engine whether a set holds a character, and of making a state. */
@@ -52,6 +55,7 @@ export class LinearPattern {
   /** Whether it can match at the beginning of a text alone. */
   readonly #anchored: boolean;
   readonly #kinds = new Map<string, CharacterKind>();
+  #heldByKinds = 0;
   readonly #asciiKinds: (CharacterKind | undefined)[] = new Array(ASCII).fill(undefined);
   readonly #otherKinds = new Map<number, CharacterKind>();
   /** By their hash. */
@@ -86,8 +90,11 @@ export class LinearPattern {
     let state = this.#first ??= this.#newFirst();
     for (let at = 0; at < text.length;) {
       const codePoint = text.codePointAt(at)!;
-      const kind = (codePoint < ASCII ? this.#asciiKinds[codePoint] : this.#otherKinds.get(codePoint)) ??
-        this.#newKindOf(codePoint);
+      let kind = codePoint < ASCII ? this.#asciiKinds[codePoint] : this.#otherKinds.get(codePoint);
+      if (kind === undefined) {
+        if (this.#heldByKinds >= MAX_HELD) state = this.#withoutKinds(state);
+        kind = this.#newKindOf(codePoint);
+      }
       const next = state.next[kind.index] ?? this.#newNext(state, kind);
       if (next === MATCHED) return true;
       if (next.places.length === 0) return false;
@@ -110,12 +117,16 @@ export class LinearPattern {
   #newKindOf(codePoint: number): CharacterKind {
     const { sets } = this.#program;
     this.#spend(STEPS_PER_SET * (sets.length + 1));
-    const character = String.fromCodePoint(codePoint);
-    const heldBy = sets.map((set) => set(codePoint));
-    const side = /\w/.test(character) ? WORD : OTHER;
-    const name = `${side}${heldBy.map(Number).join("")}`;
-    const kind = this.#kinds.get(name) ?? { index: this.#kinds.size + 1, heldBy, side };
-    this.#kinds.set(name, kind);
+    const held: number[] = [];
+    for (const [index, set] of sets.entries()) if (set(codePoint)) held.push(index);
+    const side = /\w/.test(String.fromCodePoint(codePoint)) ? WORD : OTHER;
+    const name = `${side} ${held.join()}`;
+    let kind = this.#kinds.get(name);
+    if (kind === undefined) {
+      kind = { index: this.#kinds.size + 1, heldBy: new Set(held), side };
+      this.#kinds.set(name, kind);
+      this.#heldByKinds += held.length + KIND_OVERHEAD;
+    }
     if (codePoint < ASCII) {
       this.#asciiKinds[codePoint] = kind;
     } else {
@@ -125,18 +136,35 @@ export class LinearPattern {
     return kind;
   }
 
+  /** Drops all kinds, and with them all states, which refer to their indexes; the same state anew. */
+  #withoutKinds({ places, before }: State): State {
+    this.#kinds.clear();
+    this.#heldByKinds = 0;
+    this.#asciiKinds.fill(undefined);
+    this.#otherKinds.clear();
+    this.#dropStates();
+    this.#places.set(places);
+    return this.#state(places.length, before);
+  }
+
+  #dropStates(): void {
+    this.#states.clear();
+    this.#first = undefined;
+    this.#held = 0;
+  }
+
   #newNext(state: State, kind: CharacterKind): State | typeof MATCHED {
     const { operations, next, operand, start } = this.#program;
     const count = this.#reach(state.places, state.before, kind.side);
     this.#spend(count + state.places.length + STEPS_PER_STATE);
-    const walk = ++this.#walk;
+    const walk = this.#newWalk();
     let size = 0;
     let matched = false;
     for (let at = 0; at < count; at++) {
       const place = this.#reached[at]!;
       if (operations[place] === Operation.match) {
         matched = true;
-      } else if (kind.heldBy[operand[place]!] && this.#lastWalk[next[place]!] !== walk) {
+      } else if (kind.heldBy.has(operand[place]!) && this.#lastWalk[next[place]!] !== walk) {
         this.#lastWalk[next[place]!] = walk;
         this.#places[size++] = next[place]!;
       }
@@ -151,7 +179,7 @@ export class LinearPattern {
   /** Puts what lies on ways from these places, and takes a character or ends the pattern, into `#reached`. */
   #reach(places: Int32Array, before: number, after: number): number {
     const { operations, next, operand } = this.#program;
-    const walk = ++this.#walk;
+    const walk = this.#newWalk();
     let count = 0;
     for (const first of places) {
       let open = 0;
@@ -174,25 +202,26 @@ export class LinearPattern {
     return count;
   }
 
+  #newWalk(): number {
+    if (this.#walk === MAX_WALK) {
+      this.#lastWalk.fill(0);
+      this.#walk = 0;
+    }
+    return ++this.#walk;
+  }
+
   /** The state of the first places in `#places`. */
   #state(size: number, before: number): State {
     const places = this.#places.slice(0, size).sort();
     let hash = before;
     for (const place of places) hash = (Math.imul(hash, 31) + place) | 0;
-    const alike = this.#states.get(hash);
-    const known = alike?.find((state) => state.before === before && areEqual(state.places, places));
+    const known = this.#states.get(hash)?.find((state) => state.before === before && areEqual(state.places, places));
     if (known !== undefined) return known;
     const state: State = { places, before, next: [] };
-    if (this.#held >= MAX_HELD) {
-      this.#states.clear();
-      this.#first = undefined;
-      this.#held = 0;
-      this.#states.set(hash, [state]);
-    } else if (alike === undefined) {
-      this.#states.set(hash, [state]);
-    } else {
-      alike.push(state);
-    }
+    if (this.#held >= MAX_HELD) this.#dropStates();
+    const others = this.#states.get(hash);
+    if (others === undefined) this.#states.set(hash, [state]);
+    else others.push(state);
     this.#held += size + STATE_OVERHEAD;
     return state;
   }

@@ -158,6 +158,19 @@ Deno.test("LinearPattern remembers nothing wrong when it has dropped what it kne
   }
 });
 
+Deno.test("LinearPattern keeps a bounded number of kinds of characters, and stays right when it drops them", () => {
+  // Each character is a kind of its own.
+  const characters = Array.from({ length: 4_900 }, (_, at) => String.fromCodePoint(0x4e00 + at));
+  const limit = new WorkLimit();
+  const pattern = linear(`^(?:${characters.join("|")})+x$`, limit);
+  for (let at = 0; at < characters.length; at += 20) {
+    limit.start();
+    const some = characters.slice(at, at + 20).join("");
+    assert.equal(pattern.test(`${some}x`), true);
+    assert.equal(pattern.test(`${some}y`), false);
+  }
+});
+
 Deno.test("LinearPattern stops where its states are ever new and large", () => {
   const limit = new WorkLimit();
   const pattern = linear("[ab].{900}[q-z]$", limit);

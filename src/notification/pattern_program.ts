@@ -109,13 +109,17 @@ class Compiler {
 
   #quantifier({ min, max, element }: AST.Quantifier, next: number): number {
     let start = next;
+    let copies = min;
     if (max === Infinity) {
-      start = this.#add(Operation.fork, next, next);
-      this.#next[start] = this.#part(element, start);
+      const loop = this.#add(Operation.fork, next, next);
+      this.#next[loop] = this.#part(element, loop);
+      // The loop is entered at its body where that comes once at least.
+      start = min === 0 ? loop : this.#next[loop]!;
+      copies = Math.max(0, min - 1);
     } else {
       for (let times = min; times < max; times++) start = this.#add(Operation.fork, this.#part(element, start), next);
     }
-    for (let times = 0; times < min; times++) start = this.#part(element, start);
+    for (let times = 0; times < copies; times++) start = this.#part(element, start);
     return start;
   }
 

@@ -31,16 +31,21 @@ export function addKeywords(ajv: Ajv2020, limit: WorkLimit): void {
     validate: (wanted: boolean, items: readonly unknown[]) => !wanted || areUnique(items, limit),
   });
   ajv.removeKeyword("enum");
-  ajv.addKeyword({ keyword: "enum", schemaType: "array", errors: false, compile: isOneOf });
+  ajv.addKeyword({
+    keyword: "enum",
+    schemaType: "array",
+    errors: false,
+    compile: (values: readonly unknown[]) => isOneOf(values, limit),
+  });
   ajv.removeKeyword("const");
-  ajv.addKeyword({ keyword: "const", errors: false, compile: (value) => isOneOf([value]) });
+  ajv.addKeyword({ keyword: "const", errors: false, compile: (value: unknown) => isOneOf([value], limit) });
   ajv.removeKeyword("multipleOf");
   ajv.addKeyword({
     keyword: "multipleOf",
     type: "number",
     schemaType: "number",
     errors: false,
-    validate: (divisor: number, value: number) => isMultiple(value, divisor),
+    validate: (divisor: number, value: number) => value % divisor === 0 || isDecimalMultiple(value, divisor, limit),
   });
 }
 
@@ -48,6 +53,9 @@ export function addKeywords(ajv: Ajv2020, limit: WorkLimit): void {
 const STEPS_PER_REFERENCE = 16;
 const UNITS_PER_STEP = 16;
 const ERRORS_PER_STEP = 8;
+/** To write a value in one certain way takes longer than to look at it. */
+const CANONICAL_UNITS_PER_STEP = 4;
+const STEPS_PER_DECIMAL = 128;
 
 /** ajv copies its list of errors at each reference that finds one. */
 function stepsOf(units: number, errors: number): number {
@@ -71,18 +79,24 @@ function areUnique(items: readonly unknown[], limit: WorkLimit): boolean {
   const seen = new Set<string>();
   for (const item of items) {
     const key = canonical(item);
-    limit.spend(1 + Math.ceil(key.length / UNITS_PER_STEP), "uniqueItems");
+    limit.spend(1 + Math.ceil(key.length / CANONICAL_UNITS_PER_STEP), "uniqueItems");
     if (seen.has(key)) return false;
     seen.add(key);
   }
   return true;
 }
 
-function isOneOf(values: readonly unknown[]): (value: unknown) => boolean {
+function isOneOf(values: readonly unknown[], limit: WorkLimit): (value: unknown) => boolean {
   const isCompound = (value: unknown) => typeof value === "object" && value !== null;
   const scalars = new Set(values);
   const compounds = new Set(values.filter(isCompound).map(canonical));
-  return (value) => isCompound(value) ? compounds.size > 0 && compounds.has(canonical(value)) : scalars.has(value);
+  return (value) => {
+    if (!isCompound(value)) return scalars.has(value);
+    if (compounds.size === 0) return false;
+    const key = canonical(value);
+    limit.spend(Math.ceil(key.length / CANONICAL_UNITS_PER_STEP), "enum");
+    return compounds.has(key);
+  };
 }
 
 /** The same text for equal values: 1 and 1.0, and objects whatever the order of their members. */
@@ -94,15 +108,16 @@ function canonical(value: unknown): string {
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join()}}`;
 }
 
-/** Exact for numbers as they are written in decimal: 1.1 is a multiple of 0.1. What no double holds is taken for one. */
-function isMultiple(value: number, divisor: number): boolean {
-  if (value % divisor === 0 || !Number.isFinite(value)) return true;
+/** For numbers as they are written in decimal: 1.1 is a multiple of 0.1. What no double holds is taken for one. */
+function isDecimalMultiple(value: number, divisor: number, limit: WorkLimit): boolean {
+  if (!Number.isFinite(value)) return true;
+  limit.spend(STEPS_PER_DECIMAL, "multipleOf");
   const [a, b] = [decimal(value), decimal(divisor)];
-  const exponent = Math.min(a.exponent, b.exponent);
-  const scaled = ({ digits, exponent: own }: Decimal) => digits * 10n ** BigInt(own - exponent);
-  return scaled(a) % scaled(b) === 0n;
+  // Digits do not end with 0: what has digits further behind the point than the divisor is no multiple of it.
+  return a.exponent >= b.exponent && a.digits * 10n ** BigInt(a.exponent - b.exponent) % b.digits === 0n;
 }
 
+/** digits × 10^exponent. */
 interface Decimal {
   readonly digits: bigint;
   readonly exponent: number;

@@ -273,6 +273,12 @@ Deno.test("payloadChecker() checks 256 KiB in under a second, whatever the keywo
   assertQuick("uniqueItems", () => assert.equal(problemOf(numbers, { uniqueItems: true }), undefined));
   assertQuick("uniqueItems", () => assert.equal(problemOf(objects, { uniqueItems: true }), undefined));
 
+  const decimals = Array.from({ length: 30_000 }, (_, index) => Number(`${index + 1}.5e300`));
+  assertQuick("multipleOf", () => assert.notEqual(problemOf(decimals, { items: { multipleOf: 0.3 } }), undefined));
+  const nested = Array.from({ length: 20_000 }, () => [[[]]]);
+  assertQuick("enum", () => assert.equal(problemOf(nested, { enum: [nested] }), undefined));
+  assertQuick("type", () => assert.notEqual(problemOf(numbers, { items: { type: "string" } }), undefined));
+
   const text = { $defs: { text: { type: "string" } } };
   const many = numbers.map(() => 1).concat(numbers);
   for (const keyword of ["items", "contains"]) {

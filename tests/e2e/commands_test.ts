@@ -116,7 +116,7 @@ Deno.test("catalog show lists every type; its JSON is a catalog that validate ac
     const broken = await runProgram({}, ["catalog", "validate", file]);
     assert.equal(broken.code, 65);
     assert.match(broken.stdout, /^ {2}\/types\/a\/producers: /m);
-    assert.match(broken.stdout, /^ {2}\/types\/a\/audiences: must name an audience/m);
+    assert.match(broken.stdout, /^ {2}\/types\/a\/audiences: must have at least 1 member$/m);
     assert.equal((await runProgram({ NOTIFICATION_CATALOG_FILE: file }, ["catalog", "show"])).code, 78);
 
     // A file that `run` can't read is no catalog for validate either.
