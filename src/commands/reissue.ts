@@ -9,7 +9,7 @@ import { type Arguments, atMost, choice, type Command, COMMAND_EXIT, print, prin
 import { commandLine } from "./redis_cli.ts";
 import { deadLettersAgain } from "./reissue_dead_letters.ts";
 import { malformedAgain } from "./reissue_malformed.ts";
-import type { ReissueFilters } from "./reissued.ts";
+import { type ReissueFilters, STEP } from "./reissued.ts";
 import { settingsOrFail } from "./settings.ts";
 import { sinceOf } from "./since.ts";
 import { withPostgres } from "./stores.ts";
@@ -76,7 +76,7 @@ async function run(args: Arguments): Promise<number> {
           leftOut.set(each.reason, (leftOut.get(each.reason) ?? 0) + 1);
           break;
         case "looked_at":
-          progress.add(each.count);
+          progress.step();
           break;
         default:
           each satisfies never;
@@ -100,8 +100,8 @@ class Progress {
     this.#subject = subject;
   }
 
-  add(count: number): void {
-    this.#count += count;
+  step(): void {
+    this.#count += STEP;
     if (systemClock.monotonic() - this.#reportedMs < REPORT_MS) return;
     this.#reportedMs = systemClock.monotonic();
     printError(`${this.#count} ${this.#subject} looked at so far`);

@@ -10,7 +10,7 @@ import type pg from "pg";
 import type { Catalog } from "../notification/catalog.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
-import { LOOKED_AT, type Reissued, type ReissueFilters } from "./reissued.ts";
+import { type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
 
 export interface DeadLettersOptions {
   readonly filters: ReissueFilters;
@@ -20,72 +20,60 @@ export interface DeadLettersOptions {
 /** All payloads of a page, up to 256 KiB each, are in memory together. */
 const PAGE = 100;
 const BEFORE_ALL_IDS = "00000000-0000-0000-0000-000000000000";
+const AFTER_ALL_IDS = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 export async function* deadLettersAgain(
   postgres: pg.Pool,
   { filters, catalog }: DeadLettersOptions,
 ): AsyncGenerator<Reissued> {
-  let position: Position = { notificationId: BEFORE_ALL_IDS, routeId: "" };
-  for (let last = "";;) {
-    const found = await deadLettersBehind(postgres, position, filters);
-    // The last one's dead letters may go on behind the position.
-    const ids = found.ids.filter((id) => id !== last);
+  for (let after = BEFORE_ALL_IDS;;) {
+    const upTo = await endOfStep(postgres, after);
+    const ids = await idsBetween(postgres, { after, upTo: upTo ?? AFTER_ALL_IDS, filters });
     for (let at = 0; at < ids.length; at += PAGE) {
       const records = await recordsOf(postgres, ids.slice(at, at + PAGE), filters);
       const reissued = await reissuedBefore(postgres, records);
       for (const record of records) yield again(record, { catalog, reissued: reissued.get(prefixOf(record)) });
     }
-    yield { kind: "looked_at", count: found.count };
-    if (found.end === undefined) return;
-    position = found.end;
-    last = ids.at(-1) ?? last;
+    if (upTo === undefined) return;
+    yield { kind: "looked_at" };
+    after = upTo;
   }
 }
 
-interface Position {
-  readonly notificationId: string;
-  readonly routeId: string;
-}
-
-interface DeadLetters {
-  /** Of records with dead letters that match the filters, in order. */
-  readonly ids: readonly string[];
-  /** How many were looked at. */
-  readonly count: number;
-  /** The last of them; absent where there are no more. */
-  readonly end: Position | undefined;
-}
-
-async function deadLettersBehind(
-  postgres: pg.Pool,
-  { notificationId, routeId }: Position,
-  { since, type, producer, classification }: ReissueFilters,
-): Promise<DeadLetters> {
-  const { rows: [found] } = await postgres.query<{ ids: string[]; count: number; last_id: string; last_route: string }>(
-    `WITH looked_at AS MATERIALIZED (
-       SELECT notification_id, route_id, created_at, failure_classification FROM notification.dead_letters
-       WHERE (notification_id, route_id) > ($1, $2) ORDER BY notification_id, route_id LIMIT $3
-     ), matching AS (
-       SELECT DISTINCT notification_id FROM looked_at
-       WHERE ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::text IS NULL OR failure_classification = $5)
-     ), wanted AS (
-       SELECT notification_id FROM matching, LATERAL (
-         SELECT notification_type, producer FROM notification.records AS record
-         WHERE record.notification_id = matching.notification_id
-         OFFSET 0
-       ) AS record
-       WHERE ($6::text IS NULL OR notification_type = $6) AND ($7::text IS NULL OR producer = $7)
-     ), last AS (
-       SELECT notification_id, route_id FROM looked_at ORDER BY notification_id DESC, route_id DESC LIMIT 1
-     )
-     SELECT ARRAY (SELECT notification_id::text FROM wanted ORDER BY notification_id) AS ids,
-       (SELECT count(*)::int FROM looked_at) AS count,
-       (SELECT notification_id FROM last) AS last_id, (SELECT route_id FROM last) AS last_route`,
-    [notificationId, routeId, LOOKED_AT, since, classification, type, producer],
+/** `undefined` where fewer dead letters than a step are left. */
+async function endOfStep(postgres: pg.Pool, after: string): Promise<string | undefined> {
+  const { rows } = await postgres.query<{ notification_id: string }>(
+    `SELECT notification_id FROM notification.dead_letters WHERE notification_id > $1
+     ORDER BY notification_id OFFSET $2 LIMIT 1`,
+    [after, STEP - 1],
   );
-  const { ids, count, last_id, last_route } = found!;
-  const end = count < LOOKED_AT ? undefined : { notificationId: last_id, routeId: last_route };
-  return { ids, count, end };
+  return rows[0]?.notification_id;
+}
+
+/** Of records with dead letters that match the filters, in order. */
+async function idsBetween(
+  postgres: pg.Pool,
+  { after, upTo, filters: { since, type, producer, classification } }: {
+    after: string;
+    upTo: string;
+    filters: ReissueFilters;
+  },
+): Promise<string[]> {
+  const { rows } = await postgres.query<{ notification_id: string }>(
+    `SELECT notification_id FROM (
+       SELECT DISTINCT notification_id FROM notification.dead_letters
+       WHERE notification_id > $1 AND notification_id <= $2
+         AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::text IS NULL OR failure_classification = $4)
+     ) AS dead, LATERAL (
+       SELECT notification_type, producer FROM notification.records AS record
+       WHERE record.notification_id = dead.notification_id
+       OFFSET 0
+     ) AS record
+     WHERE ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
+     ORDER BY notification_id`,
+    [after, upTo, since, classification, type, producer],
+  );
+  return rows.map((row) => row.notification_id);
 }
 
 interface RecordRow {

@@ -11,7 +11,7 @@ import type { Intent } from "../notification/intent.ts";
 import type { FieldValue } from "../notification/stream_entry.ts";
 import { UserService, type UserServiceSettings } from "../user_service/client.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
-import { LOOKED_AT, type Reissued, type ReissueFilters } from "./reissued.ts";
+import { type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
 
 export interface MalformedOptions {
   readonly filters: ReissueFilters;
@@ -32,33 +32,29 @@ export async function* malformedAgain(
   /** Producers repeat refused intents: of those with the same key one is enough. */
   const keys = new Set<string>();
   try {
-    for (let position: Position | undefined = { recordedAt: "-infinity", entryId: "" }; position !== undefined;) {
-      const found: Malformed = await malformedBehind(postgres, position, { filters, stream });
-      for (const page of pagesOf(found.matching)) {
-        const rows = await rowsOf(postgres, page, stream);
-        yield* againOf(rows, { postgres, users, catalog, keys });
+    for (let after = "-infinity";;) {
+      const upTo = await endOfStep(postgres, after, filters.since);
+      const matching = await matchingBetween(postgres, { after, upTo: upTo ?? "infinity", filters, stream });
+      for (const page of pagesOf(matching)) {
+        yield* againOf(await rowsOf(postgres, page, stream), { postgres, users, catalog, keys });
       }
-      yield { kind: "looked_at", count: found.count };
-      position = found.end;
+      if (upTo === undefined) return;
+      yield { kind: "looked_at" };
+      after = upTo;
     }
   } finally {
     users.close();
   }
 }
 
-interface Position {
-  /** As PostgreSQL writes it, to the microsecond. */
-  readonly recordedAt: string;
-  readonly entryId: string;
-}
-
-interface Malformed {
-  /** In order, those that match the filters. */
-  readonly matching: readonly Matching[];
-  /** How many were looked at. */
-  readonly count: number;
-  /** The last of them; absent where there are no more. */
-  readonly end: Position | undefined;
+/** A time as PostgreSQL writes it, to the microsecond; `undefined` where fewer malformed intents than a step are left. */
+async function endOfStep(postgres: pg.Pool, after: string, since: Date | undefined): Promise<string | undefined> {
+  const { rows } = await postgres.query<{ recorded_at: string }>(
+    `SELECT recorded_at::text AS recorded_at FROM notification.malformed_intents
+     WHERE recorded_at > $1 AND recorded_at >= greatest($1, $2::timestamptz) ORDER BY malformed_intents.recorded_at OFFSET $3 LIMIT 1`,
+    [after, since, STEP - 1],
+  );
+  return rows[0]?.recorded_at;
 }
 
 interface Matching {
@@ -67,40 +63,21 @@ interface Matching {
   readonly keptBytes: number;
 }
 
-async function malformedBehind(
+async function matchingBetween(
   postgres: pg.Pool,
-  { recordedAt, entryId }: Position,
-  { filters: { since, type, producer, classification }, stream }: Pick<MalformedOptions, "filters" | "stream">,
-): Promise<Malformed> {
-  const { rows: [found] } = await postgres.query<
-    { ids: string[] | null; bytes: number[]; count: number; last_recorded_at: string; last_id: string }
-  >(
-    `WITH looked_at AS MATERIALIZED (
-       SELECT stream, stream_entry_id, recorded_at, notification_type, producer, failure_code,
-         pg_column_size(raw_fields) AS kept_bytes
-       FROM notification.malformed_intents
-       WHERE recorded_at >= greatest($1::timestamptz, $2::timestamptz) AND (recorded_at, stream_entry_id) > ($1, $3)
-       ORDER BY recorded_at, stream_entry_id LIMIT $4
-     ), wanted AS (
-       SELECT array_agg(stream_entry_id ORDER BY recorded_at, stream_entry_id) AS ids,
-         array_agg(kept_bytes ORDER BY recorded_at, stream_entry_id) AS bytes
-       FROM looked_at
-       WHERE stream = $5 AND ($6::text IS NULL OR notification_type = $6) AND ($7::text IS NULL OR producer = $7)
-         AND ($8::text IS NULL OR failure_code = $8)
-     ), last AS (
-       SELECT recorded_at, stream_entry_id FROM looked_at ORDER BY recorded_at DESC, stream_entry_id DESC LIMIT 1
-     )
-     SELECT ids, bytes, (SELECT count(*)::int FROM looked_at) AS count,
-       (SELECT recorded_at::text FROM last) AS last_recorded_at, (SELECT stream_entry_id FROM last) AS last_id
-     FROM wanted`,
-    [recordedAt, since, entryId, LOOKED_AT, stream, type, producer, classification],
+  { after, upTo, filters: { since, type, producer, classification }, stream }:
+    & { after: string; upTo: string }
+    & Pick<MalformedOptions, "filters" | "stream">,
+): Promise<Matching[]> {
+  const { rows } = await postgres.query<{ entry_id: string; kept_bytes: number }>(
+    `SELECT stream_entry_id AS entry_id, pg_column_size(raw_fields) AS kept_bytes FROM notification.malformed_intents
+     WHERE recorded_at > $1 AND recorded_at <= $2 AND recorded_at >= greatest($1, $3::timestamptz) AND stream = $4
+       AND ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
+       AND ($7::text IS NULL OR failure_code = $7)
+     ORDER BY recorded_at, stream_entry_id`,
+    [after, upTo, since, stream, type, producer, classification],
   );
-  const { ids, bytes, count, last_recorded_at, last_id } = found!;
-  return {
-    matching: (ids ?? []).map((entryId, at) => ({ entryId, keptBytes: bytes[at]! })),
-    count,
-    end: count < LOOKED_AT ? undefined : { recordedAt: last_recorded_at, entryId: last_id },
-  };
+  return rows.map(({ entry_id, kept_bytes }) => ({ entryId: entry_id, keptBytes: kept_bytes }));
 }
 
 function* pagesOf(matching: readonly Matching[]): Generator<string[]> {

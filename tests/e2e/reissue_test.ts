@@ -110,11 +110,11 @@ Deno.test("reissue looks through more rows than one statement looks at, and miss
   await rig.addIntent({ idempotency_key: "many-recipients", payload_json: PAYLOAD });
   await rig.settled();
   assert.equal((await service.terminate()).code, 0);
-  // 9,990 dead letters of older records that are gone; then 20 of this one, of which the first and the last, beyond the 10,000th, match.
+  // 19,990 dead letters of older records that are gone; then 20 of this one, of which the first and the last, beyond the 20,000th, match.
   await rig.query(`
     INSERT INTO notification.dead_letters
     SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, now(), 1, 1, 'push:user:u', 'push', 'user:u',
-      'mail_stream_publish_failed', 'm' FROM generate_series(1, 9990) AS n
+      'mail_stream_publish_failed', 'm' FROM generate_series(1, 19990) AS n
     UNION ALL
     SELECT notification_id, now(), 1, 1, 'push:user:u' || lpad(n::text, 2, '0'), 'push', 'user:u' || n,
       CASE WHEN n IN (1, 20) THEN 'gateway_stream_publish_failed' ELSE 'mail_stream_publish_failed' END, 'm'
@@ -128,8 +128,8 @@ Deno.test("reissue looks through more rows than one statement looks at, and miss
   await rig.query(
     `
     INSERT INTO notification.malformed_intents
-    SELECT now() - interval '1 hour', $1, '1-' || n, 'game.turn.ready', 'game-master', 'key-' || n, 'recipient_not_found', 'm',
-      CASE WHEN n > 10000 THEN $2 ELSE '[]' END::jsonb FROM generate_series(1, 10010) AS n`,
+    SELECT now() - interval '1 hour' + n / 1000 * interval '1 second', $1, '1-' || n, 'game.turn.ready', 'game-master', 'key-' || n, 'recipient_not_found', 'm',
+      CASE WHEN n > 20000 THEN $2 ELSE '[]' END::jsonb FROM generate_series(1, 20010) AS n`,
     [
       rig.intentsStream,
       JSON.stringify(
@@ -140,7 +140,7 @@ Deno.test("reissue looks through more rows than one statement looks at, and miss
   const { lines, stderr } = await reissue(rig, ["malformed"]);
   assert.equal(lines.length, 1, stderr);
   assert.match(stderr, /^left out: 9: the same key comes before it$/m);
-  assert.match(stderr, /^left out: 10000: its fields were not kept whole$/m);
+  assert.match(stderr, /^left out: 20000: its fields were not kept whole$/m);
 });
 
 Deno.test("malformed intents that would be accepted today are reissued under their own keys", async () => {
