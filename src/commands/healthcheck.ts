@@ -9,7 +9,8 @@ export const command: Command = {
   usage: "healthcheck",
   help: `
 Asks /readyz of the instance that listens on NOTIFICATION_INTERNAL_HTTP_ADDR of
-this machine or container, and prints the answer. Exit code 1 unless it is ready.`,
+this machine or container, and prints the answer. Exit code 1 unless it is
+ready.`,
   options: {},
   run,
 };
