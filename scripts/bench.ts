@@ -1,9 +1,11 @@
-// In: `--quick` for two minutes, `--only` for some parts. Out: the service side by side with the floor that its design
-// leaves and with other libraries: tables, bench/results.json and charts; with `--docs`, docs/benchmarks.md too.
-// `--compare` adds the service of another checkout, in the same sitting.
-// Guaranteed: exit code 1 when a count was wrong (something lost, or twice), never for time; 64 for bad arguments, 69
-// without servers; nothing is left running, also after Ctrl-C.
-
+/**
+ * `--quick` for two minutes, `--only` for some parts → the service side by side with the floor that its design leaves
+ * and with other libraries: tables and bench/results.json; with `--docs`, tables and charts in docs/benchmarks.md too.
+ * `--compare` adds the service of another checkout, in the same sitting.
+ *
+ * Exit code 1 when a count was wrong (something lost, or twice), never for time; 64 for bad arguments, 69 without
+ * servers; nothing is left running, also after Ctrl-C.
+ */
 import { paint } from "./demo/table.ts";
 import { measureBacklog } from "./bench/backlog.ts";
 import { measureFeatures } from "./bench/features.ts";

@@ -1,8 +1,10 @@
-// In: a seed, a number of seconds (or each fault once), names of faults. Out: the Notification Service under faults drawn
-// from the seed, while a producer keeps feeding; then a table of what each fault did.
-// Guaranteed: exit code 0 only when no entry and no route was lost, none published twice, none wrongly given up, and every
-// fault recovered from within 30 s; 1 when not, with what exactly; 64 for bad arguments, 69 without servers.
-
+/**
+ * A seed, a number of seconds (or each fault once), names of faults → the Notification Service under faults drawn from
+ * the seed, while a producer keeps feeding; then a table of what each fault did.
+ *
+ * Exit code 0 only when no entry and no route was lost, none published twice, none wrongly given up, and every fault
+ * recovered from within 30 s; 1 when not, with what exactly; 64 for bad arguments, 69 without servers.
+ */
 import { paint } from "./demo/table.ts";
 import { Chance } from "./chaos/chance.ts";
 import type { Breach } from "./chaos/facts.ts";
@@ -63,7 +65,7 @@ async function chaos(options: Options): Promise<number> {
   let playing = "";
   const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
   let rounds = 0;
-  // A fault that nobody felt is tried again: the moment decides.
+  // A fault that no instance felt is tried again: the moment decides.
   const playUntilFelt = async (round: Round) => {
     for (let tries = MOST_TRIES, { faults } = round; faults.length > 0 && tries > 0; tries--) {
       playing = describe({ ...round, faults });

@@ -1,5 +1,8 @@
-// In: a file's name and source. Out: every line of it that uses time or chance past src/clock.ts.
-// Guaranteed: comments are not looked at; neither are tests, which may use the system's clock.
+/**
+ * A file's name and source → every line of it that uses time or chance past src/clock.ts.
+ *
+ * Comments are not looked at; neither are tests, which may use the system's clock.
+ */
 
 export interface Breach {
   readonly line: number;

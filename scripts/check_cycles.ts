@@ -1,7 +1,9 @@
-// In: the source under src/, scripts/ and tests/ (of another project, if its folder is given). Out: one line `file:line: what is
-// wrong` for every import that closes a cycle of files; exit code 1 when there is one.
-// Guaranteed: imports of types count too.
-
+/**
+ * The source under src/, scripts/ and tests/ (of another project, if its folder is given) → one line `file:line: what
+ * is wrong` for every import that closes a cycle of files; exit code 1 when there is one.
+ *
+ * Imports of types count too.
+ */
 import { importsOf, sourceFiles, targetOf } from "./imports.ts";
 
 if (import.meta.main) {

@@ -1,9 +1,11 @@
-// That the check finds the import that closes a cycle, and that it can fail as a command.
-
+/** That the check finds the import that closes a cycle, and that it can fail as a command. */
+import { runCheck } from "../tests/support/run_check.ts";
 import assert from "node:assert/strict";
 import { findCycles } from "./check_cycles.ts";
 
 const cycles = (sources: Record<string, string>) => findCycles(new Map(Object.entries(sources)));
+
+const CHECK = new URL("check_cycles.ts", import.meta.url);
 
 Deno.test("findCycles() finds two files that import each other, by a type or a re-export too", () => {
   for (const back of [`import type { A } from "./a.ts";`, `export * from "./a.ts";`, `await import("./a.ts");`]) {
@@ -41,20 +43,13 @@ Deno.test("check_cycles.ts fails and names file and line", async () => {
     for (const folder of ["src", "scripts", "tests"]) await Deno.mkdir(`${root}/${folder}`);
     await Deno.writeTextFile(`${root}/src/a.ts`, `import "./b.ts";`);
     await Deno.writeTextFile(`${root}/src/b.ts`, `import "./a.ts";`);
-    assert.deepEqual(await run(root), {
+    assert.deepEqual(await runCheck(CHECK, root), {
       code: 1,
       stderr: "src/b.ts:1: Import cycle: src/a.ts → src/b.ts → src/a.ts\n",
     });
     await Deno.writeTextFile(`${root}/src/b.ts`, "");
-    assert.deepEqual(await run(root), { code: 0, stderr: "" });
+    assert.deepEqual(await runCheck(CHECK, root), { code: 0, stderr: "" });
   } finally {
     await Deno.remove(root, { recursive: true });
   }
 });
-
-async function run(root: string): Promise<{ code: number; stderr: string }> {
-  const script = new URL("check_cycles.ts", import.meta.url).pathname;
-  const args = ["run", "--allow-read", script, root];
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" } }).output();
-  return { code, stderr: new TextDecoder().decode(stderr) };
-}

@@ -1,11 +1,15 @@
 /**
- * In: dist/notification-service and the Containerfile. Out: exit code 0 when the image builds, and a container of it starts on real
- * servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends with 0 after SIGTERM.
+ * dist/notification-service and the Containerfile → exit code 0 when the image builds, and a container of it starts on
+ * real servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends with 0
+ * after SIGTERM.
  *
- * The base that the Containerfile names can't be had without its registry. A stand-in takes its name: the Debian packages that it
- * is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that can be done).
+ * The base that the Containerfile names can't be had without its registry. A stand-in takes its name: the Debian
+ * packages that it is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that
+ * can be done).
  */
+import { outputOf } from "./command_output.ts";
 import assert from "node:assert/strict";
+import { eventually } from "../tests/support/wait.ts";
 import { installServers } from "./servers/install.ts";
 import { freePort } from "./servers/free_port.ts";
 import { startPostgres } from "./servers/postgres.ts";
@@ -54,10 +58,10 @@ async function checkImage(buildah: Buildah, folder: string): Promise<void> {
 async function makeBase(buildah: Buildah, { name, folder }: { name: string; folder: string }): Promise<void> {
   const archives = `${folder}/archives`;
   await Deno.mkdir(archives);
-  await output("apt-get", ["download", "-o", "APT::Sandbox::User=root", ...PACKAGES], archives);
+  await outputOf("apt-get", ["download", "-o", "APT::Sandbox::User=root", ...PACKAGES], { cwd: archives });
   const container = (await buildah.run("from", "scratch")).trim();
   const root = (await buildah.run("mount", container)).trim();
-  for (const { name } of Deno.readDirSync(archives)) await output("dpkg-deb", ["-x", `${archives}/${name}`, root]);
+  for (const { name } of Deno.readDirSync(archives)) await outputOf("dpkg-deb", ["-x", `${archives}/${name}`, root]);
   await Deno.mkdir(`${root}/tmp`, { recursive: true });
   await Deno.chmod(`${root}/tmp`, 0o1777);
   await Deno.writeTextFile(`${root}/etc/passwd`, USERS);
@@ -85,7 +89,7 @@ async function startOnce(
   ];
   // Before the service runs, the health check fails.
   const healthCheck = inContainer(config.Healthcheck.Test.slice(1));
-  await assert.rejects(buildah.run(...healthCheck), /nobody answers/);
+  await assert.rejects(buildah.run(...healthCheck), /no answer from/);
 
   const service = buildah.spawn(...inContainer([...config.Entrypoint, "run"]));
   const lines: string[] = [];
@@ -93,7 +97,11 @@ async function startOnce(
     for await (const chunk of service.stdout.pipeThrough(new TextDecoderStream())) lines.push(chunk);
   })();
   try {
-    await eventually(async () => await buildah.run(...healthCheck).then(() => true, () => false), () => lines.join(""));
+    await eventually(() => buildah.run(...healthCheck).then(() => true), {
+      timeoutMs: 30_000,
+      intervalMs: 200,
+      message: () => `The container, which printed the following, did not become healthy:\n${lines.join("")}`,
+    });
     const smoke = await buildah.run(...inContainer([...config.Entrypoint, "smoke", "--user-id", "user-1", "--json"]));
     assert.match(smoke, /"published"/);
   } finally {
@@ -113,7 +121,7 @@ class Buildah {
   }
 
   async run(...args: readonly string[]): Promise<string> {
-    return await output("buildah", [...this.#options, ...args]);
+    return await outputOf("buildah", [...this.#options, ...args], { cwd: ROOT });
   }
 
   spawn(...args: readonly string[]): Deno.ChildProcess {
@@ -137,22 +145,6 @@ async function servicePid(address: string): Promise<number> {
     }
   }
   throw new Error("The service's process is not there");
-}
-
-async function eventually(condition: () => Promise<boolean>, output: () => string): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`The container did not become healthy; it printed:\n${output()}`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-}
-
-/** @throws with what the command says on standard error */
-async function output(command: string, args: readonly string[], cwd = ROOT): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args: [...args], cwd, stdin: "null" }).output();
-  const [said, complained] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)) as [string, string];
-  if (!success) throw new Error(`${command} ${args.slice(0, 12).join(" ")} failed:\n${said}${complained}`);
-  return said;
 }
 
 function isInstalled(program: string): boolean {

@@ -1,9 +1,11 @@
-// In: main.ts and the source under src/ (of another project, if its folder is given). Out: one line `file:line: what is
-// wrong` for every import that goes against the layers, every look at the environment outside its place and every use of
-// time past the clock; exit code 1 when there is one.
-// Guaranteed: the nouns (src/notification) stand alone, stages do not know each other, support folders know no stage, and
-// the producer module, which others install, brings nothing but the nouns.
-
+/**
+ * main.ts and the source under src/ (of another project, if its folder is given) → one line `file:line: what is wrong`
+ * for every import that goes against the layers, every look at the environment outside its place and every use of time
+ * past the clock; exit code 1 when there is one.
+ *
+ * The nouns (src/notification) stand alone, stages do not know each other, support folders know no stage, and the
+ * producer module, which others install, brings nothing but the nouns.
+ */
 import { type Breach, checkClock } from "./check_clock.ts";
 import { importsOf, sourceFiles, targetOf } from "./imports.ts";
 

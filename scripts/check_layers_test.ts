@@ -1,10 +1,12 @@
-// That the check finds what it is there to find, line by line, and that it can fail as a command.
-
+/** That the check finds what it is there to find, line by line, and that it can fail as a command. */
+import { runCheck } from "../tests/support/run_check.ts";
 import assert from "node:assert/strict";
 import { checkFile } from "./check_layers.ts";
 
 const breaches = (file: string, source: string) =>
   checkFile(file, source).map(({ line, message }) => `${line}: ${message}`);
+
+const CHECK = new URL("check_layers.ts", import.meta.url);
 
 Deno.test("checkFile() lets the nouns import only themselves, what checks payloads, and Node's built-ins", () => {
   const source = `import { z } from "zod";
@@ -117,19 +119,12 @@ Deno.test("check_layers.ts fails and names file and line", async () => {
     await Deno.mkdir(`${root}/src/intake`, { recursive: true });
     await Deno.writeTextFile(`${root}/main.ts`, "");
     await Deno.writeTextFile(`${root}/src/intake/accept.ts`, `\nimport "../publish/claim.ts";\n`);
-    const { code, stderr } = await run(root);
+    const { code, stderr } = await runCheck(CHECK, root);
     assert.equal(code, 1);
     assert.match(stderr, /^src\/intake\/accept\.ts:2: src\/intake may not import src\/publish/);
     await Deno.writeTextFile(`${root}/src/intake/accept.ts`, "");
-    assert.deepEqual(await run(root), { code: 0, stderr: "" });
+    assert.deepEqual(await runCheck(CHECK, root), { code: 0, stderr: "" });
   } finally {
     await Deno.remove(root, { recursive: true });
   }
 });
-
-async function run(root: string): Promise<{ code: number; stderr: string }> {
-  const script = new URL("check_layers.ts", import.meta.url).pathname;
-  const args = ["run", "--allow-read", script, root];
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" } }).output();
-  return { code, stderr: new TextDecoder().decode(stderr) };
-}

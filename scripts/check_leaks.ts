@@ -1,8 +1,10 @@
-// In: `--rounds <number>` (default 200), `--minutes <number>` (default 1) and `--intents <number>` (default 6,000). Out: a
-// table of what this process held early and late while the whole service was opened and closed in it that often, while it
-// went through outages that long, and while so many intents came to it one at a time.
-// Guaranteed: exit code 0 only when no figure grows; 1 when one does; 64 for bad arguments, 69 without servers.
-
+/**
+ * `--rounds <number>` (default 200), `--minutes <number>` (default 1) and `--intents <number>` (default 6,000) → a
+ * table of what this process held early and late while the whole service was opened and closed in it that often, while
+ * it went through outages that long, and while so many intents came to it one at a time.
+ *
+ * Exit code 0 only when no figure grows; 1 when one does; 64 for bad arguments, 69 without servers.
+ */
 import "./leaks/listeners.ts"; // first: what is loaded after it is watched
 import { paint, table } from "./demo/table.ts";
 import { type Growth, growthOf, type Tolerances } from "./leaks/growth.ts";

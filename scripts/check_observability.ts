@@ -1,10 +1,12 @@
-// In: docs/observability. Out: what promtool says about the alert rules, their unit tests and the dashboard's queries, and a
-// line for everything in the files that leads nowhere (a component that a pipeline of the collector names, a heading of the
-// runbook that an alert names, a panel's id that is there twice) or that fails at the service's export interval. Exit code 1
-// when there is one.
-// Guaranteed: on Debian and Ubuntu a missing promtool is installed for root and unpacked for an ordinary user; elsewhere it
-// is exit code 69 and what to type.
-
+/**
+ * docs/observability → what promtool says about the alert rules, their unit tests and the dashboard's queries, and a
+ * line for everything in the files that leads nowhere (a component that a pipeline of the collector names, a heading of
+ * the runbook that an alert names, a panel's id that is there twice) or that fails at the service's export interval.
+ * Exit code 1 when there is one.
+ *
+ * On Debian and Ubuntu a missing promtool is installed for root and unpacked for an ordinary user; elsewhere it is exit
+ * code 69 and what to type.
+ */
 import { parse, stringify } from "yaml";
 import { dashboardQueries } from "../tests/support/prometheus.ts";
 import { DownloadFailed } from "./servers/cache_folder.ts";
@@ -80,7 +82,10 @@ async function runs(command: string): Promise<boolean> {
   }
 }
 
-/** PromQL has no command of its own to check a query with: each becomes a rule, with a time for each of Grafana's variables. */
+/**
+ * PromQL has no command of its own to check a query with: each becomes a rule, with a time for each of Grafana's
+ * variables.
+ */
 async function misspeltQueries(dashboard: string): Promise<string[]> {
   const queries = dashboardQueries(dashboard).filter(({ where }) => !where.startsWith("variable "));
   const rules = queries.map(({ expr }, index) => ({
@@ -174,7 +179,9 @@ function repeatedPanels(json: string): string[] {
     .map(({ id, title }) => `dashboard.json: the panel "${title}" has the id ${id} of another`);
 }
 
-/** By Grafana's default of 15 s `$__rate_interval` is 1m, in which a series of the service's has one sample and no rate. */
+/**
+ * By Grafana's default of 15 s `$__rate_interval` is 1m, in which a series of the service's has one sample and no rate.
+ */
 function shortRates(json: string): string[] {
   const { panels } = JSON.parse(json) as {
     panels: readonly { title: string; targets?: readonly { expr: string; interval?: string }[] }[];

@@ -1,5 +1,4 @@
-// The files of docs/observability as they are, by promtool and for what leads nowhere.
-
+/** The files of docs/observability as they are, by promtool and for what leads nowhere. */
 import assert from "node:assert/strict";
 import { checkObservability } from "./check_observability.ts";
 

@@ -1,7 +1,7 @@
 /**
- * In: the unit file. Out: exit code 0 when `systemd-analyze verify` finds nothing in it and its exposure by
- * `systemd-analyze security` is 2.0 or lower; otherwise what was found. Installs the Debian package systemd where
- * systemd-analyze is missing and that can be done.
+ * The unit file → exit code 0 when `systemd-analyze verify` finds nothing in it and its exposure by `systemd-analyze
+ * security` is 2.0 or lower; otherwise what was found. Installs the Debian package systemd where systemd-analyze is
+ * missing and that can be done.
  */
 import { installServers, ServersMissing } from "./servers/install.ts";
 

@@ -1,7 +1,7 @@
 /**
  * The commands' own help → docs/commands.md.
  *
- * `deno run --allow-read --allow-write --allow-env --allow-sys scripts/commands_reference.ts` writes it anew; a test keeps
+ * `deno run --allow-read --allow-write --allow-env --allow-sys scripts/commands_reference.ts` writes it; a test keeps
  * it current.
  */
 import { COMMANDS } from "../src/commands/commands.ts";

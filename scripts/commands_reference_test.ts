@@ -1,5 +1,4 @@
-// That docs/commands.md is what the commands say of themselves.
-
+/** That docs/commands.md is what the commands say of themselves. */
 import assert from "node:assert/strict";
 import { COMMANDS_PAGE, commandsReference } from "./commands_reference.ts";
 

@@ -1,6 +1,6 @@
 /**
- * In: nothing, or `--target <triple>`, `--all`. Out: the executable in dist/, with its checksum and its SBOM (CycloneDX)
- * beside it. It has the permissions of the task `start`, and version, commit, migrations and catalog inside.
+ * Nothing, or `--target <triple>`, `--all` → the executable in dist/, with its checksum and its SBOM (CycloneDX) beside
+ * it. It has the permissions of the task `start`, and version, commit, migrations and catalog inside.
  *
  * Embedded are only the packages that the program can reach, less what no program reads of them. For another machine
  * than this one Deno needs that machine's runtime base, from its cache or from its download site.
@@ -58,7 +58,7 @@ async function compile(
   } finally {
     await Deno.remove(cache, { recursive: true });
   }
-  await Deno.writeTextFile(`${output}.cdx.json`, `${JSON.stringify(await materials(commit, packages), null, 2)}\n`);
+  await Deno.writeTextFile(`${output}.cdx.json`, `${await materials(commit, packages)}\n`);
   await Deno.writeTextFile(`${output}.sha256`, `${await sha256(output)}  ${output.replace("dist/", "")}\n`);
   const { size } = await Deno.stat(output);
   console.log(`${output}: ${(size / 1e6).toFixed(1)} MB, ${packages.size} packages, commit ${commit}`);
@@ -91,7 +91,7 @@ async function lockOf(packages: PackageGraph): Promise<Lock> {
 }
 
 /** Exported for its test. */
-export async function materials(commit: string, packages: PackageGraph) {
+export async function materials(commit: string, packages: PackageGraph): Promise<string> {
   const { npm } = await readLock();
   return sbom({
     name: NAME,

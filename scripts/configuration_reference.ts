@@ -1,8 +1,8 @@
 /**
- * The one table of variables → what is written about them elsewhere: docs/configuration.md and the commented environment
- * file that is installed beside the unit.
+ * The one table of variables → what is written about them elsewhere: docs/configuration.md and the commented
+ * environment file that is installed beside the unit.
  *
- * `deno run --allow-read --allow-write scripts/configuration_reference.ts` writes both anew; a test keeps them current.
+ * `deno run --allow-read --allow-write scripts/configuration_reference.ts` writes both; a test keeps them current.
  */
 import {
   administratorEmails,

@@ -1,5 +1,4 @@
-// That what is written about the variables is what the table of variables says.
-
+/** That what is written about the variables is what the table of variables says. */
 import assert from "node:assert/strict";
 import { configurationReference, ENVIRONMENT_FILE, environmentFile, REFERENCE } from "./configuration_reference.ts";
 

@@ -1,6 +1,7 @@
-// That the Containerfile starts, as a user without rights, what the compilation makes. That it is valid is
-// scripts/validators/containerfile_test.ts.
-
+/**
+ * That the Containerfile starts, as a user without rights, what the compilation makes. That it is valid is
+ * scripts/validators/containerfile_test.ts.
+ */
 import assert from "node:assert/strict";
 
 const TEXT = Deno.readTextFileSync(new URL("../Containerfile", import.meta.url));

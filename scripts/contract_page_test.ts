@@ -1,6 +1,8 @@
-// In: docs/contract.md, and the names that the source has. Out: every name of the source that the page lacks.
-// Guaranteed: variables are compared with their defaults, types of the embedded catalog with their producers and payloads.
-
+/**
+ * docs/contract.md, and the names that the source has → every name of the source that the page lacks.
+ *
+ * Variables are compared with their defaults, types of the embedded catalog with their producers and payloads.
+ */
 import assert from "node:assert/strict";
 import { administratorEmails, fileForm, prefix, variableList } from "../src/config/variables.ts";
 import { EXIT } from "../src/lifecycle/shutdown.ts";

@@ -1,8 +1,9 @@
 /**
- * The catalog and the contract's fields → what neighbours build against: docs/asyncapi.yaml (AsyncAPI 3.0) for the three
- * streams, and docs/schemas/*.json (JSON Schema 2020-12) for payloads, stream entries, client events and mail commands.
+ * The catalog and the contract's fields → what neighbours build against: docs/asyncapi.yaml (AsyncAPI 3.0) for the
+ * three streams, and docs/schemas/*.json (JSON Schema 2020-12) for payloads, stream entries, client events and mail
+ * commands.
  *
- * `deno run --allow-read --allow-write --allow-env scripts/contracts.ts` writes them anew; a test keeps them current.
+ * `deno run --allow-read --allow-write --allow-env scripts/contracts.ts` writes them; a test keeps them current.
  */
 import { stringify } from "yaml";
 import denoJson from "../deno.json" with { type: "json" };
@@ -64,7 +65,7 @@ function asyncapi(types: readonly CatalogType[], schemas: ReadonlyMap<string, Sc
     channels: {
       intents: channel(
         "notification:intents",
-        "Inbound: what producers want users or administrators to be told. XADD; never trimmed by the service.",
+        "Inbound: requests of producers to notify users or administrators. XADD; never trimmed by the service.",
         intents,
       ),
       clientEvents: channel(

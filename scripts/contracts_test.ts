@@ -1,6 +1,7 @@
-// That the documents for neighbours are current, and that what the service writes and reads is what they say. That they are
-// valid by AsyncAPI's own parser is scripts/validators/asyncapi_test.ts.
-
+/**
+ * That the documents for neighbours are current, and that what the service writes and reads is what they say. That they
+ * are valid by AsyncAPI's own parser is scripts/validators/asyncapi_test.ts.
+ */
 import assert from "node:assert/strict";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { clientEvent } from "../src/notification/client_event.ts";

@@ -1,8 +1,10 @@
-// In: nothing; `--keep` to leave it running. Out: the Notification Service at work on servers of its own, as an account
-// for a person: what was sent, what came out, how it stopped.
-// Guaranteed: exit code 0 only when everything came out as expected, 1 when not, 69 when there are no servers to be
-// had; nothing is left behind, also after Ctrl-C.
-
+/**
+ * Nothing; `--keep` to leave it running → the Notification Service at work on servers of its own, as an account for a
+ * person: what was sent, what came out, how it stopped.
+ *
+ * Exit code 0 only when everything came out as expected, 1 when not, 69 when there are no servers to be had; nothing is
+ * left behind, also after Ctrl-C.
+ */
 import { openRigOn, type Rig } from "../tests/support/service_rig.ts";
 import type { ServiceProcess } from "../tests/support/service_process.ts";
 import { ADMINISTRATORS, fieldsOf, INTENTS, USERS } from "./demo/demo_intents.ts";

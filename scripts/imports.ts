@@ -1,5 +1,8 @@
-// In: a file's path and text, or a folder of a project. Out: what the file imports, or the TypeScript files of the folder.
-// Guaranteed: paths are relative to the project, e.g. `src/intake/accept.ts`.
+/**
+ * A file's path and text, or a folder of a project → what the file imports, or the TypeScript files of the folder.
+ *
+ * Paths are relative to the project, e.g. `src/intake/accept.ts`.
+ */
 
 export interface Import {
   /** Counted from 1. */

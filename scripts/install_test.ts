@@ -1,6 +1,7 @@
-// That install.sh puts everything in its place, keeps what is an administrator's when it is repeated, and refuses an
-// executable that is not what its checksum says.
-
+/**
+ * That install.sh puts everything in its place, keeps what is an administrator's when it is repeated, and refuses an
+ * executable that is not what its checksum says.
+ */
 import assert from "node:assert/strict";
 import { prefix, variableList } from "../src/config/variables.ts";
 

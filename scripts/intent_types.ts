@@ -1,15 +1,17 @@
 /**
  * The embedded catalog → the TypeScript types of its intents, for the producer module.
  *
- * `deno run --allow-read --allow-write scripts/intent_types.ts` writes them anew; a test keeps them current.
+ * `deno run --allow-read --allow-write scripts/intent_types.ts` writes them; a test keeps them current.
  */
 import { type CatalogType, embeddedCatalog } from "../src/notification/catalog.ts";
 
 export const TYPES_FILE = new URL("../src/producer/intent_types.ts", import.meta.url);
 
 export function intentTypes(): string {
-  return `// Made from the catalog by scripts/intent_types.ts: who may send what to whom, type by type. A test keeps it current.
-// Members of a payload that its type doesn't name pass through.
+  return `/**
+ * Made from the catalog by scripts/intent_types.ts: who may send what to whom, type by type. A test keeps it current.
+ * Members of a payload that its type doesn't name pass through.
+ */
 
 export interface IntentTypes {
 ${[...embeddedCatalog().values()].map(typeOf).join("\n")}

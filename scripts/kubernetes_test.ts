@@ -1,5 +1,4 @@
-// That docs/kubernetes.yaml names variables, paths and a port that the service has, and no secret in the open.
-
+/** That docs/kubernetes.yaml names variables, paths and a port that the service has, and no secret in the open. */
 import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { fileForm, prefix, variableList } from "../src/config/variables.ts";

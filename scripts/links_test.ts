@@ -1,6 +1,8 @@
-// In: the Markdown pages of the repository. Out: every link that leads to no file, or to no heading of its page.
-// Guaranteed: links to other hosts are not followed; code blocks and code spans hold no links.
-
+/**
+ * The Markdown pages of the repository → every link that leads to no file, or to no heading of its page.
+ *
+ * Links to other hosts are not followed; code blocks and code spans hold no links.
+ */
 import assert from "node:assert/strict";
 
 const ROOT = new URL("../", import.meta.url);

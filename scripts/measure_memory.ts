@@ -1,9 +1,10 @@
 /**
- * In: the executable that NOTIFICATION_SERVICE_BIN names (or the service from source), and if wanted `--intents <number>`
- * (default 10,000). Out: its peak of resident memory while it deals with entries of 100 MiB, then with a backlog of so many
+ * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source), and if wanted `--intents <number>`
+ * (default 10,000) → its peak of resident memory while it deals with entries of 100 MiB, then with a backlog of so many
  * intents with payloads of 200 KiB; exit code 1 when that is over 400 MB, or an entry or a route is left without its
  * outcome.
  */
+import { memoryOf } from "./process_memory.ts";
 import { openRigOn, type Rig } from "../tests/support/service_rig.ts";
 import type { ServiceProcess } from "../tests/support/service_process.ts";
 import { eventually } from "../tests/support/wait.ts";
@@ -106,6 +107,5 @@ async function addIntents(rig: Rig, intents: number): Promise<void> {
 
 /** What the kernel saw, and so missed no moment. */
 async function peakMb({ pid }: ServiceProcess): Promise<number> {
-  const status = await Deno.readTextFile(`/proc/${pid}/status`);
-  return Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1.024 / 1000);
+  return Math.round((await memoryOf(pid)).peakMb);
 }

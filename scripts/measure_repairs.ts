@@ -1,7 +1,9 @@
-// In: nothing, or numbers of terminal routes and of outbound entries to measure with (default: 1,000,000). Out: how long repairs take
-// on throwaway servers, a line each; these are the figures of docs/benchmarks.md, "Repairs".
-// Guaranteed: the service is the one that runs from source, with its default configuration; nothing is left behind.
-
+/**
+ * Nothing, or numbers of terminal routes and of outbound entries to measure with (default: 1,000,000) → how long
+ * repairs take on throwaway servers, a line each; these are the figures of docs/benchmarks.md, "Repairs".
+ *
+ * The service is the one that runs from source, with its default configuration; nothing is left behind.
+ */
 import { systemClock } from "../src/clock.ts";
 import { RedisConnection } from "../src/redis/connection.ts";
 import { streamOffsetKey } from "../src/redis/keys.ts";
@@ -154,7 +156,9 @@ async function fillRoutes(rig: Rig, size: number): Promise<void> {
   await rig.query("VACUUM ANALYZE notification.routes");
 }
 
-/** PostgreSQL has lost everything: the leases of a whole stream are set, while another client asks Redis all the time. */
+/**
+ * PostgreSQL has lost everything: the leases of a whole stream are set, while another client asks Redis all the time.
+ */
 async function measureLeases(size: number): Promise<void> {
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer });

@@ -1,9 +1,12 @@
 /**
- * In: the executable that NOTIFICATION_SERVICE_BIN names (or the service from source). Out: how long it takes from its
- * start to an answer of /readyz on a migrated database, and its resident memory when it has been idle for a while, in five
- * runs; exit code 1 when the quickest start took over a second (what else goes on on the machine only adds to it), or the
+ * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source) → how long it takes from its start to
+ * an answer of /readyz on a migrated database, and its resident memory when it has been idle for a while, in five runs;
+ * exit code 1 when the quickest start took over a second (what else goes on on the machine only adds to it), or the
  * median is over 160 MB.
  */
+import { median } from "./bench/statistics.ts";
+import { memoryOf } from "./process_memory.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { openRigOn } from "../tests/support/service_rig.ts";
 import { startPostgres } from "./servers/postgres.ts";
 import { startRedis } from "./servers/redis.ts";
@@ -35,18 +38,9 @@ async function measure(): Promise<{ startMs: number; medianStartMs: number; rssM
     const begun = performance.now();
     const service = await rig.start();
     starts.push(Math.round(performance.now() - begun));
-    await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
-    sizes.push(Math.round(await residentKb(service.pid) / 1000));
+    await sleep(IDLE_MS);
+    sizes.push(Math.round((await memoryOf(service.pid)).residentMb));
     await service.terminate();
   }
   return { startMs: Math.min(...starts), medianStartMs: median(starts), rssMb: median(sizes) };
-}
-
-async function residentKb(pid: number): Promise<number> {
-  const status = await Deno.readTextFile(`/proc/${pid}/status`);
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1.024;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

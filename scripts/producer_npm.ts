@@ -1,6 +1,6 @@
 /**
- * The producer module → dist/producer/, a package for npm with the module's name: one file of JavaScript for Node 20.12 or
- * newer, its types, and what it checks catalog and payloads by as dependencies. Publishes nothing.
+ * The producer module → dist/producer/, a package for npm with the module's name: one file of JavaScript for Node 20.12
+ * or newer, its types, and the libraries that check catalog and payloads as dependencies. Publishes nothing.
  *
  * `deno task producer:npm`; Deno 2.9 (`deno bundle --declaration`).
  */

@@ -1,5 +1,6 @@
-// That the package for npm is one that Node and TypeScript can use: what it encodes is what the module here encodes.
-
+/**
+ * That the package for npm is one that Node and TypeScript can use: what it encodes is what the module here encodes.
+ */
 import assert from "node:assert/strict";
 import denoJson from "../deno.json" with { type: "json" };
 import { type AnyIntent, encodeIntent } from "../src/producer/producer.ts";

@@ -1,6 +1,7 @@
-// The examples of docs/producers.md, each run as it stands there against a running service that must accept what it sends.
-// Where a language is not on this machine its step is shown as ignored, with the reason in its name.
-
+/**
+ * The examples of docs/producers.md, each run as it stands there against a running service that must accept what it
+ * sends. Where a language is not on this machine its step is shown as ignored, with the reason in its name.
+ */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { outcomeOf } from "../tests/support/outcome.ts";
@@ -24,10 +25,10 @@ Deno.test("the examples of docs/producers.md send intents that the service accep
     await Deno.writeTextFile(`${folder}/notification-service`, serviceScript(), { mode: 0o755 });
     for (const [index, { language: name, text }] of EXAMPLES.entries()) {
       const language = LANGUAGES[name]!;
-      const ignore = !isAtHand(language);
+      const ignore = !await isAtHand(language);
       await test.step({
         name: ignore
-          ? `${index + 1}: ${name} NOT RUN: no ${language.probe[0]} on this machine`
+          ? `${index + 1}: ${name} NOT RUN: ${language.needs} is missing on this machine`
           : `${index + 1}: ${name}`,
         ignore,
         // The rig's connections outlive a step.

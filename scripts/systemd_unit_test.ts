@@ -1,6 +1,7 @@
-// That the unit and the `start` task keep what the operation rests on, directive by directive, each with its reason.
-// (scripts/check_systemd_unit.ts holds the unit's sandbox against systemd-analyze.)
-
+/**
+ * That the unit and the `start` task keep what the operation rests on, directive by directive, each with its reason.
+ * (scripts/check_systemd_unit.ts holds the unit's sandbox against systemd-analyze.)
+ */
 import assert from "node:assert/strict";
 import denoJson from "../deno.json" with { type: "json" };
 import { parseDuration } from "../src/config/durations.ts";

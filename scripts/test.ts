@@ -1,14 +1,10 @@
-// In: arguments of `deno test`; without a path among them it is all tests except those of upgrades. With `--restricted` among
-// them the service has the role and the access control line of docs/security.md, and no more. TEST_POSTGRES_VERSION names the
-// PostgreSQL to test on, such as 14. Out: the output of `deno test`, a last line `N passed, N failed` with the time, and an exit
-// code that is 0 only when every test passed.
-// Guaranteed: a Redis and a PostgreSQL run for the tests, named by TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and
-// TEST_POSTGRES_DSN, and are removed afterwards; leaked operations and resources fail a test on every supported Deno.
-//
-// Tests wait more than they work. Many of them run in several lanes, each with servers of its own (seen on two cores: 3 min
-// 41 s in three lanes, 4 min 59 s in two). The first lane's output is shown as it comes, that of the others follows it.
-// Tests with dependencies of their own (scripts/test/files.ts) run beside the lanes, without servers.
-
+/**
+ * Arguments of `deno test` → its output, a last line `N passed, N failed` with the time, and an exit code that is 0
+ * only when every test passed. Without a path it runs all tests except those of upgrades.
+ *
+ * `--restricted`: the service has the role and the access control line of docs/security.md, and no more.
+ * TEST_POSTGRES_VERSION names the PostgreSQL to test on, such as 14. Leaked operations and resources fail a test.
+ */
 import { findBinaries } from "./servers/binaries.ts";
 import { Guard } from "./servers/guard.ts";
 import { ServersMissing } from "./servers/install.ts";
@@ -19,6 +15,7 @@ import { type Ran, summary } from "./test/summary.ts";
 
 /** They need the git history, which a downloaded tree lacks: `deno task test:upgrade`. */
 const UPGRADE_TESTS = "tests/upgrade";
+/** Tests wait more than they work. Each lane has servers of its own: 3 min 41 s in three lanes, 4 min 59 s in two. */
 const MAX_LANES = 3;
 /** Fewer files are not worth another pair of servers. */
 const FILES_FOR_ANOTHER_LANE = 10;

@@ -1,18 +1,22 @@
 /**
  * The only door to time and chance outside the database.
  *
- * SQL uses the database's clock, the hand-off script Redis's; everything else asks a {@link Clock}, so that tests can
- * set it. `deno task ok` refuses `Date.now()`, timers and the like anywhere else in src/. A duration or a deadline is
- * measured by `monotonic()`, so that setting the system's clock changes none; `now()` is for moments that are shown or sent.
+ * SQL uses the database's clock, the hand-off script Redis's clock; everything else asks a {@link Clock}, so that tests
+ * can set it. `deno task ok` refuses `Date.now()`, timers and the like anywhere else in src/. Durations and deadlines
+ * are measured by `monotonic()`, which does not change when the system's clock is set; `now()` is for times that are
+ * shown or sent.
  */
 export interface Clock {
   /** Unix time in milliseconds. */
   now(): number;
-  /** Milliseconds since a moment that is the same throughout the process: goes on evenly when the system's clock is set. */
+  /** Milliseconds since a fixed time in the process's life; setting the system's clock does not change it. */
   monotonic(): number;
   /** A number in [0, 1). */
   random(): number;
-  /** Resolves after `ms` milliseconds (24 days at most), or as soon as `signal` aborts. Never rejects, leaves no timer and no listener. */
+  /**
+   * Resolves after `ms` milliseconds (24 days at most), or as soon as `signal` aborts. Never rejects, leaves no timer
+   * and no listener.
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -23,7 +27,7 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   random: () => Math.random(),
-  // Not that of node:timers/promises: where the signal aborts, its error takes several times as long as the rest.
+  // Not the sleep of node:timers/promises: its error on an abort costs several times as much as the rest.
   sleep: (ms, signal) =>
     new Promise((resolve) => {
       if (signal?.aborted) return resolve();
@@ -48,7 +52,7 @@ export function after(ms: number, action: () => void, clock: Sleeper = systemClo
   return () => cancelled.abort();
 }
 
-/** Calls `action` again and again, `ms` milliseconds apart. Returns a function that ends it and leaves no timer. */
+/** Calls `action` every `ms` milliseconds. Returns a function that ends the calls and leaves no timer. */
 export function every(ms: number, action: () => void, clock: Sleeper = systemClock): () => void {
   const ended = new AbortController();
   const repeat = async () => {
@@ -63,8 +67,8 @@ export function every(ms: number, action: () => void, clock: Sleeper = systemClo
 }
 
 /**
- * Aborts with a `TimeoutError` after `ms` milliseconds; for one request of many, where `after` would cost more than twice as
- * much. Tests can't set this one. It keeps no process alive, and its timer ends with the signal.
+ * A signal that aborts with a `TimeoutError` after `ms` milliseconds; for many requests, where `after` would cost more
+ * than twice as much. Tests can't set its clock. It keeps no process alive, and its timer ends with the signal.
  */
 export function timeOutSignal(ms: number): AbortSignal {
   return AbortSignal.timeout(ms);

@@ -1,5 +1,4 @@
-// The system's clock, whose waits a signal ends and no length overflows.
-
+/** The system's clock: a signal ends its waits, and long waits do not overflow its timer. */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { after, every, systemClock } from "./clock.ts";

@@ -1,4 +1,6 @@
-/** The service's loops, and how they are joined: by the relay, by what one tells another, and by the stores they share. */
+/**
+ * The service's loops, and what connects them: the relay, calls from one loop to another, and the stores they share.
+ */
 import type pg from "pg";
 import { type Clock, systemClock } from "./clock.ts";
 import { createIntakeEvents } from "./intake/events.ts";
@@ -23,7 +25,7 @@ import type { Instruments } from "./telemetry/instruments.ts";
 import type { Telemetry } from "./telemetry/open_telemetry.ts";
 import { UserService } from "./user_service/client.ts";
 
-/** One for each that must not wait for another. */
+/** One connection for each task that must not wait for another. */
 export type RedisConnections = Readonly<Record<"intake" | "blocking" | "push" | "email" | "repair", RedisConnection>>;
 
 export interface LoopsOptions {
@@ -32,12 +34,14 @@ export interface LoopsOptions {
   readonly processId: string;
   readonly shutdown: Pick<Shutdown, "abandon">;
   readonly telemetry: Pick<Telemetry, "tracing">;
+  /** For the User Service's certificate. */
+  readonly authorities: () => readonly string[];
 }
 
 export interface Parts {
   readonly redis: RedisConnections;
   readonly postgres: pg.Pool;
-  /** Not kept from servers that are not checked. */
+  /** Also connects to servers that are not checked yet. */
   readonly repairPostgres: pg.Pool;
   readonly servers: CheckedServers;
   readonly instruments: Instruments;
@@ -45,22 +49,45 @@ export interface Parts {
 }
 
 export interface Loops {
-  /** As data flows. */
+  /** In the order in which data flows. */
   readonly inOrder: readonly Loop[];
-  /** One of them. */
+  /** The repair loop, one of `inOrder`. */
   readonly repair: Repair;
 }
 
 export function loopsOf(
-  { config, catalog, processId, shutdown, telemetry: { tracing } }: LoopsOptions,
+  { config, catalog, processId, shutdown, telemetry: { tracing }, authorities }: LoopsOptions,
   { redis, postgres, repairPostgres, servers, instruments, heartbeats }: Parts,
 ): Loops {
   const clock: Clock = systemClock;
   const { publish, retry, retention, intents } = config;
   const relay = new Relay(clock);
+
+  const observe = (durationMs: number, outcome: string) => {
+    instruments.lookUp.record(durationMs / 1000, { outcome });
+    // A batch may need thousands of look-ups from a slow User Service.
+    heartbeats.beat("intent_consumer");
+  };
+  const consumer = new IntentConsumer({
+    ...intents,
+    processId,
+    recordRetentionMs: retention.recordMs,
+    malformedRetentionMs: retention.malformedMs,
+    catalog,
+    administratorEmails: config.administratorEmails,
+    maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
+    postgres,
+    redis: redis.intake,
+    blockingRedis: redis.blocking,
+    userService: new UserService(config.userService, { clock, observe, authorities }),
+    relay,
+    events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
+    clock,
+    abandon: shutdown.abandon,
+  });
+
   const onUncheckedServer = () => servers.doubtRedis();
   const writer = new OutcomeWriter({ postgres, redis: redis.push, clock, onUncheckedServer });
-
   const publisher = (channel: Channel, outbound: { stream: string; maxLength: number }) =>
     new Publisher({
       channel,
@@ -80,28 +107,6 @@ export function loopsOf(
       clock,
     });
 
-  const observe = (durationMs: number, outcome: string) => {
-    instruments.lookUp.record(durationMs / 1000, { outcome });
-    // A batch may need thousands of look-ups from a slow User Service.
-    heartbeats.beat("intent_consumer");
-  };
-
-  const consumer = new IntentConsumer({
-    ...intents,
-    processId,
-    recordRetentionMs: retention.recordMs,
-    catalog,
-    administratorEmails: config.administratorEmails,
-    maxAttempts: { push: retry.pushMaxAttempts, email: retry.emailMaxAttempts },
-    postgres,
-    redis: redis.intake,
-    blockingRedis: redis.blocking,
-    userService: new UserService(config.userService, { clock, observe }),
-    relay,
-    events: createIntakeEvents({ stream: intents.stream, catalog, instruments, tracing, clock }),
-    clock,
-    abandon: shutdown.abandon,
-  });
   const isRepublished = publish.lostPublications === "republish";
   const repair = new Repair({
     servers,

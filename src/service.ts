@@ -1,8 +1,8 @@
 /**
- * THE MAP. What the service opens, which loops it runs, and how it ends.
+ * The map of the service: what it opens, which loops it runs, and how it ends.
  *
- * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and all is
- * closed the other way round. Loops meet in Redis and PostgreSQL, and in the relay, which saves them time and nothing more.
+ * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and
+ * everything is closed in reverse order. Loops meet in Redis and PostgreSQL, and in the relay, which only saves time.
  */
 import type pg from "pg";
 import { readBacklog } from "./backlog/backlog.ts";
@@ -31,24 +31,26 @@ import { RedisMaster } from "./redis/master.ts";
 import { CheckedServers } from "./repair/checked_servers.ts";
 import type { Repair } from "./repair/repair.ts";
 import { createInstruments } from "./telemetry/instruments.ts";
-import { loggerOf } from "./telemetry/logging.ts";
+import { loggerOf } from "./telemetry/logger.ts";
 import type { Telemetry } from "./telemetry/open_telemetry.ts";
 import { Outages } from "./telemetry/outages.ts";
 
 export interface ServiceOptions {
   readonly config: Config;
   readonly catalog: Catalog;
-  /** Names this process, and no other, in PostgreSQL's sessions and in the consumer lease. */
+  /** A unique name of this process in PostgreSQL's sessions and in the consumer lease. */
   readonly processId: string;
   readonly telemetry: Telemetry;
   readonly shutdown: Shutdown;
   readonly systemd: Systemd;
+  /** The certificates that the runtime was made to trust, as their files hold them now. */
+  readonly authorities: () => readonly string[];
 }
 
-/** Of the pool's size, for the repair loop alone. */
+/** The part of the pool's size that only the repair loop uses. */
 const REPAIR_CONNECTIONS = 1;
 
-/** Runs until the shutdown begins, and gives the process's exit code. */
+/** Runs until the shutdown begins, and returns the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
   const { config, telemetry, shutdown, processId, systemd } = options;
   const { gaugeAnswerMs } = telemetry;
@@ -68,7 +70,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
     postgres = openPool({ ...config.postgres, maxOpenConns, applicationName, admits });
     repairPostgres = openPool({ ...config.postgres, maxOpenConns: REPAIR_CONNECTIONS, applicationName });
   } catch (error) {
-    // As when it names a certificate that isn't there.
+    // The DSN may name a certificate that does not exist.
     logger.error("the configuration was refused", { reason: describeDefect(error) });
     return EXIT.configuration;
   }
@@ -76,8 +78,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
   let exitCode: number = EXIT.ok;
   shutdown.stop.addEventListener("abort", () => systemd.stopping(), { once: true });
   try {
-    // Every counter as 0, taken long before a loop counts and while there is no gauge to wait for. The SDK's own first export is
-    // an interval away, and would show what happened by then as having been there all along.
+    // Exports every counter as 0 before a loop counts and before a gauge has to be waited for. The SDK's own first
+    // export comes an interval later: what happened by then would look like the counters' initial values.
     telemetry.exportMetrics();
     const heartbeats = new Heartbeats({
       stuckAfterMs: stuckAfterMs({
@@ -86,8 +88,8 @@ export async function runService(options: ServiceOptions): Promise<number> {
       }),
     });
     const loops = loopsOf(options, { redis, postgres, repairPostgres, servers, instruments, heartbeats });
-    // Migrations and the check take as long as they take.
-    await systemd.patiently(async () => {
+    // Migrations and the check have no time limit.
+    await systemd.whileExtendingTimeout(async () => {
       await checkDependencies(options, { redis, postgres });
       await startStep("repair", () => checkForLosses(loops.repair), { boundMs: Infinity, stop: shutdown.stop });
     });
@@ -95,23 +97,23 @@ export async function runService(options: ServiceOptions): Promise<number> {
       gauges = watchBacklog(config, { answerMs: gaugeAnswerMs, applicationName, master });
     }
     const probe = listen(config.probe);
-    tellSupervisor(options, { redis, postgres, heartbeats });
+    reportToSystemd(options, { redis, postgres, heartbeats });
     exitCode = await runLoops(loops.inOrder, { shutdown, probe, heartbeats, outages });
   } catch (error) {
     exitCode = exitCodeFor(error);
   }
-  // Also without a signal: what ends a loop ends the process.
+  // Also without a signal: when a loop ends, the process ends.
   shutdown.begin("a loop or the start-up failed");
   await within(shutdown.leftMs / 4, Promise.all(Object.values(redis).map((connection) => connection.close())));
   const pools = [postgres, repairPostgres, gauges];
   await Promise.all(pools.map((pool) => pool?.close(shutdown.leftMs / 4)));
-  // The other half is for whoever reads the log slowly.
+  // The other half of the time is for a slow reader of the log.
   await telemetry.shutdown(shutdown.leftMs / 2);
   logger.info("stopped", { exit_code: exitCode });
   return exitCode;
 }
 
-/** One connection for each that must not wait for another, all to one server. */
+/** One connection for each task that must not wait for another, all to one server. */
 function openRedis({ redis, intents }: Config, master: RedisMaster): RedisConnections {
   return {
     intake: new RedisConnection(redis, { role: "intake", master }),
@@ -155,7 +157,7 @@ function listen(address: Config["probe"]): ProbeListener {
   try {
     return openProbe(address);
   } catch (error) {
-    // The address is taken, or not this machine's, or not for this user.
+    // The address is in use, or does not belong to this machine, or this user may not open it.
     const { hostname, port } = address;
     throw new StartUpFailed("internal_http", `Can't listen on ${hostname}:${port}: ${(error as Error).message}`, {
       cause: error,
@@ -163,8 +165,8 @@ function listen(address: Config["probe"]): ProbeListener {
   }
 }
 
-/** That it is ready, how much is waiting, and signs of life for as long as no loop is stuck. */
-function tellSupervisor(
+/** Reports to systemd: that the service is ready, how much is waiting, and signs of life while no loop is stuck. */
+function reportToSystemd(
   { config, shutdown, systemd }: ServiceOptions,
   { redis, postgres, heartbeats }: { redis: RedisConnections; postgres: pg.Pool; heartbeats: Heartbeats },
 ): void {
@@ -177,16 +179,16 @@ function tellSupervisor(
   void reportStatus({ systemd, read, stop: shutdown.stop, clock: systemClock });
 }
 
-/** What the stores have lost while no instance ran, before anything is accepted or published. */
+/** Looks for what the stores lost while no instance ran, before anything is accepted or published. */
 async function checkForLosses(repair: Repair): Promise<void> {
   try {
     await repair.check();
   } catch (error) {
     const outage = outageOf(error);
     if (outage === undefined) throw error;
-    // The repair loop tries again; nothing is published until then.
+    // The repair loop tries again, and nothing is published before that.
     if (error instanceof RedisError && refusesAllWrites(error.code)) return;
-    const reason = `What it may have lost can't be looked for: ${outage.message}`;
+    const reason = `The search for lost data failed: ${outage.message}`;
     throw new StartUpFailed(outage.dependency, reason, { cause: error });
   }
 }
@@ -202,7 +204,7 @@ async function runLoops(
   },
 ): Promise<number> {
   const { abandon } = shutdown;
-  // Whoever asks is told first that this instance goes; then the loops end.
+  // The probe stops first, so that a load balancer sees that this instance ends; then the loops end.
   const stop = signalAfter(shutdown.stop, () => probe.close(shutdown.leftMs / 10));
   let hasDefect = false;
   const end = (loop: Loop) => {
@@ -217,7 +219,7 @@ async function runLoops(
   return hasDefect ? EXIT.unexpected : EXIT.ok;
 }
 
-/** Aborts when `work` is done, which begins when `signal` aborts. */
+/** Returns a signal that aborts when `work` has ended; `work` begins when `signal` aborts. */
 function signalAfter(signal: AbortSignal, work: () => Promise<void>): AbortSignal {
   const after = new AbortController();
   const onAbort = () => work().finally(() => after.abort());

@@ -1,15 +1,17 @@
-// In: a session. Out: how fast the service publishes routes that are due already, which it has not accepted itself, and the CPU
-// time that one of them takes.
-// Guaranteed: the schema is that of the subject's own migrations; the figures are those of a stretch in the middle of the
-// work, when the process is warm; rounds are interleaved; all is published in the end, and counted.
-
+/**
+ * A session → how fast the service publishes routes that are due already, which it has not accepted itself, and the CPU
+ * time that one of them takes.
+ *
+ * The schema is that of the subject's own migrations; the figures are those of a stretch in the middle of the work,
+ * when the process is warm; rounds are interleaved; all is published in the end, and counted.
+ */
 import { type Cpu, cpuEach, startCpuMeter } from "./cpu.ts";
 import { OUTBOUND } from "./fill.ts";
 import { wantedSubjects } from "./options.ts";
 import type { Backlog } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import type { Setting } from "./setting.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
 import { addRows } from "./tables.ts";
 import { hasLiveRoutes, pidsOf, wrongCounts } from "./timed_run.ts";

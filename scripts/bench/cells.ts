@@ -1,5 +1,4 @@
-// Numbers → the texts of a table's cells. Pure. What is not a finite number is a dash.
-
+/** Numbers → the texts of a table's cells. Pure. What is not a finite number is a dash. */
 import { type Cpu, inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
 

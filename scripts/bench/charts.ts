@@ -1,93 +1,92 @@
-// In: what a run found out. Out: its charts as SVG, by the name of their file; none for a part that did not run. Pure.
-
-import { barChart, lineChart } from "./chart.ts";
+/**
+ * What a run found out → its charts as Mermaid's text, which GitHub draws; none for a part that did not run. Pure.
+ *
+ * Bars only, from 0, for figures that exist; no label can break the text; the same input gives the same text.
+ */
 import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
 import {
   type Features,
+  type Flat,
   type Flatness,
   type Latency,
-  type LatencySubject,
-  type Results,
+  type MemoryUse,
   type Throughput,
   VARIANTS,
 } from "./results.ts";
-import { isService, LATENCY_TITLES, TITLES } from "./subjects.ts";
+import { LATENCY_TITLES, TITLES } from "./subjects.ts";
 import { MAX_MEMORY_MB } from "./targets.ts";
 
-export function chartsOf({ throughput, latency, flatness, memory, features }: Results): Map<string, string> {
-  const charts = new Map<string, string>();
-  if (throughput !== undefined) {
-    charts.set("cpu.svg", cpuChart(throughput));
-    charts.set("throughput.svg", throughputChart(throughput));
-  }
-  if (latency !== undefined) {
-    charts.set("latency_p50.svg", latencyChart(latency, "p50"));
-    charts.set("latency_p99.svg", latencyChart(latency, "p99"));
-  }
-  if (flatness !== undefined) charts.set("flatness.svg", flatnessChart(flatness));
-  if (memory !== undefined) charts.set("memory.svg", memoryChart(memory));
-  if (features !== undefined) charts.set("features.svg", featuresChart(features));
-  return charts;
+interface Bar {
+  readonly label: string;
+  readonly value: number;
 }
 
-function cpuChart(throughput: readonly Throughput[]): string {
+interface BarChart {
+  readonly title: string;
+  readonly unit: string;
+  readonly bars: readonly Bar[];
+  /** Drawn as a line across the bars. */
+  readonly limit?: number;
+}
+
+/** Of the targets; more rates are in the table. */
+const LATENCY_RATE = 100;
+
+/** @see https://mermaid.js.org/syntax/xyChart.html */
+export function barChart({ title, unit, bars, limit }: BarChart): string[] {
+  const drawn = bars.filter(({ value }) => Number.isFinite(value));
+  if (drawn.length === 0) return [];
+  const most = Math.max(...drawn.map(({ value }) => value), limit ?? 0);
+  const series = (name: string, values: readonly number[]) => `  ${name} [${values.map(number).join(", ")}]`;
+  const lines = [
+    "xychart-beta horizontal",
+    `  title ${quoted(title)}`,
+    `  x-axis [${drawn.map(({ label }) => quoted(label)).join(", ")}]`,
+    `  y-axis ${quoted(unit)} 0 --> ${number(most * 1.05)}`,
+    series("bar", drawn.map(({ value }) => value)),
+  ];
+  if (limit !== undefined) lines.push(series("line", drawn.map(() => limit)));
+  return [lines.join("\n")];
+}
+
+export function cpuChart(throughput: readonly Throughput[]): string[] {
   return barChart({
     title: "CPU time: two deliveries for each intent",
     unit: "microseconds an intent, median of all rounds",
-    parts: ["process", "PostgreSQL", "Redis"],
-    bars: throughput.filter(({ cpu }) => cpu.length > 0).map(({ subject, cpu }) => ({
-      label: TITLES[subject],
-      value: median(cpu.map(inAll)),
-      parts: [
-        median(cpu.map(({ process }) => process)),
-        median(cpu.map(({ postgres }) => postgres)),
-        median(cpu.map(({ redis }) => redis)),
-      ],
-    })),
+    bars: throughput.map(({ subject, cpu }) => ({ label: TITLES[subject], value: median(cpu.map(inAll)) })),
   });
 }
 
-function throughputChart(throughput: readonly Throughput[]): string {
+export function throughputChart(throughput: readonly Throughput[]): string[] {
   return barChart({
     title: "Throughput: two deliveries for each intent",
     unit: "intents a second, median of all rounds",
-    bars: throughput.filter(({ rates }) => rates.length > 0).map(({ subject, rates }) => ({
-      label: TITLES[subject],
-      value: median(rates),
-      isOurs: isService(subject),
-    })),
+    bars: throughput.map(({ subject, rates }) => ({ label: TITLES[subject], value: median(rates) })),
   });
 }
 
-function latencyChart(latency: readonly Latency[], which: "p50" | "p99"): string {
-  const rates = [...new Set(latency.map(({ rate }) => rate))].sort((left, right) => left - right);
-  const subjects = [...new Set(latency.map(({ subject }) => subject))];
-  const at = (subject: LatencySubject, rate: number) =>
-    latency.find((row) => row.subject === subject && row.rate === rate);
-  return lineChart({
-    title: `Latency from XADD in to both entries out, ${which}`,
-    unit: "milliseconds, logarithmic",
-    places: rates.map((rate) => rate.toLocaleString("en")),
-    xTitle: "intents a second; a line that ends could not keep up",
-    scale: "log",
-    series: subjects.map((subject) => ({
-      name: LATENCY_TITLES[subject],
-      values: rates.map((rate) => at(subject, rate)?.both[which] ?? NaN),
-    })),
+export function latencyChart(latency: readonly Latency[]): string[] {
+  return barChart({
+    title: `Latency from XADD in to both entries out, at ${LATENCY_RATE} intents a second`,
+    unit: "milliseconds",
+    bars: latency.filter(({ rate }) => rate === LATENCY_RATE).flatMap(({ subject, both }) => [
+      { label: `${LATENCY_TITLES[subject]}, p50`, value: both.p50 },
+      { label: `${LATENCY_TITLES[subject]}, p99`, value: both.p99 },
+    ]),
   });
 }
 
-function flatnessChart({ publish, accept }: Flatness): string {
-  const both = (what: string, rows: typeof publish) =>
+export function flatnessChart({ publish, accept }: Flatness): string[] {
+  const bars = (what: string, rows: readonly Flat[]) =>
     rows.flatMap(({ size, rates, underSnapshot }) => [
-      { label: `${what}${brief(size)}`, value: median(rates), isOurs: true },
-      { label: "old snapshot", value: median(underSnapshot) },
+      { label: `${what}${brief(size)}`, value: median(rates) },
+      { label: `${what}${brief(size)}, old snapshot`, value: median(underSnapshot) },
     ]);
   return barChart({
     title: "Publishing and accepting with ever more rows",
     unit: "routes or intents a second, median of all rounds",
-    bars: [...both("", publish), ...both("accept: ", accept)],
+    bars: [...bars("", publish), ...bars("accept: ", accept)],
   });
 }
 
@@ -96,33 +95,30 @@ function brief(size: string): string {
   return size.replace(/,000,000/g, " M").replace(/,000/g, " k").replace(" routes", "");
 }
 
-function memoryChart(memory: NonNullable<Results["memory"]>): string {
+export function memoryChart(memory: readonly MemoryUse[]): string[] {
   return barChart({
-    title: "Resident memory, at its most",
+    title: `Resident memory, at its most; the line is the limit of ${MAX_MEMORY_MB} MB`,
     unit: "MB",
-    bars: memory.map(({ subject, when, peakMb }) => ({
-      label: `${subject === "service" ? "source" : subject}, ${brief(when).replace(" intents", "")}`,
-      value: peakMb,
-      isOurs: true,
-    })),
-    mark: { value: MAX_MEMORY_MB, label: `at most ${MAX_MEMORY_MB}` },
+    bars: memory.map(({ subject, when, peakMb }) => ({ label: `${TITLES[subject]}, ${brief(when)}`, value: peakMb })),
+    limit: MAX_MEMORY_MB,
   });
 }
 
-function featuresChart({ variants, instances }: Features): string {
+export function featuresChart({ variants, instances }: Features): string[] {
   return barChart({
     title: "What features cost, and several instances",
     unit: "intents a second, median of all rounds",
     bars: [
-      ...variants.map(({ name, rates }) => ({
-        label: VARIANTS[name],
-        value: median(rates),
-        isOurs: name === "default",
-      })),
-      ...instances.map(({ instances, rates }) => ({
-        label: `${instances} instance${instances === 1 ? "" : "s"}`,
-        value: median(rates),
-      })),
+      ...variants.map(({ name, rates }) => ({ label: VARIANTS[name], value: median(rates) })),
+      ...instances.map(({ instances, rates }) => ({ label: `instances: ${instances}`, value: median(rates) })),
     ],
   });
+}
+
+function quoted(text: string): string {
+  return `"${text.replace(/["\n]/g, "'")}"`;
+}
+
+function number(value: number): string {
+  return String(value >= 100 ? Math.round(value) : Number(value.toFixed(2)));
 }

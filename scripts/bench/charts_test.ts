@@ -1,36 +1,50 @@
+/** Charts: their text, which figures they show, and that no label can break it. */
 import assert from "node:assert/strict";
-import { chartsOf } from "./charts.ts";
-import type { Results } from "./results.ts";
+import { barChart, flatnessChart, latencyChart, throughputChart } from "./charts.ts";
 
-const EMPTY: Results = { at: "", machine: {}, isQuick: true, seconds: {}, problems: [] };
-const CPU = { process: 3, postgres: 2, redis: 1 };
 const EVEN = { p50: 1, p95: 2, p99: 3, max: 4 };
 
-Deno.test("chartsOf() draws only what was measured", () => {
-  assert.equal(chartsOf(EMPTY).size, 0);
-  const throughput = [
-    { subject: "service", intents: 1, rates: [3, 1, 2], cpu: [CPU] },
+Deno.test("barChart() is Mermaid's text: bars from 0, and a limit across them", () => {
+  const bars = [{ label: "a", value: 1234.5 }, { label: "b", value: 0.126 }];
+  assert.deepEqual(barChart({ title: "t", unit: "u", bars, limit: 2000 }), [[
+    "xychart-beta horizontal",
+    '  title "t"',
+    '  x-axis ["a", "b"]',
+    '  y-axis "u" 0 --> 2100',
+    "  bar [1235, 0.13]",
+    "  line [2000, 2000]",
+  ].join("\n")]);
+});
+
+Deno.test("barChart() lets no label break the text, and leaves out what is not finite", () => {
+  const bars = [{ label: 'a"]\nbar [7', value: 1 }, { label: "b", value: NaN }, { label: "c", value: Infinity }];
+  const [text = ""] = barChart({ title: 'x"y', unit: "u", bars });
+  assert.match(text, /^ {2}title "x'y"\n {2}x-axis \["a'\]'bar \[7"\]$/m);
+  assert.match(text, /^ {2}bar \[1\]$/m);
+  assert.deepEqual(barChart({ title: "t", unit: "u", bars: bars.slice(1) }), []);
+});
+
+Deno.test("throughputChart() leaves out a subject that was not measured", () => {
+  const [text = ""] = throughputChart([
+    { subject: "service", intents: 1, rates: [3, 1, 2], cpu: [] },
     { subject: "executable", intents: 1, rates: [], cpu: [], missing: "not built" },
-  ] as const;
-  const charts = chartsOf({ ...EMPTY, throughput });
-  assert.deepEqual([...charts.keys()], ["cpu.svg", "throughput.svg"]);
-  assert.ok(!charts.get("throughput.svg")!.includes("executable"));
+  ]);
+  assert.match(text, /x-axis \["service \(source\)"\]\n.*\n {2}bar \[2\]$/);
 });
 
-Deno.test("chartsOf() lets a line end where a subject could not keep up", () => {
+Deno.test("latencyChart() shows the rate that the targets are about", () => {
   const row = { samples: 1, undelivered: 0, both: EVEN, push: EVEN, email: EVEN, rounds: [EVEN] };
-  const latency = [
-    { subject: "service", rate: 10, ...row },
-    { subject: "service", rate: 100, ...row },
-    { subject: "bullmq", rate: 10, ...row },
-  ] as const;
-  const svg = chartsOf({ ...EMPTY, latency }).get("latency_p50.svg")!;
-  assert.equal(svg.match(/<circle /g)?.length, 3);
+  const [text = ""] = latencyChart([{ subject: "service", rate: 10, ...row }, {
+    subject: "service",
+    rate: 100,
+    ...row,
+  }]);
+  assert.match(text, /x-axis \["service \(source\), p50", "service \(source\), p99"\]\n.*\n {2}bar \[1, 3\]$/);
+  assert.deepEqual(latencyChart([{ subject: "service", rate: 10, ...row }]), []);
 });
 
-Deno.test("chartsOf() shortens sizes, so that they fit beside the bars", () => {
-  const flat = (size: string) => ({ size, rates: [1], underSnapshot: [1] });
-  const publish = [flat("10,000 live, 5,000,000 terminal routes")];
-  const svg = chartsOf({ ...EMPTY, flatness: { publish, accept: [], retention: [] } }).get("flatness.svg")!;
-  assert.ok(svg.includes(">10 k live, 5 M terminal<"));
+Deno.test("flatnessChart() shortens sizes, so that they fit beside the bars", () => {
+  const publish = [{ size: "10,000 live, 5,000,000 terminal routes", rates: [1], underSnapshot: [1] }];
+  const [text = ""] = flatnessChart({ publish, accept: [], retention: [] });
+  assert.match(text, /"10 k live, 5 M terminal", "10 k live, 5 M terminal, old snapshot"/);
 });

@@ -1,8 +1,11 @@
-// In: process ids. Out: the CPU time that these processes, and all that they have started, took so far, or between two
-// readings.
-// Guaranteed: user and system time of every thread; a child that has ended counts through its parent, which waited for it
-// (as PostgreSQL's postmaster does for its backends). The kernel counts in steps of 10 ms a process, so a stretch of a second
-// or more is needed. NaN where there is no /proc, as on macOS.
+/**
+ * Process ids → the CPU time that these processes, and all that they have started, took so far, or between two
+ * readings.
+ *
+ * User and system time of every thread; a child that has ended counts through its parent, which waited for it (as
+ * PostgreSQL's postmaster does for its backends). The kernel counts in steps of 10 ms a process, so a stretch of a
+ * second or more is needed. NaN where there is no /proc, as on macOS.
+ */
 
 /** Microseconds of CPU. */
 export interface Cpu {

@@ -1,3 +1,4 @@
+/** CPU time is read from /proc as it is there, and a process and its children are added up. */
 import assert from "node:assert/strict";
 import { cpuEach, inAll, parseStat, startCpuMeter, treeMicros } from "./cpu.ts";
 

@@ -1,12 +1,14 @@
-// In: a session. Out: the service's rate and CPU time with logs, metrics and traces on and off, and with several instances of
-// which one consumes and all publish.
-// Guaranteed: rounds are interleaved, counts are checked; a variant that should export and does not is a problem of the run.
-
+/**
+ * A session → the service's rate and CPU time with logs, metrics and traces on and off, and with several instances of
+ * which one consumes and all publish.
+ *
+ * Rounds are interleaved, counts are checked; a variant that should export and does not is a problem of the run.
+ */
 import { type Features, type VariantName, VARIANTS } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import type { Cpu } from "./cpu.ts";
 import type { BenchProcess, Environment } from "./process.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { stage, type TimedRun, timeRun, wrongCounts } from "./timed_run.ts";
 
 const FULL = { rounds: 3, intents: 80_000, instanceRounds: 2 };

@@ -1,7 +1,9 @@
-// In: how many intents, of which kind. Out: so many entries in a stream, made inside Redis a thousand at a time.
-// Guaranteed: the order of the fields is always that of FIELDS, so that the floor can read by position; no two
-// numbers or prefixes share a key, and `request_id` is different for every entry.
-
+/**
+ * How many intents, of which kind → so many entries in a stream, made inside Redis a thousand at a time.
+ *
+ * The order of the fields is always that of FIELDS, so that the floor can read by position; no two numbers or prefixes
+ * share a key, and `request_id` is different for every entry.
+ */
 import type { Redis } from "ioredis";
 
 export const INTENTS = "notification:intents";

@@ -1,12 +1,14 @@
-// In: a database with rows in it. Out: the rate at which the real service, started for it, publishes, accepts or deletes.
-// Guaranteed: the service's own start is not in it, and the rows that it should have changed are counted afterwards.
-
+/**
+ * A database with rows in it → the rate at which the real service, started for it, publishes, accepts or deletes.
+ *
+ * The service's own start is not in it, and the rows that it should have changed are counted afterwards.
+ */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { INTENTS, OUTBOUND } from "./fill.ts";
 import type { BenchProcess } from "./process.ts";
 import type { Session } from "./session.ts";
 import type { Setting } from "./setting.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { hasLiveRoutes, release, stage } from "./timed_run.ts";
 
 export interface Offset {

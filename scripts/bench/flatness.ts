@@ -1,9 +1,11 @@
-// In: a session. Out: how fast the real service publishes with ever more live routes and with many terminal ones, accepts
-// with many records, and deletes what is old; each also while a transaction holds an old snapshot.
-// Guaranteed: a rate is that of a stretch in the middle of the work, when the process is warm; rounds are interleaved, so that
-// a slow minute of the machine spoils one round of some sizes, and not a size; before each stretch what came earlier is on
-// disk, and vacuumed; what is in the tables before and after is counted.
-
+/**
+ * A session → how fast the real service publishes with ever more live routes and with many terminal ones, accepts with
+ * many records, and deletes what is old; each also while a transaction holds an old snapshot.
+ *
+ * A rate is that of a stretch in the middle of the work, when the process is warm; rounds are interleaved, so that a
+ * slow minute of the machine spoils one round of some sizes, and not a size; before each stretch what came earlier is
+ * on disk, and vacuumed; what is in the tables before and after is counted.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { acceptRate, deleteRate, lengthOf, type Offset, publishRate } from "./flat_rates.ts";
@@ -55,7 +57,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
     ...places.map(({ size, place }): Measurement => {
       const measurement = { ...publishing(place, size), size: `${thousands(size)} live routes` };
       if (size >= LARGE) return measurement;
-      // So small a table is made anew: what earlier rounds published would soon be most of it.
+      // So small a table is made again: what earlier rounds published would soon be most of it.
       return { ...measurement, prepare: () => removeAll(place).then(measurement.prepare) };
     }),
     {

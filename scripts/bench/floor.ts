@@ -1,9 +1,10 @@
-// In: BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN; intents as fill.ts writes them. Out: the rows and the
-// outbound entries that the service would write. Prints `ready`, runs until SIGTERM.
-// This is the limit that the design leaves: the same libraries, schema and steps (read, insert routes that are born claimed,
-// hand them off from memory by a script with leases, write the outcomes of both channels behind that, shorten the leases), and
-// nothing else: no check of anything, no look-up, no log, no lease of the consumer, no claiming of what is due.
-
+/**
+ * BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN; intents as fill.ts writes them → the rows and the
+ * outbound entries that the service would write. Prints `ready`, runs until SIGTERM. This is the limit that the design
+ * leaves: the same libraries, schema and steps (read, insert routes that are born claimed, hand them off from memory by
+ * a script with leases, write the outcomes of both channels behind that, shorten the leases), and nothing else: no
+ * check of anything, no look-up, no log, no lease of the consumer, no claiming of what is due.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { Redis } from "ioredis";

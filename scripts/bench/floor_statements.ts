@@ -1,16 +1,20 @@
-// The SQL and the scripts of the floor: those of the service (src/intake, src/publish) without what is only there for the
-// unusual case. Rows, indexes touched and outbound entries are the same.
-
+/**
+ * The SQL and the scripts of the floor: those of the service (src/intake, src/publish) without what is only there for
+ * the unusual case. Rows, indexes touched and outbound entries are the same.
+ */
 import { ROUTE_LEASES } from "../../src/redis/keys.ts";
 import { INTENTS } from "./fill.ts";
 
-/** The life of a lease until PostgreSQL knows that its route is published (NOTIFICATION_ROUTE_LEASE_TTL), and after that. */
+/**
+ * The life of a lease until PostgreSQL knows that its route is published (NOTIFICATION_ROUTE_LEASE_TTL), and after
+ * that.
+ */
 const LEASE_MS = 168 * 60 * 60 * 1000;
 const FINISHED_LEASE_MS = 10_000;
 
 /**
- * $1 is the separator of the columns that follow. A route is born claimed: for two seconds no publisher but this process may
- * take it. Fingerprints have the service's size. Returns the time of acceptance in milliseconds.
+ * $1 is the separator of the columns that follow. A route is born claimed: for two seconds no publisher but this
+ * process may take it. Fingerprints have the service's size. Returns the time of acceptance in milliseconds.
  */
 export const INSERT = `
   WITH intent AS (
@@ -60,9 +64,10 @@ export const WRITE_OUTCOMES = `
   WHERE route.notification_id = outcome.notification_id AND route.route_id = outcome.route_id
     AND route.next_attempt_at IS NOT NULL`;
 
-// Values are arguments, names stand in the script. Medians of 21 rounds on a busy machine, µs of process and Redis an intent:
-// arguments 43, one JSON text 47. MessagePack and lengths for `struct.unpack` (8 rounds each) are not cheaper than arguments by
-// more than the noise. With the field names among the values a JSON text costs 59 instead of 52 (8 rounds).
+// Values are arguments, names stand in the script. Medians of 21 rounds on a busy machine, µs of process and Redis an
+// intent: arguments 43, one JSON text 47. MessagePack and lengths for `struct.unpack` (8 rounds each) are not cheaper
+// than arguments by more than the noise. With the field names among the values a JSON text costs 59 instead of 52 (8
+// rounds).
 const handOff = ({ values, fields }: { values: readonly string[]; fields: string }) => `
 local answers, stream = {}, KEYS[1]
 for at = 1, #ARGV, ${values.length} do

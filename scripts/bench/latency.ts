@@ -1,8 +1,10 @@
-// In: a session. Out: at each rate, how long after the start of an intent's XADD a reader of the outbound streams has
-// seen its entries: service and peers, each on its own servers, and the bare hop, whose reader waits for the intents themselves.
-// Guaranteed: the producer has a thread of its own, the reader this one, with nothing else to do; a process is warmed up
-// first; the next rate begins when the streams are at rest. Users come as they are cached: a thousand, for five seconds.
-
+/**
+ * A session → at each rate, how long after the start of an intent's XADD a reader of the outbound streams has seen its
+ * entries: service and peers, each on its own servers, and the bare hop, whose reader waits for the intents themselves.
+ *
+ * The producer has a thread of its own, the reader this one, with nothing else to do; a process is warmed up first; the
+ * next rate begins when the streams are at rest. Users come as they are cached: a thousand, for five seconds.
+ */
 import { wantedSubjects } from "./options.ts";
 import type { Latency, LatencySubject } from "./results.ts";
 import { type Latencies, sendAndWatch } from "./send_and_watch.ts";

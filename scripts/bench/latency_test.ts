@@ -1,3 +1,4 @@
+/** Samples of several rounds, and what is left of them. */
 import assert from "node:assert/strict";
 import { summarise } from "./latency.ts";
 

@@ -1,5 +1,4 @@
-// In: what was asked for. Out: what the figures were measured on, and which source, for a reader who compares them.
-
+/** What was asked for → what the figures were measured on, and which source, for a reader who compares them. */
 import { findBinaries } from "../servers/binaries.ts";
 import { ROOT } from "./process.ts";
 

@@ -1,12 +1,14 @@
-// In: a session. Out: how much memory the service keeps resident: idle, at full load, with a long backlog.
-// Guaranteed: read from /proc, of a process of its own for each line; the most there ever was is the kernel's own figure.
-
+/**
+ * A session → how much memory the service keeps resident: idle, at full load, with a long backlog.
+ *
+ * Read from /proc, of a process of its own for each line; the most there ever was is the kernel's own figure.
+ */
 import { fill } from "./fill.ts";
 import { wantedSubjects } from "./options.ts";
 import type { MemoryUse } from "./results.ts";
 import { type Session, tell } from "./session.ts";
 import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { stage, timeRun, wrongCounts } from "./timed_run.ts";
 
 const FULL = { idleMs: 3000, load: 60_000, backlog: 1_000_000, backlogMs: 10_000 };

@@ -1,5 +1,4 @@
-// In: the arguments of `deno task bench`. Out: what they ask for, or what is wrong with them. Pure.
-
+/** The arguments of `deno task bench` → what they ask for, or what is wrong with them. Pure. */
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 export const PARTS = {

@@ -1,3 +1,4 @@
+/** What the arguments of `deno task bench` ask for, and which are refused. */
 import assert from "node:assert/strict";
 import { type Options, parseOptions, RATES, wantedParts, wantedSubjects } from "./options.ts";
 import { SERVICES, SUBJECTS } from "./subjects.ts";

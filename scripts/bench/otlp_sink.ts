@@ -1,6 +1,8 @@
-// In: nothing. Out: an OpenTelemetry collector that throws away what it gets, as a process of its own, which prints its
-// base URL; `GET /requests` gives the number of exports so far.
-// It decodes nothing: what is measured is what exporting costs the service, not what receiving costs a collector.
+/**
+ * Nothing → an OpenTelemetry collector that throws away what it gets, as a process of its own, which prints its base
+ * URL; `GET /requests` gives the number of exports so far. It decodes nothing: what is measured is what exporting costs
+ * the service, not what receiving costs a collector.
+ */
 
 let requests = 0;
 const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {

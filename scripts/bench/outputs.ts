@@ -1,8 +1,9 @@
-// In: what a run found out. Out: files: results and charts under bench/, which git ignores; with `docs`, charts and tables
-// in the documentation as well.
-// Guaranteed: in docs/benchmarks.md nothing changes but what stands between the two markers.
-
-import { chartsOf } from "./charts.ts";
+/**
+ * What a run found out → files: results under bench/, which git ignores; with `docs`, tables and charts in the
+ * documentation as well.
+ *
+ * In docs/benchmarks.md nothing changes but what stands between the two markers.
+ */
 import { forDocumentation, sectionsOf } from "./report.ts";
 import type { Results } from "./results.ts";
 
@@ -13,17 +14,11 @@ const [BEGIN, END] = ["<!-- results: made by deno task bench --docs -->", "<!-- 
 export async function writeOutputs(results: Results, { docs }: { docs: boolean }): Promise<string[]> {
   const files = new Map<string, string>();
   files.set("bench/results.json", `${JSON.stringify(results, null, 2)}\n`);
-  for (const [name, svg] of chartsOf(results)) {
-    files.set(`bench/${name}`, svg);
-    if (docs) files.set(`docs/benchmarks/${name}`, svg);
-  }
   if (docs) {
     const page = await Deno.readTextFile(new URL("docs/benchmarks.md", ROOT));
     files.set("docs/benchmarks.md", withResults(page, documentation(results)));
   }
-  for (const folder of ["bench", ...(docs ? ["docs/benchmarks"] : [])]) {
-    await Deno.mkdir(new URL(folder, ROOT), { recursive: true });
-  }
+  await Deno.mkdir(new URL("bench", ROOT), { recursive: true });
   for (const [path, text] of files) await Deno.writeTextFile(new URL(path, ROOT), text);
   return [...files.keys()];
 }

@@ -1,3 +1,4 @@
+/** The results replace what is between the markers of docs/benchmarks.md, and nothing else. */
 import assert from "node:assert/strict";
 import { withResults } from "./outputs.ts";
 

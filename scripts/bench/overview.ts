@@ -1,5 +1,6 @@
-// In: what a run found out. Out: the table that stands first: a line a subject, with what a reader wants to know of it. Pure.
-
+/**
+ * What a run found out → the table that stands first: a line a subject, with what a reader wants to know of it. Pure.
+ */
 import { ms, ratio, whole } from "./cells.ts";
 import { inAll } from "./cpu.ts";
 import type { Section } from "./section.ts";

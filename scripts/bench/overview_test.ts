@@ -1,3 +1,4 @@
+/** The first table: a line for each subject that was measured. */
 import assert from "node:assert/strict";
 import { overviewSection } from "./overview.ts";
 import type { Results } from "./results.ts";

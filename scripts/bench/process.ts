@@ -1,7 +1,11 @@
-// In: a command, its environment and folder. Out: that command as a process of its own, all it prints in a file.
-// Guaranteed: it sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when
-// this process ends, however it ends.
-
+/**
+ * A command, its environment and folder → that command as a process of its own, all it prints in a file.
+ *
+ * It sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when this process
+ * ends, however it ends.
+ */
+import { type Memory, memoryOf } from "../process_memory.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { resolve } from "node:path";
 import { surroundings } from "../../tests/support/service_process.ts";
 import { Guard } from "../servers/guard.ts";
@@ -9,12 +13,6 @@ import { Guard } from "../servers/guard.ts";
 export type Environment = Readonly<Record<string, string>>;
 
 /** Megabytes (10⁶ bytes). */
-export interface Memory {
-  readonly residentMb: number;
-  /** The most it ever was. */
-  readonly peakMb: number;
-}
-
 const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 10_000;
 const POLL_MS = 20;
@@ -62,14 +60,16 @@ export class BenchProcess implements AsyncDisposable {
     return this.#hasEnded;
   }
 
-  /** Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute. */
+  /**
+   * Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute.
+   */
   async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
     const deadline = performance.now() + START_LIMIT_MS;
     while (!await condition()) {
       if (this.#hasEnded || performance.now() > deadline) {
         throw new Error(`${this.#hasEnded ? "It ended" : "It took too long"} before ${what}:\n${await this.#end()}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await sleep(POLL_MS);
     }
   }
 
@@ -79,10 +79,7 @@ export class BenchProcess implements AsyncDisposable {
   }
 
   async memory(): Promise<Memory> {
-    const status = await Deno.readTextFile(`/proc/${this.#child.pid}/status`);
-    const megabytes = (name: string) =>
-      Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024 / 1e6;
-    return { residentMb: megabytes("VmRSS"), peakMb: megabytes("VmHWM") };
+    return await memoryOf(this.#child.pid);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

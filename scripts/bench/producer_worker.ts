@@ -1,11 +1,13 @@
-// A worker. In: where Redis is, a rate and a number of intents. Out: these intents, sent evenly at that rate; then a
-// message with the seconds that it took.
-// Guaranteed: the request id of an intent begins with the time just before its XADD, in microseconds of the clock that
-// all threads of a process share (`now` in latency.ts).
-
+/**
+ * A worker: where Redis is, a rate and a number of intents → these intents, sent evenly at that rate; then a message with
+ * the seconds that it took.
+ *
+ * The request id of an intent begins with the time just before its XADD, in microseconds of the clock that all threads of
+ * a process share (`now` in latency.ts).
+ */
 import { closeRedis, openRedis, type RedisAddress } from "../../tests/support/redis_client.ts";
 import { INTENTS, USERS } from "./fill.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export interface Assignment {
   readonly address: RedisAddress;

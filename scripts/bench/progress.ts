@@ -1,4 +1,4 @@
-// In: what is being done. Out: one line that is written over on a terminal, a line for each elsewhere.
+/** What is being done → one line that is written over on a terminal, a line for each elsewhere. */
 
 export class Progress {
   readonly #begun = performance.now();

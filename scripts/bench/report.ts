@@ -1,6 +1,6 @@
-// In: what a run found out. Out: its tables, for a terminal and for docs/benchmarks.md. Pure.
-
+/** What a run found out → its tables, for a terminal and for docs/benchmarks.md. Pure. */
 import { type Cell, paint, table } from "../demo/table.ts";
+import { cpuChart, featuresChart, flatnessChart, latencyChart, memoryChart, throughputChart } from "./charts.ts";
 import { CPU_HEADER, cpuCells, ms, ratio, whole, withSpread } from "./cells.ts";
 import { inAll } from "./cpu.ts";
 import { overviewSection } from "./overview.ts";
@@ -39,7 +39,7 @@ export function forDocumentation(sections: readonly Section[]): string {
       `### ${title}`,
       note,
       [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n"),
-      ...charts.map((chart) => `![${title}](benchmarks/${chart})`),
+      ...charts.map((chart) => `\`\`\`mermaid\n${chart}\n\`\`\``),
     ].filter((text) => text !== "").join("\n\n")
   ).join("\n\n");
 }
@@ -64,7 +64,7 @@ function throughputSections({ throughput }: Results): Section[] {
           whole(median(rates)),
         ]
       ),
-      charts: ["cpu.svg"],
+      charts: cpuChart(measured),
     },
     {
       title: "Throughput",
@@ -78,7 +78,7 @@ function throughputSections({ throughput }: Results): Section[] {
         ratio(median(rates), floor),
         `${whole(intents)} × ${rates.length}`,
       ]),
-      charts: ["throughput.svg"],
+      charts: throughputChart(measured),
     },
   ];
 }
@@ -98,7 +98,7 @@ function latencySection({ latency }: Results): Section[] {
       ms(row.both.max),
       `${whole(row.samples)}${row.undelivered > 0 ? `, ${whole(row.undelivered)} not in time` : ""}`,
     ]),
-    charts: ["latency_p50.svg", "latency_p99.svg"],
+    charts: latencyChart(latency),
   }];
 }
 
@@ -140,7 +140,7 @@ function flatnessSections({ flatness }: Results): Section[] {
         "routes a second (the least and the most of all rounds); so many live routes are left behind those timed",
         flatness.publish,
       ),
-      charts: ["flatness.svg"],
+      charts: flatnessChart(flatness),
     },
     section(
       "Accepting",
@@ -163,7 +163,7 @@ function memorySection({ memory }: Results): Section[] {
       whole(residentMb),
       whole(peakMb),
     ]),
-    charts: ["memory.svg"],
+    charts: memoryChart(memory),
   }];
 }
 
@@ -186,7 +186,7 @@ function featureSections({ features }: Results): Section[] {
       note: "µs of CPU an intent, intents a second; the collector is a process that throws away what it gets",
       header: ["variant", ...CPU_HEADER, ": default", "a second", ": default"],
       rows: rows(features.variants.map((variant) => ({ ...variant, name: VARIANTS[variant.name] }))),
-      charts: ["features.svg"],
+      charts: featuresChart(features),
     },
     {
       title: "Instances",

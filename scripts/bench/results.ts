@@ -1,5 +1,4 @@
-// What a run found out, as it stands in bench/results.json; a part that did not run is absent.
-
+/** What a run found out, as it stands in bench/results.json; a part that did not run is absent. */
 import type { PartName } from "./options.ts";
 import type { Cpu } from "./cpu.ts";
 import type { Distribution } from "./statistics.ts";

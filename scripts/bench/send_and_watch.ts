@@ -1,7 +1,9 @@
-// In: a rate and a number of intents. Out: for each of them, the milliseconds from just before its XADD until this thread has
-// seen its entries in the outbound streams, or, for the bare hop, the intent itself in the stream that it was sent to.
-// Guaranteed: it ends when all are seen, or ten seconds after the last one was sent.
-
+/**
+ * A rate and a number of intents → for each of them, the milliseconds from just before its XADD until this thread has
+ * seen its entries in the outbound streams, or, for the bare hop, the intent itself in the stream that it was sent to.
+ *
+ * It ends when all are seen, or ten seconds after the last one was sent.
+ */
 import type { Redis } from "ioredis";
 import { closeRedis, openRedis } from "../../tests/support/redis_client.ts";
 import { INTENTS, OUTBOUND } from "./fill.ts";

@@ -1,7 +1,9 @@
-// In: what was asked for. Out: what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for what
-// processes print, and ways to tell how it goes.
-// Guaranteed: all is gone when the session is disposed of; a problem told here makes the run fail.
-
+/**
+ * What was asked for → what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for
+ * what processes print, and ways to tell how it goes.
+ *
+ * All is gone when the session is disposed of; a problem reported here makes the run fail.
+ */
 import { Guard } from "../servers/guard.ts";
 import type { Postgres } from "../servers/postgres.ts";
 import type { Options } from "./options.ts";
@@ -14,7 +16,7 @@ export interface Session extends AsyncDisposable {
   readonly options: Options;
   readonly postgres: Postgres;
   readonly problems: string[];
-  /** What is being done now, for whoever waits. */
+  /** Shows what is being done now. */
   progress(text: string): void;
   setting(): Promise<Setting>;
   start(subject: Subject, setting: Setting, env?: Environment): Promise<BenchProcess>;
@@ -66,7 +68,7 @@ export async function openSession(
 
 const URL_LINE = /^(http:\S+)\n/m;
 
-/** One timed run's counts, told where they are wrong. */
+/** One timed run's counts, reported where they are wrong. */
 export function tell(session: Session, what: string, wrong: readonly string[]): void {
   for (const text of wrong) session.problems.push(`${what}: ${text}`);
 }

@@ -1,8 +1,10 @@
-// In: the PostgreSQL server of this run. Out: an empty database on it and a Redis server of its own, for one
-// measurement or several, with clients to look at both.
-// Guaranteed: PostgreSQL is durable (fsync, synchronous_commit), Redis keeps nothing on disk, and what an earlier
-// measurement left to be written is on disk before the next begins; all is gone when the setting is disposed of.
-
+/**
+ * The PostgreSQL server of this run → an empty database on it and a Redis server of its own, for one measurement or
+ * several, with clients to look at both.
+ *
+ * PostgreSQL is durable (fsync, synchronous_commit), Redis keeps nothing on disk, and what an earlier measurement left
+ * to be written is on disk before the next begins; all is gone when the setting is disposed of.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Redis } from "ioredis";

@@ -1,4 +1,4 @@
-// Numbers → the few that stand for them. Pure.
+/** Numbers → the few that stand for them. Pure. */
 
 /** The smallest value that at least the `share` (0 to 1) of all values do not exceed; NaN of no values. */
 export function percentile(values: readonly number[], share: number): number {

@@ -1,3 +1,4 @@
+/** Percentiles and medians, also of few values and of none. */
 import assert from "node:assert/strict";
 import { distributionOf, median, percentile } from "./statistics.ts";
 

@@ -1,8 +1,11 @@
-// In: a setting with the subject's servers. Out: what is measured, as a process of its own: the floor, the service from
-// source, as executable or from another checkout, the peers.
-// Guaranteed: it is returned when it has set itself up and waits for intents; the service runs on its default
-// configuration but for what `env` says.
-
+/**
+ * A setting with the subject's servers → what is measured, as a process of its own: the floor, the service from source,
+ * as executable or from another checkout, the peers.
+ *
+ * It is returned when it has set itself up and waits for intents; the service runs on its default configuration but for
+ * what `env` says.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
@@ -56,7 +59,7 @@ export function isService(subject: Subject): subject is ServiceSubject {
 
 export async function startSubject(subject: Subject, options: SubjectOptions): Promise<BenchProcess> {
   const process = isService(subject) ? await startService(subject, options) : await startBare(subject, options);
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  await sleep(SETTLE_MS);
   return process;
 }
 
@@ -82,7 +85,7 @@ async function startService(
   await process.until("it was ready", () => isReady(`http://${probe}/readyz`));
   // The loops start behind the probe: one instance has the consumer's lease when they run.
   const lease = consumerLeaseKey(INTENTS);
-  await process.until("anybody consumed", async () => await setting.redis.exists(lease) === 1);
+  await process.until("an instance consumed", async () => await setting.redis.exists(lease) === 1);
   return process;
 }
 

@@ -1,8 +1,10 @@
-// In: how many records and routes, in which state and of which age. Out: these rows, made inside PostgreSQL.
-// Guaranteed: rows are as the service writes them, for intents as fill.ts makes them; indexes are those of the schema,
-// dropped and built again around a large filling, with pages as full as they are on average in grown ones; tables are then
-// vacuumed and analysed, as autovacuum would have done.
-
+/**
+ * How many records and routes, in which state and of which age → these rows, made inside PostgreSQL.
+ *
+ * Rows are as the service writes them, for intents as fill.ts makes them; indexes are those of the schema, dropped and
+ * built again around a large filling, with pages as full as they are on average in grown ones; tables are then vacuumed
+ * and analysed, as autovacuum would have done.
+ */
 import type pg from "pg";
 
 export interface Rows {
@@ -14,7 +16,7 @@ export interface Rows {
   readonly daysAgo: number;
 }
 
-/** From so many records on building indexes anew takes less time than growing them. */
+/** From so many records on building indexes again takes less time than growing them. */
 export const LARGE = 100_000;
 
 export async function addRows(pool: pg.Pool, rows: Rows): Promise<void> {
@@ -30,9 +32,10 @@ export async function vacuum(pool: pg.Pool): Promise<void> {
 }
 
 /**
- * How full the pages are, on average, of an index in which entries come in at many places (ln 2). Built as full as an index is
- * by default, nearly all of them would be split within the same few thousand insertions: one insertion in six splits a page
- * there (seen), in a grown index one in about 120. Built so, none does: all pages have room for what is inserted here.
+ * How full the pages are, on average, of an index in which entries come in at many places (ln 2). Built as full as an
+ * index is by default, nearly all of them would be split within the same few thousand insertions: one insertion in six
+ * splits a page there (seen), in a grown index one in about 120. Built so, none does: all pages have room for what is
+ * inserted here.
  */
 const AVERAGE_FULLNESS = 69;
 

@@ -1,6 +1,7 @@
-// In: what a run found out. Out: each target of the project, and whether it was reached. Pure.
-// A target whose figures do not exist, because a part or a subject was not measured, is left out.
-
+/**
+ * What a run found out → each target of the project, and whether it was reached. Pure. A target whose figures do not
+ * exist, because a part or a subject was not measured, is left out.
+ */
 import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
 import type { Flat, Latency, LatencySubject, Results, Variant, VariantName } from "./results.ts";

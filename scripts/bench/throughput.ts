@@ -1,7 +1,9 @@
-// In: a session. Out: CPU time an intent and intents a second of every subject, one figure a round.
-// Guaranteed: rounds are interleaved, so that a slow minute of the machine is shared by all; every run has its own
-// database and Redis, and its counts are checked.
-
+/**
+ * A session → CPU time an intent and intents a second of every subject, one figure a round.
+ *
+ * Rounds are interleaved, so that a slow minute of the machine is shared by all; every run has its own database and
+ * Redis, and its counts are checked.
+ */
 import type { Cpu } from "./cpu.ts";
 import { wantedSubjects } from "./options.ts";
 import type { Throughput } from "./results.ts";

@@ -1,14 +1,16 @@
-// In: a subject that waits, and intents filled under another name. Out: the seconds from the moment at which these become
-// the intent stream until both outbound streams are complete and, where there are routes, all are published; and the CPU time
-// of the processes, PostgreSQL and Redis meanwhile.
-// Guaranteed: no subject's start-up is in it, and all start from the same event; what came out is counted afterwards, every
-// difference is told.
-
+/**
+ * A subject that waits, and intents filled under another name → the seconds from the moment at which these become the
+ * intent stream until both outbound streams are complete and, where there are routes, all are published; and the CPU
+ * time of the processes, PostgreSQL and Redis meanwhile.
+ *
+ * No subject's start-up is in it, and all start from the same event; what came out is counted afterwards, every
+ * difference is reported.
+ */
 import { type Cpu, cpuEach, type CpuPids, startCpuMeter } from "./cpu.ts";
 import { countOutbound, fill, type Filling, INTENTS, OUTBOUND } from "./fill.ts";
 import type { BenchProcess } from "./process.ts";
 import type { Setting } from "./setting.ts";
-import { sleep } from "./sleep.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const STAGED = "bench:staged";
 const POLL_MS = 20;
@@ -20,7 +22,7 @@ export async function stage(setting: Setting, filling: Omit<Filling, "stream">):
   await fill(setting.redis, { ...filling, stream: STAGED });
 }
 
-/** Renaming wakes whoever waits in XREAD: there is no reading before it, and nobody is told late. */
+/** Renaming wakes every client that waits in XREAD: none reads before it, and none learns of it late. */
 export async function release({ redis }: Setting): Promise<void> {
   await redis.rename(STAGED, INTENTS);
 }

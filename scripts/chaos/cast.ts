@@ -1,7 +1,10 @@
-// Who plays in the chaos: users, administrators and the notification types that are sent, as a model of its own beside
-// the service's catalog. Guaranteed: whether a user exists, and with which address, follows from the id alone, so that
-// the judge knows it without asking anybody.
-
+/**
+ * Who plays in the chaos: users, administrators and the notification types that are sent, as a model of its own beside
+ * the service's catalog.
+ *
+ * Whether a user exists, and with which address, follows from the id alone, so that the judge knows it without asking
+ * anybody.
+ */
 import type { User } from "../servers/user_service.ts";
 
 export type Channel = "push" | "email";
@@ -12,11 +15,11 @@ export interface ExpectedRoute {
   readonly channel: Channel;
   /** The user id or the address that the outbound entry has to name. */
   readonly to: string;
-  /** Why there is nobody to deliver to; absent for a route that is to be published. */
+  /** Why there is no recipient; absent for a route that is to be published. */
   readonly skipped?: string;
 }
 
-/** Users that short lists are drawn from. Everybody's id begins with `user-`; nobody else exists. */
+/** Users that short lists are drawn from. Every id begins with `user-`; no other user exists. */
 export const USERS = 4000;
 
 export function userOf(id: string): User | undefined {

@@ -1,13 +1,21 @@
-// In: a seed. Out: numbers that look like chance. Guaranteed: the same seed and label give the same row of numbers on
-// every machine, and what one part draws doesn't move what another part gets (`fork`).
+/**
+ * A seed → numbers that look like chance.
+ *
+ * The same seed and label give the same row of numbers on every machine, and what one part draws does not move what
+ * another part gets (`fork`).
+ */
+import { hash } from "node:crypto";
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 
 export class Chance {
   readonly #seed: string;
-  #state: number;
+  readonly #generator;
 
   constructor(seed: string | number) {
     this.#seed = String(seed);
-    this.#state = hashOf(this.#seed);
+    this.#generator = xoroshiro128plus(hash("sha256", this.#seed, "buffer").readInt32BE());
   }
 
   /** A row of numbers of its own, for the part of the program that `label` names. */
@@ -15,12 +23,9 @@ export class Chance {
     return new Chance(`${this.#seed}/${label}`);
   }
 
-  /** From 0 up to and without 1 (mulberry32). */
+  /** From 0 up to and without 1. */
   next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    return uniformFloat64(this.#generator);
   }
 
   between(least: number, most: number): number {
@@ -29,7 +34,7 @@ export class Chance {
 
   /** A whole number, both ends included. */
   whole(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1));
+    return uniformInt(this.#generator, least, most);
   }
 
   oneIn(times: number): boolean {
@@ -38,7 +43,7 @@ export class Chance {
 
   pick<T>(list: readonly T[]): T {
     if (list.length === 0) throw new Error("Nothing to pick from");
-    return list[Math.floor(this.next() * list.length)]!;
+    return list[this.whole(0, list.length - 1)]!;
   }
 
   shuffled<T>(list: readonly T[]): T[] {
@@ -56,11 +61,4 @@ export class Chance {
     for (const [weight, item] of items) if ((at -= weight) < 0) return item;
     return items.at(-1)![1];
   }
-}
-
-/** FNV-1a, 32 bits. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-  return hash | 0;
 }

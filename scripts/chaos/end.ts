@@ -1,6 +1,7 @@
-// The last act: the producer falls silent, everything left over gets its outcome, the instances stop in good order, and
-// what only shows when all is quiet is judged: the place, and that no outbound entry was left out before.
-
+/**
+ * The last act: the producer falls silent, everything left over gets its outcome, the instances stop in good order, and
+ * what only shows when all is quiet is judged: the place, and that no outbound entry was left out before.
+ */
 import { eventually } from "../../tests/support/wait.ts";
 import type { Breach, RefusalWindow } from "./facts.ts";
 import { pause } from "./fault.ts";
@@ -29,12 +30,12 @@ export async function playEnd(stage: Stage, refusals: readonly RefusalWindow[] =
   breaches.push(...await judgeLastAgain(reader, false));
   const orphans = await reader.orphans();
   if (orphans > 0) breaches.push({ kind: "wrong", text: `${orphans} routes and dead letters without a record` });
-  const { all, judged: judgedOutbound, behindTheMark } = await reader.outboundEntries();
+  const { all, judged: judgedOutbound, unjudged } = await reader.outboundEntries();
   if (all !== judgedOutbound) {
     breaches.push({
       kind: "wrong",
-      text: `${all} outbound entries, of which ${judgedOutbound} belong to what was sent; read behind the mark: ${
-        behindTheMark.join(" ") || "none"
+      text: `${all} outbound entries, of which ${judgedOutbound} belong to what was sent; not judged: ${
+        unjudged.join("; ") || "none"
       }`,
     });
   }

@@ -1,8 +1,10 @@
-// In: the setting, and up to which millisecond all is over. Out: all that is known about the entries since the last
-// time: the streams as Redis has them and the rows of the tables.
-// Guaranteed: reads past the proxies and by no code of the service; an outbound entry is handed out once, with the
-// stretch that its notification belongs to.
-
+/**
+ * The setting, and up to which millisecond all is over → all that is known about the entries since the last time: the
+ * streams as Redis has them and the rows of the tables.
+ *
+ * Reads past the proxies and by no code of the service; an outbound entry is handed out once, with the stretch that its
+ * notification belongs to.
+ */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import type { Evidence, OutboundFact, PlaceFact, Tables } from "./facts.ts";
 import { inStreamOrder, lostEntries, type LostEntriesOptions } from "./lost_entries.ts";
@@ -10,6 +12,7 @@ import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
 const PAGE = 2000;
+const MAX_SHOWN = 20;
 
 export class EvidenceReader {
   readonly #setting: Setting;
@@ -18,7 +21,8 @@ export class EvidenceReader {
   #overMs = 0;
   /** What the tables had of the last stretch. */
   #last: (Tables & { readonly fromMs: number }) | undefined;
-  #judged = 0;
+  /** Channel and id of each outbound entry. */
+  readonly #judged = new Set<string>();
   readonly #read = { intents: "-", push: "-", email: "-" };
   /** Outbound entries that were read but belong to a later stretch. */
   #later: OutboundFact[] = [];
@@ -45,7 +49,7 @@ export class EvidenceReader {
     this.#later = outbound.filter(({ deliveryId }) => notificationMs(deliveryId) > untilMs);
     this.#overMs = untilMs;
     const over = outbound.filter(({ deliveryId }) => notificationMs(deliveryId) <= untilMs);
-    this.#judged += over.length;
+    for (const { channel, entryId } of over) this.#judged.add(`${channel} ${entryId}`);
     return {
       ...{ sent: lost.length === 0 ? sent : inStreamOrder([...sent, ...lost]), ...tables, ...given },
       outbound: over,
@@ -76,14 +80,26 @@ export class EvidenceReader {
     for (const id of deliveries) this.#deliveries.add(id);
   }
 
-  /** Outbound entries that there are, and those among them that were handed out to be judged. */
-  /** With the ids of those that were read, but lie behind the mark up to which was judged. */
-  async outboundEntries(): Promise<{ all: number; judged: number; behindTheMark: readonly string[] }> {
-    const [push, email] = await Promise.all([
-      this.#setting.redis.xlen(STREAMS.push),
-      this.#setting.redis.xlen(STREAMS.email),
-    ]);
-    return { all: push + email, judged: this.#judged, behindTheMark: this.#later.map(({ deliveryId }) => deliveryId) };
+  /** How many outbound entries exist and how many were judged, with some of those that exist and were not. */
+  async outboundEntries(): Promise<{ all: number; judged: number; unjudged: readonly string[] }> {
+    const { redis } = this.#setting;
+    const [push, email] = await Promise.all([redis.xlen(STREAMS.push), redis.xlen(STREAMS.email)]);
+    const judged = this.#judged.size;
+    return { all: push + email, judged, unjudged: push + email === judged ? [] : await this.#unjudged() };
+  }
+
+  async #unjudged(): Promise<string[]> {
+    this.#read.push = this.#read.email = "-";
+    const found: string[] = [];
+    const note = (channel: string, id: string, deliveryId: string) => {
+      if (this.#judged.has(`${channel} ${id}`) || found.length === MAX_SHOWN) return;
+      const where = this.#later.some(({ entryId }) => entryId === id) ? "behind the mark" : "never read";
+      const isRepeated = this.#deliveries.has(deliveryId) ? ", judged before as another entry" : "";
+      found.push(`${channel} ${id} of ${deliveryId} (${where}${isRepeated})`);
+    };
+    for await (const [id, fields] of this.#entries("push", "+")) note("push", id, valueOf(fields, "event_id"));
+    for await (const [id, fields] of this.#entries("email", "+")) note("email", id, valueOf(fields, "delivery_id"));
+    return found;
   }
 
   async place(): Promise<PlaceFact> {

@@ -1,6 +1,7 @@
-// What is known about a stretch of entries when it is judged: facts, as Redis and PostgreSQL have them, and the words for
-// what breaks the promise.
-
+/**
+ * What is known about a stretch of entries when it is judged: facts, as Redis and PostgreSQL have them, and the words
+ * for what breaks the promise.
+ */
 import type { Channel } from "./cast.ts";
 import type { SentEntry } from "./sent_entry.ts";
 
@@ -62,7 +63,9 @@ export interface LossWindow {
   readonly toMs: number;
 }
 
-/** How many attempts a route of each channel may have: several numbers where not all instances had the same settings. */
+/**
+ * How many attempts a route of each channel may have: several numbers where not all instances had the same settings.
+ */
 export type AttemptLimits = Readonly<Record<Channel, readonly number[]>>;
 
 /** What earlier stretches have left behind. */

@@ -1,5 +1,5 @@
-// What a fault is: something that goes wrong for a while, and is over when `inject` returns.
-
+/** What a fault is: something that goes wrong for a while, and is over when `inject` returns. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Chance } from "./chance.ts";
 import type { Fleet, Profile } from "./fleet.ts";
 import type { IntentMix } from "./intent_mix.ts";
@@ -50,7 +50,7 @@ export interface Fault {
   readonly env?: Readonly<Record<string, string>>;
   /** How long recovery may take after so long an outage, where nothing else went wrong; else as long as any. */
   readonly recoversWithin?: (outageSeconds: number) => number;
-  /** It can't be told apart what went wrong if something else does too. */
+  /** With another fault at the same time, the cause of a breach could not be determined. */
   readonly isAlwaysAlone?: true;
   /** It takes a quarter of a minute: the others come first. */
   readonly isLong?: true;
@@ -62,7 +62,7 @@ export interface Fault {
 }
 
 export function pause(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  return sleep(seconds * 1000);
 }
 
 /** Calls `act` again and again for so long, with pauses drawn in between; how often it was called. */

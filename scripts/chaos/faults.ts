@@ -1,5 +1,4 @@
-// All faults there are, in the order in which `--list` shows them.
-
+/** All faults there are, in the order in which `--list` shows them. */
 import type { Fault } from "./fault.ts";
 import { ACCESS_FAULTS } from "./faults/access.ts";
 import { BOTH_STORES_FAULTS } from "./faults/both_stores.ts";
@@ -31,5 +30,5 @@ export const FAULTS: readonly Fault[] = [
   ...BOTH_STORES_FAULTS,
 ];
 
-/** Not a fault of its own: two of those that can be told apart, at once. */
+/** Not a fault of its own: two at once of those whose effects can be distinguished. */
 export const MIXED = "mixed";

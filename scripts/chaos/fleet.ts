@@ -1,8 +1,11 @@
-// In: the setting. Out: instances of the service that join, leave, are killed and frozen.
-// Guaranteed: each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started again,
-// as a supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line
-// of a log that must never be written.
-
+/**
+ * The setting → instances of the service that join, leave, are killed and frozen.
+ *
+ * Each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started again, as a
+ * supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line of a
+ * log that must never be written.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { appendFile, mkdir, readFile } from "node:fs/promises";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { eventually } from "../../tests/support/wait.ts";
@@ -55,7 +58,10 @@ const DEPENDENCY_EXIT = 69;
 const LAST_LINES = 15;
 const RESTART_PAUSE_MS = 500;
 
-/** The instance's name in a process's id, as the consumer lease has it: `<name>/<process>`, in version 0.1 the name alone. */
+/**
+ * The instance's name in a process's id, as the consumer lease has it: `<name>/<process>`, in version 0.1 the name
+ * alone.
+ */
 export function instanceOf(processId: string | null): string | undefined {
   return processId?.split("/")[0];
 }
@@ -66,7 +72,7 @@ export const IS_OF_INSTANCE = "application_name ~ ('^notification-service/' || $
 export class Fleet implements AsyncDisposable {
   readonly instances: Instance[] = [];
   readonly logFolder: string;
-  /** What the instances did that no supervisor should see; emptied by whoever reports it. */
+  /** What the instances did that no supervisor should see; emptied by the caller that reports it. */
   breaches: Breach[] = [];
   /** Something is out that a start needs. */
   mayFailToStart = false;
@@ -125,7 +131,7 @@ export class Fleet implements AsyncDisposable {
         instance.readyAtMs = Date.now();
       }),
     };
-    instance.ready.catch(() => {}); // told by its end
+    instance.ready.catch(() => {}); // its end reports it
     this.instances.push(instance);
     this.#supervise(instance);
     return instance;
@@ -176,7 +182,7 @@ export class Fleet implements AsyncDisposable {
     });
   }
 
-  /** Whoever holds the consumer's lease. */
+  /** The instance that holds the consumer's lease. */
   async consuming(): Promise<Instance | undefined> {
     const name = instanceOf(await this.#setting.redis.get(consumerLeaseKey(STREAMS.intents)));
     return this.instances.find((instance) => instance.name === name);
@@ -206,7 +212,7 @@ export class Fleet implements AsyncDisposable {
     if (isExpectedToEnd || this.#isClosed) return;
     const isFailedStart = code === DEPENDENCY_EXIT && !isReady && this.mayFailToStart;
     if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-600)}`);
-    await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS));
+    await sleep(RESTART_PAUSE_MS);
     if (!this.#isClosed) await this.join(profile, env, { root });
   }
 

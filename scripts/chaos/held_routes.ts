@@ -1,6 +1,7 @@
-// In: the bytes of a hand-off or a statement that a proxy holds back. Out: the routes that they are about, and what has become of
-// these routes meanwhile, as PostgreSQL and Redis show it.
-
+/**
+ * The bytes of a hand-off or a statement that a proxy holds back → the routes that they are about, and what has become
+ * of these routes meanwhile, as PostgreSQL and Redis show it.
+ */
 import { routeLeaseKey } from "../../src/redis/keys.ts";
 import type { Setting } from "./setting.ts";
 
@@ -17,7 +18,9 @@ export function routesOfHandOff(text: string): HeldRoute[] {
   return [...leases].map(([, notificationId, routeId]) => ({ notificationId: notificationId!, routeId: routeId! }));
 }
 
-/** The routes of a statement that writes outcomes, whose first columns are the routes' keys; none when it is cut off. */
+/**
+ * The routes of a statement that writes outcomes, whose first columns are the routes' keys; none when it is cut off.
+ */
 export function routesOfStatement(text: string): HeldRoute[] {
   const notificationIds = text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
   // deno-lint-ignore no-control-regex -- what separates values, and the lengths before parameters

@@ -1,5 +1,4 @@
-// The routes are read from bytes as they are on their way, behind and before others.
-
+/** The routes are read from bytes as they are on their way, behind and before others. */
 import assert from "node:assert/strict";
 import { SEPARATOR } from "../../src/postgres/columns.ts";
 import { routeLeaseKey } from "../../src/redis/keys.ts";

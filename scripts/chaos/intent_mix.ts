@@ -1,7 +1,9 @@
-// In: chance. Out: entries for the intent stream: a mix of everything that producers send, right and wrong.
-// Guaranteed: each entry carries, in fields that the service ignores, the producer's own number and the failure that its
-// form must meet (`chaos_number`, `chaos_failure`), so that the stream alone tells what is to become of it.
-
+/**
+ * Chance → entries for the intent stream: a mix of everything that producers send, right and wrong.
+ *
+ * Each entry carries, in fields that the service ignores, the producer's own number and the failure that its form must
+ * meet (`chaos_number`, `chaos_failure`), so that the stream alone shows what is to become of it.
+ */
 import { Buffer } from "node:buffer";
 import { ADMINISTRATOR_TYPES, USER_TYPES, USERS } from "./cast.ts";
 import type { Chance } from "./chance.ts";
@@ -31,7 +33,7 @@ export class IntentMix {
     this.#run = run;
   }
 
-  /** Off while records may go at any time: then nobody could say what a second use of a key is. */
+  /** Off while records may go at any time: then it is unknown what a second use of a key is. */
   set reusesKeys(on: boolean) {
     this.#reusesKeys = on;
     this.#sent = [];

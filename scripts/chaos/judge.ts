@@ -1,7 +1,8 @@
-// In: what was sent and all that became of it, for a stretch of entries that is over. Out: every breach of the promise
-// that each entry gets exactly one outcome and each route is published once. Pure. What the service says of itself is no
-// evidence; what is to come out is worked out anew, from the entries in the stream's order.
-
+/**
+ * What was sent and all that became of it, for a stretch of entries that is over → every breach of the promise that
+ * each entry gets exactly one outcome and each route is published once. Pure. What the service says of itself is no
+ * evidence; what is to come out is worked out again from the entries in the stream's order.
+ */
 import type { Breach, DeadLetterFact, Evidence, MalformedFact, Note, PlaceFact, RecordFact, Tables } from "./facts.ts";
 import { type Accepted, judgeDeliveries, judgeRoutes } from "./judge_routes.ts";
 import { isIn } from "./lost_entries.ts";
@@ -84,7 +85,9 @@ export function judge(evidence: Evidence): Verdict {
   return { breaches, keys, deliveries: new Set(outbound.keys()) };
 }
 
-/** Nothing but its outbound entries is left of a notification that Redis lost as an intent and PostgreSQL as a record. */
+/**
+ * Nothing but its outbound entries is left of a notification that Redis lost as an intent and PostgreSQL as a record.
+ */
 function isLostByBoth(deliveryId: string, { losses }: Evidence): boolean {
   return losses.some(({ store }) => store === "postgres") && isIn(losses, "redis", notificationMs(deliveryId));
 }
@@ -141,8 +144,8 @@ function judgeEntry(
 }
 
 /**
- * What was judged and is read again has to be the same: finished is finished. Rows may be gone when `mayBeGone` says so of
- * the millisecond that their entry came in.
+ * What was judged and is read again has to be the same: finished is finished. Rows may be gone when `mayBeGone` says so
+ * of the millisecond that their entry came in.
  */
 export function judgeUnchanged(
   { before, now }: { before: Tables; now: Tables },

@@ -1,5 +1,4 @@
-// In: the routes and deliveries of one accepted entry, and what they have to be. Out: every breach. Pure.
-
+/** The routes and deliveries of one accepted entry, and what they have to be → every breach. Pure. */
 import type { ExpectedRoute } from "./cast.ts";
 import type { AttemptLimits, DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
 import type { SentEntry } from "./sent_entry.ts";
@@ -25,7 +24,7 @@ export function judgeDeliveries(
     const most = wanted.skipped === undefined ? 1 : 0;
     if (copies.length > most) note("twice", `${id} (entry ${entry.entryId}) was published ${copies.length} times`);
     if (copies.length < most) {
-      note("lost", `${id} (entry ${entry.entryId}) was never published, and its record is gone`);
+      note("lost", `${id} (entry ${entry.entryId}) was never published, and its record no longer exists`);
     }
   }
 }
@@ -65,7 +64,7 @@ export function judgeRoutes(judged: JudgedRecord, { refusals, attemptLimits }: E
     if (letters > 0 && route.status !== "dead_letter") note("wrong", `${name} is ${route.status} with a dead letter`);
     judgeRoute(route, { name, wanted, copies, letters, refusals, attemptLimits, note });
   }
-  for (const routeId of routes.keys()) note("wrong", `${notificationId}/${routeId} is a route nobody asked for`);
+  for (const routeId of routes.keys()) note("wrong", `${notificationId}/${routeId} is a route of no intent`);
 }
 
 function judgeRoute(

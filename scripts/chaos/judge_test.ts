@@ -1,6 +1,7 @@
-// The judge has to go red: each test spoils one thing in a stretch in which all is well, and names the one breach that
-// this makes.
-
+/**
+ * The judge has to go red: each test spoils one thing in a stretch in which all is well, and names the one breach that
+ * this makes.
+ */
 import assert from "node:assert/strict";
 import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
 import { judge, judgePlace, judgeUnchanged } from "./judge.ts";
@@ -173,7 +174,7 @@ Deno.test("judge() finds a missing route and one too many", () => {
   assert.equal(route?.routeId, "push:user:user-1");
   expectOne({ ...evidence, routes, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /has no route/ });
   const extra = { ...route, routeId: "push:user:user-9" };
-  expectOne({ ...evidence, routes: [...evidence.routes, extra] }, { kind: "wrong", text: /nobody asked for/ });
+  expectOne({ ...evidence, routes: [...evidence.routes, extra] }, { kind: "wrong", text: /a route of no intent/ });
   const stray = { ...route, notificationId: "no-such-record" };
   expectOne({ ...evidence, routes: [...evidence.routes, stray] }, { kind: "wrong", text: /which has no record/ });
 });

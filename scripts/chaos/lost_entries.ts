@@ -1,7 +1,9 @@
-// In: what PostgreSQL has of entries, and the intent stream without some of them. Out: those entries as they were sent: Redis has lost
-// them after the service read them.
-// Guaranteed: what an entry asks for comes from the producer's memory, never from what the service wrote.
-
+/**
+ * What PostgreSQL has of entries, and the intent stream without some of them → those entries as they were sent: Redis
+ * has lost them after the service read them.
+ *
+ * What an entry asks for comes from the producer's memory, never from what the service wrote.
+ */
 import type { Evidence, LossWindow } from "./facts.ts";
 import type { Fields } from "./intent_mix.ts";
 import { entryMs, type SentEntry, sentEntry } from "./sent_entry.ts";

@@ -1,5 +1,4 @@
-// In: the arguments of `deno task chaos`. Out: what they ask for, or what is wrong with them.
-
+/** The arguments of `deno task chaos` → what they ask for, or what is wrong with them. */
 import { FAULTS, MIXED } from "./faults.ts";
 
 export interface Options {

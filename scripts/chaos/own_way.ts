@@ -1,6 +1,7 @@
-// In: the scene. Out: one more instance whose way to Redis or PostgreSQL is a proxy of its own, so that what it alone sends can
-// be held back.
-
+/**
+ * The scene → one more instance whose way to Redis or PostgreSQL is a proxy of its own, so that what it alone sends can
+ * be held back.
+ */
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { eventually } from "../../tests/support/wait.ts";
 import type { Scene } from "./fault.ts";

@@ -1,7 +1,10 @@
-// In: a mix of intents and a rate. Out: entries in the intent stream, and the list of those that Redis acknowledged.
-// Guaranteed: never stops for an outage; an intent whose XADD was not answered is sent again later under the same key,
-// as producers do, so that it is in the stream once, twice or, if it is given up, perhaps never.
-
+/**
+ * A mix of intents and a rate → entries in the intent stream, and the list of those that Redis acknowledged.
+ *
+ * Never stops for an outage; an intent whose XADD was not answered is sent again later under the same key, as producers
+ * do, so that it is in the stream once, twice or, if it is given up, perhaps never.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Fields, IntentMix } from "./intent_mix.ts";
 import { entryMs } from "./sent_entry.ts";
@@ -42,13 +45,13 @@ export class Producer {
     await this.#running;
   }
 
-  /** Whether Redis acknowledges so many more within that time; yes when nobody sends any more. */
+  /** Whether Redis acknowledges so many more within that time; yes when nothing is sent any more. */
   async sent(count: number, withinSeconds: number): Promise<boolean> {
     const until = this.total + count;
     const end = performance.now() + withinSeconds * 1000;
     while (this.total < until && !this.#stopped) {
       if (performance.now() > end) return false;
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await sleep(5);
     }
     return true;
   }
@@ -75,21 +78,21 @@ export class Producer {
 
   /** Resolves when nothing is left that is to be sent once more. */
   async repeated(): Promise<void> {
-    while (this.#unanswered.length > 0 && !this.#stopped) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    while (this.#unanswered.length > 0 && !this.#stopped) await sleep(TICK_MS);
   }
 
   async #run(): Promise<void> {
     let owed = 0;
     let lastMs = performance.now();
     while (!this.#stopped) {
-      await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+      await sleep(TICK_MS);
       const nowMs = performance.now();
       const rate = this.#rate * this.share;
       owed = Math.min(rate, owed + rate * (nowMs - lastMs) / 1000);
       lastMs = nowMs;
       const count = Math.floor(owed);
       owed -= count;
-      if (count > 0 && !await this.#send(count)) await new Promise((resolve) => setTimeout(resolve, OUTAGE_PAUSE_MS));
+      if (count > 0 && !await this.#send(count)) await sleep(OUTAGE_PAUSE_MS);
     }
   }
 

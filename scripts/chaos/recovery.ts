@@ -1,6 +1,9 @@
-// In: the setting, right after a fault is over. Out: how long it takes until everything sent before has its outcome.
-// Guaranteed: what is sent meanwhile doesn't count, so that the producer never has to pause.
-
+/**
+ * The setting, right after a fault is over → how long it takes until everything sent before has its outcome.
+ *
+ * What is sent meanwhile doesn't count, so that the producer never has to pause.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../tests/support/wait.ts";
 import { firstNotificationId } from "./evidence.ts";
 import { entryMs, notificationMs } from "./sent_entry.ts";
@@ -64,11 +67,14 @@ export async function recovery(setting: Setting, untilMs: number, patienceSecond
     }
     const seconds = (performance.now() - start) / 1000;
     if (seconds > patienceSeconds) return { seconds, left: text };
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await sleep(POLL_MS);
   }
 }
 
-/** How long after the millisecond an intent is published that was sent after it; absent when none is within the patience. */
+/**
+ * How long after the millisecond an intent is published that was sent after it; absent when none is within the
+ * patience.
+ */
 export async function resumption(
   setting: Setting,
   sinceMs: number,
@@ -79,7 +85,7 @@ export async function resumption(
     const seconds = (Date.now() - sinceMs) / 1000;
     if (isResumed) return seconds;
     if (seconds > patienceSeconds) return undefined;
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await sleep(POLL_MS);
   }
 }
 

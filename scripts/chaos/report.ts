@@ -1,5 +1,5 @@
-// In: the results of rounds. Out: lines for a person: progress, the table at the end, and what exactly was broken.
-
+/** The results of rounds → lines for a person: progress, the table at the end, and what exactly was broken. */
+import { median } from "../bench/statistics.ts";
 import { paint, table, wrap } from "../demo/table.ts";
 import type { Producer } from "./producer.ts";
 import { type Breach, BREACHES } from "./facts.ts";
@@ -54,7 +54,7 @@ function row(name: string, results: readonly RoundResult[]) {
   const counts = BREACHES.map((kind) => breaches.filter((breach) => breach.kind === kind).length);
   const seconds = results.map(({ secondsToRecover }) => secondsToRecover).sort((one, other) => one - other);
   const slowest = seconds.at(-1) ?? 0;
-  const recovered = `${median(seconds).toFixed(2)}, at most ${slowest.toFixed(2)}`;
+  const recovered = `${(seconds.length === 0 ? 0 : median(seconds)).toFixed(2)}, at most ${slowest.toFixed(2)}`;
   return [
     name,
     String(sum(results.flatMap(({ times }) => Object.values(times)))),
@@ -101,11 +101,6 @@ export function lastLogLines(instances: readonly { name: string; lines: readonly
 
 function time(seconds: number): string {
   return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`.padStart(6);
-}
-
-function median(sorted: readonly number[]): number {
-  const middle = sorted.length / 2;
-  return sorted.length === 0 ? 0 : ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle) - 1] ?? 0)) / 2;
 }
 
 function sum(numbers: readonly number[]): number {

@@ -1,6 +1,7 @@
-// In: one fault, or two at once. Out: what it did, how long the service took to recover, and the judge's verdict on all
-// that was sent since the last round.
-
+/**
+ * One fault, or two at once → what it did, how long the service took to recover, and the judge's verdict on all that
+ * was sent since the last round.
+ */
 import type { Channel } from "./cast.ts";
 import type { Chance } from "./chance.ts";
 import type { EvidenceReader } from "./evidence.ts";
@@ -16,8 +17,8 @@ import { RETENTION_SECONDS } from "./setting.ts";
 /** No recovery within this time is a failure. */
 export const RECOVERY_SECONDS = 30;
 /**
- * Within this time after the return of a store that has lost something, new intents are published again. Tiny batches take longer for
- * what is to be read again before.
+ * Within this time after the return of a store that has lost something, new intents are published again. Tiny batches
+ * take longer for what is to be read again before.
  */
 const RESUMPTION_SECONDS = 5;
 /** That the service works again shows in intents that are sent afterwards. */

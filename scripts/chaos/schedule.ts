@@ -1,8 +1,10 @@
-// In: the faults that are wanted. Out: rounds, without end or until each fault had its turn: which fault, or which two at
-// once, on how many instances with which batch sizes.
-// Guaranteed: the seed alone decides; every fault has its turn before any has another one, short ones first; the
-// instances change every few rounds only, unless a fault asks for others.
-
+/**
+ * The faults that are wanted → rounds, without end or until each fault had its turn: which fault, or which two at once,
+ * on how many instances with which batch sizes.
+ *
+ * The seed alone decides; every fault has its turn before any has another one, short ones first; the instances change
+ * every few rounds only, unless a fault asks for others.
+ */
 import type { Chance } from "./chance.ts";
 import type { Fault } from "./fault.ts";
 import type { Profile } from "./fleet.ts";

@@ -1,5 +1,6 @@
-// The schedule is the seed's and nobody else's, forgets no fault, and pairs only what can be told apart.
-
+/**
+ * The schedule depends on the seed alone, forgets no fault, and pairs only faults whose effects can be distinguished.
+ */
 import assert from "node:assert/strict";
 import { Chance } from "./chance.ts";
 import { FAULTS, MIXED } from "./faults.ts";
@@ -27,7 +28,7 @@ Deno.test("schedule() gives every fault its turn before any has another", () => 
 Deno.test("schedule() ends, if asked to, when every fault has had its turn", () => {
   const seen = take({ ...ALL, once: true }, "7", 1000).flatMap(({ faults }) => faults.map(({ name }) => name));
   assert.equal(new Set(seen).size, FAULTS.length);
-  assert.ok(seen.length < FAULTS.length + 5, "few have a second turn, as somebody's partner");
+  assert.ok(seen.length < FAULTS.length + 5, "few have a second turn, as the partner of another fault");
 });
 
 Deno.test("schedule() pairs what fits, and never what has to be alone", () => {

@@ -1,7 +1,9 @@
-// In: an entry of the intent stream, as Redis has it. Out: what it asks of the service, by the harness's own model
-// (cast.ts) and not by the service's code. Guaranteed: nothing but the entry is needed, so that an entry whose XADD was
-// never answered is judged like any other.
-
+/**
+ * An entry of the intent stream, as Redis has it → what it asks of the service, by the harness's own model (cast.ts)
+ * and not by the service's code.
+ *
+ * Nothing but the entry is needed, so that an entry whose XADD was never answered is judged like any other.
+ */
 import { hash } from "node:crypto";
 import { ADMINISTRATOR_TYPES, administratorRoutes, type ExpectedRoute, userRoutes } from "./cast.ts";
 

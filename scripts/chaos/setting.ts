@@ -1,8 +1,10 @@
-// In: how many connections PostgreSQL takes. Out: the scene of the chaos: Redis with its append-only file, PostgreSQL, a
-// stand-in User Service, a proxy before each of the three, and connections of the harness's own past these proxies.
-// Guaranteed: Redis has on disk what it acknowledged, and takes a while to load it; another server can replace Redis or PostgreSQL,
-// and all connections lead to it from then on; all of it is removed when disposed of.
-
+/**
+ * How many connections PostgreSQL takes → the scene of the chaos: Redis with its append-only file, PostgreSQL, a
+ * stand-in User Service, a proxy before each of the three, and connections of the harness's own past these proxies.
+ *
+ * Redis has on disk what it acknowledged, and takes a while to load it; another server can replace Redis or PostgreSQL,
+ * and all connections lead to it from then on; all of it is removed when disposed of.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Redis } from "ioredis";
@@ -85,7 +87,10 @@ export class Setting implements AsyncDisposable {
     return this.#postgresServer;
   }
 
-  /** From now on all connections lead to this server; those that exist break. The server of before is the caller's to dispose of. */
+  /**
+   * From now on all connections lead to this server; those that exist break. The server of before is the caller's to
+   * dispose of.
+   */
   useRedis(server: RedisServer): void {
     this.#redisServer = server;
     for (const { redis } of [this.proxies, this.#ways]) {

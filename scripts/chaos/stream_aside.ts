@@ -1,6 +1,7 @@
-// In: the setting and an outbound or inbound stream. Out: a key of another type under the stream's name, and the stream back
-// as it was: meanwhile Redis refuses each entry with WRONGTYPE.
-
+/**
+ * The setting and an outbound or inbound stream → a key of another type under the stream's name, and the stream back as
+ * it was: meanwhile Redis refuses each entry with WRONGTYPE.
+ */
 import type { Setting } from "./setting.ts";
 
 export async function putAside({ redis }: Setting, stream: string): Promise<void> {

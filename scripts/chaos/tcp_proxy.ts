@@ -1,10 +1,12 @@
-// In: a port of 127.0.0.1. Out: another port that leads to it, whose way can be blocked without anybody being told.
-// Guaranteed: while frozen not a byte and no end of a connection passes, in neither direction, and new connections are
-// taken but lead nowhere; what was held back either arrives when it thaws, in order, or never.
-
+/**
+ * A port of 127.0.0.1 → another port that leads to it, whose way can be blocked without either end noticing.
+ *
+ * While frozen not a byte and no end of a connection passes, in neither direction, and new connections are taken but
+ * lead nowhere; what was held back either arrives when it thaws, in order, or never.
+ */
 import { freePort } from "../servers/free_port.ts";
 
-/** Past every patience of the harness: who waits for ever on a dead connection has to be found out by then. */
+/** Past every patience of the harness: a client that waits forever on a dead connection is found by then. */
 const DEAD_LINK_MS = 120_000;
 
 export class TcpProxy implements Disposable {
@@ -53,8 +55,8 @@ export class TcpProxy implements Disposable {
   }
 
   /**
-   * Freezes when bytes are on their way to the server that `isIt` accepts as text, and holds them back. Resolves with that text;
-   * with `undefined`, and without freezing, when none have come within so many seconds.
+   * Freezes when bytes are on their way to the server that `isIt` accepts as text, and holds them back. Resolves with
+   * that text; with `undefined`, and without freezing, when none have come within so many seconds.
    */
   freezeAt(isIt: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
     return new Promise((resolve) => {

@@ -1,6 +1,7 @@
-// The proxy's promise: transparent until it is frozen, then silent in both directions; what was held back comes later in
-// order, or never.
-
+/**
+ * The proxy's promise: transparent until it is frozen, then silent in both directions; what was held back comes later
+ * in order, or never.
+ */
 import assert from "node:assert/strict";
 import { TcpProxy } from "./tcp_proxy.ts";
 

@@ -1,5 +1,7 @@
-// In: the lines of one instance's log. Out: what it says is out, and what is wrong with how it says it: an outage is told
-// once when it begins and once, with its length, when it is over.
+/**
+ * The lines of one instance's log → what it says is out, and what is wrong with how it says it: an outage is told once
+ * when it begins and once, with its length, when it is over.
+ */
 
 const BEGINS = '"message":"dependency is unavailable"';
 const ENDS = '"message":"dependency is available again"';
@@ -18,12 +20,12 @@ export class ToldOutages {
     if (line.includes(BEGINS)) {
       const dependency = String(JSON.parse(line).dependency);
       this.#onOutage(dependency);
-      if (this.#now.has(dependency)) return `told twice that ${dependency} is out`;
+      if (this.#now.has(dependency)) return `logged twice that ${dependency} is out`;
       this.#now.add(dependency);
     } else if (line.includes(ENDS)) {
       const { dependency, outage_ms: outageMs } = JSON.parse(line);
-      if (!this.#now.delete(dependency)) return `told that ${dependency} is back, which was not out`;
-      if (!(outageMs >= 0)) return `told that ${dependency} is back after ${outageMs} ms`;
+      if (!this.#now.delete(dependency)) return `logged that ${dependency} is back, which was not out`;
+      if (!(outageMs >= 0)) return `logged that ${dependency} is back after ${outageMs} ms`;
     }
     return undefined;
   }

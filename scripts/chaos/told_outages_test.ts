@@ -1,5 +1,4 @@
-// What is out is told once, and its end once.
-
+/** What is out is told once, and its end once. */
 import assert from "node:assert/strict";
 import { ToldOutages } from "./told_outages.ts";
 
@@ -14,11 +13,11 @@ Deno.test("ToldOutages takes an outage and its end, again and again, each depend
   assert.deepEqual(heard, ["redis", "postgres", "redis"]);
 });
 
-Deno.test("ToldOutages finds an outage that is told twice, and an end without a beginning or a length", () => {
+Deno.test("ToldOutages finds an outage that is logged twice, and an end without a beginning or a duration", () => {
   const told = new ToldOutages(() => {});
   assert.match(told.hear(BACK)!, /which was not out/);
   told.hear(OUT);
-  assert.match(told.hear(OUT)!, /told twice that redis/);
+  assert.match(told.hear(OUT)!, /logged twice that redis/);
   assert.match(told.hear(line({ message: "dependency is available again", dependency: "redis" }))!, /undefined ms/);
 });
 

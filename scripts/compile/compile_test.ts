@@ -1,9 +1,9 @@
-// Which packages an executable holds, and its bill of materials.
-
+/** Which packages an executable holds, and its bill of materials. */
 import assert from "node:assert/strict";
 import { type PackageGraph, reachable } from "./packages.ts";
 import { hexOf, sbom } from "./sbom.ts";
 
+const SHA512 = "00ff".repeat(32);
 const registryUrl = "https://registry.npmjs.org/";
 const NPM_PACKAGES = {
   "a@1.0.0": { name: "a", version: "1.0.0", dependencies: ["@s/b@2.0.0"], registryUrl },
@@ -39,13 +39,13 @@ Deno.test("sbom() names program, runtime and packages, and who depends on whom",
     name: "a",
     version: "1.0.0",
     purl: "pkg:npm/a@1.0.0",
-    hashes: [{ alg: "SHA-512", content: "00ff" }],
+    hashes: [{ alg: "SHA-512", content: SHA512 }],
   });
   const refs = new Set([bom.metadata.component["bom-ref"], ...bom.components.map((component) => component["bom-ref"])]);
   assert.equal(refs.size, 4);
   for (const { ref, dependsOn } of bom.dependencies) {
     if (ref !== bom.components[0]!["bom-ref"]) assert.ok(refs.has(ref));
-    for (const other of dependsOn) assert.ok(refs.has(other), other);
+    for (const other of dependsOn ?? []) assert.ok(refs.has(other), other);
   }
 });
 
@@ -54,14 +54,29 @@ Deno.test("hexOf() reads a lock file's SHA-512 and nothing else", () => {
   assert.equal(hexOf("sha1-AP8="), undefined);
 });
 
-function materials(packages: PackageGraph) {
-  return sbom({
+function materials(packages: PackageGraph): Materials {
+  const text = sbom({
     name: "notification-service",
     version: "1.2.3",
     commit: "abc",
     licence: "MIT",
     deno: "2.7.11",
     packages,
-    integrity: () => "00ff",
+    integrity: () => SHA512,
   });
+  return JSON.parse(text);
+}
+
+interface Component {
+  readonly "bom-ref": string;
+  readonly purl: string;
+  readonly version: string;
+}
+
+interface Materials {
+  readonly bomFormat: string;
+  readonly specVersion: string;
+  readonly metadata: { readonly component: Component };
+  readonly components: readonly Component[];
+  readonly dependencies: readonly { readonly ref: string; readonly dependsOn?: readonly string[] }[];
 }

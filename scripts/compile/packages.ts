@@ -2,6 +2,7 @@
  * A program's entry → the npm packages that its code can reach, and a cache for Deno that holds those alone, less the
  * files that no program reads: type declarations, source maps, other build forms of the same code. Licences stay.
  */
+import { outputOf } from "../command_output.ts";
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 
@@ -28,7 +29,7 @@ interface DenoInfo {
 
 /** What is imported for its types alone is not among them. */
 export async function reachablePackages(entry: string): Promise<PackageGraph> {
-  return reachable(JSON.parse(await outputOf(["info", "--json", entry])));
+  return reachable(JSON.parse(await outputOf(Deno.execPath(), ["info", "--json", entry])));
 }
 
 /** Exported for its test. */
@@ -53,7 +54,7 @@ export function reachable({ modules, redirects, npmPackages }: DenoInfo): Packag
 
 /** Makes `folder` a DENO_DIR with these packages, and the runtime bases that the present one holds. */
 export async function writeCache(folder: string, packages: PackageGraph): Promise<void> {
-  const { denoDir, npmCache } = JSON.parse(await outputOf(["info", "--json"]));
+  const { denoDir, npmCache } = JSON.parse(await outputOf(Deno.execPath(), ["info", "--json"]));
   await Deno.mkdir(`${denoDir}/dl`, { recursive: true });
   await Deno.mkdir(folder, { recursive: true });
   await Deno.symlink(`${denoDir}/dl`, `${folder}/dl`);
@@ -88,10 +89,4 @@ async function copyFolder(from: string, to: string, except: readonly string[]): 
     if (isDirectory) await copyFolder(path, `${to}/${name}`, except);
     else if (!UNREAD_FILE.test(name) || /licen[cs]e|notice/i.test(name)) await Deno.copyFile(path, `${to}/${name}`);
   }
-}
-
-async function outputOf(args: readonly string[]): Promise<string> {
-  const { success, stdout } = await new Deno.Command(Deno.execPath(), { args: [...args], stderr: "inherit" }).output();
-  if (!success) throw new Error(`deno ${args.join(" ")} failed`);
-  return new TextDecoder().decode(stdout);
 }

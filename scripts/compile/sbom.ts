@@ -1,4 +1,8 @@
-/** The packages in an executable → its bill of materials, CycloneDX 1.6 in JSON. Pure; the same input gives the same text. */
+/**
+ * The packages in an executable → its bill of materials, CycloneDX 1.6 in JSON, by the CycloneDX project's own models.
+ * Pure; the same input gives the same text.
+ */
+import { Enums, Models, Serialize, Spec } from "@cyclonedx/cyclonedx-library";
 import type { PackageGraph } from "./packages.ts";
 
 export interface Program {
@@ -13,55 +17,39 @@ export interface Program {
   readonly integrity: (id: string) => string | undefined;
 }
 
-/** https://cyclonedx.org/docs/1.6/json/ */
-export function sbom({ name, version, commit, licence, deno, packages, integrity }: Program) {
-  const self = `pkg:generic/${name}@${version}`;
-  const runtime = `pkg:github/denoland/deno@v${deno}`;
-  const components = [...packages].map(([id, { name, version }]) => {
-    const sha512 = integrity(id);
-    return {
-      type: "library",
-      "bom-ref": refOf(id),
-      name,
-      version,
-      purl: purlOf(name, version),
-      ...(sha512 === undefined ? {} : { hashes: [{ alg: "SHA-512", content: sha512 }] }),
-    };
+export function sbom({ name, version, commit, licence, deno, packages, integrity }: Program): string {
+  const self = new Models.Component(Enums.ComponentType.Application, name, {
+    bomRef: `pkg:generic/${name}@${version}`,
+    version,
+    licenses: new Models.LicenseRepository([new Models.SpdxLicense(licence)]),
+    properties: new Models.PropertyRepository([new Models.Property("commit", commit)]),
   });
-  const roots = new Set([...packages.keys()]);
-  for (const { dependencies } of packages.values()) for (const id of dependencies) roots.delete(id);
-  return {
-    bomFormat: "CycloneDX",
-    specVersion: "1.6",
-    version: 1,
-    metadata: {
-      component: {
-        type: "application",
-        "bom-ref": self,
-        name,
-        version,
-        licenses: [{ license: { id: licence } }],
-        properties: [{ name: "commit", value: commit }],
-      },
-    },
-    components: [
-      { type: "platform", "bom-ref": runtime, name: "deno", version: deno, purl: runtime },
-      ...components,
-    ],
-    dependencies: [
-      { ref: self, dependsOn: [runtime, ...[...roots].map(refOf)] },
-      ...[...packages].map(([id, { dependencies }]) => ({ ref: refOf(id), dependsOn: dependencies.map(refOf) })),
-    ],
-  };
-}
-
-/** Two copies of a package that were resolved beside different peers are two components. */
-function refOf(id: string): string {
-  return `npm:${id}`;
-}
-
-function purlOf(name: string, version: string): string {
-  return `pkg:npm/${name.replace("@", "%40")}@${version}`;
+  const purl = `pkg:github/denoland/deno@v${deno}`;
+  const runtime = new Models.Component(Enums.ComponentType.Platform, "deno", { bomRef: purl, version: deno, purl });
+  const components = new Map([...packages].map(([id, { name, version }]) => {
+    const sha512 = integrity(id);
+    const hashes = new Models.HashDictionary(sha512 === undefined ? [] : [[Enums.HashAlgorithm["SHA-512"], sha512]]);
+    const purl = `pkg:npm/${name.replace("@", "%40")}@${version}`;
+    // Two copies of a package that were resolved beside different peers are two components.
+    const bomRef = `npm:${id}`;
+    return [id, new Models.Component(Enums.ComponentType.Library, name, { bomRef, version, purl, hashes })];
+  }));
+  const roots = new Set(packages.keys());
+  for (const [id, { dependencies }] of packages) {
+    for (const other of dependencies) {
+      components.get(id)!.dependencies.add(components.get(other)!.bomRef);
+      roots.delete(other);
+    }
+  }
+  for (const component of [runtime, ...[...roots].map((id) => components.get(id)!)]) {
+    self.dependencies.add(component.bomRef);
+  }
+  const bom = new Models.Bom({
+    metadata: new Models.Metadata({ component: self }),
+    components: new Models.ComponentRepository([runtime, ...components.values()]),
+  });
+  const serializer = new Serialize.JsonSerializer(new Serialize.JSON.Normalize.Factory(Spec.Spec1dot6));
+  return serializer.serialize(bom, { space: 2 });
 }
 
 /** Of an npm lock's `sha512-…`. */

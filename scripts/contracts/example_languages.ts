@@ -1,9 +1,10 @@
 /**
  * The language of an example in docs/producers.md → how its file is run on this machine.
  *
- * A language is at hand when its own program is. What an example needs besides (redis-py, redigo) is then seen to: as the
- * machine has it, else from the language's index into a folder that is kept, else, as root, from Debian. Where none of
- * that works it throws and says what to type: an example is never passed over in silence.
+ * A language is available if its own program is; on Debian, as root, a missing one is installed. What an example needs
+ * besides (redis-py, redigo) is then obtained: as the machine has it, else from the language's index into a folder that
+ * is kept, else, as root, from Debian. If none of that works it throws and says what to type: an example is never
+ * skipped silently.
  */
 import { resolve } from "node:path";
 import { installServers, ServersMissing } from "../servers/install.ts";
@@ -15,6 +16,10 @@ export interface Language {
   readonly file: string;
   /** What has to succeed where the language is at hand. */
   readonly probe: readonly [string, ...string[]];
+  /** What is missing where it does not. */
+  readonly needs: string;
+  /** Debian's package that makes it succeed. */
+  readonly debian?: string;
   /** The command line that runs the file at `path`. */
   readonly command: (path: string) => Promise<readonly [string, ...string[]]>;
 }
@@ -23,27 +28,44 @@ export const LANGUAGES: Readonly<Record<string, Language>> = {
   sh: {
     file: "example.sh",
     probe: ["redis-cli", "--version"],
+    needs: "redis-cli",
     command: (path) => Promise.resolve(["sh", "-e", path]),
   },
   ts: {
     file: "example.ts",
     probe: [Deno.execPath(), "--version"],
+    needs: "Deno",
     command: (path) =>
       Promise.resolve([Deno.execPath(), "run", "--allow-all", "--check", `--config=${ROOT}/deno.json`, path]),
   },
-  python: { file: "example.py", probe: ["python3", "--version"], command: runPython },
-  go: { file: "main.go", probe: ["go", "version"], command: runGo },
-  ruby: { file: "example.rb", probe: ["ruby", "--version"], command: runRuby },
-  php: { file: "example.php", probe: ["php", "--version"], command: runPhp },
+  python: {
+    file: "example.py",
+    probe: ["python3", "--version"],
+    needs: "python3",
+    debian: "python3",
+    command: runPython,
+  },
+  go: { file: "main.go", probe: ["go", "version"], needs: "go", debian: "golang-go", command: runGo },
+  ruby: { file: "example.rb", probe: ["ruby", "--version"], needs: "ruby", debian: "ruby", command: runRuby },
+  php: { file: "example.php", probe: ["php", "--version"], needs: "php", debian: "php-cli", command: runPhp },
   // No index that is asked here has a client for it: it runs where one is on the class path.
   java: {
     file: "Example.java",
     probe: ["javap", "-J-Dx", "-classpath", javaClasses(), "redis.clients.jedis.JedisPooled"],
+    needs: "Jedis in CLASSPATH",
     command: (path) => Promise.resolve(["java", "-classpath", javaClasses(), path]),
   },
 };
 
-export function isAtHand({ probe }: Language): boolean {
+export async function isAtHand({ probe, debian }: Language): Promise<boolean> {
+  if (succeeds(...probe)) return true;
+  if (debian === undefined || Deno.uid() !== 0) return false;
+  try {
+    await installServers([debian]);
+  } catch (error) {
+    if (!(error instanceof ServersMissing)) throw error;
+    return false; // another system, or one without its packages
+  }
   return succeeds(...probe);
 }
 

@@ -1,7 +1,8 @@
-// In: nothing. Out: the demo's users, administrators and intents, each intent with what is to become of it.
-// Guaranteed: every way an intent can go is among them: push, e-mail, both, administrators, skipped routes, duplicate,
-// malformed.
-
+/**
+ * Nothing → the demo's users, administrators and intents, each intent with what is to become of it.
+ *
+ * Every way an intent can go is among them: push, e-mail, both, administrators, skipped routes, duplicate, malformed.
+ */
 import type { User } from "../servers/user_service.ts";
 import type { IntentFields } from "../../tests/support/intents.ts";
 
@@ -30,7 +31,7 @@ export const USERS: readonly (readonly [string, User])[] = [
   ["chloe", { email: null, preferred_language: "fr" }],
 ];
 
-/** Nobody is configured for `geo.review_recommended`, on purpose. */
+/** No address is configured for `geo.review_recommended`, on purpose. */
 export const ADMINISTRATORS = {
   NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED: "ops@example.com",
   NOTIFICATION_ADMIN_EMAILS_LOBBY_APPLICATION_SUBMITTED: "ops@example.com,lobby@example.com",

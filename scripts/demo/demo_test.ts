@@ -1,6 +1,7 @@
-// The parts of the demo that need no servers: that it notices what came out wrong, and that its tables keep to their
-// width.
-
+/**
+ * The parts of the demo that need no servers: that it notices what came out wrong, and that its tables keep to their
+ * width.
+ */
 import assert from "node:assert/strict";
 import { type DemoIntent, INTENTS } from "./demo_intents.ts";
 import { differences, type Outcome, type Route } from "./outcome.ts";

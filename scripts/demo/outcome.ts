@@ -1,8 +1,10 @@
-// In: a rig whose service has dealt with the demo's intents, and the entry ids they were sent under. Out: what became
-// of each, read from PostgreSQL and the outbound streams, and every difference from what was expected.
-// Guaranteed: nothing is taken from the service's own word (its log); an empty list of differences means that every
-// route was published or skipped as it should be, exactly once and with the producer's own text.
-
+/**
+ * A rig whose service has dealt with the demo's intents, and the entry ids they were sent under → what became of each,
+ * read from PostgreSQL and the outbound streams, and every difference from what was expected.
+ *
+ * Nothing is taken from the service's own word (its log); an empty list of differences means that every route was
+ * published or skipped as it should be, exactly once and with the producer's own text.
+ */
 import type { ClientEvent, MailCommand, Rig } from "../../tests/support/service_rig.ts";
 import type { DemoIntent, Expected } from "./demo_intents.ts";
 

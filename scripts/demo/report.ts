@@ -1,6 +1,7 @@
-// In: the demo's intents, the entry ids they were sent under, and what became of them. Out: the same as text for a
-// person, section by section; `#` is the same intent in all of them.
-
+/**
+ * The demo's intents, the entry ids they were sent under, and what became of them → the same as text for a person,
+ * section by section; `#` is the same intent in all of them.
+ */
 import { type DemoIntent, INTENTS } from "./demo_intents.ts";
 import { describe, type Outcome, outcomeOf } from "./outcome.ts";
 import { type Cell, list, paint, table, wrap } from "./table.ts";

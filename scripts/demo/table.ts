@@ -1,5 +1,4 @@
-// In: cells, each a text and perhaps a style. Out: what src/commands/terminal.ts makes of them, at most 100 columns wide.
-
+/** Cells, each a text and perhaps a style → what src/commands/terminal.ts makes of them, at most 100 columns wide. */
 import * as terminal from "../../src/commands/terminal.ts";
 
 export { type Cell, paint } from "../../src/commands/terminal.ts";

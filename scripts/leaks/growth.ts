@@ -1,6 +1,8 @@
-// In: samples in the order of time. Out: for each figure what it was early and late, and whether it grows. Pure.
-// The first quarter is warm-up; compared are the medians of the second and the last one.
-
+/**
+ * Samples in the order of time → for each figure what it was early and late, and whether it grows. Pure. The first
+ * quarter is warm-up; compared are the medians of the second and the last one.
+ */
+import { median } from "../bench/statistics.ts";
 import { type Figure, FIGURES, type Sample } from "./sample.ts";
 
 export interface Growth {
@@ -18,8 +20,8 @@ export type Tolerances = Readonly<Record<Figure, { readonly share: number; reado
 const MEGABYTE = 1_000_000;
 
 /**
- * What a figure may grow from the second quarter to the last. Something leaked in each of two hundred rounds is a hundred
- * of it there, and more than 7 kB each is more than the heap may grow.
+ * What a figure may grow from the second quarter to the last. Something leaked in each of two hundred rounds is a
+ * hundred of it there, and more than 7 kB each is more than the heap may grow.
  */
 const TOLERANCES: Tolerances = {
   heap: { share: 0.01, amount: MEGABYTE / 2 },
@@ -46,8 +48,4 @@ export function growthOf(samples: readonly Sample[], tolerances: Partial<Toleran
     const limit = early! * (1 + share) + amount;
     return { figure, early: early!, late: late!, limit, isGrowing: late! > limit };
   });
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)]!;
 }

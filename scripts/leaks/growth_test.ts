@@ -1,5 +1,4 @@
-// What is called a leak, and what is not.
-
+/** What is called a leak, and what is not. */
 import assert from "node:assert/strict";
 import { growthOf } from "./growth.ts";
 import type { Sample } from "./sample.ts";

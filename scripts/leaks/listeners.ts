@@ -1,7 +1,9 @@
-// In: nothing; to be imported before whatever is to be watched. Out: how many listeners there are on event emitters and on
-// abort signals that somebody still holds.
-// Guaranteed: watching keeps nothing alive, so that after a collection of garbage only what is really held counts.
-
+/**
+ * Nothing; to be imported before whatever is to be watched → how many listeners there are on event emitters and on
+ * abort signals that are still referenced.
+ *
+ * Watching keeps nothing alive, so that after a collection of garbage only what is really held counts.
+ */
 import { EventEmitter } from "node:events";
 
 export interface Listeners {
@@ -11,7 +13,7 @@ export interface Listeners {
 
 type Listener = EventListenerOrEventListenerObject | null;
 
-/** Objects that are there as long as somebody else holds them. */
+/** Objects that exist as long as something else refers to them. */
 class Held<Item extends object> {
   readonly #known = new WeakSet<Item>();
   readonly #items = new Set<WeakRef<Item>>();
@@ -45,7 +47,7 @@ export function countListeners(): Listeners {
     for (const name of emitter.eventNames()) onEmitters += emitter.listenerCount(name);
   }
   for (const signal of signals.all()) {
-    // What waited for it has been told.
+    // What waited for it has been called.
     if (!signal.aborted) onSignals += listenersOf.get(signal)?.size ?? 0;
   }
   return { emitters: onEmitters, signals: onSignals };

@@ -1,6 +1,8 @@
-// In: a scene and a number of minutes. Out: samples of one running service, one after each outage that it recovered from;
-// each dependency goes, hangs, breaks connections or answers with errors in turn.
-
+/**
+ * A scene and a number of minutes → samples of one running service, one after each outage that it recovered from; each
+ * dependency goes, hangs, breaks connections or answers with errors in turn.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../tests/support/wait.ts";
 import { hang } from "../servers/user_service.ts";
 import { type Sample, takeSample } from "./sample.ts";
@@ -18,12 +20,12 @@ const STEP = 500;
 const OUTAGES: Readonly<Record<string, Outage>> = {
   async "Redis stopped"({ redisServer }) {
     await redisServer.stop();
-    await pause();
+    await sleep(OUTAGE_MS);
     await redisServer.start();
   },
   async "Redis hangs"({ redisServer }) {
     await redisServer.kill("SIGSTOP");
-    await pause();
+    await sleep(OUTAGE_MS);
     await redisServer.kill("SIGCONT");
   },
   async "Redis breaks connections"({ redis }) {
@@ -31,12 +33,12 @@ const OUTAGES: Readonly<Record<string, Outage>> = {
   },
   async "PostgreSQL stopped"({ postgresServer }) {
     await postgresServer.stop();
-    await pause();
+    await sleep(OUTAGE_MS);
     await postgresServer.start();
   },
   async "PostgreSQL hangs"({ postgresServer }) {
     await postgresServer.kill("SIGSTOP");
-    await pause();
+    await sleep(OUTAGE_MS);
     await postgresServer.kill("SIGCONT");
   },
   async "PostgreSQL breaks connections"({ pool }) {
@@ -46,17 +48,17 @@ const OUTAGES: Readonly<Record<string, Outage>> = {
   },
   async "User Service refuses"({ users }) {
     await users.stop();
-    await pause();
+    await sleep(OUTAGE_MS);
     users.start();
   },
   async "User Service hangs"({ users }) {
     users.behaviour = hang;
-    await pause();
+    await sleep(OUTAGE_MS);
     users.behaviour = undefined;
   },
   async "User Service answers 500"({ users }) {
     users.behaviour = () => new Response("oh", { status: 500 });
-    await pause();
+    await sleep(OUTAGE_MS);
     users.behaviour = undefined;
   },
 };
@@ -86,12 +88,8 @@ export async function playOutages(scene: Scene, minutes: number): Promise<Sample
 async function feed(scene: Scene, isOver: AbortSignal): Promise<void> {
   while (!isOver.aborted) {
     await scene.addIntents(1).catch(() => {}); // Redis is out
-    await new Promise((resolve) => setTimeout(resolve, FEED_MS));
+    await sleep(FEED_MS);
   }
   // Through what was out: the connection to it follows in a moment.
   await eventually(() => scene.addIntents(1).then(() => true));
-}
-
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, OUTAGE_MS));
 }

@@ -1,6 +1,7 @@
-// In: a scene and a number of rounds. Out: samples, one for every second round, in each of which the whole service was
-// opened, worked and was closed again.
-
+/**
+ * A scene and a number of rounds → samples, one for every second round, in each of which the whole service was opened,
+ * worked and was closed again.
+ */
 import { type Sample, takeSample } from "./sample.ts";
 import type { Scene } from "./scene.ts";
 

@@ -1,7 +1,9 @@
-// In: this process at a quiet moment. Out: what it holds: memory after a collection of garbage, sockets, listeners.
-// The task check:leaks turns V8's compilers off: their code is part of the heap, and grows for longer than a run takes
-// (seen: 0.25 MB a minute after five minutes, all of it code).
-
+/**
+ * This process at a quiet moment → what it holds: memory after a collection of garbage, sockets, listeners. The task
+ * check:leaks turns V8's compilers off: their code is part of the heap, and grows for longer than a run takes (seen:
+ * 0.25 MB a minute after five minutes, all of it code).
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { countListeners } from "./listeners.ts";
 
 /** By name; sizes are bytes. */
@@ -37,7 +39,7 @@ async function collectGarbage(): Promise<void> {
   if (gc === undefined) throw new Error("To be run with --v8-flags=--expose-gc");
   for (let times = 0; times < 2; times++) {
     gc();
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await sleep(1);
   }
 }
 

@@ -1,7 +1,9 @@
-// In: nothing. Out: the whole service inside this process, to be started and stopped at will, on servers of its own, and
-// intents for it.
-// Guaranteed: the servers go with the scene; what the harness itself needs is opened once and stays the same.
-
+/**
+ * Nothing → the whole service inside this process, to be started and stopped at will, on servers of its own, and
+ * intents for it.
+ *
+ * The servers go with the scene; what the harness itself needs is opened once and stays the same.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Redis } from "ioredis";
@@ -82,6 +84,7 @@ export class Scene implements AsyncDisposable {
       onProblem: () => {},
     });
     const ended = runService({
+      authorities: () => [],
       ...{ config, catalog, shutdown, systemd },
       telemetry: this.#telemetry,
       processId: crypto.randomUUID(),

@@ -1,6 +1,8 @@
-// In: a scene and a number of intents. Out: samples of one running service, to which they came one at a time: each is a pass
-// of every loop, and what a pass leaves behind shows.
-
+/**
+ * A scene and a number of intents → samples of one running service, to which they came one at a time: each is a pass of
+ * every loop, and what a pass leaves behind shows.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { OUTBOUND } from "../bench/fill.ts";
 import type { Tolerances } from "./growth.ts";
 import { type Sample, takeSample } from "./sample.ts";
@@ -32,6 +34,6 @@ async function arrived({ redis }: Scene, intents: number): Promise<void> {
   for (;;) {
     const lengths = await Promise.all(OUTBOUND.map((stream) => redis.xlen(stream)));
     if (lengths.every((length) => length >= 2 * intents)) return;
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await sleep(1);
   }
 }

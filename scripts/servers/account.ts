@@ -1,13 +1,16 @@
-// In: nothing but who runs this process. Out: the account a server runs under, and temporary folders that belong to it.
-// Guaranteed: PostgreSQL refuses to run as root, so for root it is the account `postgres`, or `nobody` on a machine
-// without one; everybody else's servers run as themselves.
+/**
+ * Nothing but who runs this process → the account a server runs under, and temporary folders that belong to it.
+ *
+ * PostgreSQL refuses to run as root, so for root it is the account `postgres`, or `nobody` on a machine without one;
+ * everybody else's servers run as themselves.
+ */
 
 export interface Account {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** Returns `undefined` where the server may run as whoever runs this process. */
+/** Returns `undefined` where the server may run as this process's user. */
 export async function serverAccount(): Promise<Account | undefined> {
   if (Deno.uid() !== 0) return undefined;
   for (const name of ["postgres", "nobody"]) {

@@ -1,8 +1,10 @@
-// In: the file system. Out: where `redis-server` (7.0 or newer) and PostgreSQL's `initdb` and `postgres` (14 or newer, or
-// the major version that TEST_POSTGRES_VERSION names) are. Looked for in PATH, then in the places where Debian, Fedora and
-// Homebrew put them, then in the cache of what was downloaded (cache_folder.ts), the newest version first.
-// Guaranteed: what is missing is downloaded or installed where that is possible; otherwise the error says what to type.
-
+/**
+ * The file system → where `redis-server` (7.0 or newer) and PostgreSQL's `initdb` and `postgres` (14 or newer, or the
+ * major version that TEST_POSTGRES_VERSION names) are. Looked for in PATH, then in the places where Debian, Fedora and
+ * Homebrew put them, then in the cache of what was downloaded (cache_folder.ts), the newest version first.
+ *
+ * What is missing is downloaded or installed where that is possible; otherwise the error says what to type.
+ */
 import { dirname } from "node:path";
 import { type Account, serverAccount } from "./account.ts";
 import { cacheFolder, DownloadFailed } from "./cache_folder.ts";
@@ -75,7 +77,10 @@ async function find(): Promise<Binaries> {
   };
 }
 
-/** A server's companion, such as `redis-cli`: by its name where PATH has it, else by its path; nothing where there is none. */
+/**
+ * A server's companion, such as `redis-cli`: by its name where PATH has it, else by its path; nothing where there is
+ * none.
+ */
 export function programBeside(server: string, name: string): string | undefined {
   if (path().some((folder) => isFile(`${folder}/${name}`))) return name;
   const beside = `${dirname(server)}/${name}`;

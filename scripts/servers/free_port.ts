@@ -1,7 +1,9 @@
-// In: nothing. Out: a TCP port on 127.0.0.1 that nobody listens on at this moment. Ports come from below the range the
-// system takes for outgoing connections (32768 and up on Linux, 49152 on macOS). A client that retries against a
-// stopped server's port can otherwise be given that very port as its own, connect to itself, and keep the server from
-// coming back.
+/**
+ * Nothing → a TCP port on 127.0.0.1 that is not in use at this moment. Ports come from below the range the system
+ * takes for outgoing connections (32768 and up on Linux, 49152 on macOS). A client that retries against a stopped
+ * server's port can otherwise be given that very port as its own, connect to itself, and keep the server from coming
+ * back.
+ */
 
 const LOWEST = 15_000;
 const HIGHEST = 32_000;

@@ -1,7 +1,10 @@
-// In: the process and the folder that a server owns. Out: a guard, a small `sh` in a session of its own that reads a
-// pipe from this process.
-// Guaranteed: when the pipe ends, which it does however this process ends (disposal, return, exception, Ctrl-C,
-// SIGKILL), the watched process is ended and the folder is gone within seconds.
+/**
+ * The process and the folder that a server owns → a guard, a small `sh` in a session of its own that reads a pipe from
+ * this process.
+ *
+ * When the pipe ends, which it does however this process ends (disposal, return, exception, Ctrl-C, SIGKILL), the
+ * watched process is ended and the folder is gone within seconds.
+ */
 
 const SCRIPT = `
 trap '' INT TERM HUP

@@ -1,6 +1,9 @@
-// In: names of Debian packages. Out: those packages installed, when this is Debian or Ubuntu and we are root.
-// Guaranteed: it says on standard error what it does; the packages' own services are not started (policy-rc.d, put back
-// as it was afterwards); everywhere else it throws `ServersMissing`, whose message is the command to type.
+/**
+ * Names of Debian packages → those packages installed, when this is Debian or Ubuntu and we are root.
+ *
+ * It says on standard error what it does; the packages' own services are not started (policy-rc.d, put back as it was
+ * afterwards); everywhere else it throws `ServersMissing`, whose message is the command to type.
+ */
 
 /** A program prints `message` and ends with `exitCode`. */
 export class ServersMissing extends Error {

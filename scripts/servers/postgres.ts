@@ -1,8 +1,12 @@
-// In: nothing, or settings. Out: a PostgreSQL server of one's own on a free port of 127.0.0.1, with a password, in a
-// temporary folder.
-// Guaranteed: durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the
-// same data and port; process and folder are gone when it is disposed of or this process ends, however it ends.
-
+/**
+ * Nothing, or settings → a PostgreSQL server of one's own on a free port of 127.0.0.1, with a password, in a temporary
+ * folder.
+ *
+ * Durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the same data
+ * and port; process and folder are gone when it is disposed of or this process ends, however it ends.
+ */
+import { outputOf } from "../command_output.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { findBinaries } from "./binaries.ts";
@@ -44,7 +48,10 @@ export interface Postgres extends AsyncDisposable {
   /** `fast` (the default) breaks connections, `smart` waits for their end, `immediate` leaves the rest to recovery. */
   stop(mode?: keyof typeof STOP_SIGNALS): Promise<void>;
   start(): Promise<void>;
-  /** Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still meanwhile. */
+  /**
+   * Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still
+   * meanwhile.
+   */
   copyData(to: string): Promise<void>;
   /** Puts the data directory back to such a copy, which is used up. The server must be stopped. */
   restoreData(copy: string): Promise<void>;
@@ -100,7 +107,7 @@ async function startOn(port: number, { settings, env, copy }: PostgresOptions): 
   const dsn = `postgres://postgres:${password}@${HOST}:${port}/postgres`;
   try {
     if (copy === undefined) await initdb(`${postgresBin}/initdb`, dataDir, { password, folder, account });
-    else await run("mv", copy.dataDir, dataDir);
+    else await outputOf("mv", [copy.dataDir, dataDir]);
     if (copy?.primaryPort !== undefined) await Deno.writeTextFile(`${dataDir}/standby.signal`, "");
     await server.start();
   } catch (error) {
@@ -116,12 +123,12 @@ async function startOn(port: number, { settings, env, copy }: PostgresOptions): 
     stop: (mode = "fast") => server.stop(STOP_SIGNALS[mode]),
     start: () => startAgain(server),
     async copyData(to) {
-      await server.whileFrozen(() => run("cp", "-a", dataDir, to));
+      await server.whileFrozen(() => outputOf("cp", ["-a", dataDir, to]));
       await Deno.remove(`${to}/postmaster.pid`);
     },
     async restoreData(copied) {
-      await run("rm", "-rf", dataDir);
-      await run("mv", copied, dataDir);
+      await outputOf("rm", ["-rf", dataDir]);
+      await outputOf("mv", [copied, dataDir]);
     },
     kill: (signal) => server.kill(signal),
     createDatabase: (name) => createDatabase(dsn, name === undefined ? {} : { name }),
@@ -140,15 +147,10 @@ export async function createDatabase(
   return url.href;
 }
 
-/** Removes the database that `database` is the URL of, whoever is still connected. */
+/** Removes the database that `database` is the URL of, also while clients are connected. */
 export async function dropDatabase(dsn: string, database: string): Promise<void> {
   const name = new URL(database).pathname.slice(1);
   await runSql(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
-}
-
-async function run(command: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(command, { args }).output();
-  if (!success) throw new StartError(`${command} failed: ${new TextDecoder().decode(stderr)}`);
 }
 
 async function initdb(
@@ -201,7 +203,7 @@ async function startAgain(server: ServerProcess): Promise<void> {
       return await server.start();
     } catch (error) {
       if (!(error instanceof StartError) || performance.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await sleep(100);
     }
   }
 }

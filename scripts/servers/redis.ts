@@ -1,8 +1,10 @@
-// In: nothing, or settings. Out: a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024
-// logical databases, in a temporary folder.
-// Guaranteed: keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port;
-// process and folder are gone when it is disposed of or this process ends, however it ends.
-
+/**
+ * Nothing, or settings → a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024 logical
+ * databases, in a temporary folder.
+ *
+ * Keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port; process and
+ * folder are gone when it is disposed of or this process ends, however it ends.
+ */
 import { findBinaries } from "./binaries.ts";
 import { accessControl, isRestricted } from "./restricted.ts";
 import { scratchFolder } from "./account.ts";
@@ -12,7 +14,8 @@ export interface RedisOptions {
   readonly password?: string;
   /**
    * Keeps what it acknowledged over a stop or a kill of its process: an append-only file. Flushing it is left to the
-   * kernel: with `everysec` a write waits while a flush is under way, and a SIGKILL then loses it (seen on a busy disk).
+   * kernel: with `everysec` a write waits while a flush is under way, and a SIGKILL then loses it (seen on a busy
+   * disk).
    */
   readonly appendOnly?: boolean;
   /** More of `redis-server`'s arguments, e.g. `["--maxmemory", "10mb"]`. */
@@ -90,6 +93,6 @@ async function answers(port: number, password: string): Promise<boolean> {
     }
     return text === "+OK\r\n+PONG\r\n";
   } catch {
-    return false; // nobody listens yet
+    return false; // not listening yet
   }
 }

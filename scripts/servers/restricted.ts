@@ -1,7 +1,8 @@
-// In: docs/security.md, whose role and access control line it takes as they stand there. Out: a PostgreSQL role for one
-// database, and a Redis that narrows its user `default` and keeps a user `tests` for whoever looks from outside.
-// On where TEST_RESTRICTED is 1 (`deno task test:restricted`): servers are then started and databases made that way.
-
+/**
+ * docs/security.md, whose role and access control line it takes as they stand there → a PostgreSQL role for one
+ * database, and a Redis that narrows its user `default` and keeps a user `tests` for tests that look from outside. On
+ * where TEST_RESTRICTED is 1 (`deno task test:restricted`): servers are then started and databases made that way.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { runSql } from "./run_sql.ts";

@@ -1,5 +1,4 @@
-// In: a database's URL and SQL, one statement or several. Out: nothing, once it is run, on a connection of its own.
-
+/** A database's URL and SQL, one statement or several → nothing, once it is run, on a connection of its own. */
 // @ts-types="@types/pg"
 import pg from "pg";
 

@@ -1,8 +1,11 @@
-// In: how to run a server that stays in the foreground, and how to see that it is ready. Out: that server, to be
-// started, stopped and killed as often as a test likes; its output goes to `server.log` in its folder.
-// Guaranteed: `start` returns when the server answers and throws with the end of its log when it does not come up;
-// `stop` and a killing signal return when the process is gone; nothing outlives this process (see guard.ts).
-
+/**
+ * How to run a server that stays in the foreground, and how to see that it is ready → that server, to be started,
+ * stopped and killed as often as a test likes; its output goes to `server.log` in its folder.
+ *
+ * `start` returns when the server answers and throws with the end of its log when it does not come up; `stop` and a
+ * killing signal return when the process is gone; nothing outlives this process (see guard.ts).
+ */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Guard } from "./guard.ts";
 import { freePort, isFree } from "./free_port.ts";
 import type { Account } from "./account.ts";
@@ -64,7 +67,7 @@ export class ServerProcess implements AsyncDisposable {
     const deadline = performance.now() + START_LIMIT_MS;
     while (!await isReady(child.pid)) {
       if (this.#child === child && performance.now() < deadline) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        await sleep(10);
         continue;
       }
       if (this.#child === child) await this.kill("SIGKILL");
@@ -104,12 +107,12 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** Calls `act` while no process of the server runs: its files are as they were at one moment. */
-  async whileFrozen(act: () => Promise<void>): Promise<void> {
+  async whileFrozen(act: () => Promise<unknown>): Promise<void> {
     try {
       // The second time for those that were forked while the first went round.
       for (let round = 0; round < 2; round++) {
         await this.kill("SIGSTOP");
-        while (!await this.#isFrozen()) await new Promise((resolve) => setTimeout(resolve, 1));
+        while (!await this.#isFrozen()) await sleep(1);
       }
       await act();
     } finally {

@@ -1,5 +1,5 @@
-// The servers for real: what they promise about durability, restarts, passwords and leaving nothing behind.
-
+/** The servers for real: what they promise about durability, restarts, passwords and leaving nothing behind. */
+import { setTimeout as sleep } from "node:timers/promises";
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -56,7 +56,7 @@ Deno.test("startPostgres() passes SIGSTOP and SIGCONT on to every process", asyn
   await postgres.kill("SIGSTOP");
   let answered = false;
   const answer = client.query("SELECT 1").then(() => answered = true);
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await sleep(200);
   assert.equal(answered, false);
   await postgres.kill("SIGCONT");
   await answer;
@@ -151,7 +151,7 @@ Deno.test("startUserService() answers as the contract has it", async () => {
   assert.deepEqual(service.inFlight, { now: 0, most: 1 });
 });
 
-Deno.test("startUserService() misbehaves when told to, and stops telling", async () => {
+Deno.test("startUserService() misbehaves when `behaviour` is set, and no longer when it is not", async () => {
   await using service = startUserService();
   service.behaviour = () => refuse(410, "gone");
   assert.equal((await get(service.baseUrl, "x")).status, 410);

@@ -1,8 +1,10 @@
-// In: a package of Debian or Ubuntu, and programs in it. Out: the folder with those programs, which run for this account
-// alone: the system's own packages, unpacked into the cache (cache_folder.ts) with the libraries that this machine lacks.
-// Nothing is installed, and no right is needed.
-// Guaranteed: it says on standard error what it does; `DownloadFailed` otherwise, with the reason.
-
+/**
+ * A package of Debian or Ubuntu, and programs in it → the folder with those programs, which run for this account alone:
+ * the system's own packages, unpacked into the cache (cache_folder.ts) with the libraries that this machine lacks.
+ * Nothing is installed, and no right is needed.
+ *
+ * It says on standard error what it does; `DownloadFailed` otherwise, with the reason.
+ */
 import { cacheFolder, inCache } from "./cache_folder.ts";
 
 export interface DebianPackage {

@@ -1,7 +1,9 @@
-// In: users, and if wanted a way to misbehave. Out: a stand-in for the User Service on a free port of 127.0.0.1.
-// Guaranteed: answers `GET /api/v1/internal/users/{user_id}` as docs/contract.md, section 3 has it, remembers every
-// request, and does what `behaviour` says instead from the moment that is set; nothing else runs on its port.
-
+/**
+ * Users, and if wanted a way to misbehave → a stand-in for the User Service on a free port of 127.0.0.1.
+ *
+ * Answers `GET /api/v1/internal/users/{user_id}` as docs/contract.md, section 3 has it, remembers every request, and
+ * does what `behaviour` says instead from the moment that is set; nothing else runs on its port.
+ */
 import { freePort } from "./free_port.ts";
 
 export interface User {

@@ -1,6 +1,7 @@
-// In: paths as `deno test` takes them. Out: the test files below them, and which of them have dependencies of their own:
-// those in a folder with a deno.json of its own, such as scripts/validators.
-
+/**
+ * Paths as `deno test` takes them → the test files below them, and which of them have dependencies of their own: those
+ * in a folder with a deno.json of its own, such as scripts/validators.
+ */
 import { dirname, join, relative, resolve } from "node:path";
 
 /** Those in a folder and below; anything else is left for `deno test` to understand. */

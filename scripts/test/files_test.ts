@@ -1,3 +1,4 @@
+/** Which test files a path stands for, and which of them have dependencies of their own. */
 import assert from "node:assert/strict";
 import { ownConfiguration, testFiles } from "./files.ts";
 

@@ -1,6 +1,10 @@
-// In: what each run of `deno test` printed, and its exit code. Out: one line for all of them: `N passed, N failed`, the
-// tests that were ignored if there are any, and the time. Pure.
-// Guaranteed: `0 failed` only when every exit code is 0: a run that fails without a failed test counts as one failure.
+/**
+ * What each run of `deno test` printed, and its exit code → one line for all of them: `N passed, N failed`, the tests
+ * that were ignored if there are any, and the time. Pure.
+ *
+ * `0 failed` only when every exit code is 0: a run that fails without a failed test counts as one failure.
+ */
+import { stripVTControlCharacters } from "node:util";
 
 export interface Ran {
   readonly code: number;
@@ -25,10 +29,10 @@ export function summary(runs: readonly Ran[], durationMs: number): string | unde
 
 /** From the line `ok | 3 passed (2 steps) | 0 failed (5ms)`, the last of them; tests may print what they like. */
 function countsOf({ text }: Ran): Counts | undefined {
-  // deno-lint-ignore no-control-regex -- colours
-  const plain = text.replace(/\x1b\[[0-9;]*m/g, "");
   const found = [
-    ...plain.matchAll(/^(?:ok|FAILED) \| (\d+) passed\b.*? \| (\d+) failed\b(?:.*? \| (\d+) ignored\b)?/gm),
+    ...stripVTControlCharacters(text).matchAll(
+      /^(?:ok|FAILED) \| (\d+) passed\b.*? \| (\d+) failed\b(?:.*? \| (\d+) ignored\b)?/gm,
+    ),
   ].at(-1);
   if (found === undefined) return undefined;
   return { passed: Number(found[1]), failed: Number(found[2]), ignored: Number(found[3] ?? 0) };

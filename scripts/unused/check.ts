@@ -1,7 +1,9 @@
-// In: the project, or another one whose folder is given. Out: one line `file:line: what is wrong` for every dead export or file
-// and every unused option; exit code 1 when there is one, or an exception that is no longer needed.
-// Guaranteed: nothing outside the project is looked at. Needs no network once its packages are cached.
-
+/**
+ * The project, or another one whose folder is given → one line `file:line: what is wrong` for every dead export or file
+ * and every unused option; exit code 1 when there is one, or an exception that is no longer needed.
+ *
+ * Nothing outside the project is looked at. Needs no network once its packages are cached.
+ */
 import { compile } from "./compile.ts";
 import { checkDeadExports } from "./dead_exports.ts";
 import { EXCEPTIONS } from "./exceptions.ts";

@@ -1,7 +1,10 @@
-// Exceptions, and that the check can fail as a command.
-
+/** Exceptions, and that the check can fail as a command. */
+import { runCheck } from "../../tests/support/run_check.ts";
 import assert from "node:assert/strict";
 import { withoutExceptions } from "./check.ts";
+
+const CHECK = new URL("check.ts", import.meta.url);
+const FLAGS = ["--allow-all", "--config", new URL("deno.json", import.meta.url).pathname];
 
 Deno.test("withoutExceptions() leaves out what an exception names, and reports an exception that is not needed", () => {
   const breaches = [{ file: "src/a.ts", line: 3, message: "No." }, { file: "src/b.ts", line: 4, message: "No." }];
@@ -20,20 +23,13 @@ Deno.test("check.ts fails and names file and line", async () => {
       `${root}/src/a.ts`,
       "export function a(b?: number) {\n  return b;\n}\nexport const c = 1;\n",
     );
-    assert.deepEqual(await run(root), {
+    assert.deepEqual(await runCheck(CHECK, root, FLAGS), {
       code: 1,
       stderr: "src/a.ts:4: No other file uses the export c\nsrc/a.ts:1: Nothing gives the option b\n",
     });
     await Deno.writeTextFile(`${root}/src/a.ts`, "export function a() {}\n");
-    assert.deepEqual(await run(root), { code: 0, stderr: "" });
+    assert.deepEqual(await runCheck(CHECK, root, FLAGS), { code: 0, stderr: "" });
   } finally {
     await Deno.remove(root, { recursive: true });
   }
 });
-
-async function run(root: string): Promise<{ code: number; stderr: string }> {
-  const path = (name: string) => new URL(name, import.meta.url).pathname;
-  const args = ["run", "--allow-all", "--config", path("deno.json"), path("check.ts"), root];
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" } }).output();
-  return { code, stderr: new TextDecoder().decode(stderr) };
-}

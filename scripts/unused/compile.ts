@@ -1,6 +1,8 @@
-// In: the files of the project. Out: the same as TypeScript sees them: syntax trees, and whose name is whose.
-// Guaranteed: packages and Deno's globals are not resolved, so that nothing but the project is read. Their types are `any`.
-
+/**
+ * The files of the project → the same as TypeScript sees them: syntax trees, and whose name is whose.
+ *
+ * Packages and Deno's globals are not resolved, so that nothing but the project is read. Their types are `any`.
+ */
 import ts from "typescript";
 import type { Project } from "./project.ts";
 

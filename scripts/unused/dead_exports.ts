@@ -1,9 +1,12 @@
-// In: the files of the project. Out: the exports and files that knip finds unused.
-// Guaranteed: every export, types included, is used by another file; every file and export of src/ is used by the program or a
-// script, where for an export that a test uses its own file is enough. What the producer module exports counts as used.
-//
-// knip can leave out exports that their own file uses, but takes any name of the same text for a use: TypeScript tells that.
-
+/**
+ * The files of the project → the exports and files that knip finds unused.
+ *
+ * Every export, types included, is used by another file; every file and export of src/ is used by the program or a
+ * script, where for an export that a test uses its own file is enough. What the producer module exports counts as used.
+ *
+ * knip can leave out exports that their own file uses, but takes any name of the same text for a use: TypeScript shows
+ * that.
+ */
 import { createOptions, createSession } from "knip/session";
 import ts from "typescript";
 import { type Compiled, eachNode, pathOf } from "./compile.ts";

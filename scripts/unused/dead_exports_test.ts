@@ -1,5 +1,4 @@
-// That every kind of dead export and file is found, and nothing that is used.
-
+/** That every kind of dead export and file is found, and nothing that is used. */
 import assert from "node:assert/strict";
 import { compile } from "./compile.ts";
 import { checkDeadExports } from "./dead_exports.ts";

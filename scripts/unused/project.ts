@@ -1,7 +1,9 @@
-// In: the folder of a project. Out: its TypeScript files.
-// Guaranteed: only main.ts and what is below src/, scripts/ and tests/ belongs to it. Paths are relative to the project, e.g.
-// `src/intake/accept.ts`.
-
+/**
+ * The folder of a project → its TypeScript files.
+ *
+ * Only main.ts and what is below src/, scripts/ and tests/ belongs to it. Paths are relative to the project, e.g.
+ * `src/intake/accept.ts`.
+ */
 import { sourceFiles } from "../imports.ts";
 
 /** One line of the check's output. */

@@ -1,10 +1,12 @@
-// In: the compiled project. Out: optional parameters and options of src/ that the program never gives.
-// Guaranteed: every option is given by the program, or has a default and is given by a test. Passing an option on does not
-// count as giving it. What the producer module offers to others is not looked at.
-//
-// An option is an optional parameter of a function with a body, or an optional property: of a type named …Options, or of the
-// type written at a destructured parameter. A default is an initializer or the right side of `??`.
-
+/**
+ * The compiled project → optional parameters and options of src/ that the program never gives.
+ *
+ * Every option is given by the program, or has a default and is given by a test. Passing an option on does not count as
+ * giving it. What the producer module offers to others is not looked at.
+ *
+ * An option is an optional parameter of a function with a body, or an optional property: of a type named …Options, or
+ * of the type written at a destructured parameter. A default is an initializer or the right side of `??`.
+ */
 import ts from "typescript";
 import { type Compiled, eachNode, pathOf } from "./compile.ts";
 import { type Breach, isTestCode } from "./project.ts";

@@ -1,5 +1,6 @@
-// That docs/asyncapi.yaml is valid by AsyncAPI's own parser, and describes the three streams and every type of intent.
-
+/**
+ * That docs/asyncapi.yaml is valid by AsyncAPI's own parser, and describes the three streams and every type of intent.
+ */
 import assert from "node:assert/strict";
 import { Parser } from "@asyncapi/parser";
 

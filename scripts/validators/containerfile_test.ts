@@ -1,6 +1,7 @@
-// That the Containerfile passes a linter, and is valid by the validator behind editors' Dockerfile support: flags,
-// arguments and forms of every instruction, which the linter looks at only here and there.
-
+/**
+ * That the Containerfile passes a linter, and is valid by the validator behind editors' Dockerfile support: flags,
+ * arguments and forms of every instruction, which the linter looks at only here and there.
+ */
 import assert from "node:assert/strict";
 import dockerfilelint from "dockerfilelint";
 import { validate, ValidationSeverity } from "dockerfile-utils";

@@ -1,6 +1,7 @@
-// That docs/kubernetes.yaml is valid by the schemas of Kubernetes's own API, and has no field that they don't know: an API server
-// drops such a field without a word. The schemas know values, their types in TypeScript know fields.
-
+/**
+ * That docs/kubernetes.yaml is valid by the schemas of Kubernetes's own API, and has no field that they don't know: an
+ * API server drops such a field without a word. The schemas know values, their types in TypeScript know fields.
+ */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { Deployment } from "kubernetes-models/apps/v1/Deployment";

@@ -1,9 +1,11 @@
-// That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the official
-// JSON Schema, as the CycloneDX project's own library carries it.
-
+/**
+ * That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the
+ * official JSON Schema, as the CycloneDX project's own library carries it.
+ */
 import assert from "node:assert/strict";
 import { Ajv } from "ajv";
 import addFormats from "ajv-formats";
+import { outputOf } from "../command_output.ts";
 import library from "@cyclonedx/cyclonedx-library/package.json" with { type: "json" };
 
 const ROOT = new URL("../../", import.meta.url);
@@ -11,11 +13,11 @@ const ROOT = new URL("../../", import.meta.url);
 const MATERIALS = `
   import { materials } from "./scripts/compile.ts";
   import { reachablePackages } from "./scripts/compile/packages.ts";
-  console.log(JSON.stringify(await materials("abc", await reachablePackages("main.ts"))));
+  console.log(await materials("abc", await reachablePackages("main.ts")));
 `;
 
 Deno.test("the executable's bill of materials is CycloneDX by the official schema", async () => {
-  const bom = JSON.parse(await outputOf(["eval", MATERIALS], ROOT));
+  const bom = JSON.parse(await outputOf(Deno.execPath(), ["eval", MATERIALS], { cwd: ROOT }));
   const problemsOf = await validator(bom.specVersion);
   assert.ok(bom.components.length > 50);
   assert.deepEqual(problemsOf(bom), []);
@@ -43,13 +45,6 @@ async function validator(version: string): Promise<(bom: unknown) => unknown[]> 
 
 /** The library exports its code alone; its files are in Deno's cache. */
 async function schemaFolder(): Promise<string> {
-  const { npmCache } = JSON.parse(await outputOf(["info", "--json"], ROOT));
+  const { npmCache } = JSON.parse(await outputOf(Deno.execPath(), ["info", "--json"], { cwd: ROOT }));
   return `${npmCache}/registry.npmjs.org/${library.name}/${library.version}/res/schema`;
-}
-
-async function outputOf(args: readonly string[], cwd: URL): Promise<string> {
-  const { success, stdout } = await new Deno.Command(Deno.execPath(), { args: [...args], cwd, stderr: "inherit" })
-    .output();
-  if (!success) throw new Error(`deno ${args[0]} failed`);
-  return new TextDecoder().decode(stdout);
 }

@@ -1,8 +1,8 @@
 /**
  * How much work is waiting: entries of the intent stream without an outcome, and live routes by channel. Read-only.
  *
- * The one reader of it: the gauges ask its questions one by one, the command `status` and the supervisor's status line ask
- * them together. A question rejects when its server does not answer it.
+ * The gauges ask its questions one by one; the command `status` and the supervisor's status line ask them together. A
+ * question rejects when its server does not answer.
  */
 import type pg from "pg";
 import { type Clock, systemClock } from "../clock.ts";
@@ -11,14 +11,17 @@ import type { RedisConnection } from "../redis/connection.ts";
 import { FirstSeen } from "./first_seen.ts";
 import { type IntentBacklog, intentBacklog } from "./intent_backlog.ts";
 import { selectMovedOffset } from "./moved_offset.ts";
+import { openRepairAgeMs } from "./open_repair.ts";
 import { type ByChannel, liveRoutes, oldestDueMs } from "./route_backlog.ts";
 
 export interface BacklogReader {
   intents(): Promise<IntentBacklog>;
-  /** Routes `pending` or `failed`, due or not. They are counted: with millions of them this takes long. */
+  /** Routes `pending` or `failed`, due or not. PostgreSQL counts them, which takes long with millions of routes. */
   depth(): Promise<ByChannel>;
   /** How overdue the most overdue route is, in milliseconds, never below 0. */
   oldestAgeMs(): Promise<ByChannel>;
+  /** How long the oldest unfinished repair has been open, in milliseconds; 0 where none is. */
+  openRepairAgeMs(): Promise<number>;
 }
 
 export interface BacklogStores {
@@ -35,9 +38,9 @@ export interface Backlog {
 }
 
 /**
- * @param options.offsetWaitMs how long PostgreSQL is asked for the consumer's offset before its copy in Redis is used instead;
- * without it `intents()` rejects while PostgreSQL does not answer
- * @param options.clock what was seen of entries whose ids are ahead of the clock is timed by it
+ * @param options.offsetWaitMs how long PostgreSQL is asked for the consumer's offset before its copy in Redis is used
+ * instead; without this option `intents()` rejects while PostgreSQL does not answer
+ * @param options.clock times entries whose ids are ahead of the clock
  */
 export function backlogReader(
   { postgres, redis, stream }: BacklogStores,
@@ -52,6 +55,7 @@ export function backlogReader(
     },
     depth: () => liveRoutes(postgres),
     oldestAgeMs: () => oldestDueMs(postgres),
+    openRepairAgeMs: () => openRepairAgeMs(postgres),
   };
 }
 

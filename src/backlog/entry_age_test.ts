@@ -1,5 +1,4 @@
-// How old the next entry is and how long intake stands still, from what is known: the id, the offset's last move, what was seen.
-
+/** The age of the next entry and the time of a stall, from the id, the offset's last move, and what was seen. */
 import assert from "node:assert/strict";
 import { ageOf, stalledFor } from "./entry_age.ts";
 import { FirstSeen } from "./first_seen.ts";
@@ -7,17 +6,17 @@ import { FirstSeen } from "./first_seen.ts";
 const FIRST_LOOK = { existsMs: 0, isNextMs: 0, isFirstLook: true };
 const SEEN = { existsMs: 400, isNextMs: 300, isFirstLook: false };
 
-Deno.test("ageOf() goes by the id, and by what was seen where the id is ahead of the clock", () => {
+Deno.test("ageOf() uses the id, or what was seen if the id is ahead of the clock", () => {
   assert.equal(ageOf({ byIdMs: 500, movedMs: 10, seen: SEEN }), 500);
   assert.equal(ageOf({ byIdMs: -1, movedMs: 9000, seen: SEEN }), 400);
   assert.equal(ageOf({ byIdMs: -1, movedMs: 9000, seen: FIRST_LOOK }), 9000);
   assert.equal(ageOf({ byIdMs: -1, movedMs: undefined, seen: FIRST_LOOK }), 0);
 });
 
-Deno.test("stalledFor() counts from the offset's last move, but not before there was an entry", () => {
+Deno.test("stalledFor() counts from the offset's last move, but not longer than an entry has existed", () => {
   assert.equal(stalledFor({ byIdMs: 500, movedMs: 9000, seen: SEEN }), 500);
   assert.equal(stalledFor({ byIdMs: 9000, movedMs: 500, seen: SEEN }), 500);
-  // PostgreSQL did not answer: since this entry was seen to be the next one.
+  // PostgreSQL did not answer: the stall counts since this entry was first seen as the next one.
   assert.equal(stalledFor({ byIdMs: 9000, movedMs: undefined, seen: SEEN }), 300);
   assert.equal(stalledFor({ byIdMs: 9000, movedMs: undefined, seen: FIRST_LOOK }), 9000);
   assert.equal(stalledFor({ byIdMs: -1e12, movedMs: 9000, seen: SEEN }), 400);
@@ -27,7 +26,7 @@ Deno.test("FirstSeen knows since when an entry exists and since when it is the n
   const seen = new FirstSeen();
   assert.deepEqual(seen.note("9-1", { lastId: "9-3", atMs: 0 }), { existsMs: 0, isNextMs: 0, isFirstLook: true });
   assert.deepEqual(seen.note("9-1", { lastId: "9-7", atMs: 10 }), { existsMs: 10, isNextMs: 10, isFirstLook: false });
-  // The stream had come as far as 9-5 when it was looked at 20 ms ago.
+  // At the look 20 ms ago the stream already held 9-5.
   assert.deepEqual(seen.note("9-5", { lastId: "9-9", atMs: 30 }), { existsMs: 20, isNextMs: 0, isFirstLook: false });
   assert.deepEqual(seen.note("9-9", { lastId: "9-9", atMs: 50 }), { existsMs: 20, isNextMs: 0, isFirstLook: false });
   // Another stream under the name.

@@ -1,6 +1,6 @@
 /**
- * The stream's state at each look → since when an entry has existed, and since when it has been the next one, as far as this
- * reader has seen it. For entries whose ids tell no time, because they are ahead of the clock.
+ * The stream's state at each look → since when this reader has seen that an entry exists, and that it is the next one.
+ * Needed for entries whose ids are ahead of the clock and show no time.
  */
 import { compareEntryIds } from "../redis/entry_ids.ts";
 
@@ -10,7 +10,7 @@ interface Look {
 }
 
 export interface Seen {
-  /** Since the first look at which the stream had come as far as the entry. */
+  /** Since the first look at which the stream held the entry. */
   readonly existsMs: number;
   /** Since the first look at which it was the next entry. */
   readonly isNextMs: number;
@@ -18,11 +18,11 @@ export interface Seen {
   readonly isFirstLook: boolean;
 }
 
-/** A day's worth, at one look a minute; what is dropped is the newest but one, so that ages stay right or too low. */
+/** One day of looks, one each minute. The second newest look is dropped, so that ages are exact or too low. */
 const MAX_LOOKS = 1440;
 
 export class FirstSeen {
-  /** In order; each went further than the one before. */
+  /** In order; each look saw a later end of the stream than the one before. */
   readonly #looks: Look[] = [];
   #next: { readonly entryId: string; readonly sinceMs: number } | undefined;
 

@@ -2,9 +2,9 @@
  * The backlog's reader → its gauges: the schedule of live routes by channel, the intent stream. docs/contract.md,
  * section 9.
  *
- * The reader is asked only when metrics are collected. An answer that comes too late, or not at all, leaves its gauge out and
- * delays no other; a question that is still open is not asked a second time. A depth that takes PostgreSQL longer to count
- * than one statement may last is absent.
+ * The reader is asked only when metrics are collected. An answer that comes too late, or not at all, leaves its gauge
+ * out and delays no other; a question that is still open is not asked a second time. A depth that takes PostgreSQL
+ * longer to count than the bound of a statement is left out.
  */
 import { type BatchObservableResult, metrics, type Observable } from "@opentelemetry/api";
 // @ts-types="@types/pg"
@@ -36,6 +36,11 @@ export function observeBacklog(
     "ms",
     "Age of the first entry of the intent stream without an outcome",
   );
+  const openRepair = gauge(
+    "notification.repair.open_age_ms",
+    "ms",
+    "How long the oldest unfinished repair has been open",
+  );
 
   const byChannel = (result: BatchObservableResult, observable: Observable, values: ByChannel) => {
     for (const [channel, value] of Object.entries(values)) result.observe(observable, value, { channel });
@@ -50,7 +55,7 @@ export function observeBacklog(
   const counted = new Sparingly(() => unlessTooSlow(reader.depth()), clock);
   const observeDepth = async (result: BatchObservableResult) => {
     const [values, scheduleAnswers] = await Promise.all([counted.latest(answerMs), oldestDueNow]);
-    // A count stays valid for long after it was taken, but not while PostgreSQL does not answer.
+    // The last count stays valid for minutes, but is not shown while PostgreSQL does not answer.
     if (values !== undefined && scheduleAnswers !== undefined) byChannel(result, depth, values);
   };
   const askBacklog = once(() => reader.intents());
@@ -61,19 +66,28 @@ export function observeBacklog(
     result.observe(oldestEntry, backlog.oldestAgeMs);
     result.observe(stalled, backlog.stalledMs);
   };
+  const askOpenRepair = once(() => reader.openRepairAgeMs());
+  const observeOpenRepair = async (result: BatchObservableResult) => {
+    const ageMs = await within(answerMs, askOpenRepair());
+    if (ageMs !== undefined) result.observe(openRepair, ageMs);
+  };
 
-  // They share a connection in this order: the look-ups don't wait for the count.
+  // They share a connection in this order, so that the look-ups don't wait for the count.
   meter.addBatchObservableCallback(observeOldestDue, [oldestDue]);
   meter.addBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
+  meter.addBatchObservableCallback(observeOpenRepair, [openRepair]);
   meter.addBatchObservableCallback(observeDepth, [depth]);
   return () => {
     meter.removeBatchObservableCallback(observeOldestDue, [oldestDue]);
     meter.removeBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
+    meter.removeBatchObservableCallback(observeOpenRepair, [openRepair]);
     meter.removeBatchObservableCallback(observeDepth, [depth]);
   };
 }
 
-/** `undefined` where PostgreSQL gave the statement up because it took too long: asking again at once would take as long. */
+/**
+ * `undefined` if PostgreSQL cancelled the statement because it took too long: another try at once would take as long.
+ */
 async function unlessTooSlow<Value>(answer: Promise<Value>): Promise<Value | undefined> {
   try {
     return await answer;

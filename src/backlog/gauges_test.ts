@@ -1,5 +1,4 @@
-// Which gauges a collection holds when some of the questions are answered and others are not.
-
+/** Which gauges a collection holds when some of the questions are answered and others are not. */
 import assert from "node:assert/strict";
 import { metrics } from "@opentelemetry/api";
 import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
@@ -12,7 +11,7 @@ class Reader extends MetricReader {
     super({ aggregationTemporalitySelector: () => AggregationTemporality.DELTA });
   }
 
-  /** The names of the gauges that have a value, less what they share. */
+  /** The names of the gauges that have a value, without their common prefix. */
   async names(): Promise<string[]> {
     const { resourceMetrics } = await this.collect();
     return resourceMetrics.scopeMetrics.flatMap((scope) =>
@@ -26,15 +25,16 @@ class Reader extends MetricReader {
 }
 
 const STREAM = ["intent_stream.lag", "intent_stream.oldest_unprocessed_age_ms", "intent_stream.stalled_ms"];
-const SCHEDULE = ["route_schedule.depth", "route_schedule.oldest_age_ms"];
+const SCHEDULE = ["repair.open_age_ms", "route_schedule.depth", "route_schedule.oldest_age_ms"];
 
-Deno.test("a count that stands in between is told only while the schedule can be asked", async () => {
+Deno.test("a count that is kept between two queries is exported only while PostgreSQL answers", async () => {
   let ms = 0;
   const clock: Clock = { now: () => ms, monotonic: () => ms, random: () => 0.5, sleep: () => Promise.resolve() };
   let isOut = false;
   let counted = 0;
   const reader: BacklogReader = {
     oldestAgeMs: () => isOut ? Promise.reject(new Error("out")) : Promise.resolve({ push: 1, email: 2 }),
+    openRepairAgeMs: () => isOut ? Promise.reject(new Error("out")) : Promise.resolve(0),
     depth: () => {
       counted++;
       ms += 5_000; // it is counted again in four minutes

@@ -1,8 +1,8 @@
 /**
- * What intake waits for, as the consumer last found it → a key in Redis, from which every instance and every command learns it.
+ * What intake waits for → a key in Redis, which every instance and every command can read.
  *
- * The consumer writes the key at each try that fails, and deletes it with the first that does not. Should it die meanwhile, the key
- * expires; readers ignore one about another entry than the next.
+ * The consumer writes the key at each try that fails, and deletes it at the first try that succeeds. If the consumer
+ * dies, the key expires. Readers ignore a key about an entry that is not the next one.
  */
 import type { RedisConnection } from "../redis/connection.ts";
 import { intakeStallKey } from "../redis/keys.ts";
@@ -11,9 +11,9 @@ import { escapeControls } from "../notification/control_characters.ts";
 export interface IntakeStall {
   /** As in `notification.dependency.unavailable`. */
   readonly dependency: string;
-  /** What it answered. */
+  /** What the dependency answered. */
   readonly reason: string;
-  /** The entry that can't be dealt with; absent where the consumer did not come as far as an entry. */
+  /** The entry at which intake waits; `undefined` if the consumer could not read an entry. */
   readonly entryId?: string | undefined;
   /** The user whom the User Service can't answer for. */
   readonly recipient?: string | undefined;
@@ -25,7 +25,7 @@ const LIFE_MS = 120_000;
 export class StallNote {
   readonly #redis: RedisConnection;
   readonly #key: string;
-  /** An earlier consumer may have left one. */
+  /** `true` at first, because an earlier consumer may have left a key. */
   #mayExist = true;
   #sent: Promise<unknown> = Promise.resolve();
 
@@ -39,14 +39,14 @@ export class StallNote {
     this.#send("SET", this.#key, JSON.stringify(stall), "PX", LIFE_MS);
   }
 
-  /** Call this whenever intake got on: Redis is asked once after each stall. */
+  /** Call this after each pass that succeeds: the key is deleted once after each stall. */
   clear(): void {
     if (!this.#mayExist) return;
     this.#mayExist = false;
     this.#send("DEL", this.#key);
   }
 
-  /** Call this when another consumer may have written one. */
+  /** Call this when another consumer may have written the key. */
   forget(): void {
     this.#mayExist = true;
   }
@@ -57,12 +57,12 @@ export class StallNote {
   }
 
   #send(command: string, ...args: (string | number)[]): void {
-    // For others to see: where Redis takes no writes, the next try's note will do, or the key expires.
+    // A failure does not matter: the next try writes again, or the key expires.
     this.#sent = this.#redis.call(command, ...args).catch(() => {});
   }
 }
 
-/** `undefined` where the text is not such a note. */
+/** `undefined` if the text is not a stall. */
 export function parseStall(text: string): IntakeStall | undefined {
   try {
     const { dependency, reason, entryId, recipient } = JSON.parse(text);
@@ -74,7 +74,9 @@ export function parseStall(text: string): IntakeStall | undefined {
   }
 }
 
-/** In one line without control characters. `entry 1-0 waits for user "u1": it answered with status 503 (user_service)`. */
+/**
+ * In one line without control characters. `entry 1-0 waits for user "u1": it answered with status 503 (user_service)`.
+ */
 export function stallText({ dependency, reason, entryId, recipient }: IntakeStall): string {
   const entry = entryId === undefined ? "intake" : `entry ${entryId}`;
   const what = recipient === undefined ? dependency : `user ${JSON.stringify(recipient)}`;

@@ -1,9 +1,8 @@
-// What is noted of a stall, and that a note that can't be read is none.
-
+/** What is written about a stall, and that unreadable text counts as no stall. */
 import assert from "node:assert/strict";
 import { parseStall, stallText } from "./intake_stall.ts";
 
-Deno.test("parseStall() reads what was noted, and nothing else", () => {
+Deno.test("parseStall() reads what StallNote writes, and nothing else", () => {
   const stall = { dependency: "user_service", reason: "r", entryId: "1-0", recipient: "u" };
   assert.deepEqual(parseStall(JSON.stringify(stall)), stall);
   for (

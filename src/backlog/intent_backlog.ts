@@ -1,9 +1,9 @@
 /**
- * The consumer's offset → how many entries of the intent stream have no outcome yet, which is the first of them, how old it is, how
- * long intake has not moved although it waits, and what for.
+ * The consumer's offset → how many entries of the intent stream have no outcome yet, the first of them and its age, and
+ * how long and why intake has stalled at it.
  *
- * One read-only script whose cost does not depend on the number of entries. The offset is PostgreSQL's, or its copy in Redis
- * while PostgreSQL does not answer.
+ * This is one read-only script whose cost does not depend on the number of entries. The offset comes from PostgreSQL,
+ * or from its copy in Redis while PostgreSQL does not answer.
  */
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
@@ -18,19 +18,21 @@ import type { MovedOffset } from "./moved_offset.ts";
 
 export interface IntentBacklog {
   readonly lag: number;
-  /** The first entry without an outcome, which is read next. */
+  /** The first entry without an outcome. */
   readonly nextEntryId: string | undefined;
   /** How long that entry has existed, as far as it is known; 0 without one. */
   readonly oldestAgeMs: number;
   /** How long intake has not moved although that entry waits; 0 without one. */
   readonly stalledMs: number;
-  /** By how much the stream's newest id is ahead of Redis's clock: its ids then tell no time. 0 where it is not. */
+  /**
+   * By how much the stream's newest id is ahead of Redis's clock, so that its ids show no time; 0 if it is not ahead.
+   */
   readonly aheadMs: number;
-  /** What the consumer waits for, as it last found. */
+  /** What the consumer waits for, if it has written that. */
   readonly stall: IntakeStall | undefined;
 }
 
-// An empty ARGV[1] means: the copy. Of the next entry the script returns the id alone, not the fields.
+// If ARGV[1] is empty, the copy is used. The script returns only the id of the next entry, not its fields.
 const LOOK = new Script(`
 #!lua flags=no-writes
 local time = redis.call('TIME')
@@ -112,12 +114,13 @@ function waitingOf(
 ): { readonly lag: number; readonly nextEntryId: string } | undefined {
   const standing = standingOf(offset, state);
   if (standing.kind !== "same") {
-    // Another stream is read from its beginning; one that lost its tail only looks like it, until the offset is set back.
+    // Another stream is read from its beginning. A stream that lost its tail looks the same until the offset is set
+    // back.
     return state.length === 0 ? undefined : { lag: state.length, nextEntryId: state.firstId };
   }
   if (nextId === "") return undefined;
-  // Where the offset's ordinal is not known, the entries deleted so far count as read and all others as unread: exact for an
-  // offset before the first entry, too many for a later one.
+  // If the offset's ordinal is unknown, all entries that still exist count as unread: exact for an offset before the
+  // first entry, too many for a later one.
   const lag = Math.max(1, Math.min(state.length, state.entriesAdded - (standing.entriesRead ?? 0)));
   return { lag, nextEntryId: nextId };
 }

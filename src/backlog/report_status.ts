@@ -1,6 +1,6 @@
 /**
- * The backlog → the supervisor's status line, every ten seconds, or less often where reading the backlog takes long: 2 % of
- * the time at most. An outage is shown in the line too. Without a supervisor that listens nothing is read.
+ * The backlog → the supervisor's status line, every ten seconds, or less often if reading the backlog takes long:
+ * reading takes at most 2 % of the time. The line also shows an outage. Without a supervisor nothing is read.
  */
 import type { Clock } from "../clock.ts";
 import { pauseAfterMs } from "../lifecycle/pacing.ts";
@@ -33,7 +33,7 @@ export async function reportStatus({ systemd, read, stop, clock }: StatusReportO
       line = statusLine(await read());
     } catch {
       // The loops meet the same outage and log it.
-      line = "A dependency is out; goes on by itself";
+      line = "A dependency is unavailable; the service resumes by itself";
     }
     if (!stop.aborted) systemd.status(line);
     await clock.sleep(pauseAfterMs(clock.monotonic() - begun, { minMs: EVERY_MS }), stop);

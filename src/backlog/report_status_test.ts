@@ -1,12 +1,11 @@
-// The supervisor's status line: what it says, how often, and that an outage doesn't end it.
-
+/** The supervisor's status line: its content, how often it is written, and that an outage does not end it. */
 import assert from "node:assert/strict";
 import type { Clock } from "../clock.ts";
 import { reportStatus, statusLine, type WaitingWork } from "./report_status.ts";
 
 const BACKLOG: WaitingWork = { intents: { lag: 7, stalledMs: 65_000 }, depth: { push: 3, email: 0 } };
 
-Deno.test("statusLine() tells lag and depth", () => {
+Deno.test("statusLine() shows lag and depth", () => {
   assert.equal(statusLine(BACKLOG), "Running: lag 7, depth push 3, email 0");
 });
 
@@ -17,12 +16,12 @@ Deno.test("statusLine() names what intake waits for", () => {
   assert.equal(line, `${statusLine(BACKLOG)}; stalled for 65 s: ${waits}`);
 });
 
-Deno.test("reportStatus() reports again and again, seldom where counting is slow, through an outage", async () => {
+Deno.test("reportStatus() reports again and again, less often when counting is slow, and also during an outage", async () => {
   const stop = new AbortController();
-  const told: string[] = [];
+  const reported: string[] = [];
   const sleeps: number[] = [];
   let now = 0;
-  // Meanwhile somebody sets the system's clock ahead again and again.
+  // Meanwhile the system's clock is set ahead again and again.
   let setAheadMs = 0;
   const costs = [0, 1000, 0];
   const clock: Clock = {
@@ -41,11 +40,15 @@ Deno.test("reportStatus() reports again and again, seldom where counting is slow
     return sleeps.length === 2 ? Promise.reject(new Error("away")) : Promise.resolve(BACKLOG);
   };
   await reportStatus({
-    systemd: { isListening: true, status: (line) => told.push(line) },
+    systemd: { isListening: true, status: (line) => reported.push(line) },
     read,
     stop: stop.signal,
     clock,
   });
   assert.deepEqual(sleeps, [10_000, 49_000, 10_000]);
-  assert.deepEqual(told, [statusLine(BACKLOG), statusLine(BACKLOG), "A dependency is out; goes on by itself"]);
+  assert.deepEqual(reported, [
+    statusLine(BACKLOG),
+    statusLine(BACKLOG),
+    "A dependency is unavailable; the service resumes by itself",
+  ]);
 });

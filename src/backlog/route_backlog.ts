@@ -1,8 +1,8 @@
 /**
- * The live routes by channel: how overdue the most overdue one is, a look-up at the beginning of an index however many there
- * are, and how many there are, which PostgreSQL counts.
+ * The live routes by channel: how overdue the most overdue one is (a look-up at the beginning of an index, whatever
+ * their number), and how many there are (PostgreSQL counts them).
  *
- * Both statements read `routes_live_idx` alone and change nothing.
+ * Both statements read only `routes_live_idx` and change nothing.
  */
 import type pg from "pg";
 import type { Channel } from "../notification/route.ts";
@@ -16,7 +16,7 @@ const OLDEST_DUE = `
 export const LIVE_ROUTES = `
   SELECT ${byChannel((routes) => `(SELECT count(*) ${routes})`)}`;
 
-/** Milliseconds; 0 where nothing is due. */
+/** Milliseconds; 0 if nothing is due. */
 export async function oldestDueMs(client: Queryable): Promise<ByChannel> {
   return await selectByChannel(client, "oldest_due", OLDEST_DUE);
 }

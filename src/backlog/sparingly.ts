@@ -1,7 +1,7 @@
 /**
- * An expensive question → its last answer. The question is asked so rarely that it takes 2 % of the time at most; in between
- * the last answer stands. After a failure there is no answer, and the next caller asks again at once: a server that can't be
- * reached does no work for the question.
+ * An expensive query → its last answer. The query is made so rarely that it takes at most 2 % of the time; in between
+ * the last answer is returned. After a failure there is no answer, and the next caller asks again at once, since a
+ * server that can't be reached does no work for the query.
  *
  * Durations are measured by the monotonic clock, so that setting the system's clock changes no pause.
  */
@@ -21,7 +21,10 @@ export class Sparingly<Answer> {
     this.#clock = clock;
   }
 
-  /** Asks if the pause is over. Resolves with the last answer, after waiting up to `waitMs` for an open question; never rejects. */
+  /**
+   * Asks if the pause is over. Resolves with the last answer, after waiting up to `waitMs` for an open question; never
+   * rejects.
+   */
   async latest(waitMs: number): Promise<Answer | undefined> {
     if (this.#asking === undefined && this.#clock.monotonic() >= this.#notBeforeMs) {
       this.#asking = this.#askNow().finally(() => this.#asking = undefined);

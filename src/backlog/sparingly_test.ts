@@ -1,12 +1,11 @@
-// How often a costly question is asked, and what stands meanwhile.
-
+/** How often an expensive query is made, and what is returned in between. */
 import assert from "node:assert/strict";
 import type { Clock } from "../clock.ts";
 import { Sparingly } from "./sparingly.ts";
 
 class TestClock implements Clock {
   ms = 0;
-  /** By how much somebody has set the system's clock ahead. */
+  /** By how much the system's clock was set ahead. */
   setAheadMs = 0;
   now = () => this.ms + this.setAheadMs;
   monotonic = () => this.ms;
@@ -14,7 +13,7 @@ class TestClock implements Clock {
   sleep = () => Promise.resolve();
 }
 
-Deno.test("Sparingly asks for 2 % of the time at most, and the last answer stands in between", async () => {
+Deno.test("Sparingly asks for at most 2 % of the time, and returns the last answer in between", async () => {
   const clock = new TestClock();
   let asked = 0;
   let busyMs = 0;
@@ -30,7 +29,7 @@ Deno.test("Sparingly asks for 2 % of the time at most, and the last answer stand
   assert.deepEqual([...answers], Array.from({ length: asked }, (_, index) => index + 1));
 });
 
-Deno.test("Sparingly gives the last answer while the next is on its way, and asks no second time meanwhile", async () => {
+Deno.test("Sparingly returns the last answer while the next query is open, and makes no second query meanwhile", async () => {
   const clock = new TestClock();
   const replies = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
   let asked = 0;

@@ -1,7 +1,7 @@
 /**
- * The configuration → the backlog's gauges, read over connections of their own: one to PostgreSQL, taken from the pool's
- * number, and one to Redis, which follows the master together with the loops' connections. No loop waits for the gauges, and
- * they wait for no loop. Only where metrics are exported.
+ * The configuration → the backlog's gauges, read over connections of their own: one to PostgreSQL, which counts as part
+ * of the pool's size, and one to Redis, which follows the master together with the loops' connections. So no loop waits
+ * for the gauges, and the gauges wait for no loop. Used only if metrics are exported.
  */
 import { systemClock } from "../clock.ts";
 import { openPool, type PoolOptions } from "../postgres/pool.ts";
@@ -10,7 +10,7 @@ import type { RedisMaster } from "../redis/master.ts";
 import { backlogReader } from "./backlog.ts";
 import { observeBacklog } from "./gauges.ts";
 
-/** The sections of the configuration that are needed. */
+/** The sections of the configuration that the gauges need. */
 interface WatchedStores {
   readonly redis: RedisSettings;
   readonly postgres: Pick<PoolOptions, "dsn" | "operationTimeoutMs">;
@@ -31,7 +31,7 @@ export interface BacklogGauges {
   close(boundMs: number): Promise<void>;
 }
 
-/** Connections to PostgreSQL that the loops have to do without. */
+/** The connections to PostgreSQL that the gauges take from the pool's size. */
 export const GAUGE_CONNECTIONS = 1;
 
 export function watchBacklog(
@@ -40,7 +40,7 @@ export function watchBacklog(
 ): BacklogGauges {
   const postgres = openPool({ ...postgresSettings, maxOpenConns: GAUGE_CONNECTIONS, applicationName });
   const redis = new RedisConnection(redisSettings, { role: "gauges", master });
-  // It reconnects by itself; until it is connected the gauges of the intent stream are absent.
+  // The connection is made again by itself; until then the gauges of the intent stream are absent.
   redis.connect().catch(() => {});
   // Half of the time for PostgreSQL's answer, the other half for Redis's.
   const reader = backlogReader({ postgres, redis, stream }, { offsetWaitMs: answerMs / 2 });

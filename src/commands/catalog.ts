@@ -1,4 +1,4 @@
-/** `catalog`: which types exist, who may send them to whom, and whether a file would do as a catalog. */
+/** `catalog`: which types exist, who may send them to whom, and whether a file is a valid catalog. */
 import { readTextFile } from "../config/env.ts";
 import { type Catalog, loadCatalog } from "../notification/catalog.ts";
 import {
@@ -19,8 +19,8 @@ export const command: Command = {
   usage: "catalog show | validate <file> [--json]",
   help: `
 show      the catalog in use: the embedded one, or NOTIFICATION_CATALOG_FILE
-validate  whether a file would do as a catalog; every problem with its place in
-          the file (JSON Pointer); exit code 65 if not
+validate  whether a file is a valid catalog; every problem with its place in the
+          file (JSON Pointer); exit code 65 if not
 
 --json: show prints the catalog in the form of NOTIFICATION_CATALOG_FILE:
 {"types": {<name>: {"description", "producers", "audiences", "payload"}}};
@@ -52,7 +52,7 @@ function show(args: Arguments): number {
   return COMMAND_EXIT.ok;
 }
 
-/** A catalog in the form of its file: `show --json` of one is a catalog again. */
+/** A catalog in the form of its file: the output of `show --json` is a valid catalog file. */
 function asFile(catalog: Catalog): Record<string, unknown> {
   return Object.fromEntries([...catalog.values()].map((type) => [type.name, {
     description: type.description,

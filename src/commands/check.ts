@@ -1,6 +1,6 @@
 /**
- * `check`: everything that `run` looks at before it starts, and what it would run into later, as a table. Changes
- * nothing; the exit code is the one that `run` would end with.
+ * `check`: everything that `run` checks before it starts, and problems that it would meet later, as a table. Changes
+ * nothing; the exit code is the one with which `run` would end.
  */
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
@@ -21,9 +21,9 @@ export const command: Command = {
   help: `
 Validates the configuration and tries Redis, PostgreSQL, the User Service and
 the probe's address: versions, connection limits, ownership, pending migrations,
-the types of the streams, who reads the outbound ones. Changes nothing.
+the types of the streams, the readers of the outbound ones. Changes nothing.
 
-Exit code: 78 or 69 where run would end with it, else 0.
+Exit code: 78 or 69 if run would end with it, otherwise 0.
 
 --json: {"exit_code", "checks": [{"name", "ok", "blocks_start", "detail",
 "advice"}], "outbound_streams": [{"stream", "groups": [{"name", "consumers",
@@ -51,7 +51,7 @@ async function run(args: Arguments): Promise<number> {
     readers = redis.readers;
     findings.push(...redis.findings, ...postgres, users, probe);
   }
-  // A refused configuration (78) comes before a dependency (69), in `run` as well.
+  // A refused configuration (78) takes precedence over a dependency (69), as in `run`.
   const exitCode = Math.max(...findings.map((finding) => finding.exitCode));
   if (args.flag("json")) {
     printJson({
@@ -80,10 +80,10 @@ async function bounded<Value>(config: Config, name: string, check: () => Promise
 }
 
 function readerLines({ stream, groups }: Reader): string[] {
-  if (groups.length === 0) return wrap(`${stream}: no groups; who reads without one leaves no trace`, 2);
+  if (groups.length === 0) return wrap(`${stream}: no groups; a reader without a group can't be seen`, 2);
   return groups.flatMap(({ name, consumers, pending, lag, last_reader }) => {
     const last = last_reader === null
-      ? "nobody has read yet"
+      ? "no reader yet"
       : `last read by ${last_reader.name} ${duration(last_reader.idle_ms)} ago`;
     const behind = lag === null ? "" : `, ${lag} behind`;
     return wrap(`${stream}, group ${name}: ${consumers} consumers, ${pending} pending${behind}; ${last}`, 2);

@@ -1,4 +1,4 @@
-/** PostgreSQL → what `run` would find at its start: server, migrations, ownership, tables. Changes nothing. */
+/** PostgreSQL → the findings of `run` at its start: server, migrations, ownership, tables. Changes nothing. */
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Config } from "../config/config.ts";
@@ -9,9 +9,9 @@ import { UnsuitablePostgres } from "../postgres/unsuitable.ts";
 import { bad, type Finding, good, refused, warn } from "./finding.ts";
 import { openPostgres } from "./stores.ts";
 
-const FROM_A_BACKUP = "put it back from a backup: docs/upgrade_and_backup.md";
+const FROM_A_BACKUP = "restore it from a backup: docs/upgrade_and_backup.md";
 
-/** @param bounded ends a check as the start-up would */
+/** @param bounded bounds a check as the start-up does */
 export async function checkPostgresSide(
   config: Config,
   bounded: <Value>(check: () => Promise<Value>) => Promise<Value>,
@@ -23,7 +23,7 @@ export async function checkPostgresSide(
     return [refused("postgres", (error as Error).message, "check NOTIFICATION_POSTGRES_PRIMARY_DSN")];
   }
   const findings: Finding[] = [];
-  /** Whether the check found nothing wrong; what it threw is a finding with that advice. */
+  /** Adds the finding of the check, or its error with that advice. Returns whether nothing is wrong. */
   const passes = async (name: string, advice: string, check: () => Promise<Finding>): Promise<boolean> => {
     try {
       findings.push(await bounded(check));
@@ -42,7 +42,7 @@ export async function checkPostgresSide(
     await passes("connections", "", () => checkConnectionLimit(pool, config.postgres.maxOpenConns));
     const owned = await passes("ownership", "ALTER TABLE … OWNER TO this role, as an administrator", async () => {
       await checkOwnership(pool, { missing: "allowed" });
-      return good("ownership", "the tables that are there belong to this role");
+      return good("ownership", "the existing tables belong to this role");
     });
     if (!owned) return findings;
     let hasPending = false;
@@ -62,7 +62,7 @@ export async function checkPostgresSide(
   }
 }
 
-/** The smallest of the limits that hold for this role. */
+/** The smallest limit that applies to this role. */
 async function checkConnectionLimit(pool: pg.Pool, maxOpenConns: number): Promise<Finding> {
   const { rows } = await pool.query<{ limit: number; whose: string }>(
     `SELECT connections AS limit, whose FROM (
@@ -84,7 +84,7 @@ async function checkConnectionLimit(pool: pg.Pool, maxOpenConns: number): Promis
   );
 }
 
-/** Whether what is pending can be applied: by this role, and to what is there. */
+/** Whether this role can apply the pending migrations to the existing schema. */
 async function mayMigrate(
   pool: pg.Pool,
   { pending, known }: { readonly pending: readonly string[]; readonly known: number },
@@ -109,12 +109,12 @@ async function mayMigrate(
   return hasSchema
     ? bad(
       "migrations",
-      `${count}, and role ${role} may make no tables in the schema notification`,
+      `${count}, and role ${role} may not create tables in the schema notification`,
       `have an administrator run GRANT CREATE, USAGE ON SCHEMA notification TO ${name}`,
     )
     : bad(
       "migrations",
-      `${count}, and role ${role} may not make the schema`,
+      `${count}, and role ${role} may not create the schema`,
       `have an administrator run CREATE SCHEMA notification AUTHORIZATION ${name}`,
     );
 }

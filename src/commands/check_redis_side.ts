@@ -1,6 +1,6 @@
 /**
- * Redis and its streams → what `run` would find at its start, and what it would run into later. Writes nothing, also where
- * it tries rights to write.
+ * Redis and its streams → the findings of `run` at its start, and problems that it would meet later. Writes nothing,
+ * also where it tests the right to write.
  */
 import type { Config } from "../config/config.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
@@ -17,7 +17,7 @@ export interface RedisSide {
   readonly readers: readonly Reader[];
 }
 
-/** @param bounded ends a check as the start-up would */
+/** @param bounded bounds a check as the start-up does */
 export async function checkRedisSide(
   config: Config,
   bounded: <Value>(check: () => Promise<Value>) => Promise<Value>,
@@ -62,8 +62,8 @@ export async function checkRedisSide(
   return { findings, readers };
 }
 
-// All that the start-up's throwaway hand-off does, on keys that don't exist: without its stream XADD NOMKSTREAM appends
-// nothing, without its key SET XX sets nothing. The rights are asked for all the same.
+// The commands of the start-up's throwaway hand-off, on keys that don't exist: XADD NOMKSTREAM appends nothing without
+// the stream, SET XX sets nothing without the key. Redis checks the rights all the same.
 const TRY_HAND_OFF = new Script(`
 redis.call('TIME')
 redis.call('GET', KEYS[2])
@@ -74,7 +74,7 @@ redis.call('PEXPIRE', KEYS[2], 1000)
 return 1
 `);
 
-/** @throws RedisError where the start-up would fail; that Redis refuses writes for now is no reason not to start */
+/** @throws RedisError if the start-up would fail; it does not fail because Redis refuses writes for now */
 async function tryHandOff(redis: RedisConnection): Promise<void> {
   const lease = routeLeaseKey("start-up", crypto.randomUUID());
   const stream = `${lease}:stream`;
@@ -89,13 +89,13 @@ async function tryHandOff(redis: RedisConnection): Promise<void> {
   }
 }
 
-/** What only this command asks for is no reason not to start. */
+/** Commands that only `check` uses do not keep `run` from starting. */
 async function checkStream(redis: RedisConnection, stream: string): Promise<Finding> {
   const name = `stream ${stream}`;
   try {
     const type = String(await redis.call("TYPE", stream));
     if (type === "stream") return good(name, `${await redis.call("XLEN", stream)} entries`);
-    if (type === "none") return good(name, "not there yet: the first entry makes it");
+    if (type === "none") return good(name, "does not exist yet: the first entry creates it");
     return warn(name, `the key is a ${type}, not a stream`, "move that key away, or configure another name");
   } catch (error) {
     return notLookedAt(name, error);

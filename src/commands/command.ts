@@ -1,5 +1,5 @@
 /**
- * What every command has in common: its options, its help, the way it fails.
+ * The common part of all commands: options, help, failures.
  *
  * Results go to standard output by {@link print} and {@link printJson}, everything else to standard error.
  */
@@ -9,12 +9,12 @@ import { EXIT } from "../lifecycle/shutdown.ts";
 import { escapeControls, printableJson } from "../notification/control_characters.ts";
 import { write } from "./output.ts";
 
-/** The service's own codes, and those that only a command gives. */
+/** The service's own exit codes, and those that only commands use. */
 export const COMMAND_EXIT = {
   ...EXIT,
-  /** What was asked about is not there, or what was tried did not come about. */
+  /** The subject does not exist, or the attempt did not succeed. */
   failed: 1,
-  /** As in sysexits.h: the command line, or the data it was given. */
+  /** As in sysexits.h: a wrong command line, or wrong data. */
   usage: 64,
   invalidInput: 65,
 } as const;
@@ -23,24 +23,24 @@ export type Options = NonNullable<ParseArgsConfig["options"]>;
 
 export interface Arguments {
   readonly positionals: readonly string[];
-  /** Whether a flag is there. */
+  /** Whether the flag was given. */
   flag(name: string): boolean;
-  /** The value of an option, if it is there. */
+  /** The value of the option, if it was given. */
   value(name: string): string | undefined;
 }
 
-/** What a command may need of the process. */
+/** The parts of the process that a command may use. */
 export interface ProcessContext {
   readonly env: Pick<Deno.Env, "get" | "set">;
 }
 
 export interface Command {
-  /** What follows the program's name, for the first line of the help. */
+  /** The text after the program's name in the first line of the help. */
   readonly usage: string;
   /** The help below that line, at most 80 columns wide. */
   readonly help: string;
   readonly options: Options;
-  /** Gives the exit code. */
+  /** Returns the exit code. */
   readonly run: (args: Arguments, context: ProcessContext) => Promise<number>;
 }
 
@@ -81,7 +81,7 @@ function explain(error: unknown, names: readonly string[]): string {
   return `unknown option ${unknown}; did you mean --${nearestName(unknown.replace(/^-+/, ""), names)}?`;
 }
 
-/** One of `choices` from the command line, with a suggestion where it is none. */
+/** One of `choices` from the command line; any other text is an error with a suggestion. */
 export function choice<const Name extends string>(
   given: string | undefined,
   choices: readonly Name[],
@@ -109,7 +109,7 @@ export function printJson(value: Readonly<Record<string, unknown>>): void {
   write(`${jsonText(value)}\n`);
 }
 
-/** The same, with a list as its one member that is written row by row, however large it is. */
+/** Like {@link printJson}, for one list, which is written row by row, so that it may be large. */
 export async function printJsonList(name: string, rows: AsyncIterable<unknown>): Promise<void> {
   let before = `{\n  ${JSON.stringify(name)}: [`;
   let count = 0;
@@ -125,7 +125,9 @@ function jsonText(value: unknown): string {
   return printableJson(value, { indent: 2 });
 }
 
-/** What is no result, on standard error. Its line breaks stay; nothing else in it can steer the terminal. */
+/**
+ * Prints a text that is no result to standard error. Its line breaks are kept; other control characters are escaped.
+ */
 export function printError(text: string): void {
   console.error(text.split("\n").map(escapeControls).join("\n"));
 }

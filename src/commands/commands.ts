@@ -1,7 +1,8 @@
 /**
- * argv → command → exit code. A command's module is loaded when it is asked for, so that none pays for the others.
+ * argv → command → exit code. A command's module is loaded only when the command is called, so that no command waits
+ * for the others.
  *
- * No command is `run`. What is mistyped is answered with what was probably meant, on standard error.
+ * Without a command, `run` is called. For a mistyped command standard error names the one that was probably meant.
  */
 import { nearestName } from "../config/names.ts";
 import {
@@ -23,18 +24,18 @@ interface Entry {
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   run: { summary: "Run the service (the default)", load: () => import("./run.ts") },
   check: { summary: "Try configuration and dependencies; changes nothing", load: () => import("./check.ts") },
-  migrate: { summary: "Show, apply or take back migrations", load: () => import("./migrate.ts") },
+  migrate: { summary: "Show, apply or roll back migrations", load: () => import("./migrate.ts") },
   status: { summary: "Lag, depth, counts, instances", load: () => import("./status.ts") },
   inspect: {
     summary: "An intent's story; malformed, dead letters, routes, repairs",
     load: () => import("./inspect.ts"),
   },
   "set-aside": {
-    summary: "Take an entry out of intake's way",
+    summary: "Make intake pass over an entry",
     load: () => import("./set_aside.ts"),
   },
   reissue: {
-    summary: "XADDs again for what was given up or refused",
+    summary: "New XADDs for dead letters or malformed intents",
     load: () => import("./reissue.ts"),
   },
   smoke: { summary: "Send a harmless test intent and follow it", load: () => import("./smoke.ts") },
@@ -112,7 +113,7 @@ async function help(name: string | undefined): Promise<number> {
     ...Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(15)}${summary}`),
     "",
     `More of each: ${PROGRAM} <command> --help. Configuration comes`,
-    "from the environment (NOTIFICATION_*) alone. Results go to standard output,",
+    "only from the environment (NOTIFICATION_*). Results go to standard output,",
     "everything else to standard error; --json prints one object.",
   ]);
   return COMMAND_EXIT.ok;

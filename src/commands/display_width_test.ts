@@ -1,5 +1,4 @@
-// How many columns text takes on a terminal, and what of it fits.
-
+/** How many columns text takes on a terminal, and how much of it fits. */
 import assert from "node:assert/strict";
 import { displayWidth, fitting } from "./display_width.ts";
 
@@ -23,7 +22,7 @@ Deno.test("displayWidth() counts columns, not characters", () => {
   for (const [text, width] of WIDTHS) assert.equal(displayWidth(text), width, text);
 });
 
-Deno.test("fitting() cuts between characters as they are seen, and always takes one", () => {
+Deno.test("fitting() cuts between visible characters, and always returns one", () => {
   assert.equal(fitting("山田太郎", 5), "山田");
   assert.equal(fitting("a🎲b", 2), "a");
   assert.equal(fitting("e\u0301e\u0301", 1), "e\u0301");

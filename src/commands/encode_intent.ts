@@ -1,4 +1,4 @@
-/** `encode-intent`: JSON on standard input → the XADD that sends it, for redis-cli, once the catalog allows it. */
+/** `encode-intent`: JSON on standard input → the XADD that sends it, for redis-cli, if the catalog allows it. */
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import type { Catalog } from "../notification/catalog.ts";
@@ -14,15 +14,15 @@ export const command: Command = {
   usage: "encode-intent [<options>] < intent.json",
   help: `
 Reads one intent as JSON, checks it by the rules of the service, and prints the
-XADD that sends it, as redis-cli reads it from its standard input, whatever the
-intent's size and characters:
+XADD that sends it, in the form that redis-cli reads from its standard input,
+whatever the intent's size and characters:
 
   notification-service encode-intent < intent.json | redis-cli
 
-redis-cli answers with the entry's id, or with the error, and ends with 0 in
-either case.
+redis-cli prints the entry's id or the error, and its exit code is 0 in either
+case.
 
-The intent's members are the fields of the stream entry; in the place of
+The intent's members are the fields of the stream entry; instead of
 recipient_user_ids_json and payload_json it may have recipient_user_ids (an
 array) and payload (an object, whose numbers stay as they are written):
 
@@ -31,7 +31,7 @@ array) and payload (an object, whose numbers stay as they are written):
    "idempotency_key": "turn-g7-12", "occurred_at_ms": 1767225600000,
    "payload": {"game_id": "g7", "game_name": "Seven", "turn_number": 12}}
 
---stream <name>  the intent stream (NOTIFICATION_INTENTS_STREAM, else
+--stream <name>  the intent stream (NOTIFICATION_INTENTS_STREAM, or
                  notification:intents)
 --json           {"arguments": ["XADD", …]}
 
@@ -92,7 +92,7 @@ function fieldsOf(intent: unknown): Record<string, string | undefined> {
   for (const [name, value] of Object.entries(intent)) {
     const field = AS_VALUES[name] ?? name;
     if (!KNOWN_FIELDS.has(field)) throw refused(`unknown member ${JSON.stringify(name)}`);
-    if (given.has(field)) throw refused(`${field} is there twice, as text and as a value`);
+    if (given.has(field)) throw refused(`${field} is given twice, as text and as a value`);
     if (value === null) continue;
     given.set(field, field !== name || typeof value !== "string" ? JSON.stringify(value) : value);
   }

@@ -1,14 +1,14 @@
-/** What `check` found out about one thing, and how that is shown. */
+/** A result of `check` about one thing, and how it is shown. */
 import { EXIT } from "../lifecycle/shutdown.ts";
 import { paint, wrap } from "./terminal.ts";
 
 export interface Finding {
   readonly name: string;
   readonly ok: boolean;
-  /** What `run` would end with because of it; 0 where it starts, though it may not work. */
+  /** The exit code of `run` because of this finding; 0 if it starts, even if it may not work. */
   readonly exitCode: number;
   readonly detail: string;
-  /** What to do, where something is wrong. */
+  /** What the operator can do, if something is wrong. */
   readonly advice: string;
 }
 

@@ -1,4 +1,4 @@
-/** `healthcheck`: asks the probe of the instance beside it, for containers that have no shell to ask with. */
+/** `healthcheck`: asks the probe of the instance on the same machine, for containers without a shell. */
 import { readEnvironment } from "../config/env.ts";
 import { readValues } from "../config/values.ts";
 import { escapeControls } from "../notification/control_characters.ts";
@@ -9,8 +9,7 @@ export const command: Command = {
   usage: "healthcheck",
   help: `
 Asks /readyz of the instance that listens on NOTIFICATION_INTERNAL_HTTP_ADDR of
-this machine or container, and says what it answered. Exit code 1 unless it is
-ready.`,
+this machine or container, and prints the answer. Exit code 1 unless it is ready.`,
   options: {},
   run,
 };
@@ -26,6 +25,6 @@ async function run(args: Arguments): Promise<number> {
     print([escapeControls(text.slice(0, 200))]);
     return status === 200 ? COMMAND_EXIT.ok : COMMAND_EXIT.failed;
   } catch {
-    throw new CommandFailed(COMMAND_EXIT.failed, `nobody answers at ${probeUrl(address)}`);
+    throw new CommandFailed(COMMAND_EXIT.failed, `no answer from ${probeUrl(address)}`);
   }
 }

@@ -1,10 +1,10 @@
-/** A statement that may take long → its rows, or nothing where PostgreSQL needs more time than an operator waits. */
+/** A statement that may take long → its rows, or `undefined` if PostgreSQL needs longer than an operator waits. */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { inTransaction } from "../postgres/transaction.ts";
 
-/** Several of them one after another, and a start of the process, are to take little more than a second. */
-const BOUND_MS = 700;
+/** With the process's start and a smaller statement instead of the one that was cut, a command takes about a second. */
+const BOUND_MS = 500;
 
 export async function inTime<Row extends pg.QueryResultRow>(
   postgres: pg.Pool,

@@ -1,4 +1,7 @@
-/** `inspect`: what became of one intent, and lists of what went wrong and what was repaired, newest first. Reads only. */
+/**
+ * `inspect`: the story of one intent, and lists of malformed intents, dead letters, routes and repairs, newest first.
+ * Only reads.
+ */
 import { systemClock } from "../clock.ts";
 import { isEntryId } from "../redis/entry_ids.ts";
 import { FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
@@ -17,12 +20,12 @@ export const command: Command = {
   help: `
 inspect intent <entry id | notification id | producer/key>
              one notification's story: entry, outcome, record, routes, attempts,
-             leases, outbound entries; exit code 1 if nothing is known of it
+             leases, outbound entries; exit code 1 if it is unknown
 inspect malformed      intents that broke a rule
 inspect dead-letters   routes that were given up
 inspect routes         routes, by the time of their intents' entries
 inspect repairs        what Redis lost of the outbound streams, and how many
-                       routes were published there (--since and --limit alone)
+                       routes were published there (only --since and --limit)
 
 Filters, newest first:
 --since <time>           a duration (90m, 24h) or a time (2026-01-31T12:00:00Z)
@@ -33,10 +36,10 @@ Filters, newest first:
 --limit <number>         how many at most (20); of routes for inspect intent
 --near <entry id>        malformed only: those around this entry
 
-Where rows that match are rare among very many, only the newest 20,000 rows are
-looked at; standard error says so.
+If matching rows are rare among very many, only the newest 20,000 rows are
+looked at, and standard error says so.
 
---json, with the tables' columns under their own names; null: not there
+--json uses the names of the tables' columns; null means that there is none
 
 {"malformed": [{"stream", "stream_entry_id", "notification_type", "producer",
 "idempotency_key", "failure_code", "failure_message", "raw_fields",
@@ -62,10 +65,10 @@ looked at; standard error says so.
 "next_attempt_at", "last_error_classification", "last_error_message",
 "published_entry_id", "updated_at", "lease": {"value", "ttl_ms"},
 "outbound_entry": {"id", "fields"}}],
-"route_count": of how many those are,
+"route_count": how many routes there are,
 "waits_for": {"entry_id", "recipient", "dependency", "reason", "stalled_ms"}:
-what a waiting entry waits for where intake can't go on, itself or an entry
-before it}}`,
+what a waiting entry waits for while intake can't continue, either itself or an
+entry before it}}`,
   options: {
     since: { type: "string" },
     type: { type: "string" },
@@ -85,7 +88,7 @@ const LISTS = {
   routes: listRoutes,
   repairs: listRepairs,
 } as const;
-/** Filters that a subject has no column for. */
+/** Filters that do not apply to a subject. */
 const NOT_FOR: Readonly<Partial<Record<typeof SUBJECTS[number], readonly string[]>>> = {
   intent: ["since", "type", "producer", "classification"],
   repairs: ["type", "producer", "classification"],

@@ -70,10 +70,10 @@ export function repairState({ detected_at, finished_at }: Pick<RepairRow, "detec
   return ["green", `finished in ${duration(finished_at.getTime() - detected_at.getTime())}`];
 }
 
-/** What was left out, for standard error: absent where nothing was. */
+/** A message about rows that were left out, for standard error; `undefined` if there are none. */
 export function leftOut({ onlyNewest }: Pick<Found<unknown>, "onlyNewest">): string | undefined {
   if (onlyNewest === undefined) return undefined;
-  return `left out: all but the newest ${onlyNewest} rows, which take too long to look through; narrow it by --since`;
+  return `only the newest ${onlyNewest} rows were looked at, since all of them take too long; use --since`;
 }
 
 const STATUS_STYLE = { failed: "yellow", dead_letter: "red", published: "green" } as const;
@@ -83,7 +83,7 @@ export function styled(status: string): Cell {
   return style === undefined ? status : [style, status];
 }
 
-/** A table's lines with paragraphs under each row, where ids are whole, each at the beginning of a line. */
+/** A table's lines with paragraphs under each row, where ids are not cut, each at the beginning of a line. */
 function withDetails([header = "", ...rows]: readonly string[], details: readonly (readonly string[])[]): string[] {
   const below = (at: number) => (details[at] ?? []).flatMap((detail) => wrap(detail, 6));
   return [header, ...rows.flatMap((row, at) => [row, ...below(at).map((line) => paint("dim", line))])];

@@ -1,4 +1,4 @@
-/** A list that `inspect` shows: its rows as JSON, or as lines for people. Reads only. */
+/** A list that `inspect` shows: its rows as JSON, or as readable lines. Only reads. */
 import type pg from "pg";
 import { print, printError, printJsonList } from "./command.ts";
 import { deadLetterLines, leftOut, malformedLines, repairLines, routeLines } from "./inspect_lines.ts";
@@ -52,7 +52,7 @@ async function show<Row>(
   { asJson, lines, whole = each }: {
     readonly asJson: boolean;
     readonly lines: () => readonly string[];
-    /** The rows with what a table does not show. */
+    /** The rows with the columns that the table does not show. */
     readonly whole?: (rows: readonly Row[]) => AsyncIterable<object>;
   },
 ): Promise<void> {
@@ -66,11 +66,11 @@ async function* each(rows: readonly unknown[]): AsyncGenerator<object> {
   for (const row of rows) yield row as object;
 }
 
-/** PostgreSQL compresses them: what is a few kilobytes there may be 4 MiB here. */
-const MAX_KEPT_BYTES = 256 * 1024;
+/** The size in PostgreSQL, which compresses them up to a hundredfold: a few kilobytes there may be 4 MiB here. */
+const MAX_KEPT_BYTES = 32 * 1024;
 const MAX_ROWS = 64;
 
-/** As many at a time as are surely small together. One that retention has deleted meanwhile is left out. */
+/** Reads only as many rows at a time as are small together. A row that retention has deleted meanwhile is left out. */
 async function* withRawFields(postgres: pg.Pool, rows: readonly MalformedRow[]): AsyncGenerator<object> {
   for (const some of portions(rows)) {
     const { rows: kept } = await postgres.query<{ stream: string; stream_entry_id: string; raw_fields: unknown }>({

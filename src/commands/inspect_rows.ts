@@ -1,8 +1,9 @@
 /**
- * Filters → rows of malformed intents, dead letters, routes or repairs, newest first. Reads only what a table of them shows.
+ * Filters → rows of malformed intents, dead letters, routes or repairs, newest first. Reads only the columns that a
+ * table shows.
  *
- * Where rows that match are so rare that PostgreSQL does not find enough of them in time, only the newest rows are looked at, and
- * the result says so.
+ * If matching rows are so rare that PostgreSQL does not find enough of them in time, only the newest rows are looked
+ * at, and the result says so.
  */
 import type pg from "pg";
 import { inTime } from "./in_time.ts";
@@ -14,13 +15,13 @@ export interface Filters {
   readonly producer: string | undefined;
   readonly classification: string | undefined;
   readonly limit: number;
-  /** Malformed only. */
+  /** Only for malformed intents. */
   readonly near: string | undefined;
 }
 
 export interface Found<Row> {
   readonly rows: readonly Row[];
-  /** How many of the newest rows were looked at; absent where all were. */
+  /** How many of the newest rows were looked at; `undefined` if all were. */
   readonly onlyNewest: number | undefined;
 }
 
@@ -33,7 +34,7 @@ export interface MalformedRow {
   readonly failure_code: string;
   readonly failure_message: string;
   readonly recorded_at: Date;
-  /** What `raw_fields` takes in PostgreSQL, compressed. */
+  /** The compressed size of `raw_fields` in PostgreSQL. */
   readonly kept_bytes: number;
 }
 
@@ -59,7 +60,7 @@ export async function findMalformedRows(
   return { ...found, rows: [...found.rows].sort(newestEntryFirst) };
 }
 
-/** The primary key finds those on either side; which are the nearest, the ids' two numbers say. */
+/** The primary key finds the rows on both sides; the two numbers of the ids decide which are the nearest. */
 async function findNear(
   postgres: pg.Pool,
   where: Conditions,
@@ -81,7 +82,7 @@ async function findNear(
   return { rows: rows.sort(newestEntryFirst), onlyNewest: undefined };
 }
 
-/** Those of one batch are recorded at the same time: then by their entries. */
+/** Rows of one batch have the same time: they are sorted by their entries. */
 function newestEntryFirst(left: MalformedRow, right: MalformedRow): number {
   const byTime = right.recorded_at.getTime() - left.recorded_at.getTime();
   if (byTime !== 0) return byTime;
@@ -149,7 +150,7 @@ export interface RouteRow {
 export async function findRouteRows(postgres: pg.Pool, { filters }: { filters: Filters }): Promise<Found<RouteRow>> {
   const { since, type, producer, classification, limit } = filters;
   const where = new Conditions();
-  // Ids sort by time, so that the primary key finds the newest and those since a time.
+  // Ids sort by time, so that the primary key finds the newest rows, and the rows since a time.
   if (since !== undefined) where.add("notification_id >= ?::uuid", idsOfMillisecond(BigInt(since.getTime()))[0]);
   if (type !== undefined) where.add("notification_type = ?", type);
   if (producer !== undefined) where.add("producer = ?", producer);
@@ -166,11 +167,11 @@ export async function findRouteRows(postgres: pg.Pool, { filters }: { filters: F
 
 export interface RepairRow {
   readonly stream: string;
-  /** The entries behind this one, up to and including the next, are lost. */
+  /** The entries after `lost_after`, up to and including `lost_up_to`, are lost. */
   readonly lost_after: string;
   readonly lost_up_to: string;
   readonly detected_at: Date;
-  /** Null while routes are still looked through. */
+  /** Null while the repair is still open. */
   readonly finished_at: Date | null;
   readonly routes: number;
 }
@@ -190,7 +191,7 @@ export async function findRepairRows(
   });
 }
 
-/** What is always true, and more. */
+/** The conditions of a WHERE clause; without any it is always true. */
 class Conditions {
   readonly values: unknown[] = [];
   sql = "true";
@@ -200,7 +201,7 @@ class Conditions {
     this.sql += ` AND ${condition.replace("?", this.value(value))}`;
   }
 
-  /** What stands for the value in the text. */
+  /** Adds a value and returns its placeholder. */
   value(value: unknown): string {
     return `$${this.values.push(value)}`;
   }

@@ -1,6 +1,6 @@
 /**
- * What somebody knows an intent by → its whole story: entry, outcome, record, routes with their leases and outbound
- * entries. Reads only.
+ * An entry id, a notification id or a key → the whole story of the intent: entry, outcome, record, routes with their
+ * leases and outbound entries. Only reads.
  */
 import type pg from "pg";
 import { backlogReader } from "../backlog/backlog.ts";
@@ -14,16 +14,16 @@ import type { Stores } from "./stores.ts";
 import { type WaitsFor, waitsForOf } from "./waits_for.ts";
 
 export interface Story {
-  /** `waiting`: behind the place; `duplicate`: passed over without a row of its own; `unknown`: no trace. */
+  /** `waiting`: after the offset; `duplicate`: passed over without a row of its own; `unknown`: no trace. */
   readonly outcome: "accepted" | "malformed" | "duplicate" | "waiting" | "unknown";
-  /** The entry as it stands in the intent stream; null where it is not (any more) there, or not known. */
+  /** The entry in the intent stream; null if it does not exist there (any more), or is not known. */
   readonly entry: { readonly id: string; readonly fields: Readonly<Record<string, string>> } | null;
   readonly record: StoryRecord | null;
   readonly malformed: MalformedIntent | null;
   readonly routes: readonly StoryRoute[];
-  /** Of how many those are. */
+  /** How many routes the record has. */
   readonly route_count: number;
-  /** What a waiting entry waits for, where intake can't go on: itself, or an entry before it. */
+  /** What a waiting entry waits for while intake can't continue, either itself or an entry before it. */
   readonly waits_for: WaitsFor | null;
 }
 
@@ -45,7 +45,7 @@ interface StoryRecord {
 interface MalformedIntent {
   readonly stream: string;
   readonly stream_entry_id: string;
-  /** What could be read of it. */
+  /** As far as it could be read. */
   readonly notification_type: string | null;
   readonly producer: string | null;
   readonly idempotency_key: string | null;
@@ -67,7 +67,7 @@ export interface StoryRoute {
   readonly published_entry_id: string | null;
   readonly updated_at: Date;
   readonly lease: { readonly value: string; readonly ttl_ms: number } | null;
-  /** Null where the entry is not (any more) in the outbound stream. */
+  /** Null if the entry is not (any more) in the outbound stream. */
   readonly outbound_entry: { readonly id: string; readonly fields: Readonly<Record<string, string>> } | null;
 }
 
@@ -109,10 +109,10 @@ interface Found {
   readonly entry: Story["entry"];
 }
 
-/** Streams may share the tables, and have the same ids: whatever is known of `stream`'s entry comes before the others'. */
+/** Streams may share the tables and have the same ids: what is known about the entry of `stream` comes first. */
 async function findByEntry({ postgres, redis }: Stores, id: string, stream: string): Promise<Found> {
   const own = await findEntry(redis, stream, id);
-  // The primary key finds it, where a look for the entry id alone would read every record.
+  // The primary key finds the record; a query by the entry id alone would read every record.
   const [first, last] = idsOfMillisecond(BigInt(id.split("-")[0]!));
   const among = [id, stream];
   const findIn = async (streams: string): Promise<Found | undefined> => {
@@ -134,12 +134,12 @@ async function findByEntry({ postgres, redis }: Stores, id: string, stream: stri
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** A notification id, or producer/key: of an intent that was malformed time and again the last one. */
+/** A notification id, or producer/key: of several malformed intents with this key the last one. */
 async function findByName({ postgres, redis }: Stores, key: string): Promise<Found> {
   const slash = key.indexOf("/");
   const isNotification = UUID.test(key);
   if (!isNotification && slash < 1) {
-    throw usageError(`${JSON.stringify(key)} is no entry id, no notification id and not producer/key`);
+    throw usageError(`${JSON.stringify(key)} is not an entry id, a notification id or producer/key`);
   }
   const names = [key.slice(0, slash), key.slice(slash + 1)];
   const byNames = "producer = $1 AND idempotency_key = $2";
@@ -190,7 +190,7 @@ async function findEntry(redis: RedisConnection, stream: string, id: string): Pr
   const [found] = await redis.call("XRANGE", stream, id, id) as [string, string[]][];
   if (found === undefined) return null;
   const [, values] = found;
-  // A repeated name shows its first value; `inspect malformed --json` has them all.
+  // Of a repeated name the first value is shown; `inspect malformed --json` shows all.
   const fields: Record<string, string> = { __proto__: null } as unknown as Record<string, string>;
   for (let at = 0; at + 1 < values.length; at += 2) fields[values[at]!] ??= values[at + 1]!;
   return { id, fields };

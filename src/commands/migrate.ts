@@ -1,4 +1,4 @@
-/** `migrate`: shows, applies or takes back the migrations that the executable holds, under the service's own lock. */
+/** `migrate`: shows, applies or rolls back the migrations in the executable, under the service's own lock. */
 import { systemClock } from "../clock.ts";
 import { migrate, migrateDown, migrationStatus } from "../postgres/migrate.ts";
 import { checkServer } from "../postgres/pool.ts";
@@ -12,9 +12,9 @@ export const command: Command = {
   usage: "migrate status|up|down [--yes] [--json]",
   help: `
 status  the migrations of this executable, and which of them are applied
-up      applies what is missing, as run does when it starts
-down    takes the newest migration back, with the data it made room for; only
-        with --yes, and with no instance running
+up      applies the missing migrations, as run does at its start
+down    rolls the newest migration back and deletes the data in its tables and
+        columns; only with --yes, and with no instance running
 
 --json: status {"migrations": [{"version", "name", "applied_at"}]}; up
 {"applied": [name]}; down {"rolled_back": name or null}`,
@@ -26,7 +26,7 @@ async function run(args: Arguments): Promise<number> {
   const action = choice(args.positionals[0], ["status", "up", "down"], "action");
   atMost(args, 1);
   if (action === "down" && !args.flag("yes")) {
-    throw usageError("down takes the newest migration back, with its data: say --yes if that is meant");
+    throw usageError("down rolls the newest migration back and deletes its data: confirm it with --yes");
   }
   const { config } = settingsOrFail();
   const options = { lockTimeoutMs: config.process.startupTimeoutMs };
@@ -60,7 +60,7 @@ async function run(args: Arguments): Promise<number> {
       case "down": {
         const { rolledBack } = await migrateDown(postgres, options);
         if (args.flag("json")) printJson({ rolled_back: rolledBack ?? null });
-        else print([rolledBack === undefined ? "Nothing to take back." : `Took back ${rolledBack}`]);
+        else print([rolledBack === undefined ? "Nothing to roll back." : `Rolled back ${rolledBack}`]);
         break;
       }
       default:

@@ -1,6 +1,6 @@
 /**
- * A time → the notification ids that begin with it: ids sort by their entry's millisecond (docs/contract.md, section
- * 4).
+ * A time → the range of notification ids that begin with it: ids sort by their entry's millisecond (docs/contract.md,
+ * section 4).
  */
 
 /** The first and last id of a Unix millisecond, modulo 2⁴⁸ as in the ids themselves. */

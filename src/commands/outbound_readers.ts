@@ -1,4 +1,4 @@
-/** An outbound stream → its consumer groups, and in each the consumer that was seen last. Reads only. */
+/** An outbound stream → its consumer groups, each with the consumer that was seen last. Only reads. */
 import type { RedisConnection } from "../redis/connection.ts";
 
 export interface Reader {
@@ -10,10 +10,10 @@ interface Group {
   readonly name: string;
   readonly consumers: number;
   readonly pending: number;
-  /** Entries not delivered to the group yet; null where Redis can't tell. */
+  /** Entries not yet delivered to the group; null if Redis does not know. */
   readonly lag: number | null;
   readonly last_delivered_id: string;
-  /** `idle_ms`: since it last asked for entries. */
+  /** `idle_ms`: the time since it last asked for entries. */
   readonly last_reader: { readonly name: string; readonly idle_ms: number } | null;
 }
 

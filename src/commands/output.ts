@@ -1,8 +1,6 @@
-/**
- * Standard output, where a reader may go away: `… | head -1`, or a terminal that is closed.
- */
+/** Standard output, whose reader may end: `… | head -1`, or a terminal that is closed. */
 
-/** Nobody reads any more: ends a command, which has then done all that was wanted. */
+/** The reader has ended: this ends the command, which has then printed all that was wanted. */
 export class OutputClosed extends Error {
   override readonly name = "OutputClosed";
 }
@@ -17,7 +15,7 @@ export function write(text: string): void {
     try {
       at += Deno.stdout.writeSync(bytes.subarray(at));
     } catch (error) {
-      // A pipe that another process has set to not block is full.
+      // A pipe that another process has set to non-blocking is full.
       if (error instanceof Deno.errors.WouldBlock) Atomics.wait(pause, 0, 0, PAUSE_MS);
       else throw new OutputClosed("Standard output is closed", { cause: error });
     }

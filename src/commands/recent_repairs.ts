@@ -1,7 +1,8 @@
 /**
- * What `status` shows of repairs: every open one, and those that were finished within a day. `docs/contract.md`, section 11.
+ * The repairs that `status` shows: every open one, and those that were finished within a day (docs/contract.md, section
+ * 11).
  *
- * Redis has lost entries of an outbound stream; their routes are published again, or counted.
+ * A repair: Redis has lost entries of an outbound stream; their routes are published again, or counted.
  */
 import type pg from "pg";
 import { repairState } from "./inspect_lines.ts";
@@ -11,7 +12,7 @@ import { relative } from "./time_words.ts";
 
 export type RecentRepair = Pick<RepairRow, "stream" | "routes" | "detected_at" | "finished_at">;
 
-/** As many as fit a page; `inspect repairs` shows all. */
+/** The number that fits a page; `inspect repairs` shows all. */
 const MAX_SHOWN = 10;
 
 export async function readRecentRepairs(postgres: pg.Pool): Promise<readonly RecentRepair[]> {

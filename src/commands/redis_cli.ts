@@ -1,4 +1,4 @@
-/** The words of a command → one line as redis-cli reads it from its standard input, whatever the words hold. */
+/** The words of a command → one line that redis-cli reads from its standard input, whatever the words contain. */
 
 import { hasControls } from "../notification/control_characters.ts";
 
@@ -6,7 +6,10 @@ export function commandLine(words: readonly string[]): string {
   return words.map(quoted).join(" ");
 }
 
-/** In double quotes where it is needed, with redis-cli's escapes (a byte each): one printable line, whatever the word holds. */
+/**
+ * In double quotes if needed, with redis-cli's escapes (one for each byte): one printable line, whatever the word
+ * contains.
+ */
 function quoted(word: string): string {
   if (/^[A-Za-z0-9_.:/=@%+,*-]+$/.test(word)) return word;
   let escaped = "";

@@ -1,46 +1,77 @@
 /**
- * Records with dead letters → a new intent for each, for the users whose routes were given up and who were not reissued before.
+ * Records with dead letters → a new intent for each, for the users whose routes were given up, except those for whom an
+ * intent was already reissued.
  *
- * A new key begins with what comes from the old one alone, so that the records of earlier reissues are found by it, and ends with what
- * comes from the users. In order of the records' ids, which is that of time.
+ * A new key begins with a part that depends only on the old key, by which the records of earlier reissues are found,
+ * and ends with a part that depends on the users. The order is that of the records' ids, and so of time.
  */
 import { hash } from "node:crypto";
 import type pg from "pg";
 import type { Catalog } from "../notification/catalog.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
-import type { Reissued, ReissueFilters } from "./reissued.ts";
+import { type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
 
 export interface DeadLettersOptions {
   readonly filters: ReissueFilters;
   readonly catalog: Catalog;
 }
 
-/** Payloads of 256 KiB each are in memory together. */
+/** All payloads of a page, up to 256 KiB each, are in memory together. */
 const PAGE = 100;
 const BEFORE_ALL_IDS = "00000000-0000-0000-0000-000000000000";
+const AFTER_ALL_IDS = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 export async function* deadLettersAgain(
   postgres: pg.Pool,
   { filters, catalog }: DeadLettersOptions,
 ): AsyncGenerator<Reissued> {
   for (let after = BEFORE_ALL_IDS;;) {
-    const ids = await idsBehind(postgres, after, filters);
-    const records = await recordsOf(postgres, ids, filters);
-    const reissued = await reissuedBefore(postgres, records);
-    for (const record of records) yield again(record, { catalog, reissued: reissued.get(prefixOf(record)) });
-    if (ids.length < PAGE) return;
-    after = ids.at(-1)!;
+    const upTo = await endOfStep(postgres, after);
+    const ids = await idsBetween(postgres, { after, upTo: upTo ?? AFTER_ALL_IDS, filters });
+    for (let at = 0; at < ids.length; at += PAGE) {
+      const records = await recordsOf(postgres, ids.slice(at, at + PAGE), filters);
+      const reissued = await reissuedBefore(postgres, records);
+      for (const record of records) yield again(record, { catalog, reissued: reissued.get(prefixOf(record)) });
+    }
+    if (upTo === undefined) return;
+    yield { kind: "looked_at" };
+    after = upTo;
   }
 }
 
-async function idsBehind(postgres: pg.Pool, after: string, filters: ReissueFilters): Promise<string[]> {
+/** `undefined` where fewer dead letters than a step are left. */
+async function endOfStep(postgres: pg.Pool, after: string): Promise<string | undefined> {
   const { rows } = await postgres.query<{ notification_id: string }>(
-    `SELECT DISTINCT notification_id FROM notification.dead_letters
-     WHERE notification_id > $1 AND ($2::timestamptz IS NULL OR created_at >= $2)
-       AND ($3::text IS NULL OR failure_classification = $3)
-     ORDER BY notification_id LIMIT $4`,
-    [after, filters.since, filters.classification, PAGE],
+    `SELECT notification_id FROM notification.dead_letters WHERE notification_id > $1
+     ORDER BY notification_id OFFSET $2 LIMIT 1`,
+    [after, STEP - 1],
+  );
+  return rows[0]?.notification_id;
+}
+
+/** Of records with dead letters that match the filters, in order. */
+async function idsBetween(
+  postgres: pg.Pool,
+  { after, upTo, filters: { since, type, producer, classification } }: {
+    after: string;
+    upTo: string;
+    filters: ReissueFilters;
+  },
+): Promise<string[]> {
+  const { rows } = await postgres.query<{ notification_id: string }>(
+    `SELECT notification_id FROM (
+       SELECT DISTINCT notification_id FROM notification.dead_letters
+       WHERE notification_id > $1 AND notification_id <= $2
+         AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::text IS NULL OR failure_classification = $4)
+     ) AS dead, LATERAL (
+       SELECT notification_type, producer FROM notification.records AS record
+       WHERE record.notification_id = dead.notification_id
+       OFFSET 0
+     ) AS record
+     WHERE ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
+     ORDER BY notification_id`,
+    [after, upTo, since, classification, type, producer],
   );
   return rows.map((row) => row.notification_id);
 }
@@ -55,14 +86,14 @@ interface RecordRow {
   readonly request_id: string | null;
   readonly trace_id: string | null;
   readonly traceparent: string | null;
-  /** Of the dead letters, sorted; null for administrators. */
+  /** The users of the dead letters, sorted; null for administrators. */
   readonly user_ids: string[] | null;
 }
 
 async function recordsOf(
   postgres: pg.Pool,
   ids: readonly string[],
-  { since, type, producer, classification }: ReissueFilters,
+  { since, classification }: Pick<ReissueFilters, "since" | "classification">,
 ): Promise<RecordRow[]> {
   const { rows } = await postgres.query<RecordRow>(
     `SELECT notification_type, producer, audience_kind, idempotency_key, payload::text AS payload,
@@ -70,18 +101,17 @@ async function recordsOf(
        (SELECT array_agg(DISTINCT substr(recipient, 6) COLLATE "C" ORDER BY substr(recipient, 6) COLLATE "C")
         FROM notification.dead_letters AS dead
         WHERE dead.notification_id = record.notification_id AND recipient LIKE 'user:%'
-          AND ($4::timestamptz IS NULL OR dead.created_at >= $4)
-          AND ($5::text IS NULL OR failure_classification = $5)) AS user_ids
+          AND ($2::timestamptz IS NULL OR dead.created_at >= $2)
+          AND ($3::text IS NULL OR failure_classification = $3)) AS user_ids
      FROM notification.records AS record
-     WHERE notification_id = ANY ($1::uuid[]) AND ($2::text IS NULL OR notification_type = $2)
-       AND ($3::text IS NULL OR producer = $3)
+     WHERE notification_id = ANY ($1::uuid[])
      ORDER BY notification_id`,
-    [ids, type, producer, since, classification],
+    [ids, since, classification],
   );
   return rows;
 }
 
-/** By prefix: the users of its records; an empty set for administrators. */
+/** Returns the users of the records for each prefix; an empty set for administrators. */
 async function reissuedBefore(
   postgres: pg.Pool,
   records: readonly RecordRow[],

@@ -1,6 +1,6 @@
 /**
- * Malformed intents → those that would be accepted today, under their own keys: by the catalog as it is, with recipients that the
- * User Service finds now, and with a key that has no record.
+ * Malformed intents → those that would be accepted today, under their own keys: the current catalog allows them, the
+ * User Service finds their recipients, and their key has no record.
  */
 import type pg from "pg";
 import { systemClock } from "../clock.ts";
@@ -11,7 +11,7 @@ import type { Intent } from "../notification/intent.ts";
 import type { FieldValue } from "../notification/stream_entry.ts";
 import { UserService, type UserServiceSettings } from "../user_service/client.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
-import type { Reissued, ReissueFilters } from "./reissued.ts";
+import { type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
 
 export interface MalformedOptions {
   readonly filters: ReissueFilters;
@@ -20,56 +20,92 @@ export interface MalformedOptions {
   readonly stream: string;
 }
 
-/** Rows of 4 MiB each are in memory together. */
+/** At most this many rows, or this much of their compressed fields, are in memory together. */
 const PAGE = 50;
+const PAGE_BYTES = 32 * 1024;
 
 export async function* malformedAgain(
   postgres: pg.Pool,
   { filters, catalog, userService, stream }: MalformedOptions,
 ): AsyncGenerator<Reissued> {
   const users = new UserService(userService, { clock: systemClock, observe: () => {} });
-  /** Producers send again what was refused: of those with the same key one is enough. */
+  /** Producers repeat refused intents: of those with the same key one is enough. */
   const keys = new Set<string>();
   try {
-    for (let after: Position = { recordedAt: "-infinity", entryId: "" };;) {
-      const rows = await rowsBehind(postgres, after, { filters, stream });
-      yield* againOf(rows, { postgres, users, catalog, keys });
-      if (rows.length < PAGE) return;
-      const last = rows.at(-1)!;
-      after = { recordedAt: last.recorded_at, entryId: last.stream_entry_id };
+    for (let after = "-infinity";;) {
+      const upTo = await endOfStep(postgres, after, filters.since);
+      const matching = await matchingBetween(postgres, { after, upTo: upTo ?? "infinity", filters, stream });
+      for (const page of pagesOf(matching)) {
+        yield* againOf(await rowsOf(postgres, page, stream), { postgres, users, catalog, keys });
+      }
+      if (upTo === undefined) return;
+      yield { kind: "looked_at" };
+      after = upTo;
     }
   } finally {
     users.close();
   }
 }
 
-interface Position {
-  readonly recordedAt: string;
+/** A time as PostgreSQL writes it, to the microsecond; `undefined` where fewer malformed intents than a step are left. */
+async function endOfStep(postgres: pg.Pool, after: string, since: Date | undefined): Promise<string | undefined> {
+  const { rows } = await postgres.query<{ recorded_at: string }>(
+    `SELECT recorded_at::text AS recorded_at FROM notification.malformed_intents
+     WHERE recorded_at > $1 AND recorded_at >= greatest($1, $2::timestamptz) ORDER BY malformed_intents.recorded_at OFFSET $3 LIMIT 1`,
+    [after, since, STEP - 1],
+  );
+  return rows[0]?.recorded_at;
+}
+
+interface Matching {
   readonly entryId: string;
+  /** What `raw_fields` takes in PostgreSQL, compressed. */
+  readonly keptBytes: number;
+}
+
+async function matchingBetween(
+  postgres: pg.Pool,
+  { after, upTo, filters: { since, type, producer, classification }, stream }:
+    & { after: string; upTo: string }
+    & Pick<MalformedOptions, "filters" | "stream">,
+): Promise<Matching[]> {
+  const { rows } = await postgres.query<{ entry_id: string; kept_bytes: number }>(
+    `SELECT stream_entry_id AS entry_id, pg_column_size(raw_fields) AS kept_bytes FROM notification.malformed_intents
+     WHERE recorded_at > $1 AND recorded_at <= $2 AND recorded_at >= greatest($1, $3::timestamptz) AND stream = $4
+       AND ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
+       AND ($7::text IS NULL OR failure_code = $7)
+     ORDER BY recorded_at, stream_entry_id`,
+    [after, upTo, since, stream, type, producer, classification],
+  );
+  return rows.map(({ entry_id, kept_bytes }) => ({ entryId: entry_id, keptBytes: kept_bytes }));
+}
+
+function* pagesOf(matching: readonly Matching[]): Generator<string[]> {
+  let page: string[] = [];
+  let bytes = 0;
+  for (const { entryId, keptBytes } of matching) {
+    if (page.length > 0 && (page.length === PAGE || bytes + keptBytes > PAGE_BYTES)) {
+      yield page;
+      [page, bytes] = [[], 0];
+    }
+    page.push(entryId);
+    bytes += keptBytes;
+  }
+  if (page.length > 0) yield page;
 }
 
 interface MalformedRow {
   readonly stream_entry_id: string;
   readonly failure_code: string;
   readonly raw_fields: readonly (readonly [unknown, unknown])[];
-  /** As PostgreSQL writes it, to the microsecond. */
-  readonly recorded_at: string;
 }
 
-async function rowsBehind(
-  postgres: pg.Pool,
-  { recordedAt, entryId }: Position,
-  { filters, stream }: Pick<MalformedOptions, "filters" | "stream">,
-): Promise<MalformedRow[]> {
-  const { since, type, producer, classification } = filters;
+/** Those that retention has deleted meanwhile are left out. */
+async function rowsOf(postgres: pg.Pool, entryIds: readonly string[], stream: string): Promise<MalformedRow[]> {
   const { rows } = await postgres.query<MalformedRow>(
-    `SELECT stream_entry_id, failure_code, raw_fields, recorded_at::text AS recorded_at
-     FROM notification.malformed_intents
-     WHERE recorded_at >= greatest($1::timestamptz, $2::timestamptz) AND (recorded_at, stream_entry_id) > ($1, $3)
-       AND stream = $4 AND ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
-       AND ($7::text IS NULL OR failure_code = $7)
-     ORDER BY recorded_at, stream_entry_id LIMIT $8`,
-    [recordedAt, since, entryId, stream, type, producer, classification, PAGE],
+    `SELECT stream_entry_id, failure_code, raw_fields FROM notification.malformed_intents
+     WHERE stream = $1 AND stream_entry_id = ANY ($2) ORDER BY recorded_at, stream_entry_id`,
+    [stream, entryIds],
   );
   return rows;
 }
@@ -105,9 +141,9 @@ async function* againOf(
   for (const intent of intents) {
     const key = `${intent.producer}\0${intent.idempotencyKey}`;
     const problem = problemOf(intent, answers);
-    if (taken.has(key)) yield leftOut("its key has a record by now");
+    if (taken.has(key)) yield leftOut("its key has a record now");
     else if (problem !== undefined) yield leftOut(problem);
-    else if (keys.has(key)) yield leftOut("the same key comes before it");
+    else if (keys.has(key)) yield leftOut("an earlier one has the same key");
     else {
       keys.add(key);
       yield { kind: "intent", fields: knownFields(intent.entry.fields) };
@@ -115,13 +151,13 @@ async function* againOf(
   }
 }
 
-/** `undefined` where some are missing or cut. Bytes that are not UTF-8 stay malformed in any case. */
+/** `undefined` if some are missing or cut. Bytes that are not UTF-8 stay malformed in any case. */
 function fieldsOf({ raw_fields }: MalformedRow): string[] | undefined {
   const values = raw_fields.flat();
   return values.length > 0 && values.every((value) => typeof value === "string") ? values as string[] : undefined;
 }
 
-/** What the service doesn't know it would ignore. */
+/** Without unknown fields, which the service would ignore. */
 function knownFields(fields: readonly FieldValue[]): string[] {
   const known: string[] = [];
   for (let at = 0; at + 1 < fields.length; at += 2) {
@@ -142,7 +178,7 @@ function problemOf({ recipientUserIds }: Intent, answers: ReadonlyMap<string, Us
       case "invalid":
         return "still invalid_recipients";
       case "unavailable":
-        return `the User Service can't tell: ${answer.reason}`;
+        return `the User Service is unavailable: ${answer.reason}`;
       default:
         return answer satisfies never;
     }

@@ -1,4 +1,7 @@
-/** What a way of reissuing takes, and what it gives for each record or malformed intent. */
+/**
+ * The options of both ways of reissuing, and their results: one for each record or malformed intent, and how far the
+ * command has come.
+ */
 
 export interface ReissueFilters {
   readonly since: Date | undefined;
@@ -7,7 +10,12 @@ export interface ReissueFilters {
   readonly classification: string | undefined;
 }
 
-/** The fields of a new intent, or why there is none. */
+/** The fields of a new intent, or the reason why there is none. */
 export type Reissued =
   | { readonly kind: "intent"; readonly fields: readonly string[] }
-  | { readonly kind: "left_out"; readonly reason: string };
+  | { readonly kind: "left_out"; readonly reason: string }
+  /** About {@link STEP} more dead letters or malformed intents were looked at, whether they match the filters or not. */
+  | { readonly kind: "looked_at" };
+
+/** So many rows of a table are looked at by one statement, which then takes a fraction of its time however few of them match. */
+export const STEP = 20_000;

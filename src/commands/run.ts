@@ -1,13 +1,13 @@
-/**
- * `run`: the service itself, until it is told to stop. Every way out flushes the log.
- */
+/** `run`: the service itself, until a signal or an error ends it. Every end flushes the log. */
 import { readSupervisor } from "../config/supervisor.ts";
 import { EXIT, Shutdown } from "../lifecycle/shutdown.ts";
 import { Systemd } from "../lifecycle/systemd.ts";
 import { describeDefect } from "../lifecycle/run_loop.ts";
 import { runService } from "../service.ts";
-import { loggerOf, setUpLogging } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
+import { setUpLogging } from "../telemetry/logging.ts";
 import { identityOf, startTelemetry } from "../telemetry/open_telemetry.ts";
+import { authoritiesOf } from "../user_service/authorities.ts";
 import { type Arguments, atMost, type Command, printError, type ProcessContext } from "./command.ts";
 import { readSettings } from "./settings.ts";
 import { VERSION } from "./version.ts";
@@ -27,9 +27,9 @@ Exit codes:
   run,
 };
 
-/** For the last lines of a process that has no time left. */
+/** The time for the last lines of a process that has no time left. */
 const LAST_FLUSH_MS = 250;
-/** What of the shutdown's bound is left for the process's own end. */
+/** The part of the shutdown's bound that is left for the end of the process. */
 const END_MS = 50;
 
 async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
@@ -41,7 +41,7 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   }
 
   const { config, catalog, warnings } = settings;
-  const logging = await setUpLogging(config.log);
+  const logging = setUpLogging(config.log);
   const logger = loggerOf("service");
   const exit = async (code: number, flushMs = LAST_FLUSH_MS): Promise<never> => {
     await logging.flush(flushMs);
@@ -68,16 +68,17 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
     const telemetry = await startTelemetry(env, {
       serviceVersion: VERSION,
       instanceId,
-      environment: config.environment,
+      environment: config.process.environment,
     });
     logging.forward(telemetry.exportLog);
     const systemd = new Systemd({
       supervisor: readSupervisor(),
       onProblem: (reason) => logger.warn("the supervisor can't be notified", { reason }),
     });
-    const exitCode = await runService({ config, catalog, processId, telemetry, shutdown, systemd });
+    const authorities = () => authoritiesOf(env);
+    const exitCode = await runService({ config, catalog, processId, telemetry, shutdown, systemd, authorities });
     await systemd.close();
-    // A second signal and the bound count until the very end, also where the process was stopped when the bound's time came.
+    // A second signal and the bound end the process until here, also if the process was paused when the bound was over.
     if (shutdown.leftMs === 0) return await exit(EXIT.shutdownFailed);
     return await exit(exitCode, Math.max(0, shutdown.leftMs - END_MS));
   } catch (error) {
@@ -85,7 +86,7 @@ async function run(args: Arguments, { env }: ProcessContext): Promise<number> {
   }
 }
 
-/** Deno sends spans and metrics of its own where this is set, to the same collector. */
+/** With OTEL_DENO, Deno sends spans and metrics of its own to the same collector. */
 function runtimeTelemetry(env: ProcessContext["env"]): string[] {
   const isOn = ["true", "1"].includes(env.get("OTEL_DENO")?.trim().toLowerCase() ?? "");
   return isOn ? ["OTEL_DENO makes the runtime export telemetry of its own beside the service's: unset it"] : [];

@@ -1,4 +1,4 @@
-/** `set-aside`: takes one entry out of intake's way. Writes to PostgreSQL alone, after a confirmation. */
+/** `set-aside`: makes intake pass over one entry. Writes only to PostgreSQL, after a confirmation. */
 import type { Config } from "../config/config.ts";
 import type { StreamEntry } from "../notification/stream_entry.ts";
 import { isEntryId } from "../redis/entry_ids.ts";
@@ -19,24 +19,24 @@ import { type Stores, withStores } from "./stores.ts";
 import { list, wrap } from "./terminal.ts";
 
 export const command: Command = {
-  usage: "set-aside <entry id> --reason <text> [--yes] [--json]",
+  usage: "set-aside <entry id> --reason <text> [<options>]",
   help: `
-Takes an entry of the intent stream out of intake's way: it is recorded as
-malformed with the code set_aside and the reason, and intake goes on with the
+Makes intake pass over an entry of the intent stream: the entry is recorded as
+malformed with the code set_aside and the reason, and intake continues with the
 next entry at its next try. The producer may send the intent again, under the
 same idempotency key.
 
-Which entry intake waits for, and why: status. Also for an entry that Redis or
-PostgreSQL can't deal with: what can't be read or stored of its fields is left
-out. Exit code 1, and nothing is changed, if the entry has an outcome already,
-or if the stream has no such entry.
+The command status shows at which entry intake waits, and why. An entry that
+Redis can't read in time or PostgreSQL can't store may be set aside too: such
+fields are left out. Exit code 1, and nothing is changed, if the entry already
+has an outcome, or if the stream has no such entry.
 
---reason <text>  why, for whoever reads it later (500 characters)
---yes            without asking first; needed where there is no terminal
+--reason <text>  why; kept with the entry (500 characters)
+--yes            without a confirmation; needed without a terminal
 
 --json: {"set_aside": {"stream", "stream_entry_id", "failure_message",
 "has_fields": whether the row has the entry's fields,
-"is_passed": whether intake is past it; false: entries before it wait too}}`,
+"is_passed": whether intake has passed it; if not, entries before it wait too}}`,
   options: { reason: { type: "string" }, yes: { type: "boolean" }, json: { type: "boolean" } },
   run,
 };
@@ -50,7 +50,7 @@ async function run(args: Arguments): Promise<number> {
   if (!isEntryId(entryId)) throw usageError(`${JSON.stringify(entryId)} is not an entry id, such as 1767225600000-0`);
   const reason = reasonOf(args.value("reason"));
   if (!args.flag("yes") && !Deno.stdin.isTerminal()) {
-    throw usageError("it asks before it changes anything: say --yes where there is no terminal");
+    throw usageError("set-aside asks for a confirmation: without a terminal use --yes");
   }
   const { config, catalog } = settingsOrFail();
   return await withStores(config, "set-aside", async (stores) => {
@@ -68,7 +68,7 @@ async function run(args: Arguments): Promise<number> {
 
 function reasonOf(text: string | undefined): string {
   if (text === undefined || text.trim() === "") {
-    throw usageError("--reason is missing: why, for whoever reads it later");
+    throw usageError("--reason is missing: it is kept with the entry");
   }
   if ([...text].length > MAX_REASON_CHARACTERS) {
     throw usageError(`--reason is longer than ${MAX_REASON_CHARACTERS} characters`);
@@ -84,7 +84,7 @@ function confirmed(entry: StreamEntry | "unreadable", { entryId, reason }: { ent
 }
 
 function factsOf(entry: StreamEntry | "unreadable"): [string, string][] {
-  if (entry === "unreadable") return [["fields", "can't be read: Redis takes too long for them"]];
+  if (entry === "unreadable") return [["fields", "can't be read: Redis takes too long"]];
   return ["notification_type", "producer", "idempotency_key", "recipient_user_ids_json"].map((name) => {
     const value = entry.fields[entry.fields.indexOf(name) + 1];
     return [name, entry.fields.includes(name) && typeof value === "string" ? value.slice(0, 200) : "-"];
@@ -108,7 +108,7 @@ function hasOutcome(entryId: string, code: string | undefined): CommandFailed {
   const outcome = code === undefined ? "it was accepted, or is a duplicate" : `it is recorded as ${code}`;
   return new CommandFailed(
     COMMAND_EXIT.failed,
-    `${entryId} has an outcome already: ${outcome}; see notification-service inspect intent ${entryId}`,
+    `${entryId} already has an outcome: ${outcome}; see notification-service inspect intent ${entryId}`,
   );
 }
 
@@ -131,7 +131,7 @@ function jsonOf(
 
 function whatNext({ hasFields, isPassed }: Done): string {
   const next = isPassed
-    ? "Intake goes on behind it."
-    : "Entries before it wait as well: intake passes it over when it comes to it.";
+    ? "Intake continues with the next entry."
+    : "Entries before it wait too: intake passes over it when it reaches it.";
   return hasFields ? next : `${next} Its fields are not kept: they could not be read or stored.`;
 }

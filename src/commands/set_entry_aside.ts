@@ -1,9 +1,9 @@
 /**
- * An entry that intake can't get past → a row of `malformed_intents` with the code `set_aside`, and the offset moved past the entry
- * where it is the next one. The consumer finds either at its next try, whichever instance it is.
+ * An entry that intake can't pass → a row of `malformed_intents` with the code `set_aside`; if the entry is the next
+ * one, the offset is also moved past it. The consumer, in any instance, finds both at its next try.
  *
- * The entry has this one outcome: no batch is accepted meanwhile, and what has an outcome already is refused. Neither Redis nor
- * PostgreSQL has to bear the entry's fields: what can't be read or stored of them is left out.
+ * The entry gets only this outcome: no batch is accepted meanwhile, and an entry that already has an outcome is
+ * refused. Fields that Redis can't return or PostgreSQL can't store are left out.
  */
 import type pg from "pg";
 import { systemClock } from "../clock.ts";
@@ -32,7 +32,7 @@ export interface EntryOptions {
 }
 
 export interface SetAsideOptions extends EntryOptions {
-  /** The operator's, kept as the row's message. */
+  /** The operator's reason, kept as the row's message. */
   readonly reason: string;
   readonly entry: StreamEntry | "unreadable";
   readonly catalog: Catalog;
@@ -43,12 +43,12 @@ export type SetAsideResult =
     readonly kind: "set_aside";
     /** Whether the row has the entry's fields. */
     readonly hasFields: boolean;
-    /** Whether the offset was moved past it; otherwise entries before it wait as well. */
+    /** Whether the offset was moved past it; otherwise entries before it wait too. */
     readonly isPassed: boolean;
   }
   | { readonly kind: "has_outcome"; readonly code: string | undefined };
 
-/** `undefined` where the stream has no such entry; `unreadable` where it is too large for Redis to hand out in time. */
+/** `undefined` if the stream has no such entry; `unreadable` if it is too large for Redis to return in time. */
 export async function readEntryToSetAside(
   redis: RedisConnection,
   { stream, entryId }: EntryOptions,
@@ -61,8 +61,11 @@ export async function readEntryToSetAside(
   }
 }
 
-/** A Redis that is busy with an entry (the consumer tries it too) answers nothing meanwhile: asked again, for half a minute. */
-async function patiently<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+/**
+ * Asks again for half a minute, because Redis does not answer while it is busy with an entry that the consumer tries to
+ * read.
+ */
+async function askAgain<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
   for (let tries = 1;; tries++) {
     try {
       return await ask();
@@ -75,7 +78,7 @@ async function patiently<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
 
 export async function setEntryAside({ postgres, redis }: Stores, options: SetAsideOptions): Promise<SetAsideResult> {
   const { stream, entryId } = options;
-  const { offset, isNext } = await patiently(async () => {
+  const { offset, isNext } = await askAgain(async () => {
     const offset = await selectOffset(postgres, stream) ?? (await readCopy(redis, stream)).offset ?? BEFORE_FIRST;
     return { offset, isNext: await isNextEntry(redis, { stream, entryId, offset }) };
   });
@@ -90,7 +93,7 @@ export async function setEntryAside({ postgres, redis }: Stores, options: SetAsi
   }
 }
 
-/** Without reading the entry itself, however large: whether there is one between it and the offset. */
+/** Whether no entry is between the offset and this one. Does not read the entry itself, which may be large. */
 async function isNextEntry(
   redis: RedisConnection,
   { stream, entryId, offset }: EntryOptions & { readonly offset: Offset },
@@ -126,7 +129,7 @@ function withoutFields({ entryId, reason }: SetAsideOptions): Malformed {
 
 interface Recording extends EntryOptions {
   readonly item: Malformed;
-  /** As it was when `isNext` was found out. */
+  /** The offset for which `isNext` holds. */
   readonly offset: Offset;
   readonly isNext: boolean;
 }
@@ -135,8 +138,8 @@ async function recordIt(
   client: pg.PoolClient,
   { stream, entryId, item, offset, isNext }: Recording,
 ): Promise<SetAsideResult> {
-  // Every acceptance takes a weaker lock on this table before its snapshot: one that has begun ends first, and one that begins later
-  // sees the row.
+  // Every acceptance takes a weaker lock on this table before its snapshot: one that has begun ends first, and a later
+  // one sees the row.
   await client.query("LOCK TABLE notification.stream_offsets IN EXCLUSIVE MODE");
   const row = await selectOffset(client, stream);
   const current = row ?? offset;

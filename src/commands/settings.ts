@@ -1,6 +1,6 @@
 /**
- * The process's environment → configuration and catalog, or every problem with them. Every command that needs them
- * reads them here, as `run` does.
+ * The process's environment → configuration and catalog, or every problem with them. `run` and all commands read them
+ * here.
  */
 import { administratorEmailsName } from "../config/administrator_emails.ts";
 import { type Config, parseConfig } from "../config/config.ts";
@@ -25,7 +25,7 @@ export function readSettings(environment: Environment = readEnvironment()): Sett
   return { kind: "ok", config: parsed.config, catalog, warnings: parsed.warnings };
 }
 
-/** A file that can't be read at all is no problem here: parseConfig() reports it. */
+/** A file that can't be read is reported by parseConfig(). */
 export function readCatalog(
   environment: Environment = readEnvironment(),
 ): { readonly catalog: Catalog | undefined; readonly problems: readonly string[] } {

@@ -5,11 +5,11 @@ import { usageError } from "./command.ts";
 
 const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
 
-/** @throws CommandFailed where it is neither a duration nor a time */
+/** @throws CommandFailed if it is neither a duration nor a time */
 export function sinceOf(text: string | undefined): Date | undefined {
   if (text === undefined) return undefined;
   const milliseconds = parseDuration(text);
-  // Date.parse() alone takes a 5 for a month and a time without a zone for this machine's.
+  // Date.parse() alone would read "5" as a month, and a time without a zone in this machine's zone.
   const time = milliseconds !== undefined
     ? systemClock.now() - milliseconds
     : ISO_8601.test(text)

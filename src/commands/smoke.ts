@@ -25,12 +25,12 @@ import { paint, table, wrap } from "./terminal.ts";
 export const command: Command = {
   usage: "smoke --user-id <id> [<options>]",
   help: `
-Sends a notification.smoke_test to the user, push only, and follows it: entry,
+Sends a notification.smoke_test to the user by push and follows it: entry,
 record, outbound entry. Exit code 1 if it doesn't arrive.
 
 --user-id <id>        a user that the User Service knows
 --timeout <duration>  how long to follow it (30s)
---yes                 also where NOTIFICATION_ENVIRONMENT is production
+--yes                 also if NOTIFICATION_ENVIRONMENT is production
 
 --json: {"ok", "problem", "entry_id", "notification_id", "outbound_entry_id",
 "steps": [{"step", "at_ms"}]}; at_ms counts from before the entry was sent.`,
@@ -59,12 +59,12 @@ interface Followed {
 async function run(args: Arguments): Promise<number> {
   atMost(args, 0);
   const userId = args.value("user-id");
-  if (userId === undefined) throw usageError("--user-id is missing: whom to send the test to");
+  if (userId === undefined) throw usageError("--user-id is missing: the user who gets the test");
   const timeoutMs = parseDuration(args.value("timeout") ?? "30s");
   if (timeoutMs === undefined) throw usageError("--timeout should be a duration such as 30s");
   const { config, catalog } = settingsOrFail();
-  if (config.environment === "production" && !args.flag("yes")) {
-    throw usageError("NOTIFICATION_ENVIRONMENT is production: say --yes to send a test there");
+  if (config.process.environment === "production" && !args.flag("yes")) {
+    throw usageError("NOTIFICATION_ENVIRONMENT is production: use --yes to send a test there");
   }
   const type = catalog.get(SMOKE_TYPE);
   if (type === undefined) throw new CommandFailed(COMMAND_EXIT.failed, `the catalog has no ${SMOKE_TYPE}`);
@@ -137,7 +137,7 @@ async function follow(stores: Stores, { config, entryId, reach, untilMs }: Follo
       reach("published");
       const there = route.outbound_entry !== null;
       if (there) reach("seen in the outbound stream");
-      return { problem: there ? null : "its outbound entry is not in the stream any more", story };
+      return { problem: there ? null : "its outbound entry is no longer in the stream", story };
     }
     if (route?.status === "dead_letter" || route?.status === "skipped") {
       reach(route.status);
@@ -161,7 +161,7 @@ function lines(
     readonly steps: readonly Step[];
   },
 ): string[] {
-  // Nothing beside the ids, which are there to be copied: the longest just fits.
+  // Each id has a line of its own, so that it can be copied: the longest just fits.
   const ids: Readonly<Record<string, string | null>> = {
     sent: entry_id,
     accepted: notification_id,

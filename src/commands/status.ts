@@ -1,4 +1,4 @@
-/** `status`: how far the service is, read from Redis and PostgreSQL; what the instances themselves say isn't asked. */
+/** `status`: the state of the service, read from Redis and PostgreSQL without asking the instances. */
 import type pg from "pg";
 import { systemClock } from "../clock.ts";
 import { backlogReader } from "../backlog/backlog.ts";
@@ -31,14 +31,14 @@ export interface Status {
     /** How long intake has not moved although entries wait. */
     readonly stalled_ms: number;
     readonly waits_for: WaitsFor | null;
-    /** By how much the newest id is ahead of Redis's clock; 0 where it is not. */
+    /** By how much the newest id is ahead of Redis's clock; 0 if it is not. */
     readonly ids_ahead_ms: number;
   };
   readonly channels: Readonly<Record<Channel, ChannelStatus>>;
-  /** By status. Like all counts null where there are too many to count while an operator waits. */
+  /** By status. Like all counts, null if there are too many to count while an operator waits. */
   readonly routes: Readonly<Record<RouteStatus, number>> | null;
   readonly dead_letters_last_hour: number | null;
-  /** Open ones first, then those that were finished within a day. */
+  /** Open repairs first, then those that were finished within a day. */
   readonly repairs: readonly RecentRepair[];
   readonly instances: readonly { readonly id: string; readonly consuming: boolean }[];
 }
@@ -53,11 +53,11 @@ interface ChannelStatus {
 export const command: Command = {
   usage: "status [--watch] [--json]",
   help: `
-Lag of the intent stream and its next unprocessed entry; for how long intake has
-not moved although that waits, and what for; depth and oldest age of
-each channel, and the highest entry written as published; routes by status; dead
-letters of the last hour; repairs that are open or were finished within a day;
-which instances run and which of them consumes.
+Shows the lag of the intent stream and its next unprocessed entry; how long and
+why intake has stalled; depth and oldest age of each channel, and the highest
+entry written as published; routes by status; dead letters of the last hour;
+repairs that are open or were finished within a day; which instances run and
+which of them consumes.
 
 --watch  refreshes the page in place every two seconds, until Ctrl-C; the exit
          code is then 0
@@ -67,7 +67,7 @@ which instances run and which of them consumes.
           "channels": {"push": {"depth", "oldest_age_ms", "published_up_to"},
           "email": …},
           "routes": {"pending", "failed", "published", "dead_letter",
-          "skipped"}; every count is null where counting takes too long,
+          "skipped"}; every count is null if counting takes too long,
           "dead_letters_last_hour", "repairs": [{"stream", "routes",
           "detected_at", "finished_at": null while it is open}],
           "instances": [{"id", "consuming"}]}`,
@@ -135,12 +135,12 @@ function byStatus(rows: readonly { status: RouteStatus; count: number }[]): Reco
   >;
 }
 
-/** Less is a difference between two servers' clocks. */
+/** A smaller difference may come from the clocks of two servers. */
 const IDS_AHEAD_MS = 60_000;
 
 const APPLICATION = "notification-service/";
 
-/** An instance's sessions carry its id; so does the consumer lease. */
+/** The sessions of an instance carry its process id, and so does the consumer lease. */
 async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: string): Promise<Status["instances"]> {
   const { rows } = await postgres.query<{ name: string }>(
     `SELECT DISTINCT application_name AS name FROM pg_stat_activity
@@ -149,7 +149,7 @@ async function readInstances(postgres: pg.Pool, redis: RedisConnection, stream: 
   );
   const consumer = await redis.call("GET", consumerLeaseKey(stream));
   const names = new Map(rows.map(({ name }) => [name, name.slice(APPLICATION.length)]));
-  // The lease has the id whole, the session's name perhaps only its end.
+  // The lease has the whole id, the session's name perhaps only its end.
   if (typeof consumer === "string") names.set(shownName(APPLICATION + consumer), consumer);
   return [...names.values()].sort().map((id) => ({ id, consuming: id === consumer }));
 }
@@ -197,7 +197,9 @@ function intentLines(
   const stalled: Cell = waits_for === null ? duration(stalled_ms) : ["red", duration(stalled_ms)];
   const warnings = [
     ...(waits_for === null ? [] : [`stalled: ${waitsForText(waits_for)}; see inspect intent, set-aside`]),
-    ...(ids_ahead_ms < IDS_AHEAD_MS ? [] : [`ids are ${duration(ids_ahead_ms)} ahead of the clock: they tell no age`]),
+    ...(ids_ahead_ms < IDS_AHEAD_MS
+      ? []
+      : [`ids are ${duration(ids_ahead_ms)} ahead of the clock: they do not show the age of entries`]),
   ];
   return [
     ...table(["LAG", "NOT MOVED FOR", "NEXT UNPROCESSED"], [[
@@ -209,7 +211,7 @@ function intentLines(
   ];
 }
 
-/** An outage is shown in the page's place, and watched through. */
+/** An outage is shown instead of the page, and the watch continues. */
 async function pageOrOutage(read: () => Promise<Status>): Promise<string[]> {
   const time = paint("dim", new Date(systemClock.now()).toISOString());
   try {

@@ -1,7 +1,7 @@
 /**
- * A configuration → PostgreSQL and Redis for the length of a command, by the service's own pool and connection.
+ * A configuration → PostgreSQL and Redis during a command, by the service's own pool and connection.
  *
- * What either of them refuses ends the command with 69 and one line that says so, without secrets.
+ * If one of them refuses, the command ends with 69 and one line without secrets.
  */
 import type pg from "pg";
 import type { Config } from "../config/config.ts";
@@ -54,7 +54,7 @@ export async function withPostgres<Result>(
 /** @throws CommandFailed when the DSN can't be used */
 export function openPostgres(config: Config, command: string): PostgresPool {
   try {
-    // Not `notification-service/…`, which is how `status` tells instances.
+    // Not `notification-service/…`, by which `status` recognises instances.
     return openPool({ ...config.postgres, maxOpenConns: 4, applicationName: `notification-service ${command}` });
   } catch (error) {
     throw new CommandFailed(COMMAND_EXIT.configuration, (error as Error).message);
@@ -65,16 +65,16 @@ export function openRedis(config: Config, command: string): RedisConnection {
   return new RedisConnection(config.redis, { role: command });
 }
 
-/** The failure of a dependency in the operator's words; any other error as it is. */
+/** The failure of a dependency as a message for the operator; any other error unchanged. */
 function unavailable(error: unknown): unknown {
   if (error instanceof RedisError) return failed(`Redis: ${error.message}`);
   const unsuitable = unsuitablePostgresIn(error);
   if (unsuitable !== undefined) return failed(`${unsuitable.message}\n${unsuitable.advice}`);
   if (error instanceof SchemaError) return failed(error.message);
-  // The tables or the schema are not there yet, or not ours.
+  // The tables or the schema do not exist yet, or do not belong to this role.
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (code === "42P01" || code === "3F000") {
-    return failed("the schema is not there yet: notification-service migrate up makes it");
+    return failed("the schema does not exist yet: notification-service migrate up creates it");
   }
   if (postgresFailure(error) !== undefined) return failed(`PostgreSQL: ${describePostgresError(error)}`);
   return error;

@@ -1,4 +1,4 @@
-/** The story of an intent → lines for people. */
+/** The story of an intent → readable lines. */
 import { styled } from "./inspect_lines.ts";
 import type { Story, StoryRoute } from "./inspect_story.ts";
 import { list, paint, table, wrap } from "./terminal.ts";
@@ -9,15 +9,15 @@ const OUTCOMES: Readonly<Record<Story["outcome"], string>> = {
   accepted: "accepted",
   malformed: "malformed",
   duplicate: "passed over as a duplicate of a record, or past its retention",
-  waiting: "waits: the consumer has not come to it yet",
-  unknown: "no trace of it: never there, or trimmed and past its retention",
+  waiting: "waits: the consumer has not reached it yet",
+  unknown: "no trace of it: it never existed, or was trimmed and is past its retention",
 };
 
 export function storyLines(story: Story, nowMs: number): string[] {
   const { outcome, entry, record, malformed, routes, route_count } = story;
   const facts: [string, string][] = [["outcome", OUTCOMES[outcome]]];
   const entryId = record?.stream_entry_id ?? malformed?.stream_entry_id ?? entry?.id;
-  if (entryId !== undefined) facts.push(["entry", `${entryId}${entry === null ? " (gone from the stream)" : ""}`]);
+  if (entryId !== undefined) facts.push(["entry", `${entryId}${entry === null ? " (no longer in the stream)" : ""}`]);
   if (story.waits_for !== null) facts.push(["waits for", waitsForText(story.waits_for)]);
   if (malformed !== null) {
     facts.push(
@@ -73,7 +73,9 @@ function routeLines(routes: readonly StoryRoute[], nowMs: number): string[] {
 function detailsOf(route: StoryRoute, nowMs: number): string[] {
   const details = [route.route_id];
   if (route.published_entry_id !== null) {
-    details.push(`entry ${route.published_entry_id}${route.outbound_entry === null ? " (gone from the stream)" : ""}`);
+    details.push(
+      `entry ${route.published_entry_id}${route.outbound_entry === null ? " (no longer in the stream)" : ""}`,
+    );
   }
   if (route.next_attempt_at !== null) details.push(`next attempt ${relative(route.next_attempt_at, nowMs)}`);
   if (route.last_error_classification !== null) {

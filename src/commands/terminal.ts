@@ -1,23 +1,24 @@
 /**
- * Cells, each a text and perhaps a style → lines for a terminal: aligned columns that keep to its width (80 columns at most, and
- * where the output is no terminal), coloured only where it is one and NO_COLOR is not set.
+ * Cells, each a text with or without a style → lines for a terminal: aligned columns within its width (80 columns at
+ * most, and if the output is no terminal), coloured only on a terminal and if NO_COLOR is not set.
  *
- * What came from outside can't steer the terminal: control characters come out as escapes.
+ * Data can't control the terminal: control characters are escaped.
  */
+import { styleText } from "node:util";
 import { escapeControls } from "../notification/control_characters.ts";
 import { displayWidth, fitting } from "./display_width.ts";
 
 const MAX_WIDTH = 80;
 const MIN_WIDTH = 20;
-const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 
-export type Style = keyof typeof STYLES;
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 export type Cell = string | readonly [Style, string];
 
+/** Decided here, because styleText() heeds the terminal and NO_COLOR only from Deno 2.9 on. */
 const coloured = !Deno.noColor && Deno.stdout.isTerminal();
 
 export function paint(style: Style, text: string): string {
-  return coloured ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
+  return coloured ? styleText(style, text, { validateStream: false }) : text;
 }
 
 export interface Layout {
@@ -27,13 +28,13 @@ export interface Layout {
 
 function terminalWidth(): number {
   if (!Deno.stdout.isTerminal()) return MAX_WIDTH;
-  // 0 where the terminal doesn't know.
+  // 0 if the terminal doesn't know.
   return Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, Deno.consoleSize().columns || MAX_WIDTH));
 }
 
 /**
- * The last column takes what room is left. Where that is not enough for all, what is cut ends in `…`: the last column's
- * cells and, should one of the others take more than half a line, that one's.
+ * The last column takes the remaining width. If that is too little, cells end in `…`: those of the last column, and
+ * those of another column that takes more than half a line.
  */
 export function table(
   header: readonly string[],
@@ -61,7 +62,7 @@ export function table(
 }
 
 /**
- * One name and value a line; a value that is too long goes on in the next, after a comma or a space where there is
+ * One name and value per line; a value that is too long continues on the next line, after a comma or a space if it has
  * one.
  */
 export function list(
@@ -76,7 +77,7 @@ export function list(
   );
 }
 
-/** Pieces that fit, each up to a comma or a space where it has one. */
+/** Pieces that fit, each up to a comma or a space if it has one. */
 function parts(text: string, room: number): string[] {
   const pieces: string[] = [];
   for (let rest = text; rest !== "" || pieces.length === 0;) {
@@ -122,7 +123,7 @@ function cut(text: string, room: number): string {
   return displayWidth(piece) < room ? `${piece}…` : "…";
 }
 
-/** In one line and without anything that a terminal would obey. */
+/** In one line, with control characters escaped. */
 function textOf(cell: Cell): string {
   return escapeControls(typeof cell === "string" ? cell : cell[1]);
 }

@@ -1,5 +1,4 @@
-// Lines for a terminal keep to its width, align whatever the characters, and carry nothing that steers it.
-
+/** Lines for a terminal keep to its width, are aligned for all characters, and contain no control characters. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { displayWidth } from "./display_width.ts";
@@ -16,7 +15,7 @@ const text = fc.array(
   { maxLength: 60 },
 ).map((parts) => parts.join(""));
 
-Deno.test("every line keeps to the width and steers no terminal", () => {
+Deno.test("every line keeps to the width and contains no control characters", () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(text, text, text), { maxLength: 4 }),
@@ -37,7 +36,7 @@ Deno.test("every line keeps to the width and steers no terminal", () => {
   );
 });
 
-Deno.test("list() and wrap() leave out nothing but white space", () => {
+Deno.test("list() and wrap() leave out only white space", () => {
   fc.assert(fc.property(text, (value) => {
     const without = (text: string) => text.replace(/\s/g, "");
     const printable = without(

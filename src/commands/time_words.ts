@@ -1,4 +1,4 @@
-/** Times and durations → words for people. Pure; the time now is an argument. */
+/** Times and durations → readable words. Pure; the current time is an argument. */
 
 const UNITS: readonly (readonly [string, number])[] = [
   ["d", 86_400_000],

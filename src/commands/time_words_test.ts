@@ -1,5 +1,4 @@
-// Durations and relative times as people read them.
-
+/** Durations and relative times as people read them. */
 import assert from "node:assert/strict";
 import { duration, relative } from "./time_words.ts";
 
@@ -11,7 +10,7 @@ Deno.test("duration() uses at most two units, rounded down", () => {
   for (const [milliseconds, words] of cases) assert.equal(duration(milliseconds), words);
 });
 
-Deno.test("relative() tells past from future", () => {
+Deno.test("relative() distinguishes past and future", () => {
   const now = Date.UTC(2026, 0, 1);
   assert.equal(relative(new Date(now - 999), now), "just now");
   assert.equal(relative(new Date(now - 200_000), now), "3 min ago");

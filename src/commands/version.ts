@@ -1,11 +1,11 @@
-/** `version`: what this executable is made of. The commit is written into it when it is compiled (scripts/compile.ts). */
+/** `version`: the versions in this executable. scripts/compile.ts writes the commit into it. */
 import denoJson from "../../deno.json" with { type: "json" };
 import { type Arguments, atMost, type Command, COMMAND_EXIT, print, printJson } from "./command.ts";
 import { list } from "./terminal.ts";
 
 export const VERSION: string = denoJson.version;
 
-/** Beside main.ts in the executable; from source there is none, or one of an earlier compilation. */
+/** Beside main.ts in the executable; when run from source it is missing, or from an earlier compilation. */
 export const BUILD_FILE = "dist/build.json";
 
 export const command: Command = {

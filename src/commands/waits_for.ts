@@ -1,10 +1,10 @@
-/** What intake waits for → a member of `--json`, and words for people. */
+/** What intake waits for → a member of `--json`, and readable words. */
 import { type IntakeStall, stallText } from "../backlog/intake_stall.ts";
 import type { IntentBacklog } from "../backlog/intent_backlog.ts";
 import { duration } from "./time_words.ts";
 
 export interface WaitsFor {
-  /** The entry that intake can't get past; null where it does not come as far as an entry. */
+  /** The entry at which intake waits; null if it can't read an entry. */
   readonly entry_id: string | null;
   readonly recipient: string | null;
   readonly dependency: string;
@@ -12,7 +12,7 @@ export interface WaitsFor {
   readonly stalled_ms: number;
 }
 
-/** Null where intake goes on. */
+/** Null if intake does not wait. */
 export function waitsForOf(backlog: Pick<IntentBacklog, "stall" | "stalledMs"> | undefined): WaitsFor | null {
   if (backlog?.stall === undefined) return null;
   const { entryId = null, recipient = null, dependency, reason } = backlog.stall;

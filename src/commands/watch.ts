@@ -1,7 +1,7 @@
 /**
- * A page that is made every two seconds → the terminal, in place, until Ctrl-C or SIGTERM, which also ends a page that is being
- * made, or until the output is closed. What doesn't fit the terminal's height is left out and counted. Where the output is no terminal the
- * pages follow one another.
+ * A page every two seconds → the terminal, in place, until Ctrl-C or SIGTERM, which also ends a page that is being
+ * made, or until the output is closed. Lines that exceed the terminal's height are left out and counted. If the output
+ * is no terminal, the pages follow one another.
  */
 import { systemClock } from "../clock.ts";
 import { ABORTED, unlessAborted } from "../lifecycle/unless_aborted.ts";
@@ -27,7 +27,7 @@ export async function watch(makePage: () => Promise<readonly string[]>): Promise
 
 function show(lines: readonly string[]): void {
   if (!Deno.stdout.isTerminal()) return print([...lines, ""]);
-  // Home, and each line's and the page's rest cleared: without a flash of an empty screen.
+  // The cursor moves home, and the rest of each line and of the page is cleared, so that no empty screen flashes.
   write(`\x1b[H${fit(lines, rowsOfTerminal()).map((line) => `${line}\x1b[K`).join("\n")}\x1b[J\n`);
 }
 

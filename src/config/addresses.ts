@@ -1,7 +1,8 @@
-// The text of an address goes in, its parts come out, or undefined if it is not one.
-// Network addresses are `host:port` with IPv6 in brackets; an e-mail address is one plain address, lower-cased.
-// Nothing is looked up: a name that parses need not exist.
-
+/**
+ * The text of an address goes in, its parts come out, or undefined if it is not one.
+ * Network addresses are `host:port` with IPv6 in brackets; an e-mail address is one plain address, lower-cased.
+ * Nothing is looked up: a name that parses need not exist.
+ */
 import { isIPv4, isIPv6 } from "node:net";
 
 export interface HostPort {

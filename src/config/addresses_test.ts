@@ -1,5 +1,4 @@
-// Examples and properties of network addresses and administrators' e-mail addresses.
-
+/** Examples and properties of network addresses and administrators' e-mail addresses. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseEmailAddress, parseHostPort, parseListenAddress } from "./addresses.ts";

@@ -1,5 +1,4 @@
-// ADMIN_EMAILS_<TYPE>: which type a variable belongs to, folding, refusals, and two types under one name.
-
+/** ADMIN_EMAILS_<TYPE>: which type a variable belongs to, folding, refusals, and two types under one name. */
 import assert from "node:assert/strict";
 import { administratorEmailsName, readAdministratorEmails } from "./administrator_emails.ts";
 

@@ -1,6 +1,7 @@
-// Properties of parseConfig() over arbitrary environments: it never throws, a line is a line that names a variable, and
-// no secret is ever in what it says or in what its result prints, wherever somebody put the secret.
-
+/**
+ * Properties of parseConfig() over arbitrary environments: it never throws, a line is a line that names a variable, and
+ * no secret is ever in what it says or in what its result prints, whichever variable holds the secret.
+ */
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import fc from "fast-check";

@@ -1,6 +1,8 @@
-// A Go-style duration (`250ms`, `5s`, `1.5s`, `1h30m`, `0s`) goes in, whole milliseconds come out.
-// The arithmetic is exact: text that is no duration, or none of whole milliseconds, gives undefined and is never
-// rounded. Signs are not accepted, since no setting can be negative.
+/**
+ * A Go-style duration (`250ms`, `5s`, `1.5s`, `1h30m`, `0s`) goes in, whole milliseconds come out.
+ * The arithmetic is exact: text that is no duration, or none of whole milliseconds, gives undefined and is never
+ * rounded. Signs are not accepted, since no setting can be negative.
+ */
 
 const nanosecondsOf: Readonly<Record<string, bigint>> = {
   ns: 1n,

@@ -1,5 +1,4 @@
-// Examples and properties of parseDuration(): exact sums, nothing but Go's syntax without signs.
-
+/** Examples and properties of parseDuration(): exact sums, nothing but Go's syntax without signs. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseDuration } from "./durations.ts";

@@ -1,7 +1,8 @@
-// The first step of configuration: the process's environment and the files that its *_FILE variables name go in, plain
-// strings come out. The only file of the program that touches Deno.env; it decides nothing.
-// Never throws on what the environment holds: a file that can't be read is a value too. The result holds secrets.
-
+/**
+ * The first step of configuration: the process's environment and the files that its *_FILE variables name go in, plain
+ * strings come out. The only file of the program that touches Deno.env; it decides nothing.
+ * Never throws on what the environment holds: a file that can't be read is a value too. The result holds secrets.
+ */
 import { Buffer } from "node:buffer";
 
 import { deprecatedVariables, fileForm, prefix, variableList } from "./variables.ts";
@@ -35,7 +36,7 @@ export function readEnvironment(source: EnvironmentSource = Deno.env): Environme
   return { variables, notUtf8: knownNames.filter((name) => isNotUtf8(source, name)), files, readFile: readTextFile };
 }
 
-/** The same, asked about more names: those that only the catalog tells. */
+/** The same, asked about more names: those that come from the catalog. */
 export function withNames(
   environment: Environment,
   names: readonly string[],

@@ -1,5 +1,4 @@
-// readEnvironment() on injected variables and real files: it takes what is there, never throws and decides nothing.
-
+/** readEnvironment() on injected variables and real files: it takes what is there, never throws and decides nothing. */
 import assert from "node:assert/strict";
 import { catalogText, type EnvironmentSource, readEnvironment, withNames } from "./env.ts";
 
@@ -87,7 +86,7 @@ Deno.test("readEnvironment() names the variables whose bytes are not UTF-8", () 
   assert.deepEqual(readEnvironment(source({}, names)).notUtf8, names);
 });
 
-Deno.test("withNames() asks about names that only the catalog tells", () => {
+Deno.test("withNames() asks about names that come from the catalog", () => {
   const broken = source({ [passwordFile]: "x" }, ["NOTIFICATION_ADMIN_EMAILS_A", dsnFile]);
   const environment = readEnvironment(broken);
   const names = ["NOTIFICATION_ADMIN_EMAILS_A", "NOTIFICATION_ADMIN_EMAILS_B"];
@@ -104,7 +103,7 @@ Deno.test("readEnvironment() lets other errors of the environment through", () =
   assert.throws(() => readEnvironment(broken), RangeError);
 });
 
-Deno.test("catalogText() tells embedded, file and unreadable apart", () =>
+Deno.test("catalogText() distinguishes embedded, file and unreadable", () =>
   withFolder(async (folder) => {
     const path = `${folder}/catalog.json`;
     await Deno.writeTextFile(path, "{}");

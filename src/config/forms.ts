@@ -1,6 +1,7 @@
-// The forms a variable's value can have: each says in words what it expects and turns text into a value.
-// A form never throws and never repeats the text: a value may be a secret that was put into the wrong variable.
-
+/**
+ * The forms a variable's value can have: each says in words what it expects and turns text into a value.
+ * A form never throws and never repeats the text: a value may be a secret that was put into the wrong variable.
+ */
 import { type HostPort, type ListenAddress, parseHostPort, parseListenAddress } from "./addresses.ts";
 import { parseDuration } from "./durations.ts";
 import { Secret } from "./secret.ts";

@@ -1,5 +1,4 @@
-// Every rule between values: broken, only just kept, and left out while one of its values is missing.
-
+/** Every rule between values: broken, only just kept, and left out while one of its values is missing. */
 import assert from "node:assert/strict";
 import { brokenRules } from "./rules.ts";
 

@@ -1,6 +1,8 @@
-// A password or DSN goes in, an opaque value comes out.
-// Whatever prints it (String(), templates, JSON, console.log, Deno and node inspect) gets "[redacted]"; only
-// reveal() gives the text, so every use of a secret can be found by that one word. One that came from a file can be read again.
+/**
+ * A password or DSN goes in, an opaque value comes out.
+ * Whatever prints it (String(), templates, JSON, console.log, Deno and node inspect) gets "[redacted]"; only reveal()
+ * gives the text, so every use of a secret can be found by that one word. One that came from a file can be read again.
+ */
 
 const redacted = "[redacted]";
 

@@ -1,5 +1,4 @@
-// Every way of printing a Secret shows "[redacted]"; only reveal() gives the text.
-
+/** Every way of printing a Secret shows "[redacted]"; only reveal() gives the text. */
 import assert from "node:assert/strict";
 import { format, inspect } from "node:util";
 import fc from "fast-check";

@@ -1,8 +1,13 @@
-// What a supervisor such as systemd tells the process by variables of its own: sd_notify(3), sd_watchdog_enabled(3),
-// systemd.exec(5) for RUNTIME_DIRECTORY. They are no configuration; whatever they hold, the service runs.
+/**
+ * What a supervisor such as systemd passes to the process in variables of its own: sd_notify(3),
+ * sd_watchdog_enabled(3), systemd.exec(5) for RUNTIME_DIRECTORY. They are no configuration; whatever they hold, the
+ * service runs.
+ */
 
 export interface Supervisor {
-  /** Where notifications go: a path, or `@` and a name in the abstract namespace; undefined: nobody listens. */
+  /**
+   * Where notifications go: a path, or `@` and a name in the abstract namespace; undefined: there is no such socket.
+   */
   readonly notifySocket: string | undefined;
   /** The time within which signs of life are wanted; undefined: none are. */
   readonly watchdogMs: number | undefined;

@@ -1,5 +1,4 @@
-// What is taken from a supervisor's variables, and what is left alone.
-
+/** What is taken from a supervisor's variables, and what is left alone. */
 import assert from "node:assert/strict";
 import { readSupervisor } from "./supervisor.ts";
 

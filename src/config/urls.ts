@@ -1,12 +1,14 @@
-// The text of a URL goes in, the checked URL comes out, or undefined if it is not of the form asked for.
-// Both may carry a password by intent or by mistake, so nothing here ever puts the text, or a part of it, in a message.
+/**
+ * The text of a URL goes in, the checked URL comes out, or undefined if it is not of the form asked for.
+ * Both may carry a password by intent or by mistake, so nothing here ever puts the text, or a part of it, in a message.
+ */
 
 const anyWhiteSpace = /[\s\p{Cc}]/u;
 
 /**
  * A `postgres://` or `postgresql://` URL that names one host, as it was given. The host may stand in a `host` parameter
- * (a Unix socket). A password with `/`, `?`, `#` in it that isn't percent-encoded ends the authority early and would show
- * up as a host or port in errors, so a bare `@` behind the authority is refused, and so is a fragment.
+ * (a Unix socket). A password with `/`, `?`, `#` in it that isn't percent-encoded ends the authority early and would
+ * show up as a host or port in errors, so a bare `@` behind the authority is refused, and so is a fragment.
  */
 export function parsePostgresUrl(text: string): string | undefined {
   if (!/^postgres(?:ql)?:\/\//i.test(text) || anyWhiteSpace.test(text) || text.includes("#")) return undefined;
@@ -18,8 +20,8 @@ export function parsePostgresUrl(text: string): string | undefined {
 }
 
 /**
- * An `http://` or `https://` URL to put a path behind, without its trailing slashes. A user or password is refused because
- * fetch refuses it too; any `@` is, because a badly encoded password may hide before it.
+ * An `http://` or `https://` URL to put a path behind, without its trailing slashes. A user or password is refused
+ * because fetch refuses it too; any `@` is, because a badly encoded password may hide before it.
  */
 export function parseBaseUrl(text: string): string | undefined {
   if (!/^https?:\/\/[^/]/i.test(text) || anyWhiteSpace.test(text) || /[@?#\\]/.test(text)) return undefined;

@@ -1,5 +1,4 @@
-// Examples of the URLs that are taken and refused; nothing here throws whatever the text.
-
+/** Examples of the URLs that are taken and refused; nothing here throws whatever the text. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseBaseUrl, parsePostgresUrl } from "./urls.ts";

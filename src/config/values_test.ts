@@ -1,5 +1,6 @@
-// readValues() by example: every way in which one variable, or the file it names, can be wrong, and what is said then.
-
+/**
+ * readValues() by example: every way in which one variable, or the file it names, can be wrong, and what is said then.
+ */
 import assert from "node:assert/strict";
 import type { Environment, FileContent } from "./env.ts";
 import { type ReadValues, readValues } from "./values.ts";

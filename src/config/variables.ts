@@ -1,7 +1,10 @@
-// The one table of configuration variables: name, form, default, meaning. Parsing, the warning about unknown names and
-// the configuration reference all read it; a variable that isn't here does not exist.
-// Names stand without their prefix NOTIFICATION_. Guaranteed by test: every default is of its variable's form.
-
+/**
+ * The one table of configuration variables: name, place in the configuration, form, default, meaning. The typed
+ * sections, all messages, the reference page and the environment file are made from it: a variable that is not here
+ * does not exist.
+ *
+ * Names stand without their prefix NOTIFICATION_. Guaranteed by test: every default is of its variable's form.
+ */
 import {
   baseUrl,
   duration,
@@ -20,6 +23,8 @@ import {
 export const prefix = "NOTIFICATION_";
 
 export type Variable<T = unknown> = {
+  /** `section.field`, or the section alone where the value's members are fields of the section. Times end in Ms. */
+  readonly place: string;
   readonly form: Form<T>;
   readonly meaning: string;
   /** A secret, which `<name>_FILE` may give too: the content of the file it names, less one trailing newline. */
@@ -33,143 +38,209 @@ const logFormats = ["json", "text"] as const;
 
 // setTimeout fires at once above 2^31-1 ms (596h31m23.647s) and PostgreSQL's time-outs end there too.
 const longestTimer = "596h";
+const timer = duration("1ms", longestTimer);
 // A hundred years: reckoning back from today stays within what a timestamp can hold.
 const longestAge = "876000h";
+const age = duration("1ms", longestAge);
 // A batch is also bounded in bytes and recipients; beyond this many entries a bigger one gains nothing.
-const largestBatch = 10_000;
+const batch = integer(1, 10_000);
 // 2^(n-1) of the retry ladder stays a finite number.
-const mostAttempts = 1_000;
+const attempts = integer(1, 1_000);
 
 export const variables = {
-  REDIS_MASTER_ADDR: { form: hostPort, required: true, meaning: "Address of the Redis master" },
-  REDIS_PASSWORD: { form: password, required: true, secret: true, meaning: "Password of the Redis connection" },
-  REDIS_DB: { form: integer(0, 65_535), default: "0", meaning: "Logical database of Redis" },
+  REDIS_MASTER_ADDR: { place: "redis", form: hostPort, required: true, meaning: "Address of the Redis master" },
+  REDIS_PASSWORD: {
+    place: "redis.password",
+    form: password,
+    required: true,
+    secret: true,
+    meaning: "Password of the Redis connection",
+  },
+  REDIS_DB: { place: "redis.db", form: integer(0, 65_535), default: "0", meaning: "Logical database of Redis" },
   REDIS_OPERATION_TIMEOUT: {
-    form: duration("1ms", longestTimer),
+    place: "redis.operationTimeoutMs",
+    form: timer,
     default: "2s",
     meaning: "Bound of one Redis command",
   },
   REDIS_WAIT_REPLICAS: {
+    place: "redis.waitReplicas",
     form: integer(0, 100),
     default: "0",
     meaning: "Replicas that must acknowledge a batch (WAIT) before its routes count as published",
   },
   POSTGRES_PRIMARY_DSN: {
+    place: "postgres.dsn",
     form: postgresUrl,
     required: true,
     secret: true,
     meaning: "URL of PostgreSQL itself or of a session pool (not a transaction pool)",
   },
   POSTGRES_OPERATION_TIMEOUT: {
-    form: duration("1ms", longestTimer),
+    place: "postgres.operationTimeoutMs",
+    form: timer,
     default: "5s",
     meaning: "Bound of one SQL statement, on both sides",
   },
-  POSTGRES_MAX_OPEN_CONNS: { form: integer(4, 1_000), default: "10", meaning: "Size of the connection pool" },
+  POSTGRES_MAX_OPEN_CONNS: {
+    place: "postgres.maxOpenConns",
+    form: integer(4, 1_000),
+    default: "10",
+    meaning: "Size of the connection pool",
+  },
   STARTUP_TIMEOUT: {
-    form: duration("1ms", longestTimer),
+    place: "process.startupTimeoutMs",
+    form: timer,
     default: "10s",
     meaning: "Bound of each start-up dependency check",
   },
   SHUTDOWN_TIMEOUT: {
-    form: duration("1ms", longestTimer),
+    place: "process.shutdownTimeoutMs",
+    form: timer,
     default: "5s",
     meaning: "Bound of the whole coordinated shutdown",
   },
   INTERNAL_HTTP_ADDR: {
+    place: "probe",
     form: listenAddress,
     default: "127.0.0.1:8092",
     meaning: "Address of the probe listener; :8092 means all interfaces",
   },
-  INTENTS_STREAM: { form: streamName, default: "notification:intents", meaning: "Inbound stream" },
+  INTENTS_STREAM: {
+    place: "intents.stream",
+    form: streamName,
+    default: "notification:intents",
+    meaning: "Inbound stream",
+  },
   INTENTS_BATCH_SIZE: {
-    form: integer(1, largestBatch),
+    place: "intents.batchSize",
+    form: batch,
     default: "1000",
     meaning: "Most entries read and accepted together",
   },
   INTENTS_READ_BLOCK_TIMEOUT: {
-    form: duration("1ms", longestTimer),
+    place: "intents.readBlockTimeoutMs",
+    form: timer,
     default: "2s",
     meaning: "How long one blocking read waits",
   },
-  USER_SERVICE_BASE_URL: { form: baseUrl, required: true, meaning: "Base of the User Service" },
-  USER_SERVICE_TIMEOUT: { form: duration("1ms", longestTimer), default: "1s", meaning: "Bound of one look-up" },
-  USER_SERVICE_MAX_CONCURRENCY: { form: integer(1, 1_000), default: "32", meaning: "Look-ups in flight" },
+  USER_SERVICE_BASE_URL: {
+    place: "userService.baseUrl",
+    form: baseUrl,
+    required: true,
+    meaning: "Base of the User Service",
+  },
+  USER_SERVICE_TIMEOUT: { place: "userService.timeoutMs", form: timer, default: "1s", meaning: "Bound of one look-up" },
+  USER_SERVICE_MAX_CONCURRENCY: {
+    place: "userService.maxConcurrency",
+    form: integer(1, 1_000),
+    default: "32",
+    meaning: "Look-ups in flight",
+  },
   USER_SERVICE_CACHE_TTL: {
+    place: "userService.cacheTtlMs",
     form: duration("0s", longestTimer),
     default: "5s",
     meaning: "How long a found user may be reused; 0s turns the cache off",
   },
   GATEWAY_CLIENT_EVENTS_STREAM: {
+    place: "publish.clientEventsStream",
     form: streamName,
     default: "gateway:client-events",
     meaning: "Outbound push stream",
   },
   GATEWAY_CLIENT_EVENTS_STREAM_MAX_LEN: {
+    place: "publish.clientEventsStreamMaxLen",
     form: integer(0, 1_000_000_000_000),
     default: "0",
     meaning: "Approximate MAXLEN of the push stream; 0 never trims",
   },
   MAIL_DELIVERY_COMMANDS_STREAM: {
+    place: "publish.mailCommandsStream",
     form: streamName,
     default: "mail:delivery_commands",
     meaning: "Outbound mail stream; never trimmed by this service",
   },
-  PUBLISH_BATCH_SIZE: { form: integer(1, largestBatch), default: "1000", meaning: "Most routes published together" },
+  PUBLISH_BATCH_SIZE: {
+    place: "publish.batchSize",
+    form: batch,
+    default: "1000",
+    meaning: "Most routes published together",
+  },
   PUSH_RETRY_MAX_ATTEMPTS: {
-    form: integer(1, mostAttempts),
+    place: "retry.pushMaxAttempts",
+    form: attempts,
     default: "3",
     meaning: "Attempts of a push route before it becomes a dead letter",
   },
   EMAIL_RETRY_MAX_ATTEMPTS: {
-    form: integer(1, mostAttempts),
+    place: "retry.emailMaxAttempts",
+    form: attempts,
     default: "7",
     meaning: "Attempts of an e-mail route before it becomes a dead letter",
   },
   ROUTE_BACKOFF_MIN: {
-    form: duration("1ms", longestTimer),
+    place: "retry.backoffMinMs",
+    form: timer,
     default: "1s",
     meaning: "Delay after a route's first failed attempt; doubled after each further one",
   },
   ROUTE_BACKOFF_MAX: {
-    form: duration("1ms", longestTimer),
+    place: "retry.backoffMaxMs",
+    form: timer,
     default: "5m",
     meaning: "Longest delay between two attempts of a route",
   },
   ROUTE_LEASE_TTL: {
+    place: "publish.leaseTtlMs",
     form: duration("1h", longestAge),
     default: "168h",
     meaning: "Life of a lease (route_leases:*) that was never released: an outage that ends within it repeats nothing",
   },
   RECORD_RETENTION: {
-    form: duration("1ms", longestAge),
+    place: "retention.recordMs",
+    form: age,
     default: "720h",
     meaning: "Age at which a record goes, with its routes and dead letters; one with a pending or failed route is kept",
   },
   MALFORMED_INTENT_RETENTION: {
-    form: duration("1ms", longestAge),
+    place: "retention.malformedMs",
+    form: age,
     default: "2160h",
     meaning: "Age at which a malformed intent goes",
   },
-  CLEANUP_INTERVAL: { form: duration("1ms", longestTimer), default: "1h", meaning: "Pause between two cleaning runs" },
+  CLEANUP_INTERVAL: {
+    place: "retention.intervalMs",
+    form: timer,
+    default: "1h",
+    meaning: "Pause between two cleaning runs",
+  },
   LOST_PUBLICATIONS: {
+    place: "publish.lostPublications",
     form: oneOf(["republish", "report"] as const),
     default: "republish",
     meaning: "What happens to published entries that Redis lost: they are published again, or only counted",
   },
   CATALOG_FILE: {
+    place: "process.catalogFile",
     form: filePath,
     default: "",
     namesFile: true,
     meaning: "JSON catalog that replaces the embedded one",
   },
   ENVIRONMENT: {
+    place: "process.environment",
     form: label,
     default: "",
     meaning: "Free name, in telemetry as deployment.environment.name; production makes smoke ask for --yes",
   },
-  LOG_LEVEL: { form: oneOf(logLevels), default: "info", meaning: "Least level that is logged" },
-  LOG_FORMAT: { form: oneOf(logFormats), default: "json", meaning: "json (one object a line) or text (for people)" },
+  LOG_LEVEL: { place: "log.level", form: oneOf(logLevels), default: "info", meaning: "Least level that is logged" },
+  LOG_FORMAT: {
+    place: "log.format",
+    form: oneOf(logFormats),
+    default: "json",
+    meaning: "json (one object a line) or text (for people)",
+  },
 } as const satisfies Readonly<Record<string, Variable>>;
 
 export type VariableName = keyof typeof variables;
@@ -177,6 +248,19 @@ export type VariableName = keyof typeof variables;
 /** The value that each variable has once parsed. */
 export type Values = {
   readonly [N in VariableName]: typeof variables[N]["form"] extends Form<infer T> ? T : never;
+};
+
+type PlaceOf<N extends VariableName> = typeof variables[N]["place"];
+type SectionName = PlaceOf<VariableName> extends infer P ? P extends `${infer S}.${string}` ? S : P : never;
+type FieldsOf<S extends SectionName> = {
+  readonly [N in VariableName as PlaceOf<N> extends `${S}.${infer F}` ? F : never]: Values[N];
+};
+/** The variable whose value's members are fields of the section. */
+type SpreadIn<S extends SectionName> = { [N in VariableName]: PlaceOf<N> extends S ? N : never }[VariableName];
+
+/** The same values, each in its place. */
+export type Sections = {
+  readonly [S in SectionName]: [SpreadIn<S>] extends [never] ? FieldsOf<S> : FieldsOf<S> & Values[SpreadIn<S>];
 };
 
 /** The table's rows, in its order. */
@@ -194,7 +278,7 @@ export const administratorEmails = {
   meaning: "Administrators who get mail of a notification type; <TYPE> is the type in upper case with . : and - as _",
 } as const;
 
-/** Refused wherever they are defined, even empty: whoever sets them expects something that doesn't happen. */
+/** Refused wherever they are defined, even empty: their user expects something that does not happen. */
 export const deprecatedVariables = {
   REDIS_USERNAME: "the service logs in with the password alone",
   REDIS_TLS_ENABLED: "the service does not encrypt its Redis connection",

@@ -1,5 +1,4 @@
-// The table is the contract's: the same names in the same order with the same defaults, each of its own form.
-
+/** The table is the contract's: the same names in the same order with the same defaults, each of its own form. */
 import assert from "node:assert/strict";
 import { variableList } from "./variables.ts";
 
@@ -51,5 +50,13 @@ Deno.test("variables have defaults of their own form, and a meaning", () => {
     if (!row.required) assert.notEqual(row.form.parse(row.default), undefined, name);
     assert.ok(row.meaning !== "" && row.form.expected !== "", name);
     assert.doesNotMatch(row.meaning + row.form.expected, /\n/, name);
+  }
+});
+
+Deno.test("no two variables have one place, and times say their unit", () => {
+  const places = variableList.map(([, { place }]) => place);
+  assert.equal(new Set(places).size, places.length);
+  for (const [name, { place, form }] of variableList) {
+    if (place.includes(".")) assert.equal(place.endsWith("Ms"), form.expected.startsWith("a duration"), name);
   }
 });

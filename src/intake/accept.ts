@@ -1,9 +1,9 @@
 /**
- * A judged batch → PostgreSQL, in one transaction: the offset moved, records with their routes, malformed intents. Either all of
- * it is there or nothing.
+ * A judged batch → PostgreSQL, in one transaction: the offset moved, records with their routes, malformed intents.
+ * Either all of it is committed or nothing.
  *
- * As a rule every intent is new, and one statement does it. Otherwise the records that the keys have decide first which
- * intents are duplicates and which are conflicts, and the rest is accepted by the same statement.
+ * Usually every intent is new, and one statement accepts the batch. Otherwise the records that exist for the keys
+ * decide first which intents are duplicates and which are conflicts, and the same statement accepts the rest.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -30,9 +30,9 @@ export type AcceptanceResult =
     readonly duplicates: readonly Intent[];
     readonly malformed: readonly Malformed[];
   }
-  /** Another consumer has moved the offset: nothing was changed, what was read is stale. */
+  /** Another consumer has moved the offset: nothing was changed, the batch is out of date. */
   | { readonly kind: "offset_moved" }
-  /** A key was free and then taken, or taken and then free: nothing was changed. */
+  /** A record was inserted or deleted between the look at its key and the insertion: nothing was changed. */
   | { readonly kind: "try_again" };
 
 const UNIQUE_VIOLATION = "23505";
@@ -50,7 +50,7 @@ export async function acceptBatch(pool: pg.Pool, acceptance: Acceptance): Promis
   return await acceptNew(pool, acceptance);
 }
 
-/** Another stream's consumer may insert a key between the look at it and the insertion. */
+/** The consumer of another stream may insert a record with the same key after the key was looked up. */
 async function unlessTaken(accepting: Promise<AcceptAllResult>): Promise<AcceptAllResult> {
   try {
     return await accepting;
@@ -96,7 +96,7 @@ async function acceptNew(pool: pg.Pool, { judgement, ...move }: Acceptance): Pro
   }
 }
 
-/** Rolls the transaction back with a result. */
+/** Rolls the transaction back and carries the result out of it. */
 class RolledBack extends Error {
   constructor(readonly result: Exclude<AcceptAllResult, { kind: "accepted" }>) {
     super("Rolled back");
@@ -110,8 +110,9 @@ interface SortedOut {
 }
 
 /**
- * What the keys' records make of each intent. An entry that is recorded as malformed already keeps that outcome, also when it
- * is read again. Absent where a record was there when the batch was judged and is not any more.
+ * Decides by the records of the keys which intents are accepted, duplicates or conflicts. An entry that is already
+ * recorded as malformed keeps that outcome when it is read again. Returns `undefined` if a record was deleted since the
+ * batch was judged.
  */
 async function sortOut(
   pool: pg.Pool,

@@ -1,6 +1,6 @@
 /**
- * New intents → rows of `records` and `routes`, and the offset moved behind them, in one statement: all of it or nothing. The routes
- * are born claimed by this process (`relay/batch.ts`).
+ * New intents → rows of `records` and `routes`, and the moved offset, in one statement: all of it or nothing. The
+ * routes are born claimed by this process (`relay/batch.ts`).
  */
 import type pg from "pg";
 import { BIRTH_CLAIM_MS, type Channel } from "../notification/route.ts";
@@ -67,8 +67,9 @@ const TAKES = {
   route: ROUTES,
 } as const;
 
-// Keys and entries are looked up row by row, and before anything is done: a duplicate is then no error in PostgreSQL's log. A
-// race with another stream's consumer is one, a unique violation.
+// Keys and entries are looked up before anything is inserted, so that a duplicate causes no error in PostgreSQL's log.
+// Only a race with another stream's consumer does: a unique violation. `OFFSET 0` makes PostgreSQL look the rows up one
+// by one.
 const ACCEPT_ALL = statement({ name: "accept_all", takes: TAKES }, (p) => `
 WITH known AS (
   SELECT FROM ${p.intent("producer", "idempotency_key")}, LATERAL (

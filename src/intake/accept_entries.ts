@@ -1,6 +1,6 @@
 /**
- * Judged entries → their outcomes, or what to do instead. An entry that PostgreSQL refuses for its data becomes malformed; of
- * several, the caller reads fewer, until the one at fault is alone.
+ * Judged entries → their outcomes, or what to do instead. An entry that PostgreSQL refuses for its data becomes
+ * malformed. If several entries are refused together, the caller reads fewer, until the one at fault is alone.
  */
 import type pg from "pg";
 import { OutageError } from "../lifecycle/outage.ts";
@@ -15,10 +15,10 @@ export type AcceptEntriesResult =
   | Done
   /** Another consumer has moved the offset: nothing was changed. */
   | { readonly kind: "offset_moved" }
-  /** These entries together are not accepted: nothing was changed, read fewer of them. */
+  /** PostgreSQL does not accept these entries together: nothing was changed, the caller reads fewer of them. */
   | { readonly kind: "too_many" };
 
-/** @throws OutageError when nothing but waiting is left for a single entry */
+/** @throws OutageError when a single entry can't be accepted now and has to wait */
 export async function acceptEntries(
   pool: pg.Pool,
   acceptance: Acceptance,

@@ -1,8 +1,9 @@
 /**
- * Which of several instances consumes a stream: a key in Redis that lives 5 s and is renewed every second.
+ * The consumer lease decides which of several instances consumes a stream: a key in Redis that lives 5 s and is renewed
+ * every second.
  *
- * Efficiency, not correctness: two instances that consume at once only do work in vain, because the place is compared
- * and set in the accepting transaction.
+ * It serves efficiency, not correctness: if two instances consume at once, one works in vain, because the accepting
+ * transaction compares and sets the offset.
  */
 import type { Clock } from "../clock.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
@@ -20,7 +21,10 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `);
 
-/** Where no instance can have the lease (over maxmemory, say, or when its key is no string) intake must go on without. */
+/**
+ * If no instance can have the lease, because Redis is over `maxmemory` or the key is not a string, intake goes on
+ * without it.
+ */
 function canDoWithout({ code }: RedisError): boolean {
   return code === "WRONGTYPE" || (code !== "READONLY" && refusesAllWrites(code));
 }
@@ -50,7 +54,7 @@ export class ConsumerLease {
     return this.#clock.monotonic() < this.#heldUntil;
   }
 
-  /** Takes the lease if it is free, renews it if it is ours; whether it is ours now. */
+  /** Takes the lease if it is free, renews it if this process has it. Returns whether this process has it now. */
   async take(): Promise<boolean> {
     const askedAt = this.#clock.monotonic();
     let taken: boolean;
@@ -64,12 +68,12 @@ export class ConsumerLease {
     return taken;
   }
 
-  /** Begins to renew the lease whenever it is held, until `stop` aborts. */
+  /** Starts to renew the lease every second while this process has it, until `stop` aborts. */
   keep(stop: AbortSignal): void {
     this.#keeping ??= this.#renew(stop);
   }
 
-  /** Lets another instance take over at once; if Redis can't be asked, it does so in five seconds. Never rejects. */
+  /** Lets another instance take over at once, or within five seconds if Redis does not answer. Never rejects. */
   async release(): Promise<void> {
     await this.#keeping;
     if (!this.isHeld) return;
@@ -81,7 +85,7 @@ export class ConsumerLease {
     while (!stop.aborted) {
       await this.#clock.sleep(RENEW_MS, stop);
       if (stop.aborted || !this.isHeld) continue;
-      // The consumer meets the same outage and reports it; the lease runs out by itself.
+      // The consumer meets the same outage and reports it; the lease expires by itself.
       await this.take().catch(() => {});
     }
   }

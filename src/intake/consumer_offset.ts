@@ -1,10 +1,11 @@
 /**
- * Where the consumer reads on: found at the start, at a takeover, after a reconnection and on another server, compared with the
- * stream at every read, moved with every batch. `docs/contract.md`, sections 6 and 11.
+ * The offset behind which the consumer reads: found at the start, at a takeover, after a reconnection and on another
+ * server, compared with the stream at every read, moved with every batch (docs/contract.md, sections 6 and 11).
  *
- * The row in PostgreSQL counts; this only remembers it. On another server than before, where its copy is behind it, Redis may have
- * lost entries, and the row is set back to the copy (`stream_offset/resume.ts`). Every finding about the stream is committed before it
- * is reported, so that it is reported once, by the one consumer whose commit it was.
+ * The row in PostgreSQL is authoritative; this class only remembers it. If the Redis server is another one and its copy
+ * is behind the row, Redis may have lost entries, and the row is set back to the copy (`stream_offset/resume.ts`).
+ * Every finding about the stream is committed before it is reported, so that only the consumer that commits it reports
+ * it.
  */
 import type pg from "pg";
 import type { RedisConnection } from "../redis/connection.ts";
@@ -29,23 +30,28 @@ export interface ConsumerOffsetOptions {
   readonly redis: RedisConnection;
   readonly events: IntakeEvents;
   readonly recordRetentionMs: number;
+  readonly malformedRetentionMs: number;
 }
 
-/** An offset as this consumer found it: one that was found again has another version, though it names the same entry. */
+/**
+ * An offset as this consumer found it. Each time the offset is found or moved it gets another version, even if it names
+ * the same entry.
+ */
 export interface VersionedOffset extends Offset {
   readonly version: number;
-  /** Of the server that it was found on: entries of another one are not behind it. */
+  /** The epoch of the Redis server on which the offset was found. Entries of another server can't be read behind it. */
   readonly epoch: string;
-  /** Entries up to this one were read before: the row, where that was set back. */
+  /** Set if the row was set back: entries up to this one were read before. */
   readonly readBefore?: Offset | undefined;
   /**
-   * The copy, where it is ahead: PostgreSQL has lost commits. Redis may have lost entries as well before that, which the row's ordinal
-   * then counts; behind this entry the ordinal is unknown until the end of the stream is reached.
+   * The copy in Redis, if it is ahead of the row: PostgreSQL has lost commits. If Redis had lost entries before, the
+   * row's ordinal still counts them, so the ordinal behind this entry is unknown until the end of the stream is
+   * reached.
    */
   readonly copyAhead?: string | undefined;
 }
 
-/** What was found, until it has been compared with the stream. */
+/** An offset that was found and is not yet compared with the stream. */
 interface Found {
   readonly version: number;
   readonly copy: Offset | undefined;
@@ -56,13 +62,13 @@ export class ConsumerOffset {
   #offset: VersionedOffset | undefined;
   #versions = 0;
   #found: Found | undefined;
-  /** The stream as it was when it was last looked at. */
+  /** The stream's state at the last read. */
   #state: StreamState | undefined;
-  /** Up to where entries were read before the row was set back last. */
+  /** The offset before the row was last set back. */
   #readBefore: Offset | undefined;
-  /** The end of what was read that was reported as lost. */
+  /** The offset for which a lost tail was reported. */
   #reportedTail: string | undefined;
-  /** The copy that was reported to be ahead of the row, or that a stream's replacement left there. */
+  /** A copy ahead of the row that needs no report: it was reported, or it belongs to a replaced stream. */
   #knownCopy: string | undefined;
   #copying: Promise<void> = Promise.resolve();
 
@@ -70,7 +76,10 @@ export class ConsumerOffset {
     this.#options = options;
   }
 
-  /** Call this when another consumer may have moved the offset, or Redis may be another one: it is found again. */
+  /**
+   * Call this when another consumer may have moved the offset, or the Redis server may be another one: the offset is
+   * found again.
+   */
   forget(): void {
     this.#offset = undefined;
   }
@@ -80,7 +89,7 @@ export class ConsumerOffset {
     return this.#offset;
   }
 
-  /** The offset behind `entries` more entries, the last of which is `entryId`: to be moved to. */
+  /** The offset to move to: `entries` entries after `from`, the last of which is `entryId`. */
   behind(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
     const { entriesRead, epoch, readBefore, copyAhead } = from;
     const passesCopy = copyAhead !== undefined && isAtOrBefore(copyAhead, entryId);
@@ -96,7 +105,8 @@ export class ConsumerOffset {
   }
 
   /**
-   * The offset with its ordinal in the stream as it was read; absent if it has to be found, and read from, again.
+   * The offset with its ordinal in the stream as it was read; `undefined` if it has to be found again and the batch
+   * read again.
    *
    * @param options.isAtEnd no entry was behind it
    */
@@ -115,7 +125,7 @@ export class ConsumerOffset {
     }
     if (standing.kind === "another_stream") {
       const { entryId, copyAhead } = offset;
-      // Of this stream as far as the copy goes, which it has lived with: only the row's ordinal is wrong.
+      // If the copy fits the stream, the stream is the same one, and only the row's ordinal is wrong.
       const isSame = copyAhead !== undefined && isAtOrBefore(copyAhead, state.lastGeneratedId);
       if (isSame) await this.#commit(offset, { entryId, entriesRead: undefined });
       else await this.#startOver(offset, state);
@@ -125,7 +135,7 @@ export class ConsumerOffset {
     const { entriesRead } = standing;
     const { entryId } = offset;
     if (offset.entriesRead === undefined && entriesRead !== undefined && entryId !== BEFORE_ALL) {
-      // The end of the stream has made the ordinal known.
+      // The end of the stream was reached, where the ordinal is known.
       return await this.#commit(offset, { entryId, entriesRead }) ? this.#offset : undefined;
     }
     const trimmedUnread = standing.trimmedUnread - trimmedAfterRead(offset, standing.trimmedUnread);
@@ -134,33 +144,34 @@ export class ConsumerOffset {
       if (this.#offset?.version === offset.version) this.#offset = compared;
       return compared;
     }
-    // Of two consumers that find the same, one reports it.
+    // If two consumers find the same, only the one that commits it reports it.
     if (!await this.#commit(offset, { entryId, entriesRead }, { isOrdinalCompared: true })) return undefined;
     this.#options.events.trimmedUnread(trimmedUnread);
     return this.#offset;
   }
 
-  /** The ordinal of the entry if it was the stream's last when that was looked at. */
+  /** The ordinal of the entry if it was the stream's last at the last read. */
   #ordinalOfEnd(entryId: string): number | undefined {
     return this.#state?.lastGeneratedId === entryId ? this.#state.entriesAdded : undefined;
   }
 
   /** A batch up to `offset` was accepted. */
   moved(offset: VersionedOffset): void {
-    // Forgotten during the pass: it is found again then.
+    // If the offset was forgotten during the pass, it stays forgotten, and is found again.
     if (this.#offset !== undefined) this.#offset = offset;
     if (offset.readBefore === undefined) this.#readBefore = undefined;
     this.#copy(offset);
   }
 
-  /** Resolves when the copy has been made of what was committed, or could not be made. */
+  /** Resolves when the copy of the committed offset was made, or could not be made. */
   async copied(): Promise<void> {
     await this.#copying;
   }
 
   /**
-   * Another stream may have the old name with ids and ordinals that fit: then the entry at the offset is one that was never read.
-   * Reported only, since reading from the beginning would publish again what retention has deleted the records of.
+   * Another stream may have the old name, with ids and ordinals that fit: the entry at the offset is then one that was
+   * never read. This is only reported: reading from the beginning would publish again what retention has deleted the
+   * records of.
    */
   async #checkEntry({ entryId }: Offset): Promise<void> {
     if (entryId === BEFORE_ALL || await hasOutcome(this.#options, entryId)) return;
@@ -169,7 +180,8 @@ export class ConsumerOffset {
 
   async #find(): Promise<void> {
     const { postgres, redis, stream, recordRetentionMs, events } = this.#options;
-    // The copy first: it follows the commit, so that a row read after it can't be behind, unless PostgreSQL lost commits.
+    // The copy is read first: it is written after the commit, so a row read after it can be behind it only if
+    // PostgreSQL lost commits.
     const copy = await readCopy(redis, stream);
     const row = await selectOffset(postgres, stream);
     const { offset, readBefore, copyAhead } = resumptionOf({ row, copy, recordRetentionMs });
@@ -195,18 +207,22 @@ export class ConsumerOffset {
     if (readBefore !== undefined && !isAtOrBefore(readBefore.entryId, lastGeneratedId)) {
       this.#reportLostTail(readBefore.entryId, entryId, lastGeneratedId);
     }
-    // An offset that was set back is the copy's, whose entries are those of this stream.
+    // An offset that was set back is the copy, which belongs to this stream.
     if (readBefore === undefined) await this.#checkEntry(offset);
-    // The last copy may have failed, and the next batch be long in coming.
+    // The last copy may have failed, and the next batch may come late.
     const isMissing = copy === undefined || !isAtOrBefore(entryId, copy.entryId);
     if (isMissing && entryId !== BEFORE_ALL) this.#copy(offset);
   }
 
-  /** The stream ends before the offset that was found: it lost its tail if the copy fits it, else it is another one. */
+  /**
+   * The stream ends before the offset that was found: it lost its tail if the copy fits it, otherwise it is another
+   * stream.
+   */
   async #endsBefore(offset: VersionedOffset, { copy }: Found, state: StreamState): Promise<void> {
     const { lastGeneratedId, entriesAdded } = state;
     if (copy === undefined || !isAtOrBefore(copy.entryId, lastGeneratedId)) return await this.#startOver(offset, state);
-    // All that is there is older than the records that would recognise it.
+    // Reading resumes at the end of the stream: records may no longer exist that would show which of its entries were
+    // read.
     if (!await this.#commit(offset, { entryId: lastGeneratedId, entriesRead: entriesAdded })) return;
     this.#reportLostTail(offset.entryId, lastGeneratedId, lastGeneratedId);
   }
@@ -219,12 +235,12 @@ export class ConsumerOffset {
 
   async #startOver(offset: VersionedOffset, { entriesAdded, length, lastGeneratedId }: StreamState): Promise<void> {
     const { redis, stream, events } = this.#options;
-    // What was deleted from it by now was never there for us to read.
+    // What was already deleted from the new stream does not count as trimmed unread.
     const beginning: Offset = { entryId: BEFORE_ALL, entriesRead: entriesAdded - length };
     if (!await this.#commit(offset, beginning)) return;
     events.anotherStream({ offset: offset.entryId, lastGeneratedId });
     this.#knownCopy = offset.entryId;
-    // Redis may refuse writes just now; the copy then stays ahead until the new stream's ids pass it.
+    // If Redis refuses writes now, the copy stays ahead until the new stream's ids pass it.
     await replaceCopy(redis, beginning, { stream, epoch: offset.epoch }).catch(() => {});
   }
 
@@ -241,7 +257,7 @@ export class ConsumerOffset {
 
   #copy(offset: VersionedOffset): void {
     const { redis, stream } = this.#options;
-    // If it can't be made now, the next batch's will do.
+    // If the copy can't be made now, that of the next batch replaces it.
     this.#copying = copyOffset(redis, offset, { stream, epoch: offset.epoch }).catch(() => {});
   }
 }

@@ -1,4 +1,4 @@
-/** Entries as they were read → intents and malformed intents, as many from the first as one batch may hold. */
+/** Entries as they were read → intents and malformed intents: the first entries, up to the bounds of one batch. */
 import type { Catalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
 import type { StreamEntry } from "../notification/stream_entry.ts";
@@ -7,7 +7,7 @@ import { readExactEntry } from "./exact_entry.ts";
 import type { Decoded } from "./judge.ts";
 import { MAX_BATCH_BYTES, type ReadBatch } from "./read_batch.ts";
 
-/** Recipients in one batch, unless a single entry has more. */
+/** Maximum number of recipients in one batch, unless a single entry has more. */
 const MAX_BATCH_RECIPIENTS = 10_000;
 
 export interface DecodeOptions {
@@ -16,7 +16,10 @@ export interface DecodeOptions {
   readonly redis: RedisConnection;
 }
 
-/** Decodes in order. An entry that was deleted before its bytes could be fetched ends the batch: the next read counts it. */
+/**
+ * Decodes in order. An entry that was deleted before its bytes could be fetched ends the batch: the next read counts it
+ * as trimmed unread.
+ */
 export async function decodeBatch(
   { entries, isDoubtful }: Pick<ReadBatch, "entries" | "isDoubtful">,
   { stream, catalog, redis }: DecodeOptions,

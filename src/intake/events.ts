@@ -1,6 +1,6 @@
 /**
- * What happens to intents → metrics, spans and logs; one method for each event, none of which throws. Names, units and attributes
- * are those of section 9 of docs/contract.md.
+ * What happens to intents → metrics, spans and logs. One method for each event; none of them throws. Names, units and
+ * attributes are those of section 9 of docs/contract.md.
  *
  * `intent.process` is one span for each intent, from its reading to the commit that gave it its outcome.
  */
@@ -9,7 +9,7 @@ import type { Catalog } from "../notification/catalog.ts";
 import type { Intent, Malformed } from "../notification/intent.ts";
 import { countByKind } from "../telemetry/count_by_kind.ts";
 import type { Instruments } from "../telemetry/instruments.ts";
-import { loggerOf, logOften } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import { type SpanError, SpanKind, Spans, type Tracing } from "../telemetry/spans.ts";
 import { knownTraceId } from "../telemetry/trace_context.ts";
 import type { AcceptanceResult } from "./accept.ts";
@@ -40,14 +40,17 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
   const logger = loggerOf("intent_consumer");
 
   return {
-    /** The intents of one batch, malformed ones too, before anything is done with them: go on with what is returned. */
+    /**
+     * Begins a span for each intent of a batch, malformed ones too. The caller continues with the intents that are
+     * returned.
+     */
     began(items: readonly Decoded[]): readonly Decoded[] {
       if (!spans.isOn) return items;
       const startTime = clock.now();
       return items.map((item) => beganOne(spans, item, { stream, startTime }));
     },
 
-    /** The outcomes that a batch was given, once they are committed. */
+    /** Call this when the outcomes of a batch are committed. */
     outcomes({ accepted, duplicates, malformed }: Extract<AcceptanceResult, { kind: "done" }>): void {
       countByKind(instruments.intents, accepted, ({ intent }) => counted("accepted", intent.type.name));
       countByKind(instruments.intents, duplicates, (intent) => counted("duplicate", intent.type.name));
@@ -66,7 +69,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
 
     /** The stream's ids are ahead of Redis's clock. */
     idsAhead(stream_entry_id: string, ahead_ms: number): void {
-      logger.warn("the ids of the intent stream are ahead of the clock: they do not tell how old an entry is", {
+      logger.warn("the ids of the intent stream are ahead of the clock: they do not show how old an entry is", {
         stream,
         stream_entry_id,
         ahead_ms,
@@ -84,7 +87,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
     /** The intent stream ends before the offset, and is the same stream. */
     tailLost({ offset, resumedBehind, lastGeneratedId }: LostTail): void {
       logger.error(
-        "Redis lost the last entries of the intent stream: what producers were acknowledged may be missing",
+        "Redis lost the last entries of the intent stream: intents that producers sent may be missing",
         {
           stream,
           offset,
@@ -100,7 +103,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
       logger.error("another stream has the old name: it is read from its beginning", fields);
     },
 
-    /** The entry at the offset seems never to have been read. */
+    /** The entry at the offset seems not to have been read. */
     offsetWithoutOutcome(offset: string): void {
       logger.error(
         "the entry at the offset has no outcome: another stream may have the old name, what is before it is not read",
@@ -111,7 +114,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
     /** Entries that were deleted before they were read. */
     trimmedUnread(entries: number): void {
       instruments.trimmed.add(entries);
-      logger.error("{entries} entries of the intent stream were trimmed unread", { stream, entries });
+      logger.error(`${entries} entries of the intent stream were trimmed unread`, { stream, entries });
     },
   };
 
@@ -122,7 +125,7 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
   function logAccepted(intent: Intent): void {
     const fields = intentFields(intent);
     const span = spans.fieldsOf(intent.entry);
-    logOften(logger, "accepted", span.span_id === undefined ? fields : { ...fields, ...span });
+    logger.info("accepted", span.span_id === undefined ? fields : { ...fields, ...span });
     end(intent, "accepted", fields);
   }
 
@@ -153,7 +156,7 @@ function skippedRoutes({ routes }: Candidate): { channel: string; classification
   return routes.flatMap(({ channel, skipped }) => skipped === undefined ? [] : [{ channel, classification: skipped }]);
 }
 
-/** The item with its own span's `traceparent`: what becomes of it later follows that. */
+/** The item with the `traceparent` of its own span, which its routes then continue. */
 function beganOne(spans: Spans, item: Decoded, { stream, startTime }: { stream: string; startTime: number }): Decoded {
   const { id } = item.entry;
   const { traceparent, span } = spans.begin({
@@ -173,7 +176,7 @@ function beganOne(spans: Spans, item: Decoded, { stream, startTime }: { stream: 
   return traceparent === item.traceparent ? item : { ...item, traceparent };
 }
 
-/** The log fields of an intent, where they are known; those that are undefined are not in the log. */
+/** The log fields of an intent, as far as they are known; undefined fields are not logged. */
 interface IntentFields {
   readonly notification_type: string;
   readonly producer: string;

@@ -1,9 +1,9 @@
 /**
- * An entry's id → the entry with its exact bytes, in pieces, so that the process never holds more than a few megabytes
- * of it however large it is.
+ * An entry's id → the entry with its exact bytes, read in pieces, so that the process holds only a few megabytes of it
+ * at a time.
  *
- * Needed for an entry with bytes that are not UTF-8, and for one of more than 1 MiB. A value that is too long to be
- * valid is cut to its beginning, with its length and SHA-256.
+ * Used for an entry with bytes that are not UTF-8, and for one of more than 1 MiB. Of a value that is too long to be
+ * valid, only its beginning, its length and its SHA-256 are kept.
  */
 import { createHash, type Hash } from "node:crypto";
 import { Buffer } from "node:buffer";
@@ -14,14 +14,14 @@ import { type RedisConnection, Script } from "../redis/connection.ts";
 import { unreadableAsOutage } from "./read_batch.ts";
 
 /**
- * Each piece costs Redis a copy of the whole entry, and this process a copy of the piece. Small enough for an operator's
- * `client-output-buffer-limit`: with 16 MiB and a limit of 8, Redis closed the connection at each try.
+ * Each piece costs Redis a copy of the whole entry, and this process a copy of the piece. Small enough for an
+ * operator's `client-output-buffer-limit`: with 16 MiB and a limit of 8, Redis closed the connection at each try.
  */
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** 10,000 ids of 128 four-byte characters, each escaped as twelve: no valid recipient list is longer. */
 const MAX_RECIPIENTS_BYTES = 16 * 1024 * 1024;
 
-// Gives the number of names and values, whether the last piece ends its value, and the pieces.
+// Returns the number of names and values, whether the last piece ends its value, and the pieces.
 const READ_PIECES = new Script(`
 #!lua flags=no-writes
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
@@ -38,7 +38,7 @@ end
 return { #values, complete, pieces }
 `);
 
-/** The entry, or nothing if it was deleted meanwhile. */
+/** The entry; `undefined` if it was deleted meanwhile. */
 export async function readExactEntry(
   redis: RedisConnection,
   { stream, id }: { stream: string; id: string },
@@ -63,13 +63,13 @@ export async function readExactEntry(
 }
 
 /**
- * Pieces in order → fields. The first of each known field is kept as far as it can be valid, a second so that its being there
- * is noticed; all else as far as it is recorded.
+ * Pieces in order → fields. The first occurrence of a known field is kept up to the longest valid value; the second is
+ * kept so that the repetition is noticed; everything else only as far as it will be recorded.
  */
 class FieldCollector {
   readonly #fields: FieldValue[] = [];
   #room = MAX_KEPT_BYTES;
-  /** Fields so far with each known name. */
+  /** How many fields with each known name were seen. */
   readonly #counts = new Map<string, number>();
   #omittedFields = 0;
   #omittedBytes = 0;
@@ -114,7 +114,8 @@ class FieldCollector {
       this.#omittedBytes += nameBytes + value.length;
       return;
     }
-    // Sixteen bytes a field stand for what one costs besides its text: millions of empty ones must not fit.
+    // Each field counts sixteen bytes more than its text, for what it costs besides: millions of empty fields must not
+    // fit.
     this.#room -= 16 + nameBytes + Math.min(value.length, MAX_VALUE_BYTES);
     this.#fields.push(name, value.result());
   }
@@ -132,7 +133,7 @@ class ValueCollector {
   readonly #limit: number;
   #kept: Uint8Array[] = [];
   #keptLength = 0;
-  /** Runs from the moment at which the value is longer than what is kept. */
+  /** Set as soon as the value is longer than what is kept. */
   #hash: Hash | undefined;
   length = 0;
 

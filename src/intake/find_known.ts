@@ -9,16 +9,17 @@ import { selectFingerprints } from "./select_fingerprints.ts";
 
 export interface FindKnownOptions {
   readonly recipients: Recipients;
-  /** Up to here entries were read before. */
+  /** Entries up to this one were read before. */
   readonly readBefore: Pick<Offset, "entryId"> | undefined;
   readonly postgres: pg.Pool;
-  /** Cuts the look-ups. */
+  /** Aborts the look-ups. */
   readonly abandon: AbortSignal;
 }
 
 /**
- * Keys are looked up for those intents alone that were read before, whose recipients then need no look-up, and for those whose
- * recipients are a problem: a duplicate is one whatever its recipients are.
+ * Looks up the keys of two kinds of intents only: those that were read before, so that their recipients need no look-up
+ * if they have a record, and those with a recipient who was not found, since a duplicate is a duplicate whatever its
+ * recipients are.
  */
 export async function findKnown(
   decoded: readonly Decoded[],
@@ -35,7 +36,7 @@ export async function findKnown(
   return { answers, recordedKeys: recordedBefore.union(recorded) };
 }
 
-/** Whether the entry is at or before the offset that the stream was read up to before. */
+/** Whether the entry is at or before the offset up to which the stream was read before. */
 export function wasReadBefore({ id }: { readonly id: string }, readBefore: { readonly entryId: string } | undefined) {
   return readBefore !== undefined && isAtOrBefore(id, readBefore.entryId);
 }

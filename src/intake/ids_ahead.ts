@@ -1,12 +1,12 @@
 /**
- * Batches as they were read → one warning when the stream's ids are ahead of the clock: after one entry with such an id Redis
- * gives every later one an id that is ahead too, and no id tells its entry's time any more.
+ * Batches as they were read → one warning when the stream's ids are ahead of the clock. After one entry with such an id
+ * Redis gives all later entries ids that are ahead too, and no id shows the time of its entry any more.
  */
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import type { IntakeEvents } from "./events.ts";
 import type { ReadBatch } from "./read_batch.ts";
 
-/** Servers' clocks may differ by seconds after a failover; Redis's ids then stay ahead for as long. */
+/** After a failover the servers' clocks may differ by seconds, and ids are ahead for that long. */
 const TOLERANCE_MS = 60_000;
 
 export class IdsAhead {

@@ -1,17 +1,19 @@
 /**
  * The first loop: entries of the intent stream become records with routes, which are handed over to the publishers.
  *
- * A pass: read a batch → decode it → judge each entry → accept them, in one transaction that also moves the offset → hand the
- * routes over. Nothing is passed over that has no outcome; whatever dies in between, the same entries are read again.
+ * A pass: read a batch → decode it → judge each entry → accept them, in one transaction that also moves the offset →
+ * hand the routes over. The offset moves past an entry only together with the entry's outcome: if the process or a
+ * server dies in between, the same entries are read again.
  *
  * Two roles: *consuming* while this instance has the consumer lease, *standby* while another one has it.
  *
- * How many entries make a batch is one limit: halved when PostgreSQL does not accept a batch, whatever the reason, until the entry
- * at fault is alone, and when a batch takes Redis too long; cut where entries have many recipients; doubled by each batch that is
- * accepted.
+ * One limit says how many entries make a batch. It is halved when PostgreSQL does not accept a batch, whatever the
+ * reason, until the entry at fault is alone. It is reduced when Redis needs too long for a batch, or when the entries
+ * have many recipients. Each accepted batch doubles it.
  *
- * When a pass fails, its reason and the entry that it failed at are noted for others to see, and the next one begins with a look
- * at the offset: an operator may have set the entry aside, which moves the offset past it.
+ * When a pass fails, its reason and the entry at which it failed are noted in Redis for `status` and the gauges. The
+ * next pass then first compares its offset with the table: an operator may have set the entry aside, which moves the
+ * offset past it.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -25,7 +27,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import type { ClaimStart } from "../relay/batch.ts";
 import type { Relay } from "../relay/relay.ts";
 import { selectOffset } from "../stream_offset/stream_offset.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { UserService } from "../user_service/client.ts";
 import { acceptEntries, type Done } from "./accept_entries.ts";
 import { ConsumerLease } from "./consumer_lease.ts";
@@ -49,19 +51,21 @@ export interface ConsumerOptions {
   readonly batchSize: number;
   /** How long records are kept. */
   readonly recordRetentionMs: number;
+  /** How long malformed intents are kept. */
+  readonly malformedRetentionMs: number;
   readonly readBlockTimeoutMs: number;
   readonly catalog: Catalog;
   readonly administratorEmails: ReadonlyMap<string, readonly string[]>;
   readonly maxAttempts: Readonly<Record<Channel, number>>;
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
-  /** For reads that wait; closed when the loop is told to stop. */
+  /** For reads that wait for an entry; closed when the loop is to stop. */
   readonly blockingRedis: RedisConnection;
   readonly userService: UserService;
   readonly relay: Pick<Relay, "room" | "handOver">;
   readonly events: IntakeEvents;
   readonly clock: Clock;
-  /** Aborts when waits are cut short. */
+  /** Aborts when a shutdown no longer waits for the current batch. */
   readonly abandon: AbortSignal;
 }
 
@@ -107,9 +111,45 @@ export class IntentConsumer implements Loop {
     }
   }
 
-  /** PostgreSQL may have come back with an earlier offset: it is found again, at the latest when the wait for entries ends. */
+  /** While another instance consumes. */
+  async idle(stop: AbortSignal): Promise<void> {
+    await this.#options.clock.sleep(STANDBY_POLL_MS, stop);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#offset.copied(), this.#note.sent()]);
+    await this.#lease.release();
+    this.#options.userService.close();
+  }
+
+  /**
+   * Call this when PostgreSQL may have come back with an earlier offset: the offset is found again, at the latest when
+   * the wait for entries ends.
+   */
   findOffsetAgain(): void {
     this.#offset.forget();
+  }
+
+  async #mayConsume(): Promise<boolean> {
+    const isHeld = this.#lease.isHeld || await this.#lease.take();
+    const role = isHeld ? "consuming" : "standby";
+    if (role !== this.#role) {
+      this.#role = role;
+      this.#offset.forget();
+      this.#recipients.release();
+      this.#setAside.forget();
+      this.#note.forget();
+      loggerOf(this.name).info(role);
+    }
+    return isHeld;
+  }
+
+  /** Forgets the offset if it was moved: an operator may have set aside the entry at which the last pass failed. */
+  async #compareOffset(): Promise<void> {
+    const { postgres, stream } = this.#options;
+    const row = await selectOffset(postgres, stream);
+    if (row !== undefined && row.entryId !== (await this.#offset.current()).entryId) this.#offset.forget();
+    this.#hasFailed = false;
   }
 
   async #consume(reading: Reading, stop: AbortSignal): Promise<void> {
@@ -128,7 +168,7 @@ export class IntentConsumer implements Loop {
         const result = await this.#accept(decoded.slice(0, covered), judgement, reading.from);
         if (result === undefined) return;
         this.#handOver(result, start);
-        // A duplicate of itself has had its outcome before.
+        // An entry that was read before is a duplicate of itself; its outcome has been reported already.
         events.outcomes({
           ...result,
           duplicates: result.duplicates.filter(({ entry }) => !wasReadBefore(entry, readBefore)),
@@ -141,9 +181,9 @@ export class IntentConsumer implements Loop {
       }
     } catch (error) {
       const outage = outageOf(error);
-      // They may be too many at once, or one of them is an entry that PostgreSQL can't get past: it is alone in the end.
+      // The batch may be too large, or PostgreSQL may fail at one of its entries: halving finds that entry in the end.
       if (outage?.dependency === "postgres") this.#limit.halve(decoded.length);
-      // What is known of the recipients outlives a stall of the User Service, and nothing else.
+      // The answers about recipients are kept only while the User Service stalls.
       if (outage?.dependency !== "user_service") this.#recipients.release();
       throw outage?.dependency === "postgres" && decoded.length === 1
         ? aboutEntry(outage, decoded[0]!.entry.id)
@@ -155,48 +195,7 @@ export class IntentConsumer implements Loop {
     else this.#limit.grow();
   }
 
-  /** An operator may have set the entry aside that the last pass failed at, which moves the offset past it. */
-  async #compareOffset(): Promise<void> {
-    const { postgres, stream } = this.#options;
-    const row = await selectOffset(postgres, stream);
-    if (row !== undefined && row.entryId !== (await this.#offset.current()).entryId) this.#offset.forget();
-    this.#hasFailed = false;
-  }
-
-  #noteStall(error: unknown): void {
-    const outage = outageOf(error);
-    // Without Redis there is nowhere to note it.
-    if (outage === undefined || outage.dependency === "redis") return;
-    const { dependency, message, about } = outage;
-    this.#note.write({ dependency, reason: message, entryId: about.stream_entry_id, recipient: about.recipient });
-  }
-
-  /** While another instance consumes. */
-  async idle(stop: AbortSignal): Promise<void> {
-    await this.#options.clock.sleep(STANDBY_POLL_MS, stop);
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.#offset.copied(), this.#note.sent()]);
-    await this.#lease.release();
-    this.#options.userService.close();
-  }
-
-  async #mayConsume(): Promise<boolean> {
-    const isHeld = this.#lease.isHeld || await this.#lease.take();
-    const role = isHeld ? "consuming" : "standby";
-    if (role !== this.#role) {
-      this.#role = role;
-      this.#offset.forget();
-      this.#recipients.release();
-      this.#setAside.forget();
-      this.#note.forget();
-      loggerOf(this.name).info(role);
-    }
-    return isHeld;
-  }
-
-  /** Absent where nothing was changed, and the entries are to be read again. */
+  /** Returns `undefined` if nothing was changed and the entries have to be read again. */
   async #accept(entries: readonly Decoded[], judgement: Judgement, from: VersionedOffset): Promise<Done | undefined> {
     const { postgres, stream, batchSize, maxAttempts } = this.#options;
     const to = this.#offset.behind(from, { entryId: entries.at(-1)!.entry.id, entries: entries.length });
@@ -222,17 +221,27 @@ export class IntentConsumer implements Loop {
     const { relay, maxAttempts } = this.#options;
     relay.handOver({ ...start, acceptedAtMs, claimedUntil, maxAttempts, intents: accepted });
   }
+
+  #noteStall(error: unknown): void {
+    const outage = outageOf(error);
+    // Without Redis there is nowhere to note it.
+    if (outage === undefined || outage.dependency === "redis") return;
+    const { dependency, message, about } = outage;
+    this.#note.write({ dependency, reason: message, entryId: about.stream_entry_id, recipient: about.recipient });
+  }
 }
 
-/** The entries before it are committed; nothing moves until the User Service answers for the one that everything waits for. */
+/**
+ * The entries before the stalled one are committed. The offset stays until the User Service answers for its recipient.
+ */
 function stallOf({ entryId, recipient, reason, retryAfterMs }: Stall, progressed: boolean): OutageError {
-  // The entries have been read, and every key before the stall has been looked for.
+  // Redis and PostgreSQL have answered: the entries were read, and their keys were looked up.
   const answered = ["redis", "intent_stream", "postgres"] as const;
   const about = { stream_entry_id: entryId, recipient };
   return new OutageError("user_service", reason, { retryAfterMs, progressed, answered, about });
 }
 
-/** The same outage, with the one entry that it was met with. */
+/** The same outage, with the id of the only entry in the batch. */
 function aboutEntry({ dependency, message, cause }: OutageError, entryId: string): OutageError {
   return new OutageError(dependency, message, { about: { stream_entry_id: entryId }, cause });
 }

@@ -1,14 +1,15 @@
 /**
  * The consumer's reads: the next batch behind its offset, compared with the stream as it is.
  *
- * A batch comes in one of three ways: at once; read ahead, while PostgreSQL accepted the batch before; or as soon as there is an
- * entry, by a blocking read. What was read before its turn counts only for the version of the offset that it was read from.
+ * A batch comes in one of three ways: at once; read ahead, while PostgreSQL accepted the batch before; or as soon as
+ * there is an entry, by a blocking read. A batch that was read ahead is used only if the offset still has the version
+ * that it was read from.
  */
 import type { Clock } from "../clock.ts";
 import type { BatchLimit } from "../lifecycle/batch_limit.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { ConsumerOffset, VersionedOffset } from "./consumer_offset.ts";
 import { type ReadBatch, readBatch, readWhenThere } from "./read_batch.ts";
 
@@ -32,11 +33,14 @@ export class IntentReader {
   readonly #offset: ConsumerOffset;
   readonly #limit: BatchLimit;
   #ahead: { readonly version: number; readonly batch: Promise<ReadBatch> } | undefined;
-  /** Behind this entry there was none when the last batch was read: no need to look before the next wait. */
+  /** The last entry of the stream when the last batch was read: behind it the reader waits without looking first. */
   #endOfStream: string | undefined;
-  /** While one entry alone takes Redis too long, what was trimmed is left to a later read to find. */
+  /**
+   * While Redis needs too long for a single entry, batches are read without the stream's state: a later read finds what
+   * was trimmed.
+   */
   #isStateTooExpensive = false;
-  /** The entry behind which the connection was lost while it waited. */
+  /** The entry behind which a blocking read lost its connection. */
   #lostBehind: string | undefined;
 
   constructor(options: IntentReaderOptions, { offset, limit }: { offset: ConsumerOffset; limit: BatchLimit }) {
@@ -51,11 +55,14 @@ export class IntentReader {
     }
   }
 
-  /** The next batch, of one entry at least; absent when none came in time, or the offset has to be found again. */
+  /**
+   * The next batch, of one entry at least; `undefined` when no entry came in time, or the offset has to be found again.
+   */
   async next(stop: AbortSignal): Promise<Reading | undefined> {
     const offset = await this.#offset.current();
     const isAtEnd = offset.entryId === this.#endOfStream;
-    // Once only: should the wait fail, because what comes takes Redis too long, fewer entries are read at a time.
+    // Only once: if the wait fails because the entries that come take Redis too long, the next read takes fewer of
+    // them.
     this.#endOfStream = undefined;
     if (isAtEnd) {
       await this.#wait(offset, stop);
@@ -84,7 +91,7 @@ export class IntentReader {
   /** Begins to read the batch behind an offset that is not committed yet. */
   readAhead(offset: VersionedOffset): void {
     const batch = readBatch(this.#options.redis, this.#readOptions(offset));
-    // Whether it failed counts when its turn has come, which it may not.
+    // A failure is thrown when the batch is used, which may never happen.
     batch.catch(() => {});
     this.#ahead = { version: offset.version, batch };
   }
@@ -99,7 +106,7 @@ export class IntentReader {
       this.#isStateTooExpensive = false;
       return batch;
     } catch (error) {
-      // So many entries may take Redis longer than a command may; then one, and one without the stream's state.
+      // No answer in time: the next read takes fewer entries, down to one, and then one without the stream's state.
       if (error instanceof RedisError && error.code === "") {
         this.#isStateTooExpensive ||= this.#limit.value === 1;
         this.#limit.reduceTo(this.#limit.value / 32);
@@ -108,7 +115,7 @@ export class IntentReader {
     }
   }
 
-  /** Waits for an entry, for the block time at most, and reads it for the next pass; cut short when `stop` aborts. */
+  /** Waits for an entry, at most for the block time, and reads it for the next pass; ends early when `stop` aborts. */
   async #wait(offset: VersionedOffset, stop: AbortSignal): Promise<void> {
     const { blockingRedis, readBlockTimeoutMs: blockMs } = this.#options;
     if (stop.aborted) return;
@@ -130,7 +137,7 @@ export class IntentReader {
   #reportLost({ entryId }: VersionedOffset, { entries: [first] }: ReadBatch): void {
     if (this.#lostBehind === entryId && first?.fields === undefined) {
       loggerOf("intent_consumer").warn(
-        "an entry seems larger than Redis's client-output-buffer-limit lets one reply be: it is read in pieces",
+        "an entry seems larger than Redis's client-output-buffer-limit: it is read in pieces",
         { stream_entry_id: first?.id },
       );
     }

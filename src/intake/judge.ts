@@ -1,8 +1,8 @@
 /**
  * Decoded entries and what is known about their recipients and keys → what is to become of each. Pure.
  *
- * The order of the rules is that of docs/contract.md, section 2: a duplicate or a conflict is one whatever its recipients
- * are, so that a key is looked at before a recipient who was not found counts.
+ * The order of the rules is that of docs/contract.md, section 2: the key is looked at before the recipients, because a
+ * duplicate or a conflict is one whatever its recipients are.
  */
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
 import type { NewRoute } from "../notification/route.ts";
@@ -19,21 +19,21 @@ export interface Candidate {
 }
 
 export interface Judgement {
-  /** At most one a key. */
+  /** At most one for each key. */
   readonly candidates: readonly Candidate[];
-  /** Intents whose key a candidate or a record has: duplicates or conflicts, which the record's fingerprint tells. */
+  /** Intents whose key a candidate or a record has: duplicates or conflicts, depending on the record's fingerprint. */
   readonly followers: readonly Intent[];
   readonly rejected: readonly Malformed[];
-  /** How many entries, from the first, this covers: fewer than all when one has to wait for the User Service. */
+  /** How many entries, from the first, are judged: fewer than all when one has to wait for the User Service. */
   readonly covered: number;
   readonly stall: Stall | undefined;
 }
 
-/** What everything waits for: the User Service does not answer for a recipient. */
+/** The entry at which intake waits: the User Service does not answer for one of its recipients. */
 export interface Stall {
   readonly entryId: string;
   readonly recipient: string;
-  /** What it answered instead. */
+  /** What the User Service answered instead, or why it did not answer. */
   readonly reason: string;
   readonly retryAfterMs: number | undefined;
 }
@@ -114,7 +114,7 @@ function rejectionFor(
   }
 }
 
-/** Whichever look-up was asked to wait longest: the next pass makes all of those still missing again. */
+/** The longest wait that an answer asked for: the next pass repeats all missing look-ups. */
 function longestRetryAfterMs(answers: ReadonlyMap<string, UserAnswer>): number | undefined {
   let longest: number | undefined;
   for (const answer of answers.values()) {

@@ -1,6 +1,7 @@
-// What becomes of decoded entries, given what is known of their users and keys: the contract's order of rules, and that
-// every entry up to a stall gets one judgement.
-
+/**
+ * The judgement of decoded entries, given their users and keys: the contract's order of rules, and one judgement for
+ * every entry up to a stall.
+ */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { embeddedCatalog } from "../notification/catalog.ts";
@@ -51,13 +52,13 @@ function judged(examples: readonly Example[], known: Partial<Known> = {}) {
 const recorded = (...keys: string[]) =>
   new Set(keys.map((idempotencyKey) => keyOf({ producer: "game-master", idempotencyKey })));
 
-/** The entries' places in the batch, by what becomes of them. */
-function places({ candidates, followers, rejected, covered, stall }: Judgement) {
-  const place = ({ entry }: { entry: { id: string } }) => parseInt(entry.id);
+/** The positions of the entries in the batch, by their judgement. */
+function positions({ candidates, followers, rejected, covered, stall }: Judgement) {
+  const position = ({ entry }: { entry: { id: string } }) => parseInt(entry.id);
   return {
-    candidates: candidates.map(({ intent }) => place(intent)),
-    followers: followers.map(place),
-    rejected: rejected.map(place),
+    candidates: candidates.map(({ intent }) => position(intent)),
+    followers: followers.map(position),
+    rejected: rejected.map(position),
     covered,
     stalls: stall !== undefined,
   };
@@ -83,12 +84,12 @@ Deno.test("judge() makes candidates with their routes", () => {
   assert.deepEqual([covered, stall], [2, undefined]);
 });
 
-Deno.test("judge() skips administrator mail where nobody is configured", () => {
+Deno.test("judge() skips administrator mail if no address is configured", () => {
   const [candidate] = judged([{ administrators: true }]).candidates;
   assert.equal(candidate!.routes[0]!.skipped, "admin_emails_not_configured");
 });
 
-Deno.test("judge() rejects what the User Service refuses for good, by the first user that counts", () => {
+Deno.test("judge() rejects an intent that the User Service finally refuses, by its first refused user", () => {
   const { rejected } = judged([
     { key: "1", users: ["found", "gone", "odd"] },
     { key: "2", users: ["odd", "gone"] },
@@ -104,16 +105,16 @@ Deno.test("judge() rejects what the User Service refuses for good, by the first 
 Deno.test("judge() looks at the key before the recipients", () => {
   const known = { recordedKeys: recorded("taken") };
   for (const user of ["gone", "odd", "away"]) {
-    const first = places(judged([{ key: "taken", users: [user] }], known));
+    const first = positions(judged([{ key: "taken", users: [user] }], known));
     assert.deepEqual(first, { ...nothing, followers: [0], covered: 1 });
-    const second = places(judged([{ key: "k" }, { key: "k", users: [user] }]));
+    const second = positions(judged([{ key: "k" }, { key: "k", users: [user] }]));
     assert.deepEqual(second, { ...nothing, candidates: [0], followers: [1], covered: 2 });
   }
 });
 
 Deno.test("judge() doesn't let a malformed intent use up its key", () => {
   for (const first of [{ malformed: true }, { users: ["gone"] }]) {
-    assert.deepEqual(places(judged([first, {}, {}])), {
+    assert.deepEqual(positions(judged([first, {}, {}])), {
       ...nothing,
       candidates: [1],
       followers: [2],
@@ -125,7 +126,7 @@ Deno.test("judge() doesn't let a malformed intent use up its key", () => {
 
 Deno.test("judge() stops at the first intent that has to wait for the User Service", () => {
   const judgement = judged([{ key: "1" }, { malformed: true }, { key: "2", users: ["found", "away"] }, { key: "3" }]);
-  assert.deepEqual(places(judgement), { ...nothing, candidates: [0], rejected: [1], covered: 2, stalls: true });
+  assert.deepEqual(positions(judgement), { ...nothing, candidates: [0], rejected: [1], covered: 2, stalls: true });
   assert.deepEqual(judgement.stall, {
     entryId: "2-0",
     recipient: "away",
@@ -134,7 +135,7 @@ Deno.test("judge() stops at the first intent that has to wait for the User Servi
   });
 });
 
-Deno.test("judge() heeds the longest Retry-After of the batch, whoever stalls it", () => {
+Deno.test("judge() uses the longest Retry-After of the batch, whichever user stalls it", () => {
   const away = (retryAfterMs?: number): UserAnswer => ({
     kind: "unavailable",
     reason: "it can't be reached",
@@ -151,7 +152,7 @@ Deno.test("judge() heeds the longest Retry-After of the batch, whoever stalls it
   assert.equal(retryAfterMs(undefined, undefined), undefined);
 });
 
-Deno.test("keyOf() is the same for the same producer and key alone", () => {
+Deno.test("keyOf() is the same only for the same producer and key", () => {
   const key = fc.record({ producer: fc.stringMatching(/^[a-z.-]{1,4}$/), idempotencyKey: fc.string({ minLength: 1 }) });
   fc.assert(fc.property(key, key, (one, other) => {
     const isSame = one.producer === other.producer && one.idempotencyKey === other.idempotencyKey;
@@ -159,7 +160,7 @@ Deno.test("keyOf() is the same for the same producer and key alone", () => {
   }));
 });
 
-Deno.test("judge() gives every entry up to a stall exactly one judgement, and each by the rules", () => {
+Deno.test("judge() gives every entry up to a stall exactly one judgement, by the rules", () => {
   const example = fc.record({
     key: fc.constantFrom("1", "2", "3", "taken"),
     users: fc.array(fc.constantFrom(...Object.keys(ANSWERS)), { minLength: 1, maxLength: 3 }),
@@ -173,7 +174,7 @@ Deno.test("judge() gives every entry up to a stall exactly one judgement, and ea
       const taken = recorded("taken");
       const recordedKeys = new Set(doubtful.map(keyOf).filter((key) => taken.has(key)));
       const judgement = judge(items, { answers, recordedKeys, administratorEmails: new Map() });
-      const { candidates, followers, rejected, covered, stalls } = places(judgement);
+      const { candidates, followers, rejected, covered, stalls } = positions(judgement);
 
       assert.deepEqual(
         [...candidates, ...followers, ...rejected].sort((a, b) => a - b),

@@ -1,13 +1,14 @@
-/** Intents → which of their entries are recorded as malformed already. */
+/** Intents → the ids of those entries that are already recorded as malformed. */
 import type pg from "pg";
 import type { Intent } from "../notification/intent.ts";
 import { rows, text } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
 
 /**
- * SQL for "the row `malformed` is about this entry": an earlier stream under the name may have had another entry of the same
- * id. A row without fields (`[]`) may be about any entry as far as producer and key are NULL. A row with fields has these two
- * wherever the entry had them, as a valid one has.
+ * SQL condition: the row `malformed` is about the entry of `intent`. The id alone is not enough, because an earlier
+ * stream of the same name may have had another entry with this id. A row with fields has producer and key if the entry
+ * had them, as every valid entry has. In a row without fields (`[]`) both may be NULL, and it may then be about any
+ * entry of this id.
  */
 export const IS_SAME_ENTRY = `malformed.stream_entry_id = intent.entry_id
       AND (malformed.producer = intent.producer OR malformed.producer IS NULL AND malformed.raw_fields = '[]')

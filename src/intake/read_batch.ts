@@ -1,9 +1,10 @@
 /**
  * The offset → the entries behind it and the stream's state, taken together by one read-only script.
  *
- * A script and no `MULTI`, because Redis refuses a `MULTI` while over `maxmemory`, even one that only reads. A batch is
- * bounded in entries and in bytes (one entry always fits); an entry of more than 1 MiB comes as its size alone and is
- * fetched in pieces by `exact_entry.ts`. A read costs the same whatever consumer groups others keep on the stream.
+ * This is a script instead of a `MULTI` because Redis refuses a `MULTI` while over `maxmemory`, even one that only
+ * reads. A batch is bounded in entries and in bytes (one entry always fits). Of an entry of more than 1 MiB only the id
+ * is read here; `exact_entry.ts` fetches it in pieces. Consumer groups of others on the stream do not make a read more
+ * expensive.
  */
 import type { Clock } from "../clock.ts";
 import { type RedisConnection, Script } from "../redis/connection.ts";
@@ -16,29 +17,28 @@ import type { StreamState } from "../stream_offset/ordinals.ts";
 export const MAX_BATCH_BYTES = 2 * 1024 * 1024;
 const LARGE_ENTRY_BYTES = 1024 * 1024;
 
-/** Fields as names and values in turn; absent for a large entry. Bytes that are not UTF-8 arrive as U+FFFD. */
+/** Names and values in turn; `undefined` for a large entry. Bytes that are not UTF-8 arrive as U+FFFD. */
 interface ReadEntry {
   readonly id: string;
   readonly fields: readonly string[] | undefined;
 }
 
 export interface ReadBatch extends ClaimStart {
-  /** Absent when there is no stream, or when it was not asked for. */
+  /** `undefined` when there is no stream, or when the state was not asked for. */
   readonly state: StreamState | undefined;
   readonly entries: readonly ReadEntry[];
   /** Of the server that was read from. */
   readonly epoch: string;
-  /** Whether there is a U+FFFD in it: some of them may not be what came. */
+  /** Whether the text contains U+FFFD, which may stand for bytes that are not UTF-8. */
   readonly isDoubtful: boolean;
 }
 
-// The entries come as one JSON text, which Lua writes and JavaScript reads several times as fast as a reply of sixteen
-// thousand strings. Bytes that are not UTF-8 go through it as they are.
-// Sixteen bytes a value stand for what a value costs besides its text.
-// XINFO brings the first and the last entry along. FULL would bring the first alone, but with it every consumer of every group:
-// 200,000 consumers blocked Redis for a second.
-// Entries are fetched a few at a time: what one step brings is in Redis's memory before its size is known, and eight
-// entries of many megabytes are what it can bear within its time.
+// The entries come as one JSON text: Lua writes it and JavaScript reads it several times as fast as a reply of sixteen
+// thousand strings. It keeps bytes that are not UTF-8 as they are. Each value counts sixteen bytes more than its text,
+// for what it costs besides. XINFO also returns the first and the last entry. XINFO FULL would return only the first
+// one, but with it every consumer of every group: 200,000 consumers blocked Redis for a second. Entries are fetched at
+// most eight at a time: Redis holds the result of a step in memory before its size is known, and eight entries of many
+// megabytes fit within the time of one command.
 const READ = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
 local stream, offset = KEYS[1], ARGV[1]
@@ -80,10 +80,10 @@ return { server_epoch(), state['length'], state['entries-added'], state['last-ge
 export interface ReadOptions {
   readonly clock: Clock;
   readonly stream: string;
-  /** The entry behind which to read. */
+  /** The entries behind this one are read. */
   readonly after: string;
   readonly maxEntries: number;
-  /** Without the stream's state, which costs Redis a copy of the first and the last entry, there is one reason less for it to take long. */
+  /** Leaves out the stream's state, which costs Redis a copy of the first and the last entry. */
   readonly withoutState?: boolean;
 }
 
@@ -109,21 +109,21 @@ export async function readBatch(redis: RedisConnection, options: ReadOptions): P
 }
 
 /**
- * Waits until an entry follows `after`, for `blockMs` at most, and reads then: the script is sent along, and Redis comes to
- * it as soon as the wait is over.
+ * Waits until an entry follows `after`, at most `blockMs` milliseconds, and then reads: the script is sent together
+ * with the blocking command, and Redis runs it as soon as the wait is over.
  */
 export async function readWhenThere(
   redis: RedisConnection,
   { blockMs, ...options }: ReadOptions & { readonly blockMs: number },
 ): Promise<ReadBatch> {
   const { stream, after } = options;
-  // As bytes: the entry comes again with the script's reply, and one of 100 MiB is not made a string here.
+  // As bytes: this reply is not used, and an entry of 100 MiB need not become a string.
   const wait = () => redis.callBuffer("XREAD", "COUNT", 1, "BLOCK", blockMs, "STREAMS", stream, after);
   const [, batch] = await Promise.all([unreadableAsOutage(wait), readBatch(redis, options)]);
   return batch;
 }
 
-/** Another type under the stream's name, or a user without rights on it: nothing to do with Redis being away. */
+/** A key of another type, or a user without rights on it, is an outage of the intent stream and not of Redis. */
 export async function unreadableAsOutage<Reply>(read: () => Promise<Reply>): Promise<Reply> {
   try {
     return await read();

@@ -1,11 +1,13 @@
-/** When a batch was read → a moment before its acceptance that is recent enough for its routes' claims to run from. */
+/**
+ * The time at which a batch was read → a recent time before its acceptance, from which the claims of its routes run.
+ */
 import type { Clock } from "../clock.ts";
 import { BIRTH_CLAIM_MS } from "../notification/route.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { redisTimeMs } from "../redis/time.ts";
 import type { ClaimStart } from "../relay/batch.ts";
 
-/** Redis's clock is read again when it was read longer ago than this, as after slow look-ups. */
+/** Redis's clock is read again if it was read longer ago than this, for example after slow look-ups. */
 const MAX_AGE_MS = BIRTH_CLAIM_MS / 4;
 
 export async function recentStart(
@@ -17,7 +19,8 @@ export async function recentStart(
   try {
     return { takenAtMs: await redisTimeMs(redis), takenAt: now };
   } catch {
-    // Acceptance does not need Redis; the routes are claimed when they are due.
+    // Acceptance does not need Redis: with the old time the hand-off may be late, and the routes are claimed when they
+    // are due.
     return { takenAtMs, takenAt };
   }
 }

@@ -1,8 +1,9 @@
 /**
- * The recipients of a batch → what the User Service says about each, every distinct user asked for once.
+ * The recipients of a batch → the User Service's answer about each. Every distinct user is looked up once.
  *
- * What is known of a user is held until the entries that it was asked for are through, so that a stall asks only for those
- * still missing however long it lasts and however many there are. Entries behind those ask anew, or the cache.
+ * An answer is kept until the entries for which it was asked are accepted, so that during a stall only the missing
+ * users are looked up again, however long the stall lasts. For later entries the users are looked up again, or found in
+ * the cache.
  */
 import type { Intent } from "../notification/intent.ts";
 import type { User } from "../notification/routing.ts";
@@ -12,7 +13,7 @@ import { compareEntryIds } from "../redis/entry_ids.ts";
 
 interface Held {
   readonly answer: UserAnswer;
-  /** The last entry that it was asked for. */
+  /** The last entry for which the user was looked up. */
   readonly entryId: string;
 }
 
@@ -24,7 +25,7 @@ export class Recipients {
     this.#userService = userService;
   }
 
-  /** The intents come in the order of their entries, and none before the first of them is asked about again. */
+  /** The intents must be in the order of their entries; answers for entries before the first one are dropped. */
   async find(intents: readonly Intent[], signal: AbortSignal): Promise<Map<string, UserAnswer>> {
     const answers = new Map<string, UserAnswer>();
     if (intents.length === 0) return answers;
@@ -51,13 +52,13 @@ export class Recipients {
     }
   }
 
-  /** To be called when the batch is through: nothing is waited for any more. */
+  /** Call this when the whole batch is accepted. */
   release(): void {
     this.#held.clear();
   }
 }
 
-/** What keeps an intent from being routed: the first of its recipients, in its order, who was not found. */
+/** Why an intent can't be routed: the first of its recipients, in the intent's order, who was not found. */
 export type RecipientProblem = {
   readonly userId: string;
   readonly answer: Exclude<UserAnswer, { kind: "found" }>;

@@ -1,5 +1,4 @@
-// What is known of users while a stall lasts: held for the entries that it was asked for, and for no others.
-
+/** Answers about users during a stall: kept for the entries for which they were asked, and for no others. */
 import assert from "node:assert/strict";
 import { embeddedCatalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
@@ -17,7 +16,7 @@ function intent(entryId: string, ...users: string[]): Intent {
   return decoded as Intent;
 }
 
-/** Recipients of a User Service that knows everybody but those named, with what it was asked for. */
+/** Recipients with a User Service that finds all users except the named ones, and the ids for which it was asked. */
 function recipientsWith(others: Record<string, UserAnswer>) {
   const asked: string[][] = [];
   const answer = (userId: string): UserAnswer =>
@@ -41,16 +40,16 @@ Deno.test("Recipients asks again only for those still missing, for as long as a 
     const answers = await find(...batch);
     assert.deepEqual([...answers.keys()].sort(), ["a", "away", "b"]);
   }
-  // A batch that is halved meanwhile forgets nobody.
+  // No answer is dropped when the batch is halved meanwhile.
   await find(batch[0]!);
   await find(...batch);
   assert.deepEqual(asked, [["a", "away", "b"], ["away"], ["away"], ["away"], ["away"]]);
 });
 
-Deno.test("Recipients forgets what the entries that it was asked for don't need any more", async () => {
+Deno.test("Recipients drops answers that their entries no longer need", async () => {
   const { asked, find, others } = recipientsWith({ away, late: { kind: "not_found" } });
   await find(intent("1-1", "late", "a"), intent("1-2", "late", "b"), intent("1-10", "away"));
-  // The first entry is through, and another has come that names the same user.
+  // The first entry is accepted, and a later one names the same user.
   assert.equal((await find(intent("1-2", "late", "b"), intent("1-10", "away"), intent("2-0", "late"))).size, 3);
   delete others.late;
   const answers = await find(intent("1-10", "away"), intent("2-0", "late"));
@@ -58,7 +57,7 @@ Deno.test("Recipients forgets what the entries that it was asked for don't need 
   assert.deepEqual(asked, [["late", "a", "b", "away"], ["away"], ["away", "late"]]);
 });
 
-Deno.test("Recipients holds nobody when the batch is through", async () => {
+Deno.test("Recipients keeps no answer when the batch is accepted", async () => {
   const { asked, find, recipients } = recipientsWith({});
   await find(intent("1-1", "a"));
   recipients.release();

@@ -5,8 +5,8 @@ import { describePostgresError } from "../postgres/failures.ts";
 import type { Decoded } from "./judge.ts";
 
 /**
- * A malformed intent that can be stored more surely than `item`: an intent with the reason, a malformed one without its fields.
- * @throws OutageError when nothing can be left out any more: a constraint on the table, which an operator has to remove
+ * A malformed intent with less to store than `item`: an intent becomes malformed, a malformed intent loses its fields.
+ * @throws OutageError when there is nothing left to leave out: an operator has to remove a constraint on the table
  */
 export function refused(item: Decoded, error: unknown): Malformed {
   const reason = describePostgresError(error);

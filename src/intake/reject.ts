@@ -1,7 +1,7 @@
 /**
  * Malformed intents → rows of `malformed_intents`, in the transaction that moves the offset past them.
  *
- * Whatever the entry holds can be stored: NUL is replaced, texts are cut, the fields are kept by `raw_fields.ts`.
+ * Any content of an entry can be stored: NUL is replaced, texts are cut, `raw_fields.ts` encodes the fields.
  */
 import type pg from "pg";
 import { notificationId } from "../notification/identity.ts";
@@ -44,11 +44,12 @@ WHERE malformed.raw_fields <> excluded.raw_fields AND '[]' NOT IN (malformed.raw
 RETURNING stream_entry_id`);
 
 /**
- * Returns the ids of the entries recorded now. One that is recorded already, or that was accepted when it was read before,
- * is left alone: an entry has one outcome.
+ * Returns the ids of the entries that this call records. An entry that was recorded or accepted when it was read before
+ * is not changed: an entry has one outcome.
  *
- * A row with other fields is about an entry of an earlier stream under the name, and is replaced: that entry's outcome was
- * reported, and the entry exists no longer, while this one would have no outcome. A row without fields may be about this entry.
+ * A row with other fields is about an entry of an earlier stream of the same name, and is replaced: the outcome of that
+ * entry was reported and the entry no longer exists, while this entry would have no outcome. A row without fields may
+ * be about this entry.
  */
 export async function insertMalformed(
   client: Queryable,
@@ -60,7 +61,7 @@ export async function insertMalformed(
   return new Set(rows.map((row) => row.stream_entry_id));
 }
 
-/** The id that the entry's record has if it was accepted; empty where it can't have been. */
+/** The id that the entry's record would have; empty if the entry can't have been accepted. */
 function acceptedId({ entry, producer, idempotencyKey }: Malformed): string {
   return producer === "" || idempotencyKey === "" ? "" : notificationId(entry.id, producer, idempotencyKey);
 }

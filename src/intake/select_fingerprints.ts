@@ -25,7 +25,7 @@ FROM ${p.wanted()}, LATERAL (
   OFFSET 0
 ) AS record`);
 
-/** By {@link keyOf}, hexadecimal; without the keys that have no record. */
+/** Returns hexadecimal fingerprints by {@link keyOf}, only for keys that have a record. */
 export async function selectFingerprints(
   client: Pick<pg.ClientBase, "query">,
   intents: readonly Intent[],

@@ -1,18 +1,13 @@
 /**
- * Entries that an operator has set aside: each has a row of `malformed_intents` with the code `set_aside`, and is passed over
- * without a look-up.
+ * Entries that an operator has set aside: each has a row of `malformed_intents` with the code `set_aside`, and the
+ * consumer passes over it without a look-up in the User Service.
  *
- * PostgreSQL is asked only when intake can't go on, so that a batch costs nothing for it.
+ * PostgreSQL is asked only when intake can't continue, so that other batches need no query for it.
  */
 import type pg from "pg";
 import { malformedIntent } from "../notification/intent.ts";
-import { statement } from "../postgres/statement.ts";
 import type { Decoded } from "./judge.ts";
-
-const SELECT_SET_ASIDE = statement({ name: "select_set_aside", takes: { stream: "text", entry_ids: "text" } }, (p) => `
-SELECT stream_entry_id
-FROM notification.malformed_intents
-WHERE stream = ${p.stream} AND stream_entry_id = ANY (string_to_array(${p.entry_ids}, ',')) AND failure_code = 'set_aside'`);
+import { malformedBefore } from "./malformed_before.ts";
 
 export class SetAside {
   readonly #options: { readonly postgres: pg.Pool; readonly stream: string };
@@ -22,18 +17,16 @@ export class SetAside {
     this.#options = options;
   }
 
-  /** Whether one of these entries has been set aside since the last time: then the batch is judged again. */
+  /** Whether one of these entries has been set aside since the last call: then the batch is judged again. */
   async hasMore(decoded: readonly Decoded[]): Promise<boolean> {
     const { postgres, stream } = this.#options;
-    const entry_ids = decoded.map(({ entry }) => entry.id).join(",");
-    const { rows } = await postgres.query<{ stream_entry_id: string }>(SELECT_SET_ASIDE({ stream, entry_ids }));
-    const found = new Set(rows.map((row) => row.stream_entry_id));
+    const found = await malformedBefore(postgres, stream, decoded.filter((item) => item.kind !== "malformed"));
     const hasMore = [...found].some((id) => !this.#entryIds.has(id));
     this.#entryIds = found;
     return hasMore;
   }
 
-  /** What was set aside is malformed already: nothing of it is looked up, and its row stays as it is. */
+  /** Turns entries that were set aside into malformed intents; their rows stay as they are. */
   apply(decoded: readonly Decoded[]): readonly Decoded[] {
     if (this.#entryIds.size === 0) return decoded;
     return decoded.map((item) => {
@@ -42,7 +35,7 @@ export class SetAside {
     });
   }
 
-  /** Call this when the batch is through. */
+  /** Call this when the whole batch is accepted. */
   forget(): void {
     if (this.#entryIds.size > 0) this.#entryIds = new Set();
   }

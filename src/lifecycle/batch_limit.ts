@@ -1,5 +1,5 @@
 /**
- * How many items a batch may have: half as many after a batch that was too much, twice as many after one that was not.
+ * How many items a batch may have: half as many after a batch that was too large, twice as many after one that was not.
  *
  * The value is a whole number, never below 1 and never above the maximum. Only `grow` raises it.
  */
@@ -16,12 +16,12 @@ export class BatchLimit {
     return this.#value;
   }
 
-  /** @param from the size of the batch that was too much, where it was smaller than the limit */
+  /** @param from the size of the batch that was too large, if it was smaller than the limit */
   halve(from: number = this.#value): void {
     this.reduceTo(from / 2);
   }
 
-  /** A fraction is rounded up; a limit that is lower already stays. */
+  /** A fraction is rounded up; a limit that is already lower stays. */
   reduceTo(limit: number): void {
     this.#value = Math.min(this.#value, Math.max(1, Math.ceil(limit)));
   }

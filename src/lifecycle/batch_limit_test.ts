@@ -1,5 +1,4 @@
-// The limit of a batch after batches that were too much and batches that were not.
-
+/** The limit of a batch after batches that were too large and batches that were not. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BatchLimit } from "./batch_limit.ts";
@@ -18,7 +17,7 @@ Deno.test("halve() goes down to 1 and no further, and grow() back up to the maxi
   assert.deepEqual(values, [10, 5, 3, 2, 1, 1, 2, 4, 8, 10, 10]);
 });
 
-Deno.test("halve() takes half of the batch that was too much, where that was smaller than the limit", () => {
+Deno.test("halve() takes half of the batch that was too large if it was smaller than the limit", () => {
   const limit = new BatchLimit(100);
   limit.halve(21);
   assert.equal(limit.value, 11);

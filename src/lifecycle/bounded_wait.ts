@@ -1,8 +1,8 @@
 /**
  * A promise and a number of milliseconds → what the promise resolves to, if it does so in time.
  *
- * Neither function leaves a timer behind, and neither cancels anything: a promise that is late goes on, and what becomes of
- * it is ignored.
+ * Neither function leaves a timer behind, and neither cancels anything: a promise that is late continues, and its
+ * result is ignored.
  */
 import { type Clock, systemClock } from "../clock.ts";
 
@@ -10,7 +10,7 @@ type Sleeper = Pick<Clock, "sleep">;
 
 const LATE = Symbol("late");
 
-/** `undefined` where the promise takes longer than `ms` or rejects. Never rejects. */
+/** `undefined` if the promise takes longer than `ms` or rejects. Never rejects. */
 export async function within<Value>(
   ms: number,
   promise: Promise<Value>,
@@ -20,7 +20,10 @@ export async function within<Value>(
   return result === LATE ? undefined : result as Value;
 }
 
-/** Rejects with what `lateError` returns where the promise takes longer than `ms`, and with its own error where it rejects. */
+/**
+ * Rejects with the error of `lateError` if the promise takes longer than `ms`, and with the promise's own error if it
+ * rejects.
+ */
 export async function withinOrThrow<Value>(
   ms: number,
   promise: Promise<Value>,

@@ -1,5 +1,7 @@
-// A wait ends with the value or with its bound, and leaves nothing behind (the sanitizers of `deno task ok` find timers).
-
+/**
+ * A wait ends with the value or with its bound, and leaves nothing behind (the sanitizers of `deno task ok` find
+ * timers).
+ */
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
 import { within, withinOrThrow } from "./bounded_wait.ts";
@@ -12,7 +14,7 @@ Deno.test("within() resolves with the value, and leaves no timer", async () => {
   assert.equal(await within(Infinity, Promise.resolve(2)), 2);
 });
 
-Deno.test("within() resolves with undefined where the promise is late or rejects", async () => {
+Deno.test("within() resolves with undefined if the promise is late or rejects", async () => {
   assert.equal(await within(1, forever()), undefined);
   assert.equal(await within(60_000, Promise.reject(new Error("no"))), undefined);
 });
@@ -21,7 +23,7 @@ Deno.test("withinOrThrow() resolves with the value, and leaves no timer", async 
   assert.equal(await withinOrThrow(60_000, Promise.resolve(1), late), 1);
 });
 
-Deno.test("withinOrThrow() rejects with its own error where the promise is late, else with the promise's", async () => {
+Deno.test("withinOrThrow() rejects with its own error if the promise is late, otherwise with the promise's", async () => {
   await assert.rejects(withinOrThrow(1, forever(), late), /it took too long/);
   await assert.rejects(withinOrThrow(60_000, Promise.reject(new Error("no")), late), /^Error: no$/);
 });

@@ -1,8 +1,8 @@
 /**
  * Which errors are a defect of this program: the exceptions that JavaScript itself throws, and failed assertions.
  *
- * What a server, a socket, TLS or name resolution answers never has these types in a place where a library's call is
- * recognised as such (`postgres/client.ts`, `redis/connection.ts`); there everything else is an outage.
+ * Answers of a server, a socket, TLS or name resolution never have these types where the calls of a library are wrapped
+ * (`postgres/client.ts`, `redis/connection.ts`); there, every other error is an outage.
  */
 import { AssertionError } from "node:assert";
 

@@ -1,8 +1,9 @@
 /**
- * Which loop is in the middle of a pass, and since when: what tells a loop that is stuck from one that waits.
+ * Which loop is in the middle of a pass, and since when: this distinguishes a loop that is stuck from one that waits.
  *
  * A loop between two passes (idle, or backing off from an outage) is never stuck; neither is one whose pass gives signs
- * of progress. Every wait within a pass has its bound, so that an outage ends a pass with an error long before it counts.
+ * of progress. Every wait within a pass has a bound, so that an outage ends a pass with an error long before the loop
+ * counts as stuck.
  */
 import { systemClock } from "../clock.ts";
 
@@ -11,7 +12,7 @@ export class Heartbeats {
   readonly #now: () => number;
   readonly #lastBeatMs = new Map<string, number>();
 
-  /** @param stuckAfterMs longer than any pass goes without a sign of progress */
+  /** @param stuckAfterMs longer than any pass takes without a sign of progress */
   constructor({ stuckAfterMs, now = systemClock.monotonic }: { stuckAfterMs: number; now?: () => number }) {
     this.#stuckAfterMs = stuckAfterMs;
     this.#now = now;
@@ -38,10 +39,10 @@ export class Heartbeats {
   }
 }
 
-/** Several times as long as the waits of a pass for PostgreSQL and Redis can add up to. */
+/** Several times the longest total wait of a pass for PostgreSQL and Redis. */
 const STORES_MS = 60_000;
 
-/** Longer than any pass goes without a sign of progress: the waits that an operator may make as long as they like come on top. */
+/** Longer than any pass takes without a sign of progress: the waits that an operator can configure are added. */
 export function stuckAfterMs(
   { readBlockTimeoutMs, userServiceTimeoutMs }: { readBlockTimeoutMs: number; userServiceTimeoutMs: number },
 ): number {

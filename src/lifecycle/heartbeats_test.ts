@@ -1,5 +1,4 @@
-// What counts as stuck, by a clock that the test moves.
-
+/** When a loop counts as stuck, by a clock that the test moves. */
 import assert from "node:assert/strict";
 import { Heartbeats, stuckAfterMs } from "./heartbeats.ts";
 
@@ -27,7 +26,7 @@ Deno.test("a loop between two passes is never stuck, one that gives signs of pro
   hearts.passBegan("email_publisher");
   time.now = 900;
   hearts.beat("email_publisher");
-  hearts.beat("intent_consumer"); // a sign that comes late makes no pass of it
+  hearts.beat("intent_consumer"); // a late sign does not begin a pass
   time.now = 1900;
   assert.equal(hearts.stuckLoop(), undefined);
   time.now = 10_000;

@@ -1,4 +1,7 @@
-/** An error that a pass threw → the dependency that is out. Whatever a server answers is one; everything else is a defect. */
+/**
+ * An error that a pass threw → the outage of a dependency. Every answer of a server is an outage; everything else is a
+ * defect.
+ */
 import { describePostgresError, postgresFailure } from "../postgres/failures.ts";
 import { RedisError } from "../redis/failures.ts";
 import type { Dependency } from "../telemetry/outages.ts";
@@ -9,17 +12,17 @@ export interface About {
   readonly recipient?: string;
 }
 
-/** Thrown by a stage that can't go on because of a dependency, in its own words. */
+/** Thrown by a stage that can't continue because of a dependency, with a message of its own. */
 export class OutageError extends Error {
   override readonly name = "OutageError";
   readonly dependency: Dependency;
-  /** How long the dependency asked to be left alone. */
+  /** How long the dependency asked the service to wait. */
   readonly retryAfterMs: number | undefined;
-  /** Whether something was done before: the back-off then begins again. */
+  /** Whether the pass made progress: the back-off then begins again. */
   readonly progressed: boolean;
-  /** Those without which the pass would not have come as far as this. */
+  /** The dependencies that must have answered for the pass to come this far. */
   readonly answered: readonly Dependency[];
-  /** What could not be done without the dependency: fields of the log line. */
+  /** What the pass could not do: fields of the log line. */
   readonly about: About;
 
   constructor(
@@ -42,11 +45,13 @@ export class OutageError extends Error {
   }
 }
 
-/** The outage that an error of a server or of the way to it is; `undefined` where it is a defect of this program. */
+/**
+ * The outage, if the error comes from a server or from the way to it; `undefined` if it is a defect of this program.
+ */
 export function outageOf(error: unknown): OutageError | undefined {
   if (error instanceof OutageError) return error;
   if (error instanceof RedisError) return new OutageError("redis", error.message, { cause: error });
-  // Also what is about data, where a stage has no row that it could set aside for it.
+  // Errors about data are outages too, if the stage has no row to blame.
   if (postgresFailure(error) === undefined) return undefined;
   return new OutageError("postgres", describePostgresError(error), { cause: error });
 }

@@ -1,5 +1,4 @@
-// Which errors of a pass are a dependency's outage: whatever a server answers; everything else is a defect.
-
+/** Which errors of a pass are an outage: every answer of a server; everything else is a defect. */
 import assert from "node:assert/strict";
 import pg from "pg";
 import { PostgresConnectionError } from "../postgres/failures.ts";
@@ -7,12 +6,12 @@ import { RedisError } from "../redis/failures.ts";
 import { OutageError, outageOf } from "./outage.ts";
 
 function postgresError(code: string): Error {
-  const error = new pg.DatabaseError("the server's words", 0, "error");
+  const error = new pg.DatabaseError("a message of the server", 0, "error");
   error.code = code;
   return error;
 }
 
-Deno.test("outageOf() knows a dependency by its error", () => {
+Deno.test("outageOf() recognises a dependency by its error", () => {
   const examples: [error: unknown, dependency: string][] = [
     [new RedisError("Connection is closed.", { code: "" }), "redis"],
     [new RedisError("OOM command not allowed", { code: "OOM" }), "redis"],
@@ -35,7 +34,7 @@ Deno.test("outageOf() knows a dependency by its error", () => {
   }
 });
 
-Deno.test("outageOf() passes an outage on that a stage has put into words", () => {
+Deno.test("outageOf() returns the outage that a stage has thrown", () => {
   const outage = new OutageError("user_service", "it answered with status 503", {
     retryAfterMs: 5_000,
     progressed: true,
@@ -44,7 +43,7 @@ Deno.test("outageOf() passes an outage on that a stage has put into words", () =
   assert.deepEqual([outage.retryAfterMs, outage.progressed], [5_000, true]);
 });
 
-Deno.test("outageOf() takes nothing else for one", () => {
+Deno.test("outageOf() returns undefined for everything else", () => {
   const defects: unknown[] = [
     new TypeError("x is not a function"),
     new RangeError("Invalid array length"),

@@ -1,10 +1,9 @@
-// The pause after work, and that setting the system's clock does not lengthen it.
-
+/** The pause after work; setting the system's clock does not lengthen it. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { pauseAfterMs } from "./pacing.ts";
 
-Deno.test("pauseAfterMs() leaves the work 2 % of the time", () => {
+Deno.test("pauseAfterMs() gives the work 2 % of the time", () => {
   assert.equal(pauseAfterMs(300), 14_700);
   assert.equal(pauseAfterMs(0), 0);
 });

@@ -1,11 +1,11 @@
 /**
- * Runs a loop: pass after pass until `stop` aborts. The one place that paces, backs off and logs a loop's life.
+ * Runs a loop: pass after pass until `stop` aborts. Only this file paces, backs off and logs a loop's life.
  *
- * A pass that fails because a dependency is out is tried again, from 100 ms up; any other error ends the loop, and with it
- * the process. After `stop` aborts, the pass in hand is finished and no other begins.
+ * A pass that fails because of an outage is tried again, with a delay from 100 ms up; any other error ends the loop,
+ * and with it the process. After `stop` aborts, the current pass is finished and no other begins.
  */
 import type { Clock } from "../clock.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { Dependency, Outages } from "../telemetry/outages.ts";
 import type { Heartbeats } from "./heartbeats.ts";
 import { type OutageError, outageOf } from "./outage.ts";
@@ -14,18 +14,18 @@ import { ABORTED, unlessAborted } from "./unless_aborted.ts";
 export interface Loop {
   /** The `logger` of its lines. */
   readonly name: string;
-  /** Whether its start and stop are of no interest to operators: then they are logged at `debug`. */
+  /** Whether start and stop of the loop do not interest operators: they are then logged at `debug`. */
   readonly isBackground?: true;
   /** Does one batch. `again`: there may be more; `idle`: wait first. */
   readonly pass: (stop: AbortSignal) => Promise<"again" | "idle">;
   /** Waits until there may be work; resolves early when `stop` aborts. */
   readonly idle: (stop: AbortSignal) => Promise<void>;
-  /** Ends what the loop keeps, after its last pass. Bounded by the shutdown like everything else. */
+  /** Releases what the loop holds, after its last pass. The shutdown bounds this too. */
   readonly close?: () => Promise<void>;
 }
 
 const BACKOFF_MIN_MS = 100;
-/** The User Service is somebody else's, who may be glad of the rest; our own stores are wanted back at once. */
+/** The User Service has other clients and may be overloaded: it gets a longer pause than our own stores. */
 const BACKOFF_MAX_MS: Readonly<Record<Dependency, number>> = {
   redis: 1000,
   postgres: 1000,
@@ -35,12 +35,14 @@ const BACKOFF_MAX_MS: Readonly<Record<Dependency, number>> = {
 
 export interface LoopOptions {
   readonly stop: AbortSignal;
-  /** Aborts when the pass in hand is no longer to be waited for. */
+  /** Aborts when the shutdown no longer waits for the current pass. */
   readonly abandon: AbortSignal;
   readonly clock: Clock;
   readonly outages: Outages;
   readonly heartbeats: Heartbeats;
-  /** Told of an error that is no outage, which ends the loop; it has to begin the shutdown, which `close` may wait for. */
+  /**
+   * Called with an error that is no outage and ends the loop; it has to begin the shutdown, for which `close` may wait.
+   */
   readonly onDefect: (error: unknown) => void;
 }
 
@@ -57,7 +59,7 @@ export async function runLoop(
     try {
       const result = await withHeartbeat(loop, heartbeats, () => unlessAborted(loop.pass(stop), abandon));
       if (result === ABORTED) {
-        logger.warn("the batch in hand was abandoned");
+        logger.warn("the current batch was abandoned");
         break;
       }
       outages.over(loop.name);
@@ -71,7 +73,7 @@ export async function runLoop(
         break;
       }
       if (stop.aborted) {
-        logger.warn("the batch in hand was abandoned", { dependency: outage.dependency, reason: outage.message });
+        logger.warn("the current batch was abandoned", { dependency: outage.dependency, reason: outage.message });
         break;
       }
       outages.over(loop.name, outage.answered);
@@ -81,7 +83,7 @@ export async function runLoop(
       await clock.sleep(backoffMs(outage, failures), stop);
     }
   }
-  // What can't be given back now, a dead process would not have given back either.
+  // A failure to release something does no harm: a process that dies does not release it either.
   await unlessAborted(loop.close?.().catch(() => {}) ?? Promise.resolve(), abandon);
   logger[level]("stopped");
 }

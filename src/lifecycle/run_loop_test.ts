@@ -1,5 +1,4 @@
-// Pacing, backing off and ending of a loop, with a clock that only notes how long it was asked to sleep.
-
+/** Pacing, backing off and ending of a loop, with a clock that only notes how long it was asked to sleep. */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { captureLog } from "../../tests/support/captured_log.ts";
@@ -12,7 +11,7 @@ import { type Loop, runLoop } from "./run_loop.ts";
 
 type Step = "again" | "idle" | Error;
 
-/** A loop whose passes do one step each, and that tells the loop to stop after the last. */
+/** A loop whose passes do one step each, and which aborts `stop` after the last step. */
 class Rehearsal {
   readonly stop = new AbortController();
   readonly abandon = new AbortController();
@@ -74,7 +73,7 @@ const outage = (
 ) => new OutageError(dependency, "out", options);
 
 Deno.test("runLoop() makes pass after pass, and waits when there is nothing to do", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   const rehearsal = new Rehearsal(["again", "again", "idle", "again", "again"]);
   await rehearsal.run();
   assert.deepEqual(rehearsal.done, ["pass", "pass", "pass", "idle", "pass", "pass", "close"]);
@@ -86,8 +85,8 @@ Deno.test("runLoop() makes pass after pass, and waits when there is nothing to d
   ]);
 });
 
-Deno.test("runLoop() does nothing once it is told to stop", async () => {
-  await using log = await captureLog();
+Deno.test("runLoop() does nothing after stop aborted", async () => {
+  await using log = captureLog();
   const rehearsal = new Rehearsal([]);
   rehearsal.stop.abort();
   await rehearsal.run();
@@ -95,8 +94,8 @@ Deno.test("runLoop() does nothing once it is told to stop", async () => {
   assert.deepEqual(await log.messages(), ["info started", "info stopped"]);
 });
 
-Deno.test("runLoop() backs off from 100 ms to what the dependency deserves", async () => {
-  await using _log = await captureLog();
+Deno.test("runLoop() backs off from 100 ms up to the dependency's maximum", async () => {
+  await using _log = captureLog();
   const longest: Record<Dependency, number> = {
     redis: 1_000,
     postgres: 1_000,
@@ -111,8 +110,8 @@ Deno.test("runLoop() backs off from 100 ms to what the dependency deserves", asy
   }
 });
 
-Deno.test("runLoop() backs off anew after a pass that succeeded or got on", async () => {
-  await using _log = await captureLog();
+Deno.test("runLoop() begins its back-off again after a pass that succeeded or made progress", async () => {
+  await using _log = captureLog();
   const again = new Rehearsal([outage("redis"), outage("redis"), "again", outage("redis"), "again"]);
   await again.run();
   assert.deepEqual(again.sleeps, [100, 200, 100]);
@@ -128,8 +127,8 @@ Deno.test("runLoop() backs off anew after a pass that succeeded or got on", asyn
   assert.deepEqual(stalls.sleeps, [100, 200, 100, 200]);
 });
 
-Deno.test("runLoop() leaves a dependency alone for as long as it asks", async () => {
-  await using _log = await captureLog();
+Deno.test("runLoop() waits as long as a dependency asks for", async () => {
+  await using _log = captureLog();
   const later = outage("user_service", { retryAfterMs: 45_000 });
   const sooner = outage("user_service", { retryAfterMs: 0 });
   const rehearsal = new Rehearsal([later, sooner, "again"]);
@@ -137,8 +136,8 @@ Deno.test("runLoop() leaves a dependency alone for as long as it asks", async ()
   assert.deepEqual(rehearsal.sleeps, [45_000, 200]);
 });
 
-Deno.test("runLoop() tells of an outage once, and once that it is over", async () => {
-  await using log = await captureLog();
+Deno.test("runLoop() reports an outage once, and its end once", async () => {
+  await using log = captureLog();
   await new Rehearsal([outage("postgres"), outage("postgres"), "again", "again"]).run();
   assert.deepEqual(await log.messages(), [
     "info started",
@@ -148,14 +147,14 @@ Deno.test("runLoop() tells of an outage once, and once that it is over", async (
   ]);
 });
 
-Deno.test("runLoop() tells that an outage is over when another proves it", async () => {
-  await using log = await captureLog();
+Deno.test("runLoop() reports the end of an outage when another outage proves it", async () => {
+  await using log = captureLog();
   const answered: Dependency[] = ["redis"];
   await new Rehearsal([outage("redis"), outage("user_service", { answered }), outage("user_service"), "again"]).run();
-  const told = (await log.lines()).flatMap(({ message, dependency }) =>
+  const reported = (await log.lines()).flatMap(({ message, dependency }) =>
     dependency ? [`${dependency}: ${message}`] : []
   );
-  assert.deepEqual(told, [
+  assert.deepEqual(reported, [
     "redis: dependency is unavailable",
     "redis: dependency is available again",
     "user_service: dependency is unavailable",
@@ -163,8 +162,8 @@ Deno.test("runLoop() tells that an outage is over when another proves it", async
   ]);
 });
 
-Deno.test("runLoop() tells of what is no outage, closes and ends", async () => {
-  await using log = await captureLog();
+Deno.test("runLoop() reports a defect, closes and ends", async () => {
+  await using log = captureLog();
   const defect = new TypeError("x is not a function");
   const inPass = new Rehearsal(["again", defect, "again"]);
   const inIdle = new Rehearsal(["idle", "again"], { idle: () => Promise.reject(defect) });
@@ -182,8 +181,8 @@ Deno.test("runLoop() tells of what is no outage, closes and ends", async () => {
   assert.deepEqual((await log.messages()).slice(0, 3), ["info started", "error unexpected error", "info stopped"]);
 });
 
-Deno.test("runLoop() takes an outage while it waits for one as well", async () => {
-  await using _log = await captureLog();
+Deno.test("runLoop() also handles an outage while it waits", async () => {
+  await using _log = captureLog();
   let failures = 2;
   const rehearsal: Rehearsal = new Rehearsal(["idle", "idle", "idle", "again"], {
     idle: () => failures-- > 0 ? Promise.reject(outage("redis")) : Promise.resolve(),
@@ -192,8 +191,8 @@ Deno.test("runLoop() takes an outage while it waits for one as well", async () =
   assert.deepEqual(rehearsal.sleeps, [100, 100]);
 });
 
-Deno.test("runLoop() finishes the pass in hand when it is told to stop", async () => {
-  await using log = await captureLog();
+Deno.test("runLoop() finishes the current pass when stop aborts", async () => {
+  await using log = captureLog();
   const released = Promise.withResolvers<"again">();
   const rehearsal = new Rehearsal([], { pass: () => released.promise });
   const running = rehearsal.run();
@@ -207,30 +206,30 @@ Deno.test("runLoop() finishes the pass in hand when it is told to stop", async (
   assert.deepEqual(await log.messages(), ["info started", "info stopped"]);
 });
 
-Deno.test("runLoop() gives the pass in hand up when it is no longer waited for", async () => {
-  await using log = await captureLog();
+Deno.test("runLoop() gives the current pass up when abandon aborts", async () => {
+  await using log = captureLog();
   const late = Promise.withResolvers<"again">();
   const rehearsal = new Rehearsal([], { pass: () => late.promise, close: () => new Promise(() => {}) });
   const running = rehearsal.run();
   rehearsal.stop.abort();
   rehearsal.abandon.abort();
   await running;
-  assert.deepEqual(await log.messages(), ["info started", "warn the batch in hand was abandoned", "info stopped"]);
-  // What becomes of it is nobody's business.
+  assert.deepEqual(await log.messages(), ["info started", "warn the current batch was abandoned", "info stopped"]);
+  // The result of the abandoned pass is ignored.
   late.reject(new Error("too late"));
   await new Promise((resolve) => setTimeout(resolve, 1));
 });
 
-Deno.test("runLoop() doesn't try again after an outage once it is told to stop", async () => {
-  await using log = await captureLog();
+Deno.test("runLoop() doesn't try again after an outage once stop aborted", async () => {
+  await using log = captureLog();
   const rehearsal = new Rehearsal([outage("redis")]);
   await rehearsal.run();
   assert.deepEqual([rehearsal.sleeps, rehearsal.done], [[], ["pass", "close"]]);
-  assert.deepEqual(await log.messages(), ["info started", "warn the batch in hand was abandoned", "info stopped"]);
+  assert.deepEqual(await log.messages(), ["info started", "warn the current batch was abandoned", "info stopped"]);
 });
 
 Deno.test("runLoop() leaves no listener behind", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const rehearsal = new Rehearsal(["again", "idle", outage("redis"), "again"]);
   await rehearsal.run();
   for (const { signal } of [rehearsal.stop, rehearsal.abandon]) {

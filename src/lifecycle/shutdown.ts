@@ -1,12 +1,11 @@
 /**
  * From a signal to the end of the process: one controller, one bound.
  *
- * The first signal aborts `stop`: nothing new is begun. After 60 % of the bound `abandon` aborts: waits are cut, and
- * the batch in hand is given up, which is safe. When the bound is over the process ends, whatever it is doing; so it
- * does at a second signal.
+ * The first signal aborts `stop`: no new work begins. After 60 % of the bound `abandon` aborts: waits end and the
+ * current batch is given up, which is safe. When the bound is over, or at a second signal, the process ends at once.
  */
 import { after, systemClock } from "../clock.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 
 export const EXIT = {
   ok: 0,
@@ -18,7 +17,7 @@ export const EXIT = {
 
 export interface ShutdownOptions {
   readonly boundMs: number;
-  /** Ends the process at once; the log has been flushed as far as possible. */
+  /** Ends the process at once, after it has flushed the log as far as possible. */
   readonly exit: (code: number) => Promise<never> | never;
 }
 
@@ -41,12 +40,12 @@ export class Shutdown {
     for (const { signal, listener } of this.#listeners) Deno.addSignalListener(signal, listener);
   }
 
-  /** Aborts when nothing new is to be begun. */
+  /** Aborts when no new work may begin. */
   get stop(): AbortSignal {
     return this.#stop.signal;
   }
 
-  /** Aborts when waits are to be cut short. */
+  /** Aborts when waits have to end. */
   get abandon(): AbortSignal {
     return this.#abandon.signal;
   }
@@ -73,7 +72,7 @@ export class Shutdown {
     this.#stop.abort();
   }
 
-  /** To be called when everything has ended: no signal and no bound counts any more. */
+  /** Call this when everything has ended: signals and the bound no longer matter. */
   finish(): void {
     for (const cancel of this.#cancelTimers) cancel();
     for (const { signal, listener } of this.#listeners) Deno.removeSignalListener(signal, listener);

@@ -1,4 +1,6 @@
-/** One step of the start-up: a check of a dependency that ends within its bound, and at once when the shutdown begins. */
+/**
+ * One step of the start-up: a check of a dependency. It ends within its bound, and at once when the shutdown begins.
+ */
 import { describePostgresError } from "../postgres/failures.ts";
 import { withinOrThrow } from "./bounded_wait.ts";
 import { ABORTED, unlessAborted } from "./unless_aborted.ts";
@@ -17,7 +19,7 @@ export class StoppedWhileStarting extends Error {
   override readonly name = "StoppedWhileStarting";
 }
 
-/** @throws StartUpFailed, or StoppedWhileStarting; what `check` does afterwards is ended with the process. */
+/** @throws StartUpFailed, or StoppedWhileStarting; a check that is still running then ends with the process. */
 export async function startStep<Value>(
   dependency: string,
   check: () => Promise<Value>,

@@ -1,5 +1,6 @@
-// A step of the start-up gives what its check gives, or one of two errors, within its bound.
-
+/**
+ * A step of the start-up resolves with the result of its check, or rejects with one of two errors, within its bound.
+ */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { startStep, StartUpFailed, StoppedWhileStarting } from "./start_up.ts";
@@ -7,7 +8,7 @@ import { startStep, StartUpFailed, StoppedWhileStarting } from "./start_up.ts";
 const never = new AbortController().signal;
 const forever = () => new Promise<never>(() => {});
 
-Deno.test("startStep() gives what the check gives, and leaves nothing behind", async () => {
+Deno.test("startStep() resolves with the result of the check, and leaves nothing behind", async () => {
   const { signal } = new AbortController();
   assert.equal(await startStep("redis", () => Promise.resolve(7), { boundMs: 60_000, stop: signal }), 7);
   assert.equal(await startStep("migrations", () => Promise.resolve(8), { boundMs: Infinity, stop: signal }), 8);
@@ -31,8 +32,8 @@ Deno.test("startStep() names the dependency whose check failed, and keeps the ca
   );
 });
 
-Deno.test("startStep() passes on what a check has put into words itself", async () => {
-  const own = new StartUpFailed("ownership", "Table records belongs to somebody");
+Deno.test("startStep() passes on a StartUpFailed of the check", async () => {
+  const own = new StartUpFailed("ownership", "Table records belongs to another role");
   const error = await startStep("postgres", () => Promise.reject(own), { boundMs: 1_000, stop: never }).catch((error) =>
     error
   );

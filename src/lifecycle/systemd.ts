@@ -1,13 +1,13 @@
 /**
  * The service's state → the supervisor, by datagrams in the form of sd_notify(3).
  *
- * Nothing here throws or makes anybody wait: a notification that can't be sent is told once by `onProblem`. Without a
- * socket all of it does nothing.
+ * Nothing here throws or makes the caller wait. `onProblem` is called once for a notification that can't be sent.
+ * Without a socket nothing is sent.
  *
- * A datagram needs a socket of one's own to be sent from. Deno 2.9 binds one in the abstract namespace, by the
- * permission for the network alone. Deno 2.7 refuses the NUL of an abstract name, to bind and to send: there it is a file
- * in the runtime directory, and an abstract NOTIFY_SOCKET is out of reach. (Its other ways don't lead there: node:net
- * connects streams only, FFI and systemd-notify would each take a permission that is as good as all of them.)
+ * A datagram is sent from a socket of our own. Deno 2.9 binds it in the abstract namespace, which needs only the
+ * permission for the network. Deno 2.7 refuses the NUL of an abstract name, for binding and for sending: there the
+ * socket is a file in the runtime directory, and an abstract NOTIFY_SOCKET can't be reached. (There is no other way:
+ * node:net connects streams only, and FFI or systemd-notify would need a permission that includes all others.)
  */
 import { every } from "../clock.ts";
 import type { Supervisor } from "../config/supervisor.ts";
@@ -17,7 +17,7 @@ export interface SystemdOptions {
   readonly onProblem: (reason: string) => void;
 }
 
-/** While something takes long, its bound is moved this far again and again. */
+/** While a step takes long, the supervisor's time-out is extended by this much again and again. */
 const EXTENSION_MS = 30_000;
 
 export class Systemd {
@@ -25,7 +25,7 @@ export class Systemd {
   readonly #onProblem: (reason: string) => void;
   readonly #target: string | undefined;
   #sender: Promise<Sender | undefined> | undefined;
-  /** Notifications arrive in the order in which they were given. */
+  /** Notifications are sent in the order of the calls. */
   #sending: Promise<void> = Promise.resolve();
   #endWatchdog: (() => void) | undefined;
   #problemTold = false;
@@ -48,17 +48,17 @@ export class Systemd {
     }
   }
 
-  /** Whether anybody listens. */
+  /** Whether there is a supervisor to notify. */
   get isListening(): boolean {
     return this.#target !== undefined;
   }
 
-  /** The start-up has succeeded. */
+  /** Reports that the start-up has succeeded. */
   ready(): void {
     this.#notify("READY=1");
   }
 
-  /** One line for people, as `systemctl status` shows it. */
+  /** Sets the line that `systemctl status` shows. */
   status(text: string): void {
     this.#notify(`STATUS=${text.replace(/\s+/g, " ")}`);
   }
@@ -67,8 +67,8 @@ export class Systemd {
     this.#notify("STOPPING=1\nSTATUS=Stopping");
   }
 
-  /** Does work that may take longer than the supervisor waits, and asks it for patience meanwhile. */
-  async patiently<Value>(work: () => Promise<Value>, everyMs = EXTENSION_MS / 3): Promise<Value> {
+  /** Does work that may take longer than the supervisor waits, and extends its time-out meanwhile. */
+  async whileExtendingTimeout<Value>(work: () => Promise<Value>, everyMs = EXTENSION_MS / 3): Promise<Value> {
     if (!this.isListening) return await work();
     const extend = () => this.#notify(`EXTEND_TIMEOUT_USEC=${EXTENSION_MS * 1000}`);
     extend();
@@ -80,22 +80,22 @@ export class Systemd {
     }
   }
 
-  /** Gives signs of life twice in the watchdog's time for as long as `stuckLoop` names none. */
+  /** Sends signs of life, twice in each watchdog period, as long as `stuckLoop` returns no loop. */
   feedWatchdog({ stuckLoop, onStuck }: { stuckLoop: () => string | undefined; onStuck: (loop: string) => void }): void {
     const { watchdogMs } = this.#supervisor;
     if (watchdogMs === undefined || !this.isListening) return;
-    let told: string | undefined;
+    let reported: string | undefined;
     const feed = () => {
       const stuck = stuckLoop();
       if (stuck === undefined) this.#notify("WATCHDOG=1");
-      else if (stuck !== told) onStuck(stuck);
-      told = stuck;
+      else if (stuck !== reported) onStuck(stuck);
+      reported = stuck;
     };
     feed();
     this.#endWatchdog = every(watchdogMs / 2, feed);
   }
 
-  /** Ends the signs of life and waits until what was given is sent. */
+  /** Ends the signs of life and waits until all notifications are sent. */
   async close(): Promise<void> {
     this.#endWatchdog?.();
     await this.#sending;
@@ -117,7 +117,7 @@ export class Systemd {
     });
   }
 
-  // deno-lint-ignore require-await -- it throws nothing, and that is all there is to wait for
+  // deno-lint-ignore require-await -- an async function never throws, it rejects
   async #openSender(): Promise<Sender | undefined> {
     const { runtimeDirectory } = this.#supervisor;
     const name = `notification-service-${crypto.randomUUID()}`;
@@ -129,7 +129,7 @@ export class Systemd {
       } catch (error) {
         reasons.push(reasonOf(error));
       }
-      // Who can't bind an abstract name can't send to one either, from wherever it is.
+      // A process that can't bind an abstract name can't send to one either.
       if (this.#target?.startsWith("\0")) return this.#abstractUnsupported(reasons.join());
     }
     const hint = runtimeDirectory === undefined ? " (a RUNTIME_DIRECTORY of its own would do)" : "";
@@ -171,17 +171,17 @@ class Sender {
     try {
       Deno.removeSync(this.#path);
     } catch {
-      // The folder goes with the service.
+      // systemd removes the folder with the service.
     }
   }
 }
 
-/** By the permissions that were compiled in. */
+/** Decided by the permissions that were compiled in. */
 function mayWrite(path: string): boolean {
   return Deno.permissions.querySync({ name: "write", path }).state === "granted";
 }
 
 function reasonOf(error: unknown): string {
-  // An abstract name's NUL would end the line for whoever reads it.
+  // The NUL of an abstract name would end the line for many readers.
   return (error instanceof Error ? error.message : String(error)).replaceAll("\0", "@");
 }

@@ -1,8 +1,11 @@
-/** A wait that a signal cuts short, and that leaves nothing behind at the signal, however often it is done. */
+/** A wait that a signal ends, and that leaves no listener on the signal. */
 
 export const ABORTED = Symbol("aborted");
 
-/** What `promise` resolves to, or `ABORTED` when the signal comes first; what becomes of it then is nobody's business. */
+/**
+ * Resolves to the promise's value, or to `ABORTED` if the signal comes first; the promise's later result is then
+ * ignored.
+ */
 export async function unlessAborted<Value>(
   promise: Promise<Value>,
   signal: AbortSignal,

@@ -1,8 +1,8 @@
 /**
- * A stream entry → what an intent has in it, or what is malformed about it. Pure, and never throws whatever the entry's bytes
- * are. Who the intent is, is computed in decode.ts: a producer needs only the rules.
+ * A stream entry → the content of an intent, or why it is malformed. Pure; never throws, whatever the entry's bytes
+ * are. decode.ts computes the intent's identity, which a producer does not need.
  *
- * The rules are those of section 2 of docs/contract.md, checked in its order; the first that is broken counts.
+ * The rules are those of section 2 of docs/contract.md, checked in its order; the first broken rule counts.
  */
 import { AUDIENCE_KINDS, type AudienceKind, type Catalog } from "./catalog.ts";
 import { type Breach, decodeOccurredAt, decodePayload, decodeRecipients, usableTraceparent } from "./field_values.ts";
@@ -11,7 +11,7 @@ import { collectFields, type FieldName, type Fields, fieldsBreach } from "./inte
 import { quote, shortened } from "./message_text.ts";
 import type { StreamEntry } from "./stream_entry.ts";
 
-/** An intent before it has its identity. */
+/** An intent without its identity. */
 export interface CheckedIntent extends Omit<Intent, "notificationId" | "fingerprint"> {
   /** The parsed payload. */
   readonly payloadValue: unknown;

@@ -21,7 +21,10 @@ export function clientEvent(route: ClaimedRoute): string[] {
   return fields;
 }
 
-/** The producer's correlation fields, where known; the trace goes on from this publication, where it is traced. */
+/**
+ * Adds the producer's correlation fields, as far as they are known. If the publication is traced, its `traceparent`
+ * continues the trace.
+ */
 export function addCorrelation(fields: string[], { record, traceparent = record.traceparent }: ClaimedRoute): void {
   if (record.requestId !== "") fields.push("request_id", record.requestId);
   if (record.traceId !== "") fields.push("trace_id", record.traceId);

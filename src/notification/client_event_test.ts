@@ -1,12 +1,11 @@
-// The entry of the client event stream, field by field.
-
+/** The entry of the client event stream, field by field. */
 import assert from "node:assert/strict";
 import { clientEvent } from "./client_event.ts";
 import { claimedRoute } from "../../tests/support/examples.ts";
 
 const payload = ' {"turn_number": 12345678901234567890, "price":1.10,"name":"\\u2603☃"}';
 
-Deno.test("clientEvent() holds what the contract names, in its order", () => {
+Deno.test("clientEvent() has the fields of the contract, in its order", () => {
   const route = claimedRoute({ routeId: "push:user:user:1", recipient: "user:user:1", record: { payload } });
   const id = `${route.record.notificationId}/push:user:user:1`;
   assert.deepEqual(clientEvent(route), [

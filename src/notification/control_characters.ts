@@ -1,16 +1,16 @@
 /**
- * Any text → text without characters that a terminal obeys or that change how the text around them is shown.
+ * Any text → text without characters that control a terminal or change how the text around them is shown.
  *
- * Those are the control characters (C0, DEL, C1), the line and paragraph separators, the format characters (which turn the
- * writing direction around, or can't be seen) and lone surrogates. Each becomes JSON's escape for it, `\u001b`, one for each
- * UTF-16 unit.
+ * Those are the control characters (C0, DEL, C1), the line and paragraph separators, the format characters (which
+ * reverse the writing direction, or are invisible) and lone surrogates. Each UTF-16 unit becomes JSON's escape for it,
+ * such as `\u001b`.
  */
 const CONTROL = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u;
 const EACH_CONTROL = new RegExp(CONTROL, "gu");
-/** In JSON text the others are escapes already, or the line breaks of its layout. */
+/** In JSON text all others are already escaped, or are line breaks of its layout. */
 const EACH_LEFT_BY_JSON = /[\x7f-\x9f\p{Cf}\u2028\u2029]/gu;
 
-/** A first look that is fast: no other text holds one that JSON leaves as it is. */
+/** A fast first test: only text with these characters can contain one that JSON does not escape. */
 const BEYOND_ASCII = /[\x7f-\uffff]/;
 
 export function hasControls(text: string): boolean {
@@ -21,7 +21,7 @@ export function escapeControls(text: string): string {
   return text.replace(EACH_CONTROL, escaped);
 }
 
-/** As `JSON.stringify`, whose text is the same value when it is parsed. */
+/** Like `JSON.stringify`: the text parses to the same value. */
 export function printableJson(value: unknown, { indent = 0 }: { readonly indent?: number } = {}): string {
   const json = JSON.stringify(value, null, indent);
   return BEYOND_ASCII.test(json) ? json.replace(EACH_LEFT_BY_JSON, escaped) : json;

@@ -1,5 +1,4 @@
-// What must not reach a terminal or a log as it is.
-
+/** Characters that must not reach a terminal or a log unescaped. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { escapeControls, hasControls, printableJson } from "./control_characters.ts";
@@ -31,14 +30,14 @@ Deno.test("escapeControls() escapes every kind, and hasControls() finds it", () 
   }
 });
 
-Deno.test("escapeControls() leaves what can be seen", () => {
+Deno.test("escapeControls() keeps visible characters", () => {
   for (const plain of ["", "a b", 'quote " \\u001b', "é ☃ 𝄞 שלום 你好"]) {
     assert.equal(escapeControls(plain), plain);
     assert.equal(hasControls(plain), false);
   }
 });
 
-Deno.test("printableJson() is the same value and holds none of them", () => {
+Deno.test("printableJson() is the same value without control characters", () => {
   fc.assert(fc.property(text, (text) => {
     const value = { [text]: [text] };
     for (const indent of [0, 2]) {
@@ -49,6 +48,6 @@ Deno.test("printableJson() is the same value and holds none of them", () => {
   }));
 });
 
-Deno.test("escapeControls() of any text has none left", () => {
+Deno.test("escapeControls() leaves no control character in any text", () => {
   fc.assert(fc.property(text, (text) => assert.equal(hasControls(escapeControls(text)), false)));
 });

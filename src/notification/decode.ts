@@ -1,4 +1,4 @@
-/** A stream entry → an intent with its identity, or what is malformed about it. Pure, and never throws. */
+/** A stream entry → an intent with its identity, or why it is malformed. Pure; never throws. */
 import type { Catalog } from "./catalog.ts";
 import { checkIntent } from "./check_intent.ts";
 import { notificationId, requestFingerprint } from "./identity.ts";
@@ -11,7 +11,7 @@ export function decode(entry: StreamEntry, catalog: Catalog): Intent | Malformed
   const { payload, payloadValue } = checked;
   const { type, producer, audienceKind, recipientUserIds, idempotencyKey } = checked;
   const sameness = { notificationType: type.name, audienceKind, recipientUserIds, payload, payloadValue };
-  // Name by name, and without the parsed payload, which is not kept: `...` takes several times as long.
+  // Each member is listed, without the parsed payload, which is not kept: `...` takes several times as long.
   return {
     kind: "intent",
     entry,

@@ -1,6 +1,4 @@
-// The rules of section 2 of docs/contract.md, each at its edge, their order, and that nothing whatever makes decode()
-// throw.
-
+/** The rules of section 2 of docs/contract.md at their limits, and their order; decode() never throws. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { embeddedCatalog, loadCatalog } from "./catalog.ts";
@@ -31,7 +29,7 @@ function refused(entry: StreamEntry): Malformed {
   return outcome as Malformed;
 }
 
-/** A payload of exactly so many bytes. */
+/** A payload of exactly this many bytes. */
 function payloadOfBytes(bytes: number, filler = "x"): string {
   const start = '{"game_id":"g","game_name":"n","turn_number":1,"more":"';
   const size = new TextEncoder().encode(filler).length;
@@ -39,14 +37,14 @@ function payloadOfBytes(bytes: number, filler = "x"): string {
   return `${start}${filler.repeat(Math.floor(left / size))}${"x".repeat(left % size)}"}`;
 }
 
-/** A payload with arrays nested so deep that the object is level 1 and the innermost array the last. */
+/** A payload with nested arrays: the object is level 1, the innermost array is the last level. */
 function payloadOfDepth(depth: number): string {
   return `{"game_id":"g","game_name":"n","turn_number":1,"more":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}`;
 }
 
 const bytes = (...values: number[]) => new Uint8Array(values);
 
-Deno.test("decode() gives an intent with what the producer wrote", () => {
+Deno.test("decode() returns an intent with the producer's values", () => {
   const entry = entryWith({ request_id: "r-1", trace_id: "t-1" });
   const { type, fingerprint, notificationId, ...intent } = decode(entry, catalog) as Intent;
   assert.equal(type, catalog.get("game.turn.ready"));
@@ -67,13 +65,13 @@ Deno.test("decode() gives an intent with what the producer wrote", () => {
   });
 });
 
-Deno.test("decode() passes the payload's text through as it came", () => {
+Deno.test("decode() keeps the payload's text unchanged", () => {
   const payload = ' {"turn_number": 12345678901234567890,\t"game_id":"\\u2603\\ud83d\\ude00","game_name":"☃😀",' +
     '"price": 1.10,"e":1E+2,"zero":-0.0,"twice":1,"twice":{"__proto__":[null]}}\n';
   assert.equal(accepted({ payload_json: payload }).payload, payload);
 });
 
-Deno.test("decode() refuses what breaks a rule, with the rule's code and a message that names the field", () => {
+Deno.test("decode() refuses an entry that breaks a rule, with the rule's code and a message that names the field", () => {
   const characters257 = "😀".repeat(257);
   const examples: Record<MalformedCode, [Changes, RegExp][]> = {
     invalid_fields: [
@@ -195,7 +193,7 @@ Deno.test("decode() refuses what breaks a rule, with the rule's code and a messa
         / turn_number: must be an integer, got 1.5$/,
       ],
     ],
-    // Not decode()'s to find.
+    // decode() does not find these.
     idempotency_conflict: [],
     recipient_not_found: [],
     set_aside: [],
@@ -230,7 +228,7 @@ Deno.test("decode() refuses a repeated field, whatever its values", () => {
     for (const value of ["", "x", VALID_FIELDS[name as keyof typeof VALID_FIELDS] ?? "y", bytes(0xff)]) {
       const fields = [...fieldsWith({ request_id: "r", trace_id: "t" }), name, value];
       const { code, message } = refused({ id: "1-1", fields });
-      assert.deepEqual([code, message], ["invalid_fields", `${name} is there more than once`]);
+      assert.deepEqual([code, message], ["invalid_fields", `${name} occurs more than once`]);
     }
   }
 });
@@ -251,7 +249,7 @@ Deno.test("decode() counts the first rule that is broken, in the contract's orde
   }));
 });
 
-Deno.test("decode() takes everything up to the limits", () => {
+Deno.test("decode() accepts everything up to the limits", () => {
   const occurred = (...date: [number, number, number?, number?, number?, number?, number?]) =>
     String(Date.UTC(...date));
   const allowed: Changes[] = [
@@ -271,7 +269,7 @@ Deno.test("decode() takes everything up to the limits", () => {
   for (const changes of allowed) accepted(changes);
 });
 
-Deno.test("decode() folds recipients that are there twice and keeps their order", () => {
+Deno.test("decode() folds repeated recipients and keeps their order", () => {
   const userId = fc.string({ unit: "grapheme", minLength: 1, maxLength: 8 }).filter((id) =>
     ![".", "..", "\0"].includes(id)
   );
@@ -281,18 +279,18 @@ Deno.test("decode() folds recipients that are there twice and keeps their order"
   }));
 });
 
-Deno.test("decode() takes an empty optional field for none", () => {
+Deno.test("decode() treats an empty optional field as absent", () => {
   const { requestId, traceId, traceparent } = accepted({ request_id: "", trace_id: "", traceparent: "" });
   assert.deepEqual([requestId, traceId, traceparent], ["", "", ""]);
 });
 
-Deno.test("decode() ignores other fields, however odd and however often", () => {
+Deno.test("decode() ignores other fields, whatever they contain and however often they occur", () => {
   const odd: FieldValue[] = ["__proto__", "x", "__proto__", "y", "Producer", "z", "", "", bytes(0xff), cutValue("x")];
   const names: FieldValue[] = [cutValue("producer"), "x", bytes(0x61), bytes(0)];
   assert.equal(decode({ id: "1-1", fields: [...odd, ...fieldsWith(), ...odd, ...names] }, catalog).kind, "intent");
 });
 
-Deno.test("decode() keeps a usable traceparent and passes over any other", () => {
+Deno.test("decode() keeps a usable traceparent and ignores any other", () => {
   const usable = [
     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff",
@@ -323,7 +321,7 @@ Deno.test("decode() keeps a usable traceparent and passes over any other", () =>
   assert.equal(twice.kind === "intent" && twice.traceparent, "");
 });
 
-Deno.test("decode() keeps of a malformed intent what could be read", () => {
+Deno.test("decode() keeps the readable fields of a malformed intent", () => {
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const entry = entryWith({ producer: "no\0body", request_id: "r-1", trace_id: bytes(0xff), traceparent });
   const { message: _, ...malformed } = refused(entry);
@@ -361,7 +359,7 @@ const anyName = fc.oneof({ weight: 5, arbitrary: knownName }, { weight: 1, arbit
 const anyFields = fc.array(fc.tuple(anyName, anyValue), { maxLength: 12 }).map((pairs) => pairs.flat());
 const nearlyValid = fc.dictionary(knownName, anyValue, { maxKeys: 3 }).map((changes) => fieldsWith(changes));
 
-Deno.test("decode() never throws and gives exactly one outcome, the same each time", () => {
+Deno.test("decode() never throws and returns exactly one outcome, the same each time", () => {
   fc.assert(
     fc.property(fc.oneof(anyFields, nearlyValid), (fields) => {
       const entry = { id: "1763000000001-0", fields };

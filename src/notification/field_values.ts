@@ -1,4 +1,4 @@
-/** The value of one field → what it says, or how it breaks the field's rule. Pure. */
+/** The value of one field → its parsed value, or how it breaks the field's rule. Pure. */
 import type { AudienceKind } from "./catalog.ts";
 import type { MalformedCode } from "./intent.ts";
 import { parseJsonText } from "./json_text.ts";
@@ -82,7 +82,7 @@ export function isPayloadTooLong(value: FieldValue): boolean {
   return typeof value === "string" ? longerThanBytes(value, MAX_PAYLOAD_BYTES) : value.length > MAX_PAYLOAD_BYTES;
 }
 
-/** W3C Trace Context, level 2: version 00 exactly; a later version may go on after another dash. */
+/** W3C Trace Context, level 2: version 00 has exactly this form; a later version may continue after another dash. */
 export function usableTraceparent(value: FieldValue | undefined): string {
   if (typeof value !== "string" || value.length > MAX_TEXT_CHARACTERS) return "";
   const match = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[\x21-\x7e]*)?$/.exec(value);

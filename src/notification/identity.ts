@@ -1,8 +1,9 @@
 /**
- * Who an intent is: the id of its notification, and the fingerprint that tells a duplicate from a conflict.
+ * The identity of an intent: the id of its notification, and the fingerprint that distinguishes a duplicate from a
+ * conflict.
  *
- * Both depend on nothing but the entry, so that a replay gives the same id and the same fingerprint. The exact bytes are
- * fixed for ever by the vectors in `identity_test.ts`: records keep them for as long as they live.
+ * Both depend only on the entry, so that a replay gives the same id and the same fingerprint. The vectors in
+ * `identity_test.ts` fix the exact bytes forever, because records keep them for their whole life.
  */
 import { hash } from "node:crypto";
 import { parseKeepingNumbers, writtenNumber } from "./json_numbers.ts";
@@ -23,7 +24,7 @@ export function notificationId(entryId: string, producer: string, idempotencyKey
   }`;
 }
 
-/** What makes two intents of one key the same. */
+/** The values that must agree for two intents of one key to be the same. */
 export interface Sameness {
   readonly notificationType: string;
   readonly audienceKind: string;
@@ -43,16 +44,16 @@ export function requestFingerprint(intent: Sameness): string {
 }
 
 /**
- * JSON without white space: at every depth members sorted by code point, the last of repeated members, strings by
- * their value, numbers as they were written.
+ * JSON without white space: at every depth members are sorted by code point, the last of repeated members counts,
+ * strings are compared by their value, numbers as they were written.
  */
 export function canonicalPayload(text: string, value: unknown): string {
   return canonical(hasUnusualNumber.test(text) ? parseKeepingNumbers(text) : value);
 }
 
 /**
- * Whether a number may be in `text` that `JSON.stringify` would write in another way: a fraction, an exponent, a minus
- * zero, 16 digits or more. A match inside a string costs the slower parse and nothing else.
+ * Whether `text` may contain a number that `JSON.stringify` would write in another way: a fraction, an exponent, a
+ * minus zero, 16 digits or more. A match inside a string only costs the slower parse.
  */
 const hasUnusualNumber = /[:[,\s](?:-0|-?\d+[.eE]|-?\d{16})/;
 
@@ -77,7 +78,7 @@ function byCodePoint(left: string, right: string): number {
   return left.length - right.length;
 }
 
-/** Moves surrogates, which stand for code points from U+10000, above the units from U+E000 to U+FFFF. */
+/** Moves surrogates, which encode code points from U+10000, above the units from U+E000 to U+FFFF. */
 function aboveSurrogates(unit: number): number {
   return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }

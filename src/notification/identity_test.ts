@@ -1,14 +1,13 @@
-// The bytes of notification_id and request_fingerprint, fixed for ever, and what they say about the same and the other.
-
+/** The bytes of notification_id and request_fingerprint, which are fixed forever, and when they are equal. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { canonicalPayload, notificationId, requestFingerprint, type Sameness } from "./identity.ts";
 
-// Computed by another implementation (Python's hashlib). Records are told apart by them for as long as they live: these
+// Computed by another implementation (Python's hashlib). Records are identified by them for their whole life, so these
 // never change.
-Deno.test("notificationId() gives the same bytes for ever", () => {
+Deno.test("notificationId() returns the same bytes forever", () => {
   const vectors: [entryId: string, producer: string, key: string, id: string][] = [
     ["1763000000001-0", "game-master", "turn-54", "019a7afd-1e01-71aa-a2df-81277a06d180"],
     ["0-1", "p", "k", "00000000-0000-776e-9c64-3a14b5e91d03"],
@@ -18,7 +17,7 @@ Deno.test("notificationId() gives the same bytes for ever", () => {
   for (const [entryId, producer, key, id] of vectors) assert.equal(notificationId(entryId, producer, key), id);
 });
 
-Deno.test("requestFingerprint() gives the same bytes for ever", () => {
+Deno.test("requestFingerprint() returns the same bytes forever", () => {
   const vectors: [Omit<Sameness, "payloadValue">, canonical: string, fingerprint: string][] = [
     [
       {
@@ -83,14 +82,14 @@ Deno.test("notificationId() sorts by the entry's time, as text too", () => {
   }));
 });
 
-Deno.test("notificationId() tells producers and keys apart", () => {
+Deno.test("notificationId() distinguishes producers and keys", () => {
   const id = notificationId("1-0", "ab", "c");
   for (const [producer, key] of [["a", "bc"], ["abc", ""], ["ab", "C"]] as const) {
     assert.notEqual(notificationId("1-0", producer, key), id);
   }
 });
 
-/** A JSON value as a producer may write it: numbers as text, members in an order and perhaps repeated. */
+/** A JSON value as a producer may write it: numbers as text, members in some order and sometimes repeated. */
 type Written =
   | { readonly kind: "plain"; readonly text: "null" | "true" | "false" }
   | { readonly kind: "number"; readonly text: string }
@@ -137,7 +136,7 @@ const { written } = fc.letrec<{ written: Written; members: readonly (readonly [s
 const writtenObject = fc.array(fc.tuple(memberName, written), { maxLength: 6 })
   .map((members): Written => ({ kind: "object", members }));
 
-/** The contract's words, taken literally. */
+/** The contract's definition, implemented literally. */
 function canonicalOf(value: Written): string {
   switch (value.kind) {
     case "plain":
@@ -163,7 +162,7 @@ function canonicalOf(value: Written): string {
   }
 }
 
-/** The value as text: white space anywhere, characters as escapes, members in another order where none is repeated. */
+/** The value as text: white space anywhere, characters as escapes, members in another order if none is repeated. */
 function write(value: Written, chance: () => number): string {
   const space = () => ["", "", "", " ", "\n", "\t", "\r\n "][Math.floor(chance() * 7)]!;
   const string = (text: string) => {

@@ -1,4 +1,4 @@
-/** The producer's contract (docs/contract.md, section 2): what an entry of the intent stream becomes. */
+/** What an entry of the intent stream becomes: an intent, or a malformed intent (docs/contract.md, section 2). */
 import type { AudienceKind, CatalogType } from "./catalog.ts";
 import type { StreamEntry } from "./stream_entry.ts";
 
@@ -12,12 +12,12 @@ export const MALFORMED_CODES = [
   "invalid_payload",
   "idempotency_conflict",
   "recipient_not_found",
-  // By an operator, not by a rule.
+  // Set by an operator, not by a rule.
   "set_aside",
 ] as const;
 export type MalformedCode = typeof MALFORMED_CODES[number];
 
-/** An entry that keeps every rule that can be checked without asking anybody. */
+/** An entry that keeps every rule that can be checked without a look-up. */
 export interface Intent {
   readonly kind: "intent";
   readonly entry: StreamEntry;
@@ -33,7 +33,7 @@ export interface Intent {
   readonly occurredAtMs: number;
   /** The producer's text. */
   readonly payload: string;
-  /** The three below are empty where the producer gave none that can be used. */
+  /** This and the next two are empty if the producer gave no usable value. */
   readonly requestId: string;
   readonly traceId: string;
   readonly traceparent: string;
@@ -44,9 +44,9 @@ export interface Malformed {
   readonly kind: "malformed";
   readonly entry: StreamEntry;
   readonly code: MalformedCode;
-  /** For the producer's engineer: which field, and what it should be. */
+  /** For the producer's engineers: which field is wrong, and what it should be. */
   readonly message: string;
-  /** What could be read of these, as it came; empty where nothing could. */
+  /** This and the next ones hold what could be read; empty if nothing could. */
   readonly notificationType: string;
   readonly producer: string;
   readonly audienceKind: string;
@@ -54,11 +54,11 @@ export interface Malformed {
   readonly requestId: string;
   readonly traceId: string;
   readonly traceparent: string;
-  /** PostgreSQL refuses the fields in any form: none of them is kept. */
+  /** Set if PostgreSQL refuses the fields in any form: none of them is kept. */
   readonly isWithoutFields?: true;
 }
 
-/** An intent that turned out malformed after decoding: by its key, its recipients, or PostgreSQL. */
+/** An intent that is malformed because of its key, its recipients, or PostgreSQL, which is found after decoding. */
 export function malformedIntent(intent: Intent, code: MalformedCode, message: string): Malformed {
   const { entry, producer, audienceKind, idempotencyKey, requestId, traceId, traceparent } = intent;
   return {

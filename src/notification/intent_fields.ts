@@ -1,13 +1,13 @@
 /**
- * The fields of an intent: what a stream entry has of them, and whether each is a text that its rule can be asked about. Pure.
+ * The fields of an intent: collects them from a stream entry, and checks that each is a text within its limit. Pure.
  *
- * What breaks a rule here is `invalid_fields`, whatever else is wrong with the entry.
+ * An entry that breaks a rule here is `invalid_fields`, whatever else is wrong with it.
  */
 import { type Breach, isPayloadTooLong, MAX_TEXT_CHARACTERS } from "./field_values.ts";
 import { longerThan } from "./message_text.ts";
 import type { FieldValue, StreamEntry } from "./stream_entry.ts";
 
-/** In the order in which a producer writes them. */
+/** In the order in which producers usually write them. */
 export const FIELDS = [
   "notification_type",
   "producer",
@@ -34,7 +34,7 @@ export const KNOWN_FIELDS: ReadonlySet<string> = new Set(FIELDS);
 
 export type Fields = Partial<Record<FieldName, FieldValue>>;
 
-/** Fills `fields`, and returns the first known field that is there twice. Other fields are ignored. */
+/** Fills `fields`, and returns the first known field that is repeated. Other fields are ignored. */
 export function collectFields(entry: StreamEntry, fields: Fields): FieldName | undefined {
   let repeated: FieldName | undefined;
   let traceparents = 0;
@@ -45,14 +45,14 @@ export function collectFields(entry: StreamEntry, fields: Fields): FieldName | u
     else if (fields[name as FieldName] !== undefined) repeated ??= name as FieldName;
     fields[name as FieldName] ??= entry.fields[at + 1];
   }
-  // As W3C Trace Context has it: two of them are as good as none.
+  // As W3C Trace Context specifies, two of them count as none.
   if (traceparents > 1) delete fields.traceparent;
   return repeated;
 }
 
 export function fieldsBreach(fields: Fields, repeated: FieldName | undefined): Breach | undefined {
   const invalid = (message: string): Breach => ({ code: "invalid_fields", message });
-  if (repeated !== undefined) return invalid(`${repeated} is there more than once`);
+  if (repeated !== undefined) return invalid(`${repeated} occurs more than once`);
   for (const name of REQUIRED_FIELDS) {
     if (fields[name] === undefined) return invalid(`${name} is missing`);
     if (fields[name] === "") return invalid(`${name} is empty`);
@@ -61,7 +61,7 @@ export function fieldsBreach(fields: Fields, repeated: FieldName | undefined): B
     const value = fields[name as FieldName]!;
     const problem = textProblem(value);
     if (problem === undefined || name === "traceparent") continue;
-    // What is too long is refused for its length where its turn comes, whatever else is wrong with it.
+    // A payload that is too long is refused later, for its length, whatever else is wrong with it.
     if (name === "payload_json" && isPayloadTooLong(value)) continue;
     if (name === "recipient_user_ids_json" && isCut(value)) continue;
     return invalid(`${name} ${problem}`);

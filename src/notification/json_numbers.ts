@@ -1,7 +1,8 @@
 /**
- * JSON text ↔ its value, with each number as it is written: `1.10` and `12345678901234567890` stay that.
+ * JSON text ↔ its value, with each number as it was written: `1.10` and `12345678901234567890` are not changed.
  *
- * By ECMAScript's "JSON.parse source text access", which Deno has, Node from 21 on, and TypeScript's library not yet.
+ * Uses ECMAScript's "JSON.parse source text access", which Deno and Node from 21 on have, but TypeScript's library does
+ * not.
  */
 interface SourceTextAccess {
   parse(text: string, reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown): unknown;
@@ -12,7 +13,8 @@ interface SourceTextAccess {
 const json = JSON as unknown as SourceTextAccess;
 
 /**
- * As `JSON.parse`, but a number becomes an object that {@link writtenNumber} knows and `JSON.stringify` writes as it was.
+ * Like `JSON.parse`, but a number becomes an object that {@link writtenNumber} recognises and `JSON.stringify` writes
+ * unchanged.
  *
  * @throws SyntaxError
  */

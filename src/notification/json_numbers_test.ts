@@ -1,5 +1,4 @@
-// Numbers that JavaScript would write in another way, or not hold at all.
-
+/** Numbers that JavaScript would write in another way, or can't hold. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseKeepingNumbers, writtenNumber } from "./json_numbers.ts";
@@ -25,7 +24,7 @@ Deno.test("parseKeepingNumbers() refuses what is not JSON", () => {
   for (const text of ["", "{", "01", "NaN"]) assert.throws(() => parseKeepingNumbers(text), SyntaxError);
 });
 
-Deno.test("parseKeepingNumbers() leaves everything else as JSON.parse does", () => {
+Deno.test("parseKeepingNumbers() parses everything else like JSON.parse", () => {
   fc.assert(fc.property(fc.json(), (text) => {
     assert.deepEqual(JSON.parse(JSON.stringify(parseKeepingNumbers(text))), JSON.parse(text));
   }));

@@ -1,8 +1,8 @@
 /**
- * JSON text from outside → its value, or why it is refused.
+ * A producer's or server's JSON text → its value, or why it is refused.
  *
- * Stricter than `JSON.parse` where PostgreSQL and our neighbours are: no `\u0000`, no lone surrogate, no nesting deeper
- * than 100. Never throws, also for megabytes of `[`.
+ * Stricter than `JSON.parse`, like PostgreSQL and the readers of the outbound streams: no `\u0000`, no lone surrogate,
+ * no nesting deeper than 100. Never throws, even for megabytes of `[`.
  */
 
 export const MAX_JSON_DEPTH = 100;
@@ -12,7 +12,7 @@ export type JsonText =
   | { readonly kind: "refused"; readonly message: string };
 
 export function parseJsonText(text: string): JsonText {
-  // A nesting of 101 takes 202 characters at least, so that most texts need no look.
+  // A nesting of 101 needs at least 202 characters, so most texts need no scan.
   if (text.length > 2 * MAX_JSON_DEPTH && nestsTooDeep(text)) {
     return { kind: "refused", message: `is nested deeper than ${MAX_JSON_DEPTH} levels` };
   }

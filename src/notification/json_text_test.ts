@@ -1,5 +1,4 @@
-// JSON that is refused although JSON.parse takes it, and that no text makes parseJsonText() throw.
-
+/** JSON that is refused although JSON.parse accepts it; parseJsonText() never throws. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MAX_JSON_DEPTH, parseJsonText } from "./json_text.ts";
@@ -9,7 +8,7 @@ const messageOf = (text: string) => {
   return json.kind === "refused" ? json.message : "ok";
 };
 
-Deno.test("parseJsonText() refuses what PostgreSQL or a neighbour would stumble over", () => {
+Deno.test("parseJsonText() refuses text that PostgreSQL or a reader of the outbound streams would refuse", () => {
   const examples: [string, string][] = [
     ['"\\u0000"', "contains \\u0000"],
     ['{"\\u0000":1}', "contains \\u0000"],
@@ -27,7 +26,7 @@ Deno.test("parseJsonText() refuses what PostgreSQL or a neighbour would stumble 
   for (const [text, message] of examples) assert.equal(messageOf(text), message, text);
 });
 
-Deno.test("parseJsonText() takes what only looks like it", () => {
+Deno.test("parseJsonText() accepts text that only looks similar", () => {
   const examples = [
     '"\\\\u0000"',
     '"\\\\ud83d"',
@@ -42,7 +41,7 @@ Deno.test("parseJsonText() takes what only looks like it", () => {
   assert.equal(messageOf(examples.at(-1)!), "contains \\u0000");
 });
 
-Deno.test("parseJsonText() refuses exactly those strings that hold NUL or a lone surrogate", () => {
+Deno.test("parseJsonText() refuses exactly those strings that contain NUL or a lone surrogate", () => {
   const units = ["\\u0000", "\\ud83d", "\\uDE00", "\\\\", '\\"', "u0000", "ud83d", "\\u0041", "\\n", "a", "😀", "\\u"];
   const text = fc.array(fc.constantFrom(...units), { maxLength: 8 }).map((parts) => `"${parts.join("")}"`);
   fc.assert(
@@ -61,7 +60,7 @@ Deno.test("parseJsonText() refuses exactly those strings that hold NUL or a lone
   );
 });
 
-Deno.test("parseJsonText() takes a nesting of 100 and no more", () => {
+Deno.test("parseJsonText() accepts a nesting of 100 and no more", () => {
   const level = fc.constantFrom<[string, string]>(["[", "]"], ['{"a":', "}"], ['["]]}",', "]"], [
     '{"[[\\"{":1, "b": ',
     "}",
@@ -74,14 +73,14 @@ Deno.test("parseJsonText() takes a nesting of 100 and no more", () => {
   }));
 });
 
-Deno.test("parseJsonText() is not impressed by brackets in a string, nor by megabytes of them", () => {
+Deno.test("parseJsonText() ignores brackets in a string, and handles megabytes of them", () => {
   assert.equal(messageOf(JSON.stringify("[".repeat(1_000) + '\\"' + "{".repeat(1_000))), "ok");
   for (const part of ["[", "{", '{"a":', '"', "\\", "\\u", '"\\ud83d']) {
     assert.notEqual(messageOf(part.repeat(1_000_000)), "ok");
   }
 });
 
-Deno.test("parseJsonText() gives any other JSON's value as JSON.parse does", () => {
+Deno.test("parseJsonText() returns the value of any other JSON like JSON.parse", () => {
   fc.assert(fc.property(fc.json({ maxDepth: 20 }), fc.constantFrom("", " ", "\n"), (json, space) => {
     const text = space + json;
     const expected = JSON.parse(text);

@@ -1,5 +1,4 @@
-// A pattern matches exactly where JavaScript's own engine matches it with the flag `u`, which is the judge here.
-
+/** A pattern matches exactly where JavaScript's own engine matches it with the flag `u`, which is the judge here. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { LinearPattern } from "./linear_pattern.ts";

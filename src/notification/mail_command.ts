@@ -4,7 +4,7 @@
 import { addCorrelation } from "./client_event.ts";
 import { type ClaimedRoute, deliveryId } from "./route.ts";
 
-/** Language of a mail whose recipient's is not known. */
+/** The language of a mail if the recipient's language is unknown. */
 const DEFAULT_LOCALE = "en";
 
 export function mailCommand(route: ClaimedRoute): string[] {
@@ -27,7 +27,7 @@ export function mailCommand(route: ClaimedRoute): string[] {
   return fields;
 }
 
-/** Put together as text: the payload must come out digit for digit, which parsing and printing it would not give. */
+/** Built as text, because parsing and printing the payload would change the digits of its numbers. */
 function mailPayload({ record, recipientEmail, locale }: ClaimedRoute): string {
   return `{"to": [${JSON.stringify(recipientEmail)}], "cc": [], "bcc": [], "reply_to": [], "attachments": [], ` +
     `"template_id": ${JSON.stringify(record.notificationType)}, ` +

@@ -1,5 +1,4 @@
-// The entry of the mail stream, field by field; its payload is valid JSON with the producer's text inside.
-
+/** The entry of the mail stream, field by field; its payload is valid JSON with the producer's text inside. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { mailCommand } from "./mail_command.ts";
@@ -7,7 +6,7 @@ import { claimedRoute } from "../../tests/support/examples.ts";
 
 const valueOf = (fields: readonly string[], name: string) => fields[fields.indexOf(name) + 1]!;
 
-Deno.test("mailCommand() holds what the contract names, in its order", () => {
+Deno.test("mailCommand() has the fields of the contract, in its order", () => {
   const payload = '{"turn_number": 12345678901234567890, "price":1.10,"name":"\\u2603☃"}';
   const route = claimedRoute({
     routeId: "email:user:user-1",
@@ -30,11 +29,11 @@ Deno.test("mailCommand() holds what the contract names, in its order", () => {
   assert.deepEqual(mailCommand(known).slice(12), ["request_id", "r-1", "trace_id", "t-1", "traceparent", "00-1"]);
 });
 
-Deno.test("mailCommand() writes in English to whom the language is not known", () => {
+Deno.test("mailCommand() uses English if the language is unknown", () => {
   assert.equal(JSON.parse(valueOf(mailCommand(claimedRoute()), "payload_json")).locale, "en");
 });
 
-Deno.test("mailCommand() is the same byte for byte when it is repeated, and always JSON", () => {
+Deno.test("mailCommand() is the same byte for byte when it is repeated, and always has valid JSON", () => {
   const text = fc.string({ unit: "grapheme", minLength: 1 });
   const payload = fc.tuple(fc.dictionary(text, fc.jsonValue()), fc.constantFrom("", " ", "\n")).map(([value, space]) =>
     space + JSON.stringify(value) + space

@@ -1,4 +1,4 @@
-/** Texts from outside → how long they are, and as much of them as fits into a message. Pure. */
+/** Producers' texts → their length, and the part that fits into a message. Pure. */
 
 const MAX_MESSAGE_UNITS = 500;
 
@@ -22,12 +22,12 @@ export function quote(value: string): string {
   return JSON.stringify(value.length > 80 ? `${value.slice(0, 80).toWellFormed()}…` : value);
 }
 
-/** What zod and V8 say may repeat much of the payload, and end in the middle of a character. */
+/** Messages of zod and V8 may repeat much of the payload, and end in the middle of a character. */
 export function shortened(message: string): string {
   return (message.length > MAX_MESSAGE_UNITS ? `${message.slice(0, MAX_MESSAGE_UNITS - 1)}…` : message).toWellFormed();
 }
 
-/** What a JSON value is that should have been something else. */
+/** The kind of a JSON value, for a message. */
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";

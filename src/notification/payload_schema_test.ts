@@ -1,6 +1,7 @@
-// Payloads are checked as JSON Schema (draft 2020-12) says, in bounded time, and the problems are told in few words.
-// The judge is a second implementation, a few lines long and slow, of the keywords that it generates.
-
+/**
+ * Payloads are checked as JSON Schema (draft 2020-12) says, in bounded time, and the problems are told in few words.
+ * The judge is a second implementation, a few lines long and slow, of the keywords that it generates.
+ */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { payloadChecker } from "./payload_schema.ts";

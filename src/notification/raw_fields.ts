@@ -1,10 +1,10 @@
 /**
- * A malformed entry's fields → the JSON that keeps them in `malformed_intents.raw_fields`.
+ * A malformed entry's fields → the JSON for `malformed_intents.raw_fields`.
  *
- * An array of `[name, value]` pairs in the entry's order. What JSONB cannot hold (bytes that are not UTF-8, NUL) is
- * `{"base64": "…"}`; a value over 1 MiB is `{"text": "…" or "base64": "…", "length": bytes, "sha256": hex}` with its
- * beginning; at most 4 MiB are kept in all (each pair counts 8 bytes besides its texts), and a last pair `[null, {"omitted_fields": n, "omitted_bytes": n}]` tells of
- * fields beyond that.
+ * The JSON is an array of `[name, value]` pairs in the entry's order. A value that JSONB cannot store (bytes that are
+ * not UTF-8, NUL) is `{"base64": "…"}`; a value over 1 MiB is `{"text": "…" or "base64": "…", "length": bytes,
+ * "sha256": hex}` with its beginning. At most 4 MiB are kept in total (each pair counts 8 bytes more than its texts),
+ * and a last pair `[null, {"omitted_fields": n, "omitted_bytes": n}]` counts the fields beyond that.
  */
 import { hash } from "node:crypto";
 import { Buffer } from "node:buffer";
@@ -68,14 +68,14 @@ function wholeAsCut(value: string | Uint8Array): CutValue {
   return { head: bytes, length: bytes.length, sha256: hash("sha256", bytes, "hex") };
 }
 
-/** The head as text, less a character that the cut went through; nothing if it holds what JSONB can't. */
+/** The head as text, without a character that the cut divides; `undefined` if JSONB can't store it. */
 function textOfHead(head: Uint8Array): string | undefined {
   for (let end = head.length; end >= Math.max(0, head.length - 3); end--) {
     try {
       const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(head.subarray(0, end));
       return text.includes("\0") ? undefined : text;
     } catch {
-      // The cut may have gone through a character: try with less.
+      // The cut may divide a character: try with fewer bytes.
     }
   }
   return undefined;

@@ -1,5 +1,4 @@
-// What is kept of a malformed entry: JSON that JSONB can hold, from which everything that was kept can be had back.
-
+/** The stored form of a malformed entry: JSON that JSONB can store, from which every kept value can be restored. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
@@ -30,7 +29,7 @@ Deno.test("rawFields() keeps names and values in their order", () => {
   assert.equal(rawFields({ id: "1-1", fields: [] }), "[]");
 });
 
-Deno.test("rawFields() keeps what JSONB can't hold as base64", () => {
+Deno.test("rawFields() keeps values that JSONB can't store as base64", () => {
   assert.deepEqual(keptOf("a\0b", "\0", new Uint8Array([0xff]), new Uint8Array([0xc3, 0x28, 0])), [
     [{ base64: "YQBi" }, { base64: "AA==" }],
     [{ base64: "/w==" }, { base64: "wygA" }],
@@ -39,7 +38,7 @@ Deno.test("rawFields() keeps what JSONB can't hold as base64", () => {
   assert.deepEqual(keptOf("part", part), [["part", { base64: "//4=" }]]);
 });
 
-Deno.test("rawFields() cuts a value over 1 MiB and keeps the whole's length and SHA-256", () => {
+Deno.test("rawFields() cuts a value over 1 MiB and keeps the length and SHA-256 of the whole", () => {
   const edge = "x".repeat(MAX_VALUE_BYTES);
   assert.deepEqual(keptOf("a", edge), [["a", edge]]);
 
@@ -62,7 +61,7 @@ Deno.test("rawFields() doesn't cut through a character", () => {
   }
 });
 
-Deno.test("rawFields() keeps the beginning of a value that was cut before, with the whole's length and SHA-256", () => {
+Deno.test("rawFields() keeps the beginning of a value that was cut before, with the length and SHA-256 of the whole", () => {
   const sha = "5".repeat(64);
   assert.deepEqual(keptOf("a", cutValue("☃"), cutValue(new Uint8Array([0xff, 0xff, 0xff, 0xff])), cutValue("a\0")), [
     ["a", { text: "☃", length: 20_000_000, sha256: sha }],
@@ -70,7 +69,7 @@ Deno.test("rawFields() keeps the beginning of a value that was cut before, with 
   ]);
 });
 
-Deno.test("rawFields() keeps 4 MiB at most and says what it left out", () => {
+Deno.test("rawFields() keeps at most 4 MiB and counts what it left out", () => {
   const fields = Array.from({ length: 6 }, (_, at) => [`field ${at}`, "x".repeat(MEBIBYTE)]).flat();
   const kept = keptOf(...fields) as [string | null, string | Kept][];
   assert.deepEqual(kept.map(([name]) => name), ["field 0", "field 1", "field 2", "field 3", null]);
@@ -80,7 +79,7 @@ Deno.test("rawFields() keeps 4 MiB at most and says what it left out", () => {
   assert.deepEqual(kept.at(-1), [null, { omitted_fields: 2, omitted_bytes: 2 * (MEBIBYTE + 7) }]);
 });
 
-Deno.test("rawFields() adds what was left out before it came here", () => {
+Deno.test("rawFields() adds the fields that were left out before", () => {
   const entry: StreamEntry = { id: "1-1", fields: ["a", "b"], omitted: { fields: 3, bytes: 900 } };
   assert.deepEqual(JSON.parse(rawFields(entry)), [["a", "b"], [null, { omitted_fields: 3, omitted_bytes: 900 }]]);
   const more = Array.from({ length: 6 }, () => ["n", "x".repeat(MEBIBYTE)]).flat();
@@ -90,7 +89,7 @@ Deno.test("rawFields() adds what was left out before it came here", () => {
   ]);
 });
 
-Deno.test("rawFields() is bounded however many fields there are and however small", () => {
+Deno.test("rawFields() is bounded for any number of small fields", () => {
   const text = rawFields({ id: "1-1", fields: Array.from({ length: 2_000_000 }, () => "") });
   assert.ok(text.length < MAX_KEPT_BYTES + 200, `${text.length}`);
   const [last, { omitted_fields: omitted }] = JSON.parse(text).at(-1);
@@ -100,7 +99,7 @@ Deno.test("rawFields() is bounded however many fields there are and however smal
 const wellFormedText = fc.string({
   unit: fc.oneof(fc.string({ unit: "binary", minLength: 1, maxLength: 1 }), fc.constant("\0")),
 });
-/** A long text, told by what it is made of so that a counterexample can be read. */
+/** A long text, described by its parts so that a counterexample is readable. */
 const long = fc.record({
   bytes: fc.constantFrom(0, 10, MEBIBYTE - 1, MEBIBYTE, MEBIBYTE + 1, 3 * MEBIBYTE),
   of: fc.constantFrom("x", "é", "☃", "😀", "\0", "\u0001"),
@@ -114,7 +113,7 @@ const small: fc.Arbitrary<FieldValue> = fc.oneof(
   fc.tuple(fc.uint8Array({ maxLength: 20 }), fc.nat()).map(([head, more]) => cutValue(head, head.length + more)),
 );
 
-/** Checks the JSON against the entry: what it holds is what came, and the rest is accounted for. */
+/** Checks the JSON against the entry: its values are those of the entry, and all others are counted. */
 function checkKept({ fields }: StreamEntry, text: string): void {
   const pairs = JSON.parse(text, (_key, value) => {
     if (typeof value === "string") assert.ok(value.isWellFormed() && !value.includes("\0"));
@@ -134,7 +133,7 @@ function checkKept({ fields }: StreamEntry, text: string): void {
   }
 }
 
-/** How many bytes of `came` are in `kept`; throws if it is not what came. */
+/** How many bytes of `came` are in `kept`; throws if `kept` differs from `came`. */
 function checkValue(came: FieldValue, kept: string | Kept): number {
   if (typeof kept === "string") {
     assert.equal(kept, came);
@@ -163,7 +162,7 @@ function lengthOf(value: FieldValue): number {
   return typeof value === "string" ? Buffer.byteLength(value) : value.length;
 }
 
-Deno.test("rawFields() holds what came, in JSON that JSONB can hold", () => {
+Deno.test("rawFields() keeps the entry's values, in JSON that JSONB can store", () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(small, small)), (pairs) => {
       const entry = { id: "1-1", fields: pairs.flat() };
@@ -173,7 +172,7 @@ Deno.test("rawFields() holds what came, in JSON that JSONB can hold", () => {
   );
 });
 
-Deno.test("rawFields() holds what came as far as there is room", () => {
+Deno.test("rawFields() keeps the entry's values up to its limit", () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(small, long), { maxLength: 6 }), (pairs) => {
       const entry = { id: "1-1", fields: pairs.flatMap(([name, value]) => [name, written(value)]) };

@@ -1,4 +1,6 @@
-/** A failed attempt → how long to wait for the next, or that there is none. Pure; docs/contract.md, section 5. */
+/**
+ * A failed attempt → the time until the next one, or `undefined` if there is none. Pure; docs/contract.md, section 5.
+ */
 
 export interface RetryLadder {
   readonly backoffMinMs: number;

@@ -1,5 +1,4 @@
-// The delay after the n-th failed attempt: min(max, min · 2^(n−1)), give or take a fifth, never above the maximum.
-
+/** The delay after the n-th failed attempt: min(max, min · 2^(n−1)), give or take a fifth, never above the maximum. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { retryDelayMs, type RetryLadder } from "./retry_ladder.ts";
@@ -25,7 +24,7 @@ Deno.test("retryDelayMs() varies by a fifth, but never above the maximum", () =>
   ]);
 });
 
-Deno.test("retryDelayMs() gives nothing once the attempts are used up", () => {
+Deno.test("retryDelayMs() returns undefined once the attempts are used up", () => {
   for (const maxAttempts of [1, 3, 7]) {
     for (let failedAttempts = 1; failedAttempts <= maxAttempts + 2; failedAttempts++) {
       const delay = retryDelayMs(ladder, { failedAttempts, maxAttempts, random: 0.5 });
@@ -45,7 +44,7 @@ Deno.test("retryDelayMs() keeps to the contract's formula for any ladder", () =>
     const delay = retryDelayMs(ladder, { failedAttempts, maxAttempts: Infinity, random })!;
     const step = Math.min(ladder.backoffMaxMs, ladder.backoffMinMs * 2 ** (failedAttempts - 1));
     assert.ok(Number.isInteger(delay) && delay <= ladder.backoffMaxMs);
-    // Half a millisecond is lost to rounding.
+    // Rounding may cost half a millisecond.
     assert.ok(delay >= 0.8 * step - 0.5 && delay <= 1.2 * step + 0.5, `${delay}`);
   }));
 });

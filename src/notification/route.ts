@@ -8,10 +8,10 @@
  *        │            │      └──┘   ├─► dead_letter         publisher: the last attempt failed
  *        │            │   next try  │
  *        │            └─────────────┴─► dead_letter         publisher: cannot be encoded, or only one attempt
- *        └──► skipped                                       consumer: there is nobody to deliver to
+ *        └──► skipped                                       consumer: there is no address
  *
- * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again. A live route
- * belongs to the process that has claimed it last, until the claim ends (`relay/batch.ts`).
+ * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again. A live
+ * route belongs to the process that has claimed it last, until the claim ends (`relay/batch.ts`).
  */
 
 export const CHANNELS = ["push", "email"] as const;
@@ -31,11 +31,11 @@ export const FAILURE_CLASSIFICATIONS = [
 export type FailureClassification = typeof FAILURE_CLASSIFICATIONS[number];
 
 /**
- * How long the claim lives that a route is born with, in milliseconds: long enough for the process that accepted it, short enough
- * for the routes of one that died.
+ * How long the claim of a new route lives, in milliseconds: long enough for the process that accepted it to publish it,
+ * short enough for the routes of a process that died.
  */
 export const BIRTH_CLAIM_MS = 2_000;
-/** How long a later claim lives. The waits of a pass for PostgreSQL and Redis end earlier (`config/rules.ts`). */
+/** How long a later claim lives. The waits of a pass for PostgreSQL and Redis are shorter (`config/rules.ts`). */
 export const CLAIM_MS = 10_000;
 
 /** A route as the consumer creates it. */
@@ -43,15 +43,15 @@ export interface NewRoute {
   readonly routeId: string;
   readonly channel: Channel;
   readonly recipient: string;
-  /** Address that the mail goes to; empty for push, and for a route that is skipped. */
+  /** The mail's address; empty for push, and for a skipped route. */
   readonly recipientEmail: string;
-  /** The recipient's language; empty where it is not known. */
+  /** The recipient's language; empty if it is unknown. */
   readonly locale: string;
-  /** Why the route is `skipped` from birth; absent for one that is `pending`. */
+  /** Why the route is `skipped` from the beginning; `undefined` for one that is `pending`. */
   readonly skipped?: SkipReason;
 }
 
-/** What of a record goes into the outbound entries of its routes. */
+/** The part of a record that is needed for the outbound entries of its routes. */
 export interface StoredRecord {
   readonly notificationId: string;
   readonly notificationType: string;
@@ -61,17 +61,17 @@ export interface StoredRecord {
   readonly payload: string;
   readonly occurredAtMs: string;
   readonly acceptedAtMs: string;
-  /** The three below are empty where the producer gave none. */
+  /** This and the next two are empty if the producer gave no value. */
   readonly requestId: string;
   readonly traceId: string;
   readonly traceparent: string;
   readonly streamEntryId: string;
-  /** Why its routes can't be encoded (any more); absent where they can. */
+  /** Why its routes can't be encoded (any more); `undefined` if they can. */
   readonly problem?: EncodingProblem;
 }
 
 export interface EncodingProblem {
-  /** `unknown_type`: another version's catalog may know the type. */
+  /** `unknown_type`: the catalog of another version may have the type. */
   readonly kind: "unknown_type" | "unusable";
   readonly message: string;
 }
@@ -85,13 +85,16 @@ export interface ClaimedRoute {
   readonly locale: string;
   readonly attemptCount: number;
   readonly maxAttempts: number;
-  /** The `next_attempt_at` that the claim has set, as PostgreSQL writes it: while it stands, the claim is this one. */
+  /**
+   * The `next_attempt_at` that the claim has set, as PostgreSQL writes it: while the row has this value, the claim is
+   * valid.
+   */
   readonly claimedUntil: string;
-  /** Of this publication, where it is traced: goes out instead of the record's. */
+  /** The `traceparent` of this publication, if it is traced; it is published instead of the record's. */
   readonly traceparent?: string;
 }
 
-/** `<notification_id>/<route_id>`: what neighbours know an outbound entry by. */
+/** `<notification_id>/<route_id>`: identifies an outbound entry for its readers. */
 export function deliveryId(route: ClaimedRoute): string {
   return `${route.record.notificationId}/${route.routeId}`;
 }

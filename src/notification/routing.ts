@@ -1,8 +1,8 @@
-/** An accepted intent and its recipients → the routes it is delivered by. Pure; docs/contract.md, section 5. */
+/** An accepted intent and its recipients → its routes. Pure; docs/contract.md, section 5. */
 import type { AudienceKind, CatalogType } from "./catalog.ts";
 import type { NewRoute } from "./route.ts";
 
-/** A user as the User Service knows them; what is not known or not usable is empty. */
+/** A user from the User Service; unknown or unusable values are empty. */
 export interface User {
   readonly userId: string;
   readonly email: string;
@@ -12,7 +12,7 @@ export interface User {
 export interface Addressees {
   readonly type: CatalogType;
   readonly audienceKind: AudienceKind;
-  /** For `user`: everyone to be told. */
+  /** For `user`: all recipients. */
   readonly users: readonly User[];
   /** For `admin_email`: the addresses configured for the type. */
   readonly administratorEmails: readonly string[];

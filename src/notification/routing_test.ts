@@ -1,5 +1,4 @@
-// Who gets which routes: the table in section 5 of docs/contract.md, word for word.
-
+/** Who gets which routes: the table in section 5 of docs/contract.md. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { embeddedCatalog } from "./catalog.ts";
@@ -42,7 +41,7 @@ Deno.test("routesOf() gives each user a push route and an e-mail route", () => {
   ]);
 });
 
-Deno.test("routesOf() skips the e-mail route of a user without an address, and that alone", () => {
+Deno.test("routesOf() skips only the e-mail route of a user without an address", () => {
   const users = [{ userId: "user-1", email: "", language: "fr" }];
   assert.deepEqual(routes("game.turn.ready", { users }).map(({ channel, skipped }) => [channel, skipped]), [
     ["push", undefined],
@@ -73,7 +72,7 @@ Deno.test("routesOf() gives each administrator's address an e-mail route", () =>
   );
 });
 
-Deno.test("routesOf() gives a skipped route where no administrator is configured", () => {
+Deno.test("routesOf() gives a skipped route if no administrator is configured", () => {
   assert.deepEqual(routes("game.generation_failed", { audienceKind: "admin_email" }), [{
     routeId: "email:config:game.generation_failed",
     channel: "email",

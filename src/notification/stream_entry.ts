@@ -1,11 +1,11 @@
 /**
- * What an entry of the intent stream is, before anybody has looked into it: an id and field values of any bytes.
+ * An entry of the intent stream before it is decoded: an id and field values of any bytes.
  *
- * A value is a `string` wherever its bytes are UTF-8, which is nearly always; the two other forms keep what a string
- * cannot carry.
+ * A value is a `string` if its bytes are UTF-8, as nearly all are; the two other forms keep bytes that a string cannot
+ * hold.
  */
 
-/** The beginning of a value that is too long to carry around, with what identifies the whole. */
+/** The beginning of a value that is too long to keep, with the length and hash of the whole. */
 export interface CutValue {
   readonly head: Uint8Array;
   /** Length of the whole value in bytes. */
@@ -22,11 +22,11 @@ export interface StreamEntry {
   readonly id: string;
   /** Names and values in turn, in the order of the entry. */
   readonly fields: readonly FieldValue[];
-  /** What an entry of many megabytes had beyond the fields kept here. */
+  /** The number and size of the fields of a very large entry that are not kept here. */
   readonly omitted?: { readonly fields: number; readonly bytes: number };
 }
 
-/** The entry's milliseconds: the time at which Redis took it in, unless the producer chose the id. */
+/** The entry's milliseconds: the time at which Redis received it, unless the producer chose the id. */
 export function entryTimeMs(entryId: string): number {
   return Number(entryId.slice(0, entryId.indexOf("-")));
 }

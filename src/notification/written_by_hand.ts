@@ -1,7 +1,7 @@
 /**
- * A field's text that is refused → what its producer probably did, for a message. Pure.
+ * A refused text of a field → the probable mistake of its producer, for a message. Pure.
  *
- * Clients of Redis send what they are given: a language's own notation of a list, a time in seconds, the word for no value.
+ * Clients of Redis send any text: a list in a language's own notation, a time in seconds, a word for "no value".
  */
 
 const OWN_NOTATIONS: readonly (readonly [form: RegExp, hint: string])[] = [
@@ -13,7 +13,7 @@ const OWN_NOTATIONS: readonly (readonly [form: RegExp, hint: string])[] = [
   [/^(None|nil|NULL|undefined|<nil>)$/, "is a language's word for no value"],
 ];
 
-/** `, which …` behind what is wrong with the JSON; empty where nothing is known. */
+/** `, which …` after the problem with the JSON; empty if the mistake is unknown. */
 export function jsonHint(text: string): string {
   const start = text.slice(0, 200).trim();
   const found = OWN_NOTATIONS.find(([form]) => form.test(start));
@@ -26,7 +26,7 @@ const UNITS: readonly (readonly [name: string, perMillisecond: number])[] = [
   ["nanoseconds", 1_000_000],
 ];
 
-/** What a number is where it would lie in the range in another unit. */
+/** The unit in which the number would be in the range. */
 export function timeUnitHint(value: number, { fromMs, untilMs }: { fromMs: number; untilMs: number }): string {
   for (const [name, perMillisecond] of UNITS) {
     const milliseconds = value / perMillisecond;
@@ -36,7 +36,7 @@ export function timeUnitHint(value: number, { fromMs, untilMs }: { fromMs: numbe
   return "";
 }
 
-/** What a text is that is no whole number. */
+/** A hint for a text that is not a whole number. */
 export function notDigitsHint(text: string): string {
   if (/^\d+\.\d*$/.test(text)) return "; it has a decimal point: send a whole number";
   if (/^\d(\.\d+)?e\+?\d+$/i.test(text)) return "; it is a float's notation: send a whole number";

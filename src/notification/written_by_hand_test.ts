@@ -1,5 +1,4 @@
-// What clients send of a value that is no text, and what its producer is told.
-
+/** Common mistakes of clients with values that are not text, and the messages for their producers. */
 import assert from "node:assert/strict";
 import { entryWith } from "../../tests/support/examples.ts";
 import { embeddedCatalog } from "./catalog.ts";
@@ -11,7 +10,7 @@ function messageOf(changes: Parameters<typeof entryWith>[0]): string {
   return decoded.kind === "malformed" ? decoded.message : "";
 }
 
-Deno.test("decode() says what a list or a payload in a language's own notation is", () => {
+Deno.test("decode() recognises a list or a payload in a language's own notation", () => {
   const examples: [text: string, hint: RegExp][] = [
     ["['user-1', 'user-2']", /Python's own notation: send json\.dumps\(\)/],
     ["{'game_id': 'g7', 'turn_number': 12}", /Python's own notation/],
@@ -30,14 +29,14 @@ Deno.test("decode() says what a list or a payload in a language's own notation i
   }
 });
 
-Deno.test("decode() says what a list of ids that are no texts holds", () => {
+Deno.test("decode() names the kind of ids that are not texts", () => {
   assert.match(messageOf({ recipient_user_ids_json: "[1,2]" }), /\[0\] must be a string, got a number/);
   assert.match(messageOf({ recipient_user_ids_json: '[["user-1"]]' }), /\[0\] must be a string, got an array/);
   assert.match(messageOf({ recipient_user_ids_json: '["u",null]' }), /\[1\] must be a string, got null/);
   assert.match(messageOf({ recipient_user_ids_json: "[true]" }), /\[0\] must be a string, got a boolean/);
 });
 
-Deno.test("decode() says which unit a time seems to be in", () => {
+Deno.test("decode() names the probable unit of a time", () => {
   const examples: [text: string, hint: RegExp][] = [
     ["1767225600", /got "1767225600"; it looks like seconds: send a thousand times as much$/],
     ["1767225600000000", /looks like microseconds$/],

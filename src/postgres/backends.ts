@@ -1,16 +1,16 @@
 /**
- * The server's processes that a pool's connections have, and those of closed connections that are still at work.
+ * Counts the server processes of a pool's connections, and those of closed connections that still work.
  *
- * A COMMIT that waits for a synchronous standby is bounded by nothing on the server: neither `statement_timeout` nor the end
- * of its client ends it. Each one that is given up would leave a process behind, until the server takes no more connections.
- * To cancel it would make it a commit that no standby has. So they are counted, and no connection is opened while there are
- * as many as the pool may have connections: with the pool's own, less than twice as many.
+ * A COMMIT that waits for a synchronous standby has no bound on the server: neither `statement_timeout` nor the end of
+ * its client ends it. Each COMMIT that the pool gives up leaves a process behind, until the server accepts no more
+ * connections. Cancelling it would create a commit that no standby has. So these processes are counted, and no
+ * connection is opened while they are as many as the pool's maximum: in total there are less than twice as many.
  */
 import type pg from "pg";
 
 export class Backends {
   readonly #open = new Map<pg.ClientBase, number>();
-  /** Of connections that are closed on this side. */
+  /** The process ids of connections that are closed on this side. */
   readonly #closed = new Set<number>();
   readonly #operationTimeoutMs: number;
 
@@ -18,7 +18,7 @@ export class Backends {
     this.#operationTimeoutMs = operationTimeoutMs;
   }
 
-  /** How many connections are open, those that are being opened left out. */
+  /** How many connections are open, without those that are being opened. */
   get size(): number {
     return this.#open.size;
   }
@@ -32,12 +32,13 @@ export class Backends {
     });
   }
 
-  /** How many processes of closed connections are at work, asked for over a new connection. Never rejects. */
+  /** Asks over a new connection how many processes of closed connections still work. Never rejects. */
   async atWork(client: pg.ClientBase): Promise<number> {
     if (this.#closed.size === 0) return 0;
     const asked = [...this.#closed];
     try {
-      // Those past a statement's bound count: a pooler may have lent the process to a client whose statements end in time.
+      // Only processes past the bound of a statement count: a pooler may have lent the others to clients whose
+      // statements end in time.
       const { rows } = await client.query<{ pid: number; isOverdue: boolean }>(
         `SELECT pid, query_start < clock_timestamp() - $2 * interval '1 millisecond' AS "isOverdue"
          FROM pg_stat_activity
@@ -49,7 +50,7 @@ export class Backends {
       for (const { pid } of rows) this.#closed.add(pid);
       return rows.filter(({ isOverdue }) => isOverdue).length;
     } catch {
-      // A role that may not look works without the bound; a connection that broke says so at its first statement.
+      // Without the right to look, the role works without this bound; a broken connection fails at its first statement.
       return 0;
     }
   }

@@ -1,16 +1,17 @@
 /**
- * pg's client with these additions: it is made from settings as they are at that moment, and unusable ones are an error of
- * `connect`; a TLS handshake that fails says so; the pool knows each one that is open, prepared statements have a name of this connection's
- * own, a statement that got no answer rejects with a `PostgresConnectionError`, and a session that a pooler goes on to lend to
- * others is left as it was found.
+ * pg's client with these additions: it reads the settings when it is made, and `connect` rejects if they are unusable;
+ * an error names a failed TLS handshake; the pool knows each open client; prepared statements have names that are
+ * unique to the connection; a statement without an answer rejects with a `PostgresConnectionError`; and a pooled
+ * session is reset before it is returned to the pooler.
  *
- * Behind a session pooler without a reset query the server keeps what an earlier client prepared: under the same name it would
- * be refused as existing already (42P05), or be another statement.
+ * Behind a session pooler without a reset query the server keeps the prepared statements of earlier clients: the same
+ * name would be refused because it exists (42P05), or would mean another statement.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { isDefect } from "../lifecycle/defects.ts";
 import { PostgresConnectionError } from "./failures.ts";
+import { showsSharedSession, transactionPool } from "./session_owner.ts";
 import { Handshake } from "./tls.ts";
 
 export interface OwnClient extends pg.Client {
@@ -19,23 +20,25 @@ export interface OwnClient extends pg.Client {
 }
 
 export interface ClientClassOptions {
-  /** Holds each client from its making to its end. */
+  /** Holds each client from its creation to its end. */
   readonly open: Set<pg.Client>;
-  /** Called for each client; what it throws is what `connect` rejects with. */
+  /** Called for each client; if it throws, `connect` rejects with that error. */
   readonly settings: () => pg.ClientConfig;
+  /** Called when a statement shows that the pooler lends the clients' sessions to others. */
+  readonly onSharedSession: () => void;
 }
 
-export function clientClass({ open, settings }: ClientClassOptions): typeof pg.Client {
+export function clientClass({ open, settings, onSharedSession }: ClientClassOptions): typeof pg.Client {
   return class extends pg.Client {
     readonly #nameSuffix = `_${crypto.randomUUID().slice(-12)}`;
     isPooled = false;
-    /** What the socket or TLS said when the connection broke. */
+    /** The error of the socket or of TLS that broke the connection. */
     #brokenBy: unknown;
 
     readonly #unusable: Error | undefined;
     readonly #handshake: Handshake;
 
-    /** @param options the pool's */
+    /** @param options the options of the pool */
     constructor(options?: string | pg.ClientConfig) {
       const { config, unusable } = currentConfig(settings);
       super({ ...(options as pg.ClientConfig), ...config });
@@ -65,7 +68,7 @@ export function clientClass({ open, settings }: ClientClassOptions): typeof pg.C
       const result: unknown = super.query(this.#withOwnName(query), ...rest);
       if (!(result instanceof Promise)) return result;
       return result.catch((error) => {
-        throw this.#failure(error);
+        throw this.#failure(error, query);
       });
     }
 
@@ -74,7 +77,7 @@ export function clientClass({ open, settings }: ClientClassOptions): typeof pg.C
     override end(callback?: (error: Error) => void): Promise<void> | void {
       if (!this.isPooled) return callback === undefined ? super.end() : super.end(callback);
       this.isPooled = false;
-      // A pooler without a reset query would hand our settings and prepared statements on.
+      // A pooler without a reset query would pass our settings and prepared statements on to another client.
       const ended = super.query("DISCARD ALL").catch(() => {}).then(() => super.end());
       if (callback === undefined) return ended;
       ended.then(() => callback(undefined as unknown as Error), callback);
@@ -85,9 +88,13 @@ export function clientClass({ open, settings }: ClientClassOptions): typeof pg.C
       return (isNamed ? { ...query, name: query.name + this.#nameSuffix } : query) as pg.QueryConfig;
     }
 
-    #failure(error: unknown): unknown {
+    #failure(error: unknown, statement: unknown): unknown {
+      if (this.isPooled && showsSharedSession(error, statement)) {
+        onSharedSession();
+        return new PostgresConnectionError(transactionPool());
+      }
       const isAnswer = error instanceof pg.DatabaseError;
-      // The runtime's sockets may break with an exception of JavaScript's own.
+      // A socket of the runtime may break with an exception of JavaScript's own, which is no defect of ours.
       const isOurs = isDefect(error) && error !== this.#brokenBy;
       return isAnswer || isOurs ? error : new PostgresConnectionError(error);
     }

@@ -1,6 +1,7 @@
-// What a call to pg rejects with, for every way in which a socket, TLS or name resolution can fail on the supported versions of
-// Deno, while connecting and in the middle of a statement; and the names of prepared statements.
-
+/**
+ * What a call to pg rejects with, for every way in which a socket, TLS or name resolution can fail on the supported
+ * versions of Deno, while connecting and in the middle of a statement; and the names of prepared statements.
+ */
 import assert from "node:assert/strict";
 import os from "node:os";
 // @ts-types="@types/pg"
@@ -13,7 +14,7 @@ function coded(code: string): Error {
   return Object.assign(new Error(`connect ${code} 127.0.0.1:5432`), { code });
 }
 
-/** Every errno of this machine, and what Deno and its name resolution say besides. */
+/** Every errno of this machine, and the other codes of Deno and its name resolution. */
 const CODES = [
   ...Object.keys(os.constants.errno),
   ...["UNKNOWN", "ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_MEMORY", "EAI_NODATA", "EAI_SERVICE", "EAI_SYSTEM"],
@@ -35,7 +36,7 @@ const FAILURES: readonly (() => Error)[] = [
   () => new Deno.errors.BadResource("Bad resource ID"),
   () => new Deno.errors.Interrupted("operation canceled"),
   () => new AggregateError([coded("ECONNREFUSED"), coded("ENETUNREACH")], ""),
-  // The runtime's own slips in a socket that is going away.
+  // Errors of the runtime itself in a socket that is being closed.
   () => new TypeError("Cannot read properties of null (reading 'readStop')"),
 ];
 
@@ -56,7 +57,7 @@ async function failureOf(promise: Promise<unknown>): Promise<Error> {
   return error;
 }
 
-Deno.test("whatever fails while connecting rejects with a PostgresConnectionError", async () => {
+Deno.test("any failure while connecting rejects with a PostgresConnectionError", async () => {
   for (const make of FAILURES) {
     const cause = make();
     const pool = openFakePool(() => new FakePostgresSocket({ connectFails: cause }));
@@ -69,7 +70,7 @@ Deno.test("whatever fails while connecting rejects with a PostgresConnectionErro
   }
 });
 
-Deno.test("whatever breaks a connection rejects each statement on it with a PostgresConnectionError", async () => {
+Deno.test("any failure of a connection rejects each statement on it with a PostgresConnectionError", async () => {
   for (const make of FAILURES) {
     const cause = make();
     const socket = new FakePostgresSocket();
@@ -88,7 +89,7 @@ Deno.test("whatever breaks a connection rejects each statement on it with a Post
   }
 });
 
-Deno.test("what PostgreSQL answers while connecting is about the connection, whatever its code", async () => {
+Deno.test("an answer of PostgreSQL while connecting is about the connection, whatever its code", async () => {
   const startFails = { S: "FATAL", C: "22023", M: "invalid value for a parameter" };
   const pool = openFakePool(() => new FakePostgresSocket({ startFails }));
   const error = await failureOf(pool.connect());
@@ -98,7 +99,7 @@ Deno.test("what PostgreSQL answers while connecting is about the connection, wha
   await pool.close(0);
 });
 
-Deno.test("an exception of JavaScript's own stays what it is: a defect", async () => {
+Deno.test("an exception of JavaScript's own stays a defect", async () => {
   const pool = openFakePool(() => new FakePostgresSocket());
   const client = await pool.connect();
   const circular: unknown[] = [];
@@ -112,7 +113,7 @@ Deno.test("an exception of JavaScript's own stays what it is: a defect", async (
   await pool.close(0);
 });
 
-Deno.test("a prepared statement has a name of its connection's own, the same each time", async () => {
+Deno.test("a prepared statement has a name that is unique to its connection, and the same each time", async () => {
   const sockets: FakePostgresSocket[] = [];
   const pool = openFakePool(() => {
     const socket = new FakePostgresSocket();

@@ -1,26 +1,32 @@
 /**
- * Many rows as a few text parameters, or as one row of a result: each column is one text, its values joined by a separator
- * that the other side splits at.
+ * Many rows as a few text parameters, or as one row of a result: each column is one text, whose values are joined by a
+ * separator; the other side splits the text at it.
  *
- * Escaping an array parameter element by element costs several microseconds a row, joining next to nothing. The separator
- * holds 64 random bits that never leave the process and its sessions, so that no producer can put it into a value. An
- * empty value stands for NULL; a column of no rows is an empty array.
+ * Escaping an array parameter element by element costs several microseconds per row, joining almost nothing. The
+ * separator holds 64 random bits that never leave the process and its sessions, so that no producer can put it into a
+ * value. An empty value means NULL; a column without rows is an empty array.
  */
 export const SEPARATOR = `\x1f${crypto.getRandomValues(new BigUint64Array(1))[0]!.toString(36)}\x1f`;
 
-/** The types of SQL that this service's statements take. */
+/** The SQL types of the parameters of this service's statements. */
 export type SqlType = "text" | "uuid" | "bigint" | "integer" | "timestamptz";
 
-/** A column of rows that a statement takes: its type, and its value in a row; an empty text is NULL. */
+/**
+ * A column of rows that a statement takes: its type, and a function that returns its value for a row; an empty text is
+ * NULL.
+ */
 export interface Column<Row> {
   readonly type: SqlType;
   readonly valueOf: (row: Row) => string | number;
 }
 
-/** Columns of rows that a statement takes, by the name that SQL knows them by. */
+/** The columns of rows that a statement takes, by their names in SQL. */
 export type Columns<Row> = Readonly<Record<string, Column<Row>>>;
 
-/** Declares the columns of rows that a statement takes: `rows<Intent>()({ producer: text((intent) => intent.producer) })`. */
+/**
+ * Declares the columns of rows that a statement takes: `rows<Intent>()({ producer: text((intent) => intent.producer)
+ * })`.
+ */
 export function rows<Row>(): <const Declared extends Columns<Row>>(
   columns: Declared,
 ) => RowSet<Row, keyof Declared & string> {
@@ -32,7 +38,7 @@ export const uuid = <Row>(valueOf: (row: Row) => string): Column<Row> => ({ type
 export const bigint = <Row>(valueOf: (row: Row) => string | number): Column<Row> => ({ type: "bigint", valueOf });
 export const timestamptz = <Row>(valueOf: (row: Row) => string): Column<Row> => ({ type: "timestamptz", valueOf });
 
-/** Declared columns: what SQL reads and what is sent come from the same declaration. */
+/** Declared columns: the text of the SQL and the parameters come from the same declaration. */
 export class RowSet<in Row, out Name extends string> {
   readonly #columns: readonly (readonly [Name, Column<Row>])[];
 
@@ -54,7 +60,7 @@ export class RowSet<in Row, out Name extends string> {
     return `unnest(\n    ${arrays.join(",\n    ")}\n  ) AS ${alias} (${columns.map(([name]) => name).join(", ")})`;
   }
 
-  /** One parameter a column, in the order of {@link names}. */
+  /** One parameter for each column, in the order of {@link names}. */
   parametersOf(items: readonly Row[]): string[] {
     return this.#columns.map(([, { valueOf }]) => {
       const values: (string | number)[] = new Array(items.length);
@@ -64,7 +70,7 @@ export class RowSet<in Row, out Name extends string> {
   }
 }
 
-/** A column of rows that a statement returns: the expression in SQL, and what JavaScript makes of its text. */
+/** A column of rows that a statement returns: the expression in SQL, and the conversion of its text. */
 interface ReturnedColumn<Value> {
   readonly sql: string;
   readonly read: (text: string) => Value;
@@ -72,7 +78,7 @@ interface ReturnedColumn<Value> {
 
 /** A returned text; NULL comes as an empty one. */
 export const returnedText = (sql: string): ReturnedColumn<string> => ({ sql, read: (value) => value });
-/** A returned number that a double holds. */
+/** A returned number that fits a double. */
 export const returnedNumber = (sql: string): ReturnedColumn<number> => ({ sql, read: Number });
 
 type Returned<Declared> = {
@@ -94,7 +100,7 @@ export function packed<const Declared extends Readonly<Record<string, ReturnedCo
       )),
     ].join(",\n    "),
 
-    /** The rows again. */
+    /** Unpacks the rows. */
     unpack(row: PackedRow): Returned<Declared>[] {
       const unpacked: Record<string, unknown>[] = Array.from({ length: row.row_count }, () => ({}));
       for (const [name, { read }] of entries) {

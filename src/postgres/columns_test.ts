@@ -1,5 +1,4 @@
-// Rows as a few texts: what goes in comes out, whatever it is, and by its name.
-
+/** Rows as a few texts: every value comes out as it went in, under its name. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { bigint, packed, returnedNumber, returnedText, rows, SEPARATOR, text } from "./columns.ts";

@@ -1,21 +1,20 @@
 /**
- * What an error of PostgreSQL means, in one table by SQLSTATE, and how to put it into a log. Pure; never throws.
+ * What an error of PostgreSQL means, in one table by SQLSTATE, and its description for a log. Pure; never throws.
  *
- * Whatever PostgreSQL, a pooler, a socket, TLS or name resolution answers is an outage, except what is about this very
- * data. A failed call is recognised by where it was thrown: `client.ts` and `pool.ts` reject with pg's `DatabaseError`
- * where PostgreSQL answered to a statement, with {@link PostgresConnectionError} where anything else went wrong, and pass on
- * only JavaScript's own exceptions.
+ * Every error from PostgreSQL, a pooler, a socket, TLS or name resolution is an outage, except an error about the data
+ * of the statement. `client.ts` and `pool.ts` reject with pg's `DatabaseError` if PostgreSQL answered to a statement,
+ * with {@link PostgresConnectionError} if anything else went wrong, and pass on exceptions of JavaScript's own.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
 
-/** `data`: the statement can never succeed with these values. `outage`: waiting is right, whatever it is. */
+/** `data`: the statement can never succeed with these values. `outage`: the caller has to wait and try again. */
 export type PostgresFailure = "outage" | "data";
 
-/** PostgreSQL could not be connected to, or gave no answer to a statement; why is the `cause`. */
+/** The connection to PostgreSQL failed, or a statement got no answer; the `cause` is the reason. */
 export class PostgresConnectionError extends Error {
   override readonly name = "PostgresConnectionError";
-  /** The cause's SQLSTATE or system code; empty where it has none. */
+  /** The cause's SQLSTATE or system code; empty if it has none. */
   readonly code: string;
 
   constructor(cause: unknown) {
@@ -25,11 +24,11 @@ export class PostgresConnectionError extends Error {
 }
 
 interface Meaning {
-  /** The first characters of the SQLSTATE; the longest that fits counts. */
+  /** The first characters of the SQLSTATE; the longest match counts. */
   readonly sqlState: string;
-  /** Absent: an outage like every code that is not listed. */
+  /** `undefined`: an outage, like every code that is not listed. */
   readonly isData?: true;
-  /** What the server did to the session, or what the session lacks, ends with a new connection. */
+  /** The session has ended or lacks something; a new connection does not. */
   readonly isConnectionReplaced?: true;
   readonly reason: string;
 }
@@ -43,17 +42,18 @@ export const SQL_STATES: readonly Meaning[] = [
   { sqlState: "25006", isConnectionReplaced: true, reason: "the server has become a standby: another may be primary" },
   { sqlState: "25P03", isConnectionReplaced: true, reason: "the transaction was idle for too long: the session ended" },
   { sqlState: "25P04", isConnectionReplaced: true, reason: "transaction_timeout: the session ended" },
-  { sqlState: "26000", isConnectionReplaced: true, reason: "a pooler's server has not the prepared statement" },
-  { sqlState: "42P05", isConnectionReplaced: true, reason: "a pooler's server has the prepared statement already" },
+  { sqlState: "26000", isConnectionReplaced: true, reason: "the pooler's server does not have the prepared statement" },
+  { sqlState: "42P05", isConnectionReplaced: true, reason: "the pooler's server already has the prepared statement" },
   { sqlState: "57P", isConnectionReplaced: true, reason: "the server shuts down, starts up, or ended the session" },
-  { sqlState: "XX", isConnectionReplaced: true, reason: "an internal error, or one that a pooler made up" },
+  { sqlState: "XX", isConnectionReplaced: true, reason: "an internal error, or an error of a pooler" },
 ];
 
 /**
- * SQLSTATE 54000 says that a limit was reached, which may be one of the server (it assigns no more transaction ids) or one of
- * a value. The function that reports it tells them apart; unlike the message it is not translated, and poolers pass it on.
- * Not listed: 54001 (stack depth, which our values can't reach: they are at most 100 deep), 54011 and 54023 (columns and
- * arguments of a statement). A name that a later version gives to one of these functions makes it an outage.
+ * SQLSTATE 54000 means that a limit was reached, either one of the server (it assigns no more transaction ids) or one
+ * of a value. The function that reports the error distinguishes them; unlike the message it is not translated, and
+ * poolers pass it on. Not listed are 54001 (stack depth, which our values can't reach: they are at most 100 deep),
+ * 54011 and 54023 (columns and arguments of a statement). If a later version renames one of these functions, its error
+ * counts as an outage.
  */
 const ROUTINES_ABOUT_A_VALUE: ReadonlyMap<string, string> = new Map([
   ["RelationGetBufferForTuple", "a row larger than a page"],
@@ -72,7 +72,7 @@ const ROUTINES_ABOUT_A_VALUE: ReadonlyMap<string, string> = new Map([
   ["make_tsvector", "a text too long for a text search index"],
 ]);
 
-/** `undefined` where the error is not PostgreSQL's. Looks through to the cause of an error of ours. */
+/** `undefined` if the error is not from PostgreSQL. Of an error of ours the cause counts. */
 export function postgresFailure(error: unknown): PostgresFailure | undefined {
   if (error instanceof PostgresConnectionError) return "outage";
   if (error instanceof pg.DatabaseError) return isAboutData(error) ? "data" : "outage";
@@ -84,7 +84,10 @@ function isAboutData({ code = "", routine = "" }: pg.DatabaseError): boolean {
   return meaningOf(code)?.isData ?? false;
 }
 
-/** Whether the connection can do the next statement: PostgreSQL answered, and neither ended the session nor lacks anything. */
+/**
+ * Whether the connection can run the next statement: PostgreSQL answered, did not end the session, and the session
+ * lacks nothing.
+ */
 export function leavesConnectionUsable(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.code !== undefined && !meaningOf(error.code)?.isConnectionReplaced;
 }
@@ -98,10 +101,12 @@ function meaningOf(sqlState: string): Meaning | undefined {
   return found;
 }
 
-/** What pg says, without a code, of a statement that the server's own time-out should have ended before. */
+/**
+ * The message, without a code, with which pg ends a statement that the server's own time-out should have ended before.
+ */
 const READ_TIMEOUT = "Query read timeout";
 
-/** Whether a statement took longer than its time, so that the same again would too. */
+/** Whether a statement took longer than its bound, so that the same statement would again. */
 export function ranPastItsTime(error: unknown): boolean {
   if (error instanceof pg.DatabaseError) return error.code === "57014";
   return error instanceof PostgresConnectionError && error.message === READ_TIMEOUT;
@@ -110,9 +115,9 @@ export function ranPastItsTime(error: unknown): boolean {
 const MAX_DESCRIPTION = 500;
 
 /**
- * One line for a log: what went wrong, with its code. Holds no password and no DSN, whatever the error's message: of an
- * error that isn't the server's, everything from a URL or a `password=` on is left out. Values of rows are left out too,
- * since `detail` is not used.
+ * One line for a log: what went wrong, with its code. It contains no password and no DSN: in an error that is not the
+ * server's, everything from a URL or a `password=` on is left out. It contains no values of rows, because `detail` is
+ * not used.
  */
 export function describePostgresError(error: unknown): string {
   return oneLine(plainDescription(error));
@@ -135,7 +140,7 @@ function plainDescription(error: unknown): string {
 }
 
 function withoutSecrets(message: string): string {
-  // To the end: a password may hold spaces, quotes and line ends.
+  // Everything to the end, because a password may contain spaces, quotes and line ends.
   return message.replace(/(\b[a-z][a-z0-9+.-]*:\/\/|\bpassword\s*=).*$/is, "[redacted]");
 }
 

@@ -1,5 +1,4 @@
-// Every row of the table, errors without a SQLSTATE, and descriptions that tell no secret.
-
+/** Every row of the table, errors without a SQLSTATE, and descriptions without secrets. */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -21,7 +20,7 @@ function socketError(code: string, message = `connect ${code} 127.0.0.1:5432`): 
   return Object.assign(new Error(message), { code });
 }
 
-/** Every class of PostgreSQL's errcodes.txt, 00 to 03 left out, which are no errors. */
+/** Every class of PostgreSQL's errcodes.txt except 00 to 03, which are no errors. */
 const CLASSES: Readonly<Record<PostgresFailure, readonly string[]>> = {
   data: ["22", "23"],
   outage: [
@@ -58,7 +57,7 @@ for (const [failure, classes] of Object.entries(CLASSES)) {
   });
 }
 
-Deno.test("postgresFailure() tells a value that is too large from another limit by the routine that reports it", () => {
+Deno.test("postgresFailure() distinguishes a value that is too large from other limits by the routine that reports it", () => {
   const examples: [code: string, routine: string | undefined, failure: PostgresFailure][] = [
     ["54000", "_bt_check_third_page", "data"],
     ["54000", "index_form_tuple_context", "data"],
@@ -73,13 +72,13 @@ Deno.test("postgresFailure() tells a value that is too large from another limit 
     ["54023", "ParseFuncOrColumn", "outage"],
   ];
   for (const [code, routine, failure] of examples) {
-    // In whatever language the message is.
+    // The message may be in any language.
     const message = "база данных не принимает команды";
     assert.equal(postgresFailure(databaseError(code, { routine, message })), failure, `${code} ${routine}`);
   }
 });
 
-Deno.test("every row of the table has a reason, an effect, and stands once", () => {
+Deno.test("every row of the table has a reason and an effect, and no row is repeated", () => {
   assert.equal(new Set(SQL_STATES.map(({ sqlState }) => sqlState)).size, SQL_STATES.length);
   for (const { sqlState, reason, isData, isConnectionReplaced } of SQL_STATES) {
     assert.match(sqlState, /^[0-9A-Z]{2,5}$/);
@@ -95,7 +94,8 @@ Deno.test("postgresFailure() counts a connection error as an outage, whatever ca
     new TypeError("Cannot read properties of null (reading 'readStop')"),
     new AggregateError([socketError("ECONNREFUSED", "[::1]"), socketError("EPERM")], ""),
     socketError("UNKNOWN"),
-    // A setting of the role that is refused while connecting is not about the data of the statement that waits for it.
+    // If the server refuses a setting of the role while connecting, that is not about the data of the waiting
+    // statement.
     databaseError("22023"),
     databaseError("28P01"),
     "closed",
@@ -109,7 +109,7 @@ Deno.test("postgresFailure() counts a connection error as an outage, whatever ca
   assert.equal(new PostgresConnectionError("closed").code, "");
 });
 
-Deno.test("postgresFailure() looks through to the cause", () => {
+Deno.test("postgresFailure() uses the cause of an error of ours", () => {
   const wrapped = (cause: unknown) => new Error("Migration failed", { cause });
   assert.equal(postgresFailure(wrapped(databaseError("57P01"))), "outage");
   assert.equal(postgresFailure(wrapped(wrapped(new PostgresConnectionError(socketError("EPIPE"))))), "outage");
@@ -117,7 +117,7 @@ Deno.test("postgresFailure() looks through to the cause", () => {
   assert.equal(postgresFailure(wrapped("nothing")), undefined);
 });
 
-Deno.test("postgresFailure() finds that nothing else is PostgreSQL's", () => {
+Deno.test("postgresFailure() returns undefined for every other error", () => {
   for (
     const error of [
       new TypeError("x is undefined"),
@@ -133,7 +133,7 @@ Deno.test("postgresFailure() finds that nothing else is PostgreSQL's", () => {
   }
 });
 
-Deno.test("leavesConnectionUsable() is false after the end of a session and where a prepared statement is not as expected", () => {
+Deno.test("leavesConnectionUsable() is false after the end of a session and when a prepared statement is not as expected", () => {
   for (const code of ["08P01", "0A000", "25006", "25P03", "25P04", "26000", "42P05", "57P01", "57P05", "XX000"]) {
     assert.ok(!leavesConnectionUsable(databaseError(code)), code);
   }
@@ -144,14 +144,14 @@ Deno.test("leavesConnectionUsable() is false after the end of a session and wher
   assert.ok(!leavesConnectionUsable(new TypeError("x is undefined")));
 });
 
-Deno.test("ranPastItsTime() knows the server's time-out and this side's", () => {
+Deno.test("ranPastItsTime() recognises the server's time-out and that of this side", () => {
   assert.ok(ranPastItsTime(databaseError("57014")));
   assert.ok(ranPastItsTime(new PostgresConnectionError(new Error("Query read timeout"))));
   assert.ok(!ranPastItsTime(new PostgresConnectionError(new Error("timeout exceeded when trying to connect"))));
   assert.ok(!ranPastItsTime(databaseError("55P03")));
 });
 
-Deno.test("describePostgresError() gives one line with the code", () => {
+Deno.test("describePostgresError() returns one line with the code", () => {
   const duplicate = databaseError("23505", {
     table: "records",
     constraint: "records_pkey",

@@ -2,7 +2,7 @@
  * A migration file in goose's format → its statements. Pure.
  *
  * Statements end where goose ends them: at a line whose last word before a comment ends with `;`, or at StatementEnd.
- * What goose would read differently, or what is not supported, is refused and never guessed.
+ * Text that goose would read differently, or that is not supported, is refused.
  * https://pressly.github.io/goose/documentation/annotations/
  */
 export interface Migration {
@@ -11,11 +11,11 @@ export interface Migration {
   readonly name: string;
   readonly up: readonly string[];
   readonly down: readonly string[];
-  /** `false` where the file says `-- +goose NO TRANSACTION`. */
+  /** `false` if the file contains `-- +goose NO TRANSACTION`. */
   readonly inTransaction: boolean;
 }
 
-/** @throws when the file isn't of the format: that is a defect of the executable */
+/** @throws when the file does not have this format, which is a defect of the executable */
 export function parseMigration(name: string, text: string): Migration {
   const fail = (line: number, problem: string) => new Error(`Migration ${name}, line ${line}: ${problem}`);
   const sections: Record<"Up" | "Down", string[]> = { Up: [], Down: [] };
@@ -83,7 +83,7 @@ function versionOf(name: string): number {
   return version;
 }
 
-/** As goose does it, which knows no quotes: a word that starts with `--` begins a comment. */
+/** Like goose, which ignores quotes: a word that starts with `--` begins a comment. */
 function endsWithSemicolon(line: string): boolean {
   const words = line.trim().split(/\s+/);
   const comment = words.findIndex((word) => word.startsWith("--"));

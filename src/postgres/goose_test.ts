@@ -1,5 +1,4 @@
-// Examples of goose files: what parseMigration() reads as goose does, and what it refuses with the line at fault.
-
+/** Examples of goose files: what parseMigration() reads as goose does, and what it refuses with the line at fault. */
 import assert from "node:assert/strict";
 import { parseMigration } from "./goose.ts";
 

@@ -1,9 +1,9 @@
 /**
- * The migrations that the executable holds → the schema `notification`, once however many instances start.
+ * The migrations in the executable → the schema `notification`, applied once however many instances start.
  *
- * An advisory lock keeps others out, for a bounded time. Each migration commits together with its row in goose's version
- * table. A schema that is newer than the executable is refused. What is there already is not created again, so that a
- * role without rights on the database can run.
+ * An advisory lock excludes other instances, which wait for a bounded time. Each migration commits together with its
+ * row in goose's version table. A schema that is newer than the executable is refused. A schema or table that exists is
+ * not created again, so that a role without rights on the database can run.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -17,9 +17,9 @@ import { withClient } from "./transaction.ts";
 export interface MigrateOptions {
   /** How long to wait for another instance that is migrating, and within a migration for a table that is in use. */
   readonly lockTimeoutMs: number;
-  /** Bound of one statement of a migration. Default an hour: an index on many millions of rows takes its time. */
+  /** Bound of one statement of a migration. The default is an hour: an index on many millions of rows takes long. */
   readonly statementTimeoutMs?: number;
-  /** Breaks the connection: PostgreSQL rolls the migration in hand back. */
+  /** Breaks the connection: PostgreSQL rolls the current migration back. */
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
   /** Default: the migrations of this executable. */
@@ -35,13 +35,13 @@ export interface MigrationStatus {
 
 type Client = Pick<pg.ClientBase, "query">;
 
-/** "notif" in ASCII. Any number will do that no other program on this database uses. */
+/** "notif" in ASCII; it can be any number that no other program on this database uses. */
 const ADVISORY_LOCK = 0x6e6f746966;
 const LOCK_POLL_MS = 50;
 const HOUR_MS = 3_600_000;
 const EMBEDDED = new URL("../../migrations/", import.meta.url);
 
-/** Applies what is missing and gives the names of what it applied. @throws SchemaError, or the signal's reason */
+/** Applies the missing migrations and returns their names. @throws SchemaError, or the signal's reason */
 export async function migrate(pool: pg.Pool, options: MigrateOptions): Promise<{ applied: string[] }> {
   const known = await readMigrations(options.folder);
   return await withSchemaLock(pool, options, async (client) => {
@@ -53,8 +53,8 @@ export async function migrate(pool: pg.Pool, options: MigrateOptions): Promise<{
 }
 
 /**
- * What migrate() would apply, by name. Changes nothing and takes no lock.
- * @throws SchemaError where migrate() would refuse the schema
+ * The names of the migrations that migrate() would apply. Changes nothing and takes no lock.
+ * @throws SchemaError if migrate() would refuse the schema
  */
 export async function findPending(client: Client): Promise<{ pending: string[]; known: number }> {
   const known = await readMigrations();
@@ -62,7 +62,7 @@ export async function findPending(client: Client): Promise<{ pending: string[]; 
   return { pending: pending.map(({ name }) => name), known: known.length };
 }
 
-/** Takes the newest migration back and gives its name; nothing when none is applied. @throws as migrate() */
+/** Rolls the newest migration back and returns its name; `undefined` when none is applied. @throws as migrate() */
 export async function migrateDown(pool: pg.Pool, options: MigrateOptions): Promise<{ rolledBack: string | undefined }> {
   const known = await readMigrations(options.folder);
   return await withSchemaLock(pool, options, async (client) => {
@@ -99,8 +99,10 @@ async function readMigrations(folder = EMBEDDED): Promise<Migration[]> {
   return migrations;
 }
 
-/** The connection is not handed back: it has its own settings, and its end frees the lock whatever happened. A pooler keeps the
- * session, so that the lock and the settings are given up before. */
+/**
+ * The connection is not handed back: it has its own settings, and its end frees the lock whatever happened. A pooler
+ * keeps the session, so that the lock and the settings are given up before.
+ */
 async function withSchemaLock<Result>(
   pool: pg.Pool,
   options: MigrateOptions,
@@ -118,7 +120,7 @@ async function withSchemaLock<Result>(
         await checkOwnership(client, { missing: "allowed" });
         return await work(client);
       } finally {
-        // Where the connection is broken its session has ended with it.
+        // If the connection is broken, its session has ended too.
         await client.query("ROLLBACK").then(() => client.query("DISCARD ALL")).catch(() => {});
       }
     });
@@ -194,7 +196,7 @@ async function createSchema(client: Client): Promise<void> {
   await client.query("CREATE SCHEMA notification");
 }
 
-/** By the catalog: to_regclass() fails without rights on the schema. */
+/** Reads the catalog, because to_regclass() fails without rights on the schema. */
 async function hasVersionTable(client: Client): Promise<boolean> {
   const { rowCount } = await client.query(
     `SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -203,7 +205,7 @@ async function hasVersionTable(client: Client): Promise<boolean> {
   return rowCount === 1;
 }
 
-/** Goose's rows are a history: the newest of a version counts. Row 0 is the empty schema, not a migration. */
+/** Goose's rows are a history: the newest row of a version counts. Row 0 is the empty schema, not a migration. */
 async function appliedVersions(client: Client): Promise<Map<number, Date>> {
   if (!await hasVersionTable(client)) return new Map();
   const { rows } = await client.query<{ version_id: string; is_applied: boolean; at: Date }>(
@@ -239,7 +241,7 @@ async function apply(
   const { version, name } = migration;
   const run = async () => {
     for (const text of migration[direction]) {
-      // pg's own bound of a statement, which its types don't know; the server's comes first.
+      // `query_timeout` is pg's own bound of a statement, missing in its types; the server's bound comes first.
       const query: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: statementTimeoutMs + 5_000 };
       await client.query(query);
     }
@@ -254,7 +256,7 @@ async function apply(
 }
 
 async function insertVersion(client: Client, version: number): Promise<void> {
-  // A logical replica or a partly restored database has the rows, and the sequence of their ids as it was at the beginning.
+  // A logical replica or a partly restored database has the rows, but the sequence of their ids is at its beginning.
   await client.query(`
     SELECT setval(sequence, newest) FROM (
       SELECT pg_get_serial_sequence('notification.goose_db_version', 'id')::regclass AS sequence, max(id) AS newest
@@ -263,7 +265,7 @@ async function insertVersion(client: Client, version: number): Promise<void> {
   await client.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES ($1, true)", [version]);
 }
 
-/** What is left open by an error ends with the connection. */
+/** A transaction that an error leaves open ends with the connection. */
 async function atomically(client: Client, work: () => Promise<void>): Promise<void> {
   await client.query("BEGIN");
   await work();

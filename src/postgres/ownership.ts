@@ -1,13 +1,13 @@
 /**
  * The role's rights → nothing, or an error that names each table and its owner.
  *
- * A role counts as owner where the server counts it so: directly or by inheriting from the owning role. A member that
- * does not inherit (NOINHERIT) would first have to SET ROLE, which this service never does.
+ * A role counts as owner as in the server: directly, or by inheriting from the owning role. A member that does not
+ * inherit (NOINHERIT) would have to call SET ROLE first, which this service never does.
  */
 import type pg from "pg";
 import { SchemaError } from "./schema_error.ts";
 
-/** All that the migrations make, and goose's own. */
+/** All tables that the migrations create, and goose's own table. */
 export const TABLES = [
   "records",
   "routes",
@@ -19,12 +19,12 @@ export const TABLES = [
 ] as const;
 
 export interface OwnershipOptions {
-  /** `allowed` before the migrations have made the tables. */
+  /** `allowed` before the migrations have created the tables. */
   readonly missing?: "refused" | "allowed";
 }
 
 /**
- * Reads catalogs only, so that it needs no right at all.
+ * Reads only catalogs, so that it needs no rights.
  * @throws SchemaError
  */
 export async function checkOwnership(

@@ -1,8 +1,8 @@
 /**
- * Settings → the pool of connections to PostgreSQL, on which every wait has an end: on the server by the session's
- * settings, here by pg's time-outs. A connection on which an answer is overdue is destroyed, and none can end the process
- * by its error event. Statements of one connection may be sent without waiting for answers (pg's pipeline mode);
- * where that is safe is said in transaction.ts.
+ * Settings → the pool of connections to PostgreSQL. Every wait is bounded: on the server by the session's settings,
+ * here by pg's time-outs. A connection with an overdue answer is destroyed, and no error event of a connection can end
+ * the process. Statements of one connection may be sent without waiting for answers (pg's pipeline mode);
+ * transaction.ts says where that is safe.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -19,24 +19,24 @@ import { UnsuitablePostgres, unsuitablePostgresIn } from "./unsuitable.ts";
 export interface PoolOptions {
   readonly dsn: {
     reveal(): string;
-    /** Reads it again where it came from a file, since a server has refused it. */
+    /** Reads the DSN from its file again, after a server has refused it. */
     readAgain?(): void;
   };
   /** Bound of one statement on the server, and of one attempt to connect. This process waits a little longer. */
   readonly operationTimeoutMs: number;
   readonly maxOpenConns: number;
   readonly applicationName: string;
-  /** Whether connections to this server may be used (`Session.server`); without it all may. */
+  /** Whether connections to this server (`Session.server`) may be used; without this function all may. */
   readonly admits?: (server: string) => boolean;
 }
 
 const IDLE_CONNECTION_MS = 60_000;
-/** How long the pool makes do with the connections that the server grants before it asks for more again. */
+/** How long the pool uses only the connections that the server grants, before it asks for more again. */
 const NARROWED_MS = 60_000;
 /** SQLSTATE of a server, database or role that grants no more connections. */
 const TOO_MANY_CONNECTIONS = "53300";
 
-/** @throws when the DSN can't be used, without telling it */
+/** @throws when the DSN can't be used; the message does not contain it */
 export function openPool(options: PoolOptions): PostgresPool {
   return new PostgresPool(options);
 }
@@ -46,7 +46,7 @@ export class PostgresPool extends pg.Pool {
   readonly #dsn: PoolOptions["dsn"];
   readonly #backends: Backends;
   readonly #maxOpenConns: number;
-  /** Until then `options.max` is what the server grants. */
+  /** Until then `options.max` is the number of connections that the server grants. */
   #narrowedUntilMs = -Infinity;
 
   constructor(options: PoolOptions) {
@@ -59,12 +59,12 @@ export class PostgresPool extends pg.Pool {
       connectionTimeoutMillis: options.operationTimeoutMs,
       max: options.maxOpenConns,
       idleTimeoutMillis: IDLE_CONNECTION_MS,
-      Client: clientClass({ open: connections, settings }),
+      Client: clientClass({ open: connections, settings, onSharedSession: () => destroyAll(connections) }),
       onConnect: async (client) => {
         (client as OwnClient).isPooled = await owners.decide(client as pg.Client) === "pooled";
         const { pid, server } = await setUpSession(client, options);
         if (options.admits?.(server) === false) {
-          throw new Error("PostgreSQL was started or replaced: what it may have lost is looked for first");
+          throw new Error("PostgreSQL was started or replaced, and is not yet checked for losses");
         }
         const atWork = await backends.atWork(client);
         if (atWork >= options.maxOpenConns) {
@@ -77,20 +77,20 @@ export class PostgresPool extends pg.Pool {
     this.#dsn = options.dsn;
     this.#backends = backends;
     this.#maxOpenConns = options.maxOpenConns;
-    // An idle connection broke: the next statement gets another. Without a listener the event would end the process.
+    // When an idle connection breaks, the next statement gets another one. Without a listener the event would end the
+    // process.
     this.on("error", () => {});
-    this.on("remove", () => {
-      if (connections.size === 0) owners.forget();
-    });
-    // pg's own would close the connection after an answer that is an error.
+    // The next connection may lead to another server, or to a pooler that has been switched to another mode.
+    this.on("remove", () => owners.forget());
+    // pg's own `query` would close the connection after an error in an answer.
     const query = (...statement: [pg.QueryConfig]) => atOnce(this, (client) => client.query(...statement));
     this.query = query as pg.Pool["query"];
   }
 
   /**
-   * Where the server grants fewer connections than the pool may have, waits for one of those that there are; where it refuses
-   * a secret that has been replaced, takes the new one.
-   * @throws PostgresConnectionError whatever went wrong
+   * If the server grants fewer connections than the pool's maximum, waits for one of the existing ones. If the server
+   * refuses a secret that was replaced in its file, uses the new one.
+   * @throws PostgresConnectionError for every failure
    */
   override async connect(): Promise<pg.PoolClient> {
     if (systemClock.monotonic() >= this.#narrowedUntilMs) this.options.max = this.#maxOpenConns;
@@ -121,18 +121,20 @@ export class PostgresPool extends pg.Pool {
   }
 
   /**
-   * Ends the pool. Resolves when every connection is closed; after `timeoutMs` those that are left, in use or not, are
-   * destroyed, and what waits for them rejects. Never rejects, may be called again.
+   * Ends the pool. Resolves when every connection is closed; after `timeoutMs` the remaining connections are destroyed,
+   * in use or not, and calls that wait for them reject. Never rejects, may be called again.
    */
   async close(timeoutMs: number): Promise<void> {
     if (!this.ending) void this.end();
     const allClosed = Promise.all([...this.#connections].map((client) => closed(client)));
-    const cancel = after(timeoutMs, () => {
-      for (const client of this.#connections) client.connection.stream.destroy();
-    });
+    const cancel = after(timeoutMs, () => destroyAll(this.#connections));
     await allClosed;
     cancel();
   }
+}
+
+function destroyAll(connections: ReadonlySet<pg.Client>): void {
+  for (const client of connections) client.connection.stream.destroy();
 }
 
 function closed(client: pg.Client): Promise<void> {
@@ -156,12 +158,12 @@ function clientConfig({ dsn, operationTimeoutMs, applicationName }: PoolOptions)
   };
 }
 
-/** The server's own time-out comes first as a rule: it says more and leaves the connection usable. */
+/** Usually the server's own time-out comes first: its error says more and leaves the connection usable. */
 function graceMs(operationTimeoutMs: number): number {
   return Math.min(500, Math.max(100, operationTimeoutMs / 10));
 }
 
-/** The DSN is read with each new connection only; here an unusable one is found at once. */
+/** Reports an unusable DSN at once; otherwise only a new connection would read it. */
 function refuseUnusable(settings: () => pg.ClientConfig): void {
   try {
     new pg.Client(settings());

@@ -1,10 +1,9 @@
-// What openPool() does before any connection: the name that the server will show, and keeping the DSN to itself.
-
+/** openPool() before any connection: the name that the server will show, and no DSN in messages. */
 import assert from "node:assert/strict";
 import { openPool } from "./pool.ts";
 import { shownName } from "./session.ts";
 
-Deno.test("shownName() keeps program and end of a long name, and replaces what PostgreSQL would", () => {
+Deno.test("shownName() keeps the program and the end of a long name, and replaces the characters that PostgreSQL replaces", () => {
   const id = crypto.randomUUID();
   assert.equal(shownName(`notification-service/${id}`), `notification-service/${id}`);
   const long = shownName(`notification-service/${"north-".repeat(20)}${id}`);

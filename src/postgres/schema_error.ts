@@ -1,6 +1,6 @@
 /**
- * Why the schema can't be used, in words for the operator. Thrown by whatever migrates or checks it; what PostgreSQL
- * said is kept as the cause.
+ * Why the schema can't be used, with a message for the operator. Thrown when the schema is migrated or checked; the
+ * error of PostgreSQL is the cause.
  */
 export class SchemaError extends Error {
   override readonly name = "SchemaError";

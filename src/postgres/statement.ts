@@ -1,5 +1,5 @@
 /**
- * A statement and what it takes, by name: a parameter that is added, moved or missing is a type error, never a shifted
+ * A statement whose parameters have names: a parameter that is added, moved or missing is a type error, never a shifted
  * number.
  *
  *     const MOVE = statement({ name: "move", takes: { stream: "text", entry: ENTRIES } }, (p) => `… ${p.stream} … ${p.entry()} …`);
@@ -10,13 +10,16 @@ import { RowSet, SEPARATOR, type SqlType } from "./columns.ts";
 
 type Takes = Readonly<Record<string, SqlType | RowSet<never, string>>>;
 
-/** What stands in the statement's text: a typed parameter, or the rows as an item of FROM (of all columns, or of those named). */
+/**
+ * The texts to insert into the statement: a typed parameter, or the rows as an item of FROM (with all columns, or only
+ * the named ones).
+ */
 type Parameters<Taken extends Takes> = {
   readonly [Name in keyof Taken]: Taken[Name] extends RowSet<never, infer Column> ? (...only: Column[]) => string
     : string;
 };
 
-/** What it is called with; NULL is `null`. */
+/** The values of a call; NULL is `null`. */
 type Values<Taken extends Takes> = {
   readonly [Name in keyof Taken]: Taken[Name] extends RowSet<infer Row, string> ? readonly Row[]
     : string | number | null;
@@ -35,7 +38,7 @@ export function statement<const Taken extends Takes>(
 ): Statement<Taken> {
   const splits = Object.values(takes).some((type) => type instanceof RowSet);
   const text = textOf(parametersOf(takes, 1));
-  // $1 is the separator, where the statement splits or joins by it.
+  // If the statement splits or joins columns, $1 is the separator.
   const hasSeparator = splits || /\$1(?!\d)/.test(text);
   return withValues({ name, takes, text: hasSeparator ? text : textOf(parametersOf(takes, 0)), hasSeparator });
 }

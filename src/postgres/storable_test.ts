@@ -1,10 +1,9 @@
-// Which text PostgreSQL is given instead of the one that it would refuse.
-
+/** The text that PostgreSQL gets instead of one that it would refuse. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { storable } from "./storable.ts";
 
-Deno.test("storable() leaves a text alone that can be stored", () => {
+Deno.test("storable() does not change a text that can be stored", () => {
   for (const text of ["", "text", "twelve chars", "🎉 ü\n\x1f"]) assert.equal(storable(text, 12), text);
 });
 
@@ -20,7 +19,7 @@ Deno.test("storable() counts code points and cuts none in half", () => {
   assert.equal(storable(`${"x".repeat(3)}🎉🎉`, 4), "xxx🎉");
 });
 
-Deno.test("storable() of any text is a beginning of it, as long as may be, without NUL", () => {
+Deno.test("storable() returns the longest allowed beginning of any text, without NUL", () => {
   fc.assert(fc.property(fc.string({ unit: "binary" }), fc.nat(40), (text, maxCodePoints) => {
     const codePoints = [...text.replaceAll("\0", "\ufffd")];
     assert.equal(storable(text, maxCodePoints), codePoints.slice(0, maxCodePoints).join(""));

@@ -1,13 +1,13 @@
 /**
- * A DSN's `ssl…` parameters → what pg is to do about TLS. The certificates' files are read each time, so that a connection uses
- * what they hold when it is made.
+ * A DSN's `ssl…` parameters → pg's options for TLS. The certificates' files are read for each connection, so that a
+ * replaced certificate is used.
  *
  *     none of them             no TLS (pg's own rule, which PGSSLMODE can change)
  *     sslmode=disable          no TLS
- *     sslmode=no-verify        TLS, whatever certificate the server shows
+ *     sslmode=no-verify        TLS; any certificate of the server is accepted
  *     any other sslmode        TLS; the certificate must be signed by a known authority for the DSN's host
  *
- * With `uselibpqcompat=true` the DSN is left to pg, which then gives `sslmode` libpq's meanings.
+ * With `uselibpqcompat=true` pg reads the DSN itself and gives `sslmode` the meanings of libpq.
  */
 // @ts-types="@types/pg"
 import type pg from "pg";
@@ -16,7 +16,7 @@ import { isDefect } from "../lifecycle/defects.ts";
 const VERIFYING = ["prefer", "require", "verify-ca", "verify-full"] as const;
 const MODES = ["disable", "no-verify", ...VERIFYING];
 
-/** What TLS's options are called in the DSN and in pg. */
+/** The names of the TLS options in the DSN and in pg. */
 const FILES = { sslrootcert: "ca", sslcert: "cert", sslkey: "key" } as const;
 
 /** A message for the operator that names a parameter of the DSN and never its value. */
@@ -39,7 +39,7 @@ export function withTls(dsn: string): pg.ClientConfig {
   const ssl = mode === "disable"
     ? false
     : { ...filesOf(given), ...(mode === "no-verify" && { rejectUnauthorized: false }) };
-  // What is left of them in the URL would overrule the option, and make pg print a warning of its own.
+  // Parameters left in the URL would override the options, and pg would print a warning of its own.
   for (const name of ["ssl", "sslmode", "sslnegotiation", ...Object.keys(FILES)]) given.delete(name);
   return { connectionString: url.href, ssl, ...(isDirect && { sslnegotiation: "direct" }) };
 }
@@ -47,7 +47,7 @@ export function withTls(dsn: string): pg.ClientConfig {
 function filesOf(given: URLSearchParams): Readonly<Record<string, string>> {
   const read = Object.entries(FILES).flatMap(([name, option]) => {
     const path = given.get(name) ?? "";
-    // As in libpq: the authorities that the runtime knows.
+    // As in libpq, this means the authorities that the runtime trusts.
     if (path === "" || (name === "sslrootcert" && path === "system")) return [];
     return [[option, readFile(name, path)]];
   });
@@ -64,10 +64,10 @@ function readFile(name: string, path: string): string {
   }
 }
 
-/** The TLS handshake failed, or PostgreSQL has no TLS to offer. */
+/** The TLS handshake failed, or PostgreSQL does not offer TLS. */
 export class TlsFailure extends Error {
   override readonly name = "TlsFailure";
-  /** The cause's system code; empty where it has none. */
+  /** The cause's system code; empty if it has none. */
   readonly code: string;
 
   constructor(cause: Error) {
@@ -86,11 +86,11 @@ export class Handshake {
 
   constructor(connection: pg.Connection) {
     connection.once("sslconnect", () => this.#isUnderWay = true);
-    // Not the end of the handshake on this side: with TLS 1.3 the server may refuse our certificate after it.
+    // The end of the handshake on this side is too early: with TLS 1.3 the server may still refuse our certificate.
     for (const message of FIRST_MESSAGES) connection.once(message, () => this.#isUnderWay = false);
   }
 
-  /** The error in words that name TLS, where that is what failed. */
+  /** Returns an error that names TLS if the handshake failed, otherwise the same error. */
   explain(error: Error): Error {
     return this.#isUnderWay || REFUSALS.has(error.message) ? new TlsFailure(error) : error;
   }
@@ -104,7 +104,7 @@ const FIRST_MESSAGES = [
   "errorMessage",
 ];
 
-/** pg's words for a server without TLS, and for one that answers neither yes nor no. */
+/** pg's messages for a server without TLS, and for one that gives an invalid answer. */
 const REFUSALS: ReadonlySet<string> = new Set([
   "The server does not support SSL connections",
   "There was an error establishing an SSL connection",

@@ -1,18 +1,20 @@
 /**
- * Work → one transaction: committed when the work resolves, rolled back when it rejects, with the work's own error.
+ * Work → one transaction: committed when the work resolves, rolled back when it rejects; the work's own error is kept.
  *
- * A connection whose state is not known is destroyed, never handed back. Where the answer to COMMIT was lost the
- * transaction rejects, and the caller has to cope with either. Every wait on PostgreSQL is bounded by the pool's time-outs.
+ * A connection whose state is unknown is destroyed, never returned to the pool. If the answer to COMMIT is lost, the
+ * transaction rejects although it may have committed; the caller has to handle both. The pool's time-outs bound every
+ * wait for PostgreSQL.
  */
 import type pg from "pg";
 import { ABORTED, unlessAborted } from "../lifecycle/unless_aborted.ts";
 import { leavesConnectionUsable, PostgresConnectionError, postgresFailure } from "./failures.ts";
 
 /**
- * The work may send several statements without waiting for each other's answers; they are done in the order sent, and
- * after one that fails the rest fails too. BEGIN and COMMIT are waited for, because pg's pipeline mode gives each
- * statement its own end (Sync): behind a BEGIN that fails each statement would commit by itself (seen: 4 of 7 cancelled
- * BEGINs), and a COMMIT sent along commits without a statement that pg could not send.
+ * The work may send several statements without waiting for the answers in between; the server executes them in this
+ * order, and after one that fails the rest fails too. The answers to BEGIN and COMMIT are awaited, because pg's
+ * pipeline mode ends each statement separately (Sync): after a BEGIN that failed each statement would commit by itself
+ * (seen after 4 of 7 cancelled BEGINs), and a COMMIT that was sent early would commit without a statement that pg could
+ * not send.
  */
 export async function inTransaction<Result>(
   pool: pg.Pool,
@@ -52,25 +54,25 @@ export async function atOnce<Result>(
 }
 
 /**
- * Waits for statements that were sent without waiting for each other. Rejects, once all are answered, with the error of the
- * first that failed: those behind it fail too, and say only that the transaction is aborted.
+ * Waits for statements that were sent together. Once all are answered, rejects with the error of the first that failed:
+ * the later ones only report that the transaction is aborted.
  */
 export async function allAnswered<const Statements extends readonly unknown[]>(
   statements: Statements,
 ): Promise<{ -readonly [Index in keyof Statements]: Awaited<Statements[Index]> }> {
   await Promise.allSettled(statements);
-  // All are settled: the first in the order given decides.
+  // All are settled, so this rejects with the first error in the order of the statements.
   return await Promise.all(statements);
 }
 
 export interface CutOptions {
-  /** Cuts the work: its connection is destroyed, and what waits for that rejects with the signal's reason. */
+  /** Ends the work: its connection is destroyed, and the call rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Lends a connection to the work. Afterwards it is destroyed, unless the work has called `keep`: then its state is known
- * and the pool gets it back.
+ * Lends a connection to the work. Afterwards the connection is destroyed, unless the work has called `keep` because its
+ * state is known: then it returns to the pool.
  */
 export async function withClient<Result>(
   pool: pg.Pool,
@@ -79,14 +81,14 @@ export async function withClient<Result>(
 ): Promise<Result> {
   const client = await acquire(pool, signal);
   let isKept = false;
-  // Not release(true) alone, which says goodbye politely and waits for answers that are due.
+  // release(true) alone is not enough: it ends the session in order and waits for pending answers.
   const destroy = () => client.connection.stream.destroy();
   signal?.addEventListener("abort", destroy);
   try {
     signal?.throwIfAborted();
     return await work(client, () => isKept = true);
   } catch (error) {
-    // What the work met is the cut, as pg words it.
+    // The error of the work is only a consequence of the destroyed connection.
     if (signal?.aborted && error instanceof PostgresConnectionError) throw signal.reason;
     throw error;
   } finally {
@@ -96,7 +98,7 @@ export async function withClient<Result>(
   }
 }
 
-/** Waits for a connection no longer than the signal allows; one that comes too late goes back to the pool. */
+/** Waits for a connection until the signal aborts; one that comes later returns to the pool. */
 async function acquire(pool: pg.Pool, signal: AbortSignal | undefined): Promise<pg.PoolClient> {
   signal?.throwIfAborted();
   const connecting = pool.connect();
@@ -119,7 +121,7 @@ async function isRolledBack(client: pg.PoolClient, error: unknown): Promise<bool
     await client.query("ROLLBACK");
     return client.getTransactionStatus() === "I";
   } catch {
-    // The work's own error says what happened.
+    // The work's own error is thrown instead.
     return false;
   }
 }

@@ -1,7 +1,7 @@
-/** PostgreSQL can't be reached, or is none that this service can work with. */
+/** PostgreSQL can't be reached, or this service can't work with it. */
 export class UnsuitablePostgres extends Error {
   override readonly name = "UnsuitablePostgres";
-  /** What to do about it. */
+  /** What the operator can do. */
   readonly advice: string;
 
   constructor(message: string, { advice, ...options }: ErrorOptions & { readonly advice: string }) {

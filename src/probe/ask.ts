@@ -1,4 +1,4 @@
-/** The probe's address → what the instance beside this process answers there. */
+/** The probe's address → the answer of the instance on this machine or in this container. */
 import { get } from "node:http";
 import { timeOutSignal } from "../clock.ts";
 
@@ -9,12 +9,12 @@ interface Address {
 
 const TIMEOUT_MS = 2000;
 
-/** Of `/readyz`, on this machine or in this container. */
+/** The URL of `/readyz` on this machine or in this container. */
 export function probeUrl({ hostname, port }: Address): string {
   return `http://${hostOf(hostname)}:${port}/readyz`;
 }
 
-/** Not by fetch(), which would ask the proxy that HTTP_PROXY or ALL_PROXY names. @throws when nothing answers */
+/** fetch() is not used because it would ask the proxy of HTTP_PROXY or ALL_PROXY. @throws when nothing answers */
 export async function askProbe(address: Address): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
     const request = get(probeUrl(address), { signal: timeOutSignal(TIMEOUT_MS), agent: false }, async (response) => {
@@ -30,7 +30,7 @@ export async function askProbe(address: Address): Promise<{ status: number; text
   });
 }
 
-/** Where a listener on all interfaces is reached from beside it. */
+/** The host at which a listener is reached from the same machine. */
 function hostOf(hostname: string): string {
   if (hostname === "" || hostname === "::" || hostname === "0.0.0.0") return "127.0.0.1";
   return hostname.includes(":") ? `[${hostname}]` : hostname;

@@ -1,16 +1,16 @@
 /**
  * The probe listener: `GET` or `HEAD` of `/healthz` and `/readyz`, and nothing else. docs/contract.md, section 8.
  *
- * Both answers are about this process alone: it opens only when start-up has succeeded, and an outage of a dependency
- * is no reason to take an instance away that will go on by itself.
+ * Both answers are only about this process. The listener opens when the start-up has succeeded; an outage of a
+ * dependency is no reason to remove the instance, because it resumes by itself.
  */
 import { within } from "../lifecycle/bounded_wait.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 
 export interface ProbeListener {
   readonly hostname: string;
   readonly port: number;
-  /** Stops listening; answers under way are finished for `boundMs` at most. */
+  /** Stops listening; open requests may finish within `boundMs`. */
   close(boundMs: number): Promise<void>;
 }
 
@@ -20,9 +20,9 @@ const ANSWERS: Readonly<Record<string, string>> = {
 };
 
 /**
- * On all interfaces if the hostname is empty.
+ * Listens on all interfaces if the hostname is empty.
  *
- * @throws when the address is taken or not this machine's
+ * @throws when the address is in use or does not belong to this machine
  */
 export function openProbe({ hostname, port }: { readonly hostname: string; readonly port: number }): ProbeListener {
   const logger = loggerOf("internal_http");
@@ -38,7 +38,7 @@ export function openProbe({ hostname, port }: { readonly hostname: string; reado
   };
 }
 
-/** Tries the address without answering anybody. @throws as openProbe() */
+/** Tries the address without answering requests. @throws as openProbe() */
 export function tryProbeAddress({ hostname, port }: { readonly hostname: string; readonly port: number }): void {
   onAddress(hostname, (hostname) => Deno.listen({ hostname, port })).close();
 }
@@ -46,10 +46,10 @@ export function tryProbeAddress({ hostname, port }: { readonly hostname: string;
 function onAddress<Listener>(hostname: string, listenOn: (hostname: string) => Listener): Listener {
   if (hostname !== "") return listenOn(hostname);
   try {
-    // Takes IPv4 connections too.
+    // Also accepts IPv4 connections.
     return listenOn("::");
   } catch (error) {
-    // A kernel that was started without IPv6 has no such sockets.
+    // A kernel without IPv6 has no such sockets.
     const isWithoutIpv6 = ["EAFNOSUPPORT", "EADDRNOTAVAIL"].includes((error as { code?: string }).code ?? "");
     if (!isWithoutIpv6) throw error;
     return listenOn("0.0.0.0");
@@ -58,7 +58,7 @@ function onAddress<Listener>(hostname: string, listenOn: (hostname: string) => L
 
 function answer(request: Request): Response {
   const url = URL.parse(request.url);
-  // A Host header that is none.
+  // The Host header is invalid.
   if (url === null) return respond(400, '{"error":"bad_request"}');
   const body = ANSWERS[url.pathname];
   if (body === undefined) return respond(404, '{"error":"not_found"}');

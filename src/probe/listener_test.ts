@@ -1,11 +1,10 @@
-// The probe on a real port: two paths, two methods, and a close that ends.
-
+/** The probe on a real port: two paths, two methods, and a close that ends. */
 import assert from "node:assert/strict";
 import { captureLog } from "../../tests/support/captured_log.ts";
 import { openProbe, type ProbeListener } from "./listener.ts";
 
 async function withProbe(test: (probe: ProbeListener, url: string) => Promise<void>): Promise<void> {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const probe = openProbe({ hostname: "127.0.0.1", port: 0 });
   try {
     await test(probe, `http://127.0.0.1:${probe.port}`);
@@ -19,7 +18,7 @@ async function answerTo(url: string, method = "GET") {
   return { status: response.status, type: response.headers.get("content-type"), body: await response.text() };
 }
 
-/** Sends bytes and gives the first line of the answer. */
+/** Sends bytes and returns the first line of the answer. */
 async function statusLine(port: number, request: string): Promise<string> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
   await connection.write(new TextEncoder().encode(request));
@@ -49,7 +48,7 @@ Deno.test("the probe has no other path", () =>
     }
   }));
 
-Deno.test("the probe takes no other method, and says which it takes", () =>
+Deno.test("the probe refuses other methods, and names those that it allows", () =>
   withProbe(async (_probe, url) => {
     for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
       const response = await fetch(`${url}/readyz`, { method });
@@ -58,7 +57,7 @@ Deno.test("the probe takes no other method, and says which it takes", () =>
     }
   }));
 
-Deno.test("the probe survives requests that nobody should send", () =>
+Deno.test("the probe survives invalid requests", () =>
   withProbe(async ({ port }, url) => {
     const requests: [string, RegExp][] = [
       ["GET /healthz HTTP/1.1\r\nHost: a b[\r\nConnection: close\r\n\r\n", / 400 /],
@@ -71,8 +70,8 @@ Deno.test("the probe survives requests that nobody should send", () =>
     assert.equal((await answerTo(`${url}/healthz`)).status, 200);
   }));
 
-Deno.test("the probe says where it listens, and when it stops", async () => {
-  await using log = await captureLog();
+Deno.test("the probe logs where it listens, and when it stops", async () => {
+  await using log = captureLog();
   const probe = openProbe({ hostname: "127.0.0.1", port: 0 });
   await probe.close(1_000);
   const lines = (await log.lines()).map(({ time: _, ...line }) => line);
@@ -83,7 +82,7 @@ Deno.test("the probe says where it listens, and when it stops", async () => {
   await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port: probe.port }), Deno.errors.ConnectionRefused);
 });
 
-Deno.test("openProbe() throws when the port is taken", () =>
+Deno.test("openProbe() throws when the port is in use", () =>
   withProbe(({ port }) => {
     for (const hostname of ["127.0.0.1", ""]) {
       assert.throws(() => openProbe({ hostname, port }), Deno.errors.AddrInUse, hostname);
@@ -91,13 +90,13 @@ Deno.test("openProbe() throws when the port is taken", () =>
     return Promise.resolve();
   }));
 
-Deno.test("openProbe() listens on all interfaces, and on those of IPv4 where the kernel has no IPv6", async () => {
-  await using _log = await captureLog();
+Deno.test("openProbe() listens on all interfaces, and only on those of IPv4 if the kernel has no IPv6", async () => {
+  await using _log = captureLog();
   const { serve } = Deno;
   const asked: string[] = [];
   const serveWithoutIpv6 = (options: Deno.ServeTcpOptions, handler: Deno.ServeHandler<Deno.NetAddr>) => {
     asked.push(options.hostname!);
-    // What Deno throws there.
+    // The error that Deno throws without IPv6.
     const error = new Error("Address family not supported by protocol (os error 97)");
     if (options.hostname!.includes(":")) throw Object.assign(error, { code: "EAFNOSUPPORT" });
     return serve(options, handler);
@@ -116,7 +115,7 @@ Deno.test("openProbe() listens on all interfaces, and on those of IPv4 where the
 });
 
 Deno.test("close() doesn't wait for a client that never finishes its request", async () => {
-  await using _log = await captureLog();
+  await using _log = captureLog();
   const probe = openProbe({ hostname: "127.0.0.1", port: 0 });
   const connection = await Deno.connect({ hostname: "127.0.0.1", port: probe.port });
   await connection.write(new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: x\r\n"));

@@ -1,10 +1,10 @@
-/** Fields of an intent's entry, as they are or missing → those that are there, once a catalog allows them. Pure. */
+/** The fields of an intent's entry, some of them `undefined` → those that are set, checked by a catalog. Pure. */
 import type { Catalog } from "../notification/catalog.ts";
 import { checkIntent } from "../notification/check_intent.ts";
 import { IntentRefused } from "./intent_refused.ts";
 
 /**
- * The fields that are there, in their order, once `catalog` allows them.
+ * The fields that are set, in their order, if `catalog` allows them.
  * @throws IntentRefused
  */
 export function checkedFields(fields: Readonly<Record<string, string | undefined>>, catalog: Catalog): string[] {

@@ -1,8 +1,8 @@
 /**
- * A producer's intent → the fields of its stream entry, checked by the very rules that the service checks them by.
+ * A producer's intent → the fields of its stream entry, checked by the same rules as in the service.
  *
- * Everything that the service would find malformed before it asks anybody is refused here, by a message that names the
- * field. Pure; needs no Deno.
+ * An intent that the service would find malformed before any look-up is refused here, with a message that names the
+ * field. Pure; works without Deno.
  */
 import { type Catalog, embeddedCatalog } from "../notification/catalog.ts";
 import { checkedFields } from "./checked_fields.ts";
@@ -14,14 +14,14 @@ type Audience<Kind> = Kind extends "user"
   ? { readonly audience: "user"; /** 1 to 10,000 ids. */ readonly recipientUserIds: readonly string[] }
   : { readonly audience: "admin_email" };
 
-/** An intent of one type, as the catalog has it. */
+/** An intent of one type, as the catalog declares it. */
 export type IntentOf<Type extends NotificationType> =
   & {
     readonly type: Type;
     readonly producer: IntentTypes[Type]["producer"];
-    /** 1 to 256 characters, the producer's own: a repeated intent has the same. */
+    /** 1 to 256 characters, chosen by the producer: a repeated intent has the same key. */
     readonly idempotencyKey: string;
-    /** Unix milliseconds or a Date; when what is told of happened. */
+    /** When the event happened: Unix milliseconds or a Date. */
     readonly occurredAt: Date | number;
     readonly payload: IntentTypes[Type]["payload"];
     readonly requestId?: string;

@@ -1,7 +1,7 @@
-/** Why an intent is refused, by a code of the service's own. */
+/** Why an intent is refused, by one of the service's own codes. */
 import type { MalformedCode } from "../notification/intent.ts";
 
-/** The intent is one that the service would record as malformed. */
+/** The service would record the intent as malformed. */
 export class IntentRefused extends Error {
   override readonly name = "IntentRefused";
   readonly code: MalformedCode;

@@ -1,5 +1,7 @@
-// Made from the catalog by scripts/intent_types.ts: who may send what to whom, type by type. A test keeps it current.
-// Members of a payload that its type doesn't name pass through.
+/**
+ * Made from the catalog by scripts/intent_types.ts: who may send what to whom, type by type. A test keeps it current.
+ * Members of a payload that its type doesn't name pass through.
+ */
 
 export interface IntentTypes {
   /** A turn of a game can be played. */

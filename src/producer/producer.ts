@@ -1,8 +1,9 @@
 /**
- * For services that send intents: {@link encodeIntent} checks one and gives its fields, {@link publishIntent} appends it.
+ * For services that send intents: {@link encodeIntent} checks an intent and returns its fields, {@link publishIntent}
+ * appends it.
  *
- * The package's export `./producer`. Works in Deno and Node with any client whose `xadd` takes key, id and fields, as
- * ioredis does.
+ * This is the package's export `./producer`. It works in Deno and Node with any client whose `xadd` takes key, id and
+ * fields, such as ioredis.
  */
 import { type AnyIntent, encodeIntent } from "./encode_intent.ts";
 
@@ -10,14 +11,14 @@ export { type AnyIntent, encodeIntent, type IntentOf, type NotificationType } fr
 export { IntentRefused } from "./intent_refused.ts";
 export type { IntentTypes } from "./intent_types.ts";
 
-/** What is needed of a Redis client. */
+/** The part of a Redis client that is needed. */
 export interface StreamAppender {
   xadd(key: string, id: string, ...fields: string[]): Promise<string | null>;
 }
 
 /**
- * Appends the intent and gives its entry id. Where the answer is lost, send the same intent again: its key makes sure
- * that it counts once.
+ * Appends the intent and returns its entry id. If the answer is lost, send the same intent again: because of its key it
+ * counts once.
  *
  * @throws IntentRefused before anything is sent, or the client's own error
  */

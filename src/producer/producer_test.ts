@@ -1,6 +1,7 @@
-// The producer module: what it encodes is what the service decodes, what would be malformed is refused before anything is
-// sent, and the types allow what the catalog allows.
-
+/**
+ * The producer module: the service decodes what it encodes, an intent that would be malformed is refused before
+ * anything is sent, and the types allow what the catalog allows.
+ */
 import assert from "node:assert/strict";
 import { embeddedCatalog } from "../notification/catalog.ts";
 import { decode } from "../notification/decode.ts";
@@ -17,7 +18,7 @@ const INTENT = {
   requestId: "r",
 } as const satisfies AnyIntent;
 
-Deno.test("encodeIntent() gives fields that decode to the same intent", () => {
+Deno.test("encodeIntent() returns fields that decode to the same intent", () => {
   const decoded = decode({ id: "1-1", fields: encodeIntent(INTENT) }, embeddedCatalog());
   assert.ok(decoded.kind === "intent");
   assert.equal(decoded.type.name, INTENT.type);
@@ -39,7 +40,7 @@ Deno.test("encodeIntent() sends administrators' intents without recipients", () 
   assert.ok(!fields.includes("recipient_user_ids_json"));
 });
 
-Deno.test("encodeIntent() refuses what would be malformed, with the service's own code", () => {
+Deno.test("encodeIntent() refuses an intent that would be malformed, with the service's own code", () => {
   const refused = (changes: Partial<AnyIntent>) => {
     try {
       encodeIntent({ ...INTENT, ...changes } as AnyIntent);
@@ -56,7 +57,7 @@ Deno.test("encodeIntent() refuses what would be malformed, with the service's ow
   assert.equal(refused({ payload: { ...INTENT.payload, turn_number: 0 } }), "invalid_payload");
 });
 
-Deno.test("publishIntent() appends once it is checked, and gives the entry's id", async () => {
+Deno.test("publishIntent() checks and appends an intent, and returns the entry's id", async () => {
   const calls: string[][] = [];
   const redis = {
     xadd: (...args: string[]) => {

@@ -10,7 +10,7 @@ import { type Channel, type ClaimedRoute, deliveryId } from "../notification/rou
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import { countByKind } from "../telemetry/count_by_kind.ts";
 import type { Instruments } from "../telemetry/instruments.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import { SpanKind, Spans, type Tracing } from "../telemetry/spans.ts";
 import { knownTraceId } from "../telemetry/trace_context.ts";
 import { describePostgresError } from "../postgres/failures.ts";

@@ -1,6 +1,7 @@
-// The hand-off where there is no Redis: nothing is known of any route, and it never rejects. The rest is tested on a real
-// one (tests/integration).
-
+/**
+ * The hand-off where there is no Redis: nothing is known of any route, and it never rejects. The rest is tested on a real
+ * one (tests/integration).
+ */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { RedisConnection } from "../redis/connection.ts";

@@ -1,7 +1,7 @@
 /** Leases whose life could not be shortened → a counter by the code of Redis's answer, and a warning. Never throws. */
 import { metrics } from "@opentelemetry/api";
 import type { RedisError } from "../redis/failures.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 
 const NO_ANSWER = "none";
 

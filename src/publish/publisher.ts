@@ -24,7 +24,7 @@ import { UNCHECKED_EPOCH } from "../redis/epoch.ts";
 import type { RedisError } from "../redis/failures.ts";
 import { type Batch, MAX_BATCH_CHARS } from "../relay/batch.ts";
 import type { ChannelRelay } from "../relay/relay.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import { refusalToPublish } from "./check_hand_off.ts";
 import { DueRoutes, type DueRoutesOptions } from "./due_routes.ts";
 import { deliveriesOf } from "./encode.ts";
@@ -55,7 +55,7 @@ export class Publisher implements Loop {
   readonly name: `${Channel}_publisher`;
   readonly #options: PublisherOptions;
   readonly #due: DueRoutes;
-  readonly #unwritten = new Unwritten();
+  readonly #unwritten: Unwritten;
   /** Routes in a batch. Fewer while batches come too late for their claims, or take PostgreSQL too long. */
   readonly #limit: BatchLimit;
   #isDoubtful = false;
@@ -66,6 +66,7 @@ export class Publisher implements Loop {
     this.name = `${options.channel}_publisher`;
     this.#options = options;
     this.#due = new DueRoutes(options);
+    this.#unwritten = new Unwritten(() => options.writer.hurry());
     this.#limit = new BatchLimit(options.batchSize);
   }
 

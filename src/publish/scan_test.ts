@@ -1,5 +1,4 @@
-// Where claims begin to look: behind what is dealt with, and from the beginning as often as that is cheap.
-
+/** Where claims begin to look: behind what is dealt with, and from the beginning as often as that is cheap. */
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
 import { FROM_THE_BEGINNING } from "./claim_due.ts";

@@ -1,5 +1,6 @@
-// What one attempt makes of a route, and that no sequence of attempts makes a route do what its state diagram forbids.
-
+/**
+ * What one attempt makes of a route, and that no sequence of attempts makes a route do what its state diagram forbids.
+ */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CHANNELS, type RouteStatus } from "../notification/route.ts";

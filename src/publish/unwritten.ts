@@ -10,18 +10,26 @@ import type { Result } from "./write_outcomes.ts";
 const MAX_BATCHES = 2;
 
 export class Unwritten {
+  readonly #hurry: () => void;
   #routes = 0;
   #chars = 0;
   /** Resolves when everything added so far is written, or could not be. */
   #all: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
 
+  /** @param hurry called when something waits for what is being written */
+  constructor(hurry: () => void) {
+    this.#hurry = hurry;
+  }
+
   /**
    * Resolves when another batch may be published.
    * @throws what a write failed with since the last call
    */
   async room(batchSize: number): Promise<void> {
-    while (this.#routes >= MAX_BATCHES * batchSize || this.#chars >= MAX_BATCHES * MAX_BATCH_CHARS) await this.#all;
+    while (this.#routes >= MAX_BATCHES * batchSize || this.#chars >= MAX_BATCHES * MAX_BATCH_CHARS) {
+      await this.drained();
+    }
     this.throwFailure();
   }
 
@@ -31,6 +39,7 @@ export class Unwritten {
 
   /** Resolves when nothing is left to be written. */
   async drained(): Promise<void> {
+    this.#hurry();
     await this.#all;
   }
 

@@ -1,8 +1,8 @@
 /**
  * Whether the Redis that the configuration names is one this service can work with: docs/contract.md, section 10.
  *
- * Throws with a message for the operator if not; returns warnings about what works but should be looked at. That it is a
- * master the connection has seen to.
+ * Throws with a message for the operator if not; returns warnings about what works but needs attention. The connection
+ * itself refuses a server that is not a master.
  */
 import { type RedisConnection, Script } from "./connection.ts";
 import { HIDDEN_EPOCH, SERVER_EPOCH_LUA } from "./epoch.ts";
@@ -14,9 +14,9 @@ export const PASSWORD_NOT_ASKED =
 
 const PERSISTENCE_IS_OFF = "Redis persistence is off: what it acknowledged is lost with its process";
 export const REPLICATION_ID_IS_HIDDEN =
-  "Redis hides its replication id: what it lost is found after a reconnection only, not behind a proxy that keeps connections open";
+  "Redis hides its replication id: losses are found only after a reconnection, not behind a proxy that keeps connections open";
 
-// Whatever the repair loop reads, on a key that does not exist; answers the epoch.
+// Tries the commands of the repair loop on a key that does not exist; returns the epoch.
 const TRY_REPAIR = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
 local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
@@ -31,7 +31,7 @@ export async function checkRedis(redis: RedisConnection): Promise<string[]> {
   await redis.call("PING");
   const info = parseInfo(String(await redis.call("INFO")));
 
-  // Valkey gives the version of Redis that it is compatible with.
+  // Valkey reports the version of Redis with which it is compatible.
   const version = info.get("redis_version") ?? "";
   if (Number(version.split(".")[0]) < 7) {
     throw new UnsuitableRedis(`Redis 7.0 or newer, or Valkey, is needed, this is ${version}`, {
@@ -62,7 +62,7 @@ async function hasSnapshots(redis: RedisConnection): Promise<boolean> {
     const [, save] = await redis.call("CONFIG", "GET", "save") as string[];
     return save !== "";
   } catch {
-    // CONFIG is often denied; without it this can't be known, and a false warning would mislead.
+    // CONFIG is often denied. The setting is then unknown, and a false warning would mislead.
     return true;
   }
 }

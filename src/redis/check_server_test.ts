@@ -1,5 +1,7 @@
-// What checkRedis() makes of `INFO` and the epoch: Valkey is taken for the version of Redis that it says it is compatible with.
-
+/**
+ * How checkRedis() judges `INFO` and the epoch: Valkey counts as the version of Redis with which it says it is
+ * compatible.
+ */
 import assert from "node:assert/strict";
 import { checkRedis, REPLICATION_ID_IS_HIDDEN } from "./check_server.ts";
 import type { RedisConnection } from "./connection.ts";
@@ -22,7 +24,7 @@ function answering(info: readonly string[], epoch = "abc"): RedisConnection {
   } as unknown as RedisConnection;
 }
 
-Deno.test("checkRedis() takes Redis 7.0 and Valkey, and refuses what is older or evicts", async () => {
+Deno.test("checkRedis() accepts Redis 7.0 and Valkey, and refuses an older or an evicting one", async () => {
   assert.deepEqual(await checkRedis(answering(REDIS)), []);
   assert.deepEqual(await checkRedis(answering(VALKEY)), []);
   const older = REDIS.map((line) => line.replace("7.0.15", "6.2.14"));

@@ -1,10 +1,10 @@
 /**
- * A connection to the Redis master that replaces itself, together with the others of the process where the master has changed,
- * and on which every call ends.
+ * A connection to the Redis master on which every call ends, and which is made again by itself; if the master has
+ * changed, all connections of the process are.
  *
- * A call is answered, or rejects with a {@link RedisError}: at once while there is no connection, after the operation
- * time-out when nothing comes back. A connection on which nothing came back is given up for a new one. No call is ever
- * sent twice behind the caller's back.
+ * A call resolves with the answer, or rejects with a {@link RedisError}: at once while there is no connection, after
+ * the operation time-out when no answer comes. A connection without an answer is closed and made again. No call is sent
+ * a second time, except by {@link RedisConnection.run} for a script that Redis does not know.
  */
 import { createHash } from "node:crypto";
 import { Redis } from "ioredis";
@@ -19,19 +19,19 @@ export interface RedisSettings {
   readonly port: number;
   readonly password: {
     reveal(): string;
-    /** Reads it again where it came from a file, since the server has refused it. */
+    /** Reads the password from its file again, after the server has refused it. */
     readAgain?(): void;
   };
   readonly db: number;
   readonly operationTimeoutMs: number;
 }
 
-/** After which a connection that is being closed is destroyed. */
+/** A connection that is being closed is destroyed after this time. */
 const DISCONNECT_TIMEOUT_MS = 20;
 
 export type Argument = string | number;
 
-/** A Lua script and the SHA-1 that Redis knows it by. */
+/** A Lua script and its SHA-1, by which Redis identifies it. */
 export class Script {
   readonly source: string;
   readonly sha1: string;
@@ -42,22 +42,22 @@ export class Script {
   }
 }
 
-/** Answers of a server that is no master any more, to a write, a blocking call and a read. */
+/** The answers of a server that is no longer a master, to a write, a blocking call and a read. */
 const REPLICA_CODES: ReadonlySet<string> = new Set(["READONLY", "UNBLOCKED", "MASTERDOWN"]);
 
 export interface ConnectionOptions {
-  /** Ends the connection's name in `CLIENT LIST`. */
+  /** The end of the connection's name in `CLIENT LIST`. */
   readonly role: string;
   /** How long a blocking command may wait beyond the operation time-out. */
   readonly blockMs?: number;
-  /** Shared by all connections that are to be to one server. */
+  /** Shared by all connections that must lead to the same server. */
   readonly master?: RedisMaster;
 }
 
 export class RedisConnection implements Follower {
   readonly #client: Redis;
   readonly #master: RedisMaster;
-  /** What broke the connection, or keeps it from being made: why calls fail meanwhile. */
+  /** What broke the connection or keeps it from being made: the reason why calls fail meanwhile. */
   #broken: Error | undefined;
   #asksForPassword = true;
 
@@ -81,17 +81,18 @@ export class RedisConnection implements Follower {
       disableClientInfo: true,
       lazyConnect: true,
       connectTimeout: settings.operationTimeoutMs,
-      // Nothing is queued while there is no connection, and nothing in flight is sent again after one was lost.
+      // No call is queued while there is no connection, and no open call is sent again after a lost connection.
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
-      // Bounds every wait for a reply and destroys the half-open connection, which `commandTimeout` would keep.
+      // Bounds every wait for a reply, and destroys a half-open connection, which `commandTimeout` would keep.
       socketTimeout: settings.operationTimeoutMs + blockMs,
       retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times - 1, 5), 1000),
-      // A server that loads its file names the time it will take; ioredis would sleep for that, ten seconds at most.
+      // A server that loads its file announces how long it will take; without this ioredis would wait that long, up to
+      // ten seconds.
       maxLoadingRetryTime: 500,
     });
-    // Called by each attempt to connect. ioredis prints to the console where Redis asks for no password.
+    // ioredis calls this in each attempt to connect, and prints to the console if Redis asks for no password.
     const authenticate = this.#client.auth.bind(this.#client);
     this.#client.auth = async () => {
       try {
@@ -102,7 +103,7 @@ export class RedisConnection implements Follower {
         return "OK";
       }
     };
-    // The calls' own rejections say it; without a listener ioredis prints to the console.
+    // The rejections of the calls report the error; without a listener ioredis would print it to the console.
     this.#client.on("ready", () => this.#broken = undefined);
     this.#client.on("close", () => master.closed(this));
     this.#client.on("error", (error) => {
@@ -110,15 +111,16 @@ export class RedisConnection implements Follower {
       if (isRefusedPassword(error) && isReplaced(settings.password)) {
         this.#broken = new Error("The password was replaced");
       }
-      // ioredis would go on in database 0, among other people's keys.
+      // Otherwise ioredis would continue in database 0, among the keys of other programs.
       if (isFailedSelect(error)) this.#client.disconnect(true);
     });
   }
 
-  /** Resolves when the connection is there; rejects with why it is not. */
+  /** Resolves when the connection is made; rejects with the reason why it is not. */
   async connect(): Promise<void> {
-    // A refused connection rejects `connect` with "Connection is closed."; what happened is an error before it: the server's
-    // last answer, what broke the connection, or that the server is not taken. What follows is about the commands it took with it.
+    // A refused connection rejects `connect` with "Connection is closed."; the reason is an earlier error: the server's
+    // last answer, what broke the connection, or that the server is unsuitable. Later errors are about commands that
+    // failed with the connection.
     let reason: unknown;
     const note = (error: Error) => reason = error.name === "ReplyError" ? error : reason ?? error;
     this.#client.on("error", note);
@@ -131,7 +133,7 @@ export class RedisConnection implements Follower {
     }
   }
 
-  /** Whether the server let this connection in because of the password, as far as is known. */
+  /** Whether the server asks for the password, as far as is known. */
   get asksForPassword(): boolean {
     return this.#asksForPassword;
   }
@@ -141,7 +143,7 @@ export class RedisConnection implements Follower {
     this.#client.on("ready", listener);
   }
 
-  /** One command; strings in the reply are decoded as UTF-8, bytes that are none become U+FFFD. */
+  /** Calls one command. Strings in the reply are decoded as UTF-8; bytes that are not UTF-8 become U+FFFD. */
   async call(command: string, ...args: Argument[]): Promise<unknown> {
     try {
       return await this.#client.call(command, ...args);
@@ -150,7 +152,7 @@ export class RedisConnection implements Follower {
     }
   }
 
-  /** One command; strings in the reply are buffers. */
+  /** Calls one command; strings in the reply are buffers. */
   async callBuffer(command: string, ...args: Argument[]): Promise<unknown> {
     try {
       return await this.#client.callBuffer(command, ...args);
@@ -159,7 +161,7 @@ export class RedisConnection implements Follower {
     }
   }
 
-  /** One call of a script, which is sent whole if Redis doesn't know it (nothing has been done then). */
+  /** Calls a script by its SHA-1, and sends its text if Redis does not know it (nothing was done then). */
   async run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     try {
       return await this.#client.call("EVALSHA", script.sha1, keys.length, ...keys, ...args);
@@ -169,31 +171,37 @@ export class RedisConnection implements Follower {
     return await this.runAtOnce(script, keys, args);
   }
 
-  /** As {@link run}, but never tried a second time: what is called after it on this connection is done after it. */
+  /**
+   * Like {@link run}, but always sends the text and tries once: later calls on this connection are executed after it.
+   */
   async runAtOnce(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     return await this.call("EVAL", script.source, keys.length, ...keys, ...args);
   }
 
-  /** As {@link run}, with buffers in the reply. */
+  /** Like {@link run}, with buffers in the reply. */
   async runBuffer(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     return await this.callBuffer("EVAL", script.source, keys.length, ...keys, ...args);
   }
 
-  /** The server has said, in an answer that the caller took apart, that it is no master any more: all of the process leave it. */
+  /**
+   * Call this when an answer within a reply shows that the server is no longer a master: all connections of the process
+   * leave it.
+   */
   replace(): void {
     this.#master.demoted(this);
   }
 
-  /** Gives this connection alone up for a new one; calls in flight reject. */
+  /** Closes only this connection and makes a new one; open calls reject. */
   reconnect(reason: string): void {
     this.#broken = new Error(reason);
     this.#client.disconnect(true);
   }
 
-  /** Ends the connection for good; calls in flight reject. Never rejects. */
+  /** Closes the connection finally; open calls reject. Never rejects. */
   async close(): Promise<void> {
     if (this.#client.status === "end") return;
-    // Between two connections there is no end to wait for, only ioredis's timer on the stream that is closed already.
+    // Between two connections there is no "end" event to wait for, only ioredis's timer on the stream that is already
+    // closed.
     const over = this.#client.status === "reconnecting"
       ? systemClock.sleep(2 * DISCONNECT_TIMEOUT_MS)
       : new Promise((resolve) => this.#client.once("end", resolve));
@@ -201,7 +209,7 @@ export class RedisConnection implements Follower {
     await over;
   }
 
-  /** ioredis words a call that got no reply in its own terms; what happened to the connection says more. */
+  /** For a call without a reply, what happened to the connection is a better reason than ioredis's own message. */
   #failure(error: unknown): unknown {
     if (isDefect(error)) return error;
     const failure = redisError(error);
@@ -219,7 +227,7 @@ function isRefusedPassword(error: Error): boolean {
   return error.name === "ReplyError" && /^(WRONGPASS|NOAUTH)\b/.test(error.message);
 }
 
-/** Whether the password that was refused has been replaced in its file, which is read again. */
+/** Reads the password's file again; returns whether it holds another password than the one that was refused. */
 function isReplaced(password: RedisSettings["password"]): boolean {
   const refused = password.reveal();
   password.readAgain?.();

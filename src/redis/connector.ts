@@ -1,6 +1,6 @@
 /**
- * How ioredis reaches a server: by TCP, with a decision about the server before the connection is used. ioredis itself asks
- * for `INFO` and lets no call pass before the decision.
+ * How ioredis reaches a server: by TCP, with a decision about the server before the connection is used. ioredis itself
+ * sends `INFO` and holds all calls back until the decision.
  */
 import net from "node:net";
 import { AbstractConnector } from "ioredis";
@@ -8,9 +8,9 @@ import { AbstractConnector } from "ioredis";
 export interface ConnectorOptions {
   readonly host: string;
   readonly port: number;
-  /** After which a connection that is being closed is destroyed. */
+  /** A connection that is being closed is destroyed after this time. */
   readonly disconnectTimeoutMs: number;
-  /** @param info fields of `INFO` by name; empty where the user may not ask for it */
+  /** @param info fields of `INFO` by name; empty if the user may not call it */
   readonly isTaken: (info: Readonly<Record<string, string>>) => boolean;
 }
 
@@ -25,9 +25,9 @@ export function connectorClass({ host, port, disconnectTimeoutMs, isTaken }: Con
     }
 
     override connect(): Promise<net.Socket> {
-      // Of a name's addresses the first that answers, in whichever family it is.
+      // Connects to the first address of the name that answers, IPv4 or IPv6.
       const stream = net.createConnection({ host, port, autoSelectFamily: true });
-      // ioredis looks here where the attempt has failed before it listens itself.
+      // ioredis reads `firstError` if the attempt fails before it has a listener of its own.
       stream.once("error", (error) => this.firstError = error);
       this.connecting = true;
       this.stream = stream;

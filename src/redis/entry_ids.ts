@@ -1,4 +1,4 @@
-/** Order of stream entry ids: pairs of unsigned 64-bit numbers, too large for JavaScript's numbers. */
+/** The order of stream entry ids, which are pairs of unsigned 64-bit numbers, too large for JavaScript's numbers. */
 
 export const BEFORE_ALL = "0-0";
 

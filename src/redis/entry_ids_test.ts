@@ -1,5 +1,4 @@
-// Entry ids are pairs of unsigned 64-bit numbers: compared here with BigInt.
-
+/** Entry ids are pairs of unsigned 64-bit numbers: compared here with BigInt. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BEFORE_ALL, compareEntryIds, isEntryId } from "./entry_ids.ts";
@@ -16,7 +15,7 @@ const pair = fc.oneof(
   entryId.map((id) => [id, id] as const),
 );
 
-Deno.test("compareEntryIds() orders as pairs of numbers are ordered", () => {
+Deno.test("compareEntryIds() orders ids as pairs of numbers", () => {
   fc.assert(fc.property(pair, ([left, right]) => {
     const expected = left[0] !== right[0] ? left[0] < right[0] : left[1] < right[1];
     const isSame = left[0] === right[0] && left[1] === right[1];
@@ -32,7 +31,7 @@ Deno.test("compareEntryIds() puts nothing before 0-0", () => {
   }));
 });
 
-Deno.test("isEntryId() takes what Redis writes and nothing else", () => {
+Deno.test("isEntryId() accepts what Redis writes and nothing else", () => {
   fc.assert(fc.property(entryId, (id) => assert.ok(isEntryId(id.join("-")))));
   const others = [
     "",

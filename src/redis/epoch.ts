@@ -1,9 +1,9 @@
 /**
- * The epoch of a Redis server: its replication id, which is new after every start and every promotion. What a server has lost is
- * looked for once in each epoch (`repair/redis_check.ts`); the key {@link redisEpochKey} names the epoch that was checked.
+ * The epoch of a Redis server: its replication id, which is new after every start and every promotion. Each epoch is
+ * checked once for losses (`repair/redis_check.ts`); the key {@link redisEpochKey} names the epoch that was checked.
  *
- * Asked within the script that writes, so that it also holds through a proxy that keeps connections open while another server
- * takes the place of the first.
+ * The script that writes reads the epoch itself, so that the check also works through a proxy that keeps connections
+ * open while another server replaces the first.
  */
 
 /** The epoch of a server that hides its replication id from this user. */

@@ -1,14 +1,17 @@
 /**
- * What an error of Redis means: the one table of this service, by the error code that a reply starts with.
+ * What an error of Redis means, by the error code at the beginning of the reply.
  *
- * For a loop every failed call is an outage, whatever Redis answered. The table is for the hand-off script, which meets errors
- * for each route: such a reply is about this one write, or about the server, which then refuses all others as well.
+ * For a loop every failed call is an outage, whatever Redis answered. The table is for the hand-off script, which gets
+ * an error for each route: the error is about this one write, or about the server, which then refuses all writes.
  */
 
-/** Every failed call of a `RedisConnection` rejects with this, except with an exception of JavaScript's own: a defect. */
+/**
+ * Every failed call of a `RedisConnection` rejects with this error; only a defect rejects with an exception of
+ * JavaScript's own.
+ */
 export class RedisError extends Error {
   override readonly name = "RedisError";
-  /** The reply's error code (`OOM`, `WRONGTYPE`, `ERR`, …); empty where there was no reply. */
+  /** The reply's error code (`OOM`, `WRONGTYPE`, `ERR`, …); empty if there was no reply. */
   readonly code: string;
 
   constructor(message: string, options: { readonly code: string; readonly cause?: unknown }) {
@@ -17,7 +20,7 @@ export class RedisError extends Error {
   }
 }
 
-/** Answers that say nothing about the write that got them: the server refuses every other as well. */
+/** Answers that are not about the one write: the server refuses every other write as well. */
 const REFUSES_ALL_WRITES: ReadonlyMap<string, string> = new Map([
   ["OOM", "maxmemory is reached"],
   ["READONLY", "the server has become a replica"],
@@ -30,9 +33,10 @@ const REFUSES_ALL_WRITES: ReadonlyMap<string, string> = new Map([
   ["TRYAGAIN", "a cluster's slot is being moved"],
 ]);
 
-/** The first word of an error reply if it is a code, else `ERR`. */
+/** The first word of an error reply if it is a code, otherwise `ERR`. */
 export function replyCode(message: string): string {
-  // A script that may not do what it does: 7.0 words it like this, later versions "ACL failure in script".
+  // The user may not run a command of the script: Redis 7.0 uses the first text, later versions "ACL failure in
+  // script".
   if (/^(ERR )?(The user executing the script|ACL failure in script)/.test(message)) return "NOPERM";
   return /^([A-Z][A-Z0-9_]*)(?: |$)/.exec(message)?.[1] ?? "ERR";
 }

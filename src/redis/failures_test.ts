@@ -1,5 +1,4 @@
-// What Redis's error replies mean, by the code they start with.
-
+/** What Redis's error replies mean, by the code at their beginning. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { refusesAllWrites, replyCode } from "./failures.ts";
@@ -19,7 +18,7 @@ Deno.test("replyCode() is a reply's first word if that is a code", () => {
   for (const [message, code] of Object.entries(examples)) assert.equal(replyCode(message), code);
 });
 
-Deno.test("refusesAllWrites() knows what is about the server", () => {
+Deno.test("refusesAllWrites() recognises errors about the server", () => {
   const codes = [
     "OOM",
     "READONLY",
@@ -37,13 +36,13 @@ Deno.test("refusesAllWrites() knows what is about the server", () => {
   }
 });
 
-Deno.test("what refuses the call alone, or anything else, is no refusal of all writes", () => {
+Deno.test("an error about the call alone is no refusal of all writes", () => {
   for (const code of ["NOPERM", "NOAUTH", "WRONGPASS", "UNBLOCKED", "NOSCRIPT", "EXECABORT", "CROSSSLOT"]) {
     assert.ok(!refusesAllWrites(`${code} for a reason`), code);
   }
 });
 
-Deno.test("a script that may not do what it does is told in the words of each version, and is no refusal of all writes", () => {
+Deno.test("a script without rights is recognised in the texts of all versions, and is no refusal of all writes", () => {
   for (
     const message of [
       "ERR The user executing the script can't run this command or subcommand",
@@ -56,7 +55,7 @@ Deno.test("a script that may not do what it does is told in the words of each ve
   }
 });
 
-Deno.test("refusesAllWrites() takes anything else for an answer", () => {
+Deno.test("refusesAllWrites() is false for any other answer", () => {
   const answers = [
     "WRONGTYPE Operation against a key holding the wrong kind of value",
     "ERR The ID specified in XADD must be greater than 0-0",
@@ -70,6 +69,6 @@ Deno.test("refusesAllWrites() takes anything else for an answer", () => {
   }
 });
 
-Deno.test("replyCode() takes any text", () => {
+Deno.test("replyCode() accepts any text", () => {
   fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => assert.match(replyCode(text), /^[A-Z][A-Z0-9_]*$/)));
 });

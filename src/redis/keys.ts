@@ -1,11 +1,11 @@
-/** The names of all keys that the service has in Redis, apart from the streams, which the configuration names. */
+/** The names of all keys of the service in Redis, except the streams, which the configuration names. */
 
-/** Who consumes the stream: a string, the instance's id. */
+/** Which instance consumes the stream: a string, the process id. */
 export function consumerLeaseKey(stream: string): string {
   return `notification:consumer_lease:${stream}`;
 }
 
-/** How far the stream is consumed: a hash, the public copy of the row in `stream_offsets`. */
+/** The offset of the stream: a hash, the public copy of the row in `stream_offsets`. */
 export function streamOffsetKey(stream: string): string {
   return `notification:stream_offset:${stream}`;
 }
@@ -15,12 +15,12 @@ export function redisEpochKey(): string {
   return "notification:redis_epoch";
 }
 
-/** Where the outbound streams ended when each of the last epochs was checked: a hash, a field for each stream. */
+/** The end of each outbound stream when each of the last epochs was checked: a hash, a field for each stream. */
 export function epochBeginningsKey(): string {
   return "notification:redis_epoch_beginnings";
 }
 
-/** What intake waits for while it can't go on: a string, JSON. */
+/** What intake waits for while it can't continue: a string, JSON. */
 export function intakeStallKey(stream: string): string {
   return `notification:intake_stall:${stream}`;
 }
@@ -30,8 +30,8 @@ export function routeLeaseKey(notificationId: string, routeId: string): string {
   return `${ROUTE_LEASES}${notificationId}:${routeId}`;
 }
 
-/** How every {@link routeLeaseKey} begins. */
+/** The beginning of every {@link routeLeaseKey}. */
 export const ROUTE_LEASES = "route_leases:";
 
-/** Every {@link routeLeaseKey}, as a glob-style pattern. */
+/** A glob-style pattern for every {@link routeLeaseKey}. */
 export const ROUTE_LEASE_PATTERN = `${ROUTE_LEASES}*`;

@@ -1,6 +1,7 @@
-// The keys' names are part of the contract (docs/contract.md, sections 6 and 7): operators, access control lines and older
-// instances use them.
-
+/**
+ * The keys' names are part of the contract (docs/contract.md, sections 6 and 7): operators, access control lines and
+ * older instances use them.
+ */
 import assert from "node:assert/strict";
 import { consumerLeaseKey, ROUTE_LEASE_PATTERN, routeLeaseKey, streamOffsetKey } from "./keys.ts";
 

@@ -1,12 +1,12 @@
 /**
- * The one Redis server that all connections of this process are to: docs/contract.md, section 6.
+ * The one Redis server to which all connections of this process lead (docs/contract.md, section 6).
  *
- * Each connection says which server it has reached before it is used. A replica is not taken. What one connection learns the
- * others follow: when it has reached another server than they, or when its server answers as a replica, the connections to the
- * server of before are made again, those that only read or wait too.
+ * Each connection reports which server it has reached before it is used. A replica is refused. When one connection has
+ * reached another server than the others, or its server answers as a replica, the connections to the old server are
+ * made again, also those that only read or wait.
  */
 
-/** What `INFO` says of a server; members are absent where the user may not ask. */
+/** What `INFO` says about a server; members are `undefined` if the user may not call it. */
 export interface ServerIdentity {
   readonly role?: string | undefined;
   /** New at each start of the server. */
@@ -14,14 +14,14 @@ export interface ServerIdentity {
 }
 
 export interface Follower {
-  /** Gives the connection up for a new one, for a reason that its calls then reject with. */
+  /** Closes the connection and makes a new one; open calls reject with the reason. */
   reconnect(reason: string): void;
 }
 
-/** Redis is reachable, and is none that this service can work with. */
+/** Redis is reachable, but the service can't work with this server. */
 export class UnsuitableRedis extends Error {
   override readonly name = "UnsuitableRedis";
-  /** What to do about it. */
+  /** What the operator can do. */
   readonly advice: string;
 
   constructor(message: string, { advice }: { readonly advice: string }) {
@@ -30,14 +30,14 @@ export class UnsuitableRedis extends Error {
   }
 }
 
-const DEMOTED = "The server is no master any more";
+const DEMOTED = "The server is no longer a master";
 const MOVED = "The address leads to another server";
 
 export class RedisMaster {
-  /** The server of each connection that is in use. */
+  /** The run id of the server of each connection that is in use. */
   readonly #servers = new Map<Follower, string | undefined>();
 
-  /** A new connection has reached a server. Returns why the server is not taken, if it is not. */
+  /** Call this when a new connection has reached a server. Returns why the server is refused, or `undefined`. */
   reached(connection: Follower, { role, runId }: ServerIdentity): UnsuitableRedis | undefined {
     if (role !== undefined && role !== "master") {
       this.#leave(DEMOTED, (server) => server === runId);
@@ -50,12 +50,12 @@ export class RedisMaster {
     return undefined;
   }
 
-  /** The connection was closed. */
+  /** Call this when the connection was closed. */
   closed(connection: Follower): void {
     this.#servers.delete(connection);
   }
 
-  /** The connection's server has answered that it is no master any more. */
+  /** Call this when the connection's server has answered that it is no longer a master. */
   demoted(connection: Follower): void {
     if (!this.#servers.has(connection)) return;
     const demoted = this.#servers.get(connection);

@@ -1,5 +1,4 @@
-// Which connections are made again when one of them learns something; without any server.
-
+/** Which connections are made again when one of them learns about another server; without any server. */
 import assert from "node:assert/strict";
 import { type Follower, RedisMaster } from "./master.ts";
 
@@ -20,14 +19,14 @@ function connected(...runIds: (string | undefined)[]) {
   return { master, connections, reconnects: () => connections.map(({ reconnects }) => reconnects) };
 }
 
-Deno.test("connections to the same server are left alone", () => {
+Deno.test("connections to the same server are kept", () => {
   const { master, connections, reconnects } = connected("one", "one", "one");
   master.closed(connections[0]!);
   master.reached(connections[0]!, { role: "master", runId: "one" });
   assert.deepEqual(reconnects(), [0, 0, 0]);
 });
 
-Deno.test("a connection that has reached another server takes the others along, once", () => {
+Deno.test("when a connection has reached another server, the others are made again, once", () => {
   const { master, connections, reconnects } = connected("one", "one", "one");
   master.reached(connections[1]!, { role: "master", runId: "two" });
   assert.deepEqual(reconnects(), [1, 0, 1]);
@@ -43,14 +42,14 @@ Deno.test("a connection that is closed is not made again by others", () => {
   assert.deepEqual(reconnects(), [0, 0]);
 });
 
-Deno.test("a server that is no master any more is left by all that are to it", () => {
+Deno.test("all connections leave a server that is no longer a master", () => {
   const { master, connections, reconnects } = connected("one", "one", "one");
   master.demoted(connections[2]!);
   master.demoted(connections[0]!);
   assert.deepEqual(reconnects(), [1, 1, 1]);
 });
 
-Deno.test("a replica is not taken, with the reason and what to do; connections to it are left, others are not", () => {
+Deno.test("a replica is refused with a reason and advice; connections to it are made again, others are not", () => {
   const { master, connections, reconnects } = connected("one", "one");
   const refusal = master.reached(new Connection(), { role: "slave", runId: "two" });
   assert.match(String(refusal?.message), /^A master is needed, this server's role is slave$/);
@@ -62,7 +61,7 @@ Deno.test("a replica is not taken, with the reason and what to do; connections t
   assert.deepEqual(reconnects(), [1, 1]);
 });
 
-Deno.test("where the server does not say who it is, it is taken, and nobody follows", () => {
+Deno.test("a server that hides its identity is accepted, and no other connection is made again", () => {
   const { master, reconnects } = connected(undefined, "one");
   master.reached(new Connection(), {});
   assert.deepEqual(reconnects(), [0, 0]);

@@ -1,4 +1,4 @@
-/** Redis's clock, by which the hand-off script tells how old a claim is. */
+/** Redis's clock, by which the hand-off script computes the age of a claim. */
 import type { RedisConnection } from "./connection.ts";
 
 /** Unix milliseconds. */

@@ -1,28 +1,33 @@
 /**
- * The first source of batches: routes of one channel that this process has just accepted, on their way from the consumer to
- * the publisher, in the order of their acceptance. The publisher need neither claim them nor read them from PostgreSQL.
+ * The first source of batches: a queue of routes of one channel that this process has just accepted, from the consumer
+ * to the publisher, in the order of their acceptance. The publisher need neither claim them nor read them from
+ * PostgreSQL.
  *
- * Bounded: {@link AcceptedRoutes.add} leaves out what comes while the queue is full, and {@link AcceptedRoutes.room} lets the
- * consumer wait for room first. What is left out, or not taken before its claim ends, is due then like any other route.
+ * The queue is bounded: {@link AcceptedRoutes.room} lets the consumer wait for room, and {@link AcceptedRoutes.add}
+ * drops a batch while the queue is full. A route that is dropped, or not taken before its claim ends, is then due like
+ * any other route.
  */
 import type { Clock } from "../clock.ts";
 import type { ClaimedRoute } from "../notification/route.ts";
 import { type Batch, isOver, payloadChars } from "./batch.ts";
 import { Wake } from "./wake.ts";
 
-/** Several times what waits between a consumer and a publisher that keeps up. */
+/** Several times as many routes as wait between a consumer and a publisher that keeps up. */
 const MAX_ROUTES = 4_000;
 /** UTF-16 units of payload, counted for each route though routes of one record share it. */
 const MAX_CHARS = 4 * 1024 * 1024;
 
 export class AcceptedRoutes {
   readonly #clock: Clock;
-  /** With how many routes of each were taken already. */
+  /** `taken`: how many routes of the batch were taken. */
   readonly #batches: (Batch & { taken: number })[] = [];
   readonly #freed = new Wake();
   #routes = 0;
   #chars = 0;
-  /** A wait for room was in vain, and nothing was taken since: the publisher is held up, and waiting again is no use. */
+  /**
+   * The last wait for room timed out and no route was taken since: the publisher makes no progress, and the consumer
+   * does not wait again.
+   */
   #isStuck = false;
 
   constructor(clock: Clock) {
@@ -57,7 +62,10 @@ export class AcceptedRoutes {
     this.#chars += payloadChars(batch.routes);
   }
 
-  /** Takes the first routes whose claims are not over: one, and as many more as have `limit` routes and `maxChars` of payload. */
+  /**
+   * Takes the first routes whose claims are not over: at most `limit`, and no more once they have `maxChars` of
+   * payload.
+   */
   take({ limit, maxChars }: { readonly limit: number; readonly maxChars: number }): Batch | undefined {
     this.#dropOver();
     const first = this.#batches[0];
@@ -73,7 +81,7 @@ export class AcceptedRoutes {
       chars += route.record.payload.length;
     }
     this.#free(routes.length, chars);
-    // Of several claims the first one ends first.
+    // The first claim ends first, so its time holds for all routes.
     return { takenAtMs, takenAt, lifeMs, routes };
   }
 

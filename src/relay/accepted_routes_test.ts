@@ -1,5 +1,4 @@
-// What a publisher finds of what was accepted a moment ago: in order, bounded, and only while its claim lasts.
-
+/** The routes that a publisher takes after their acceptance: in order, bounded, and only while their claim lasts. */
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
 import { BIRTH_CLAIM_MS, type ClaimedRoute } from "../notification/route.ts";
@@ -31,7 +30,7 @@ function routes(count: number, { from = 0, payload = "{}" } = {}): ClaimedRoute[
 
 const idsOf = (taken: ReturnType<AcceptedRoutes["take"]>) => taken?.routes.map(({ routeId }) => routeId.slice(10));
 
-Deno.test("take() returns routes in order, as many as are asked for, under the first claim of them", () => {
+Deno.test("take() returns routes in order, up to the limit, with the earliest claim of them", () => {
   const { accepted } = queue();
   assert.equal(accepted.take(NO_BOUND), undefined);
   accepted.add(batch(7, routes(3)));
@@ -53,7 +52,7 @@ Deno.test("take() is bounded in payload; one route always fits", () => {
   assert.deepEqual(idsOf(accepted.take({ limit: 10, maxChars: 1 })), ["2"]);
 });
 
-Deno.test("add() leaves out what comes while 4,000 routes or 4 Mi characters of payload wait", () => {
+Deno.test("add() drops a batch while 4,000 routes or 4 Mi characters of payload wait", () => {
   const { accepted } = queue();
   accepted.add(batch(1, routes(20_000)));
   accepted.add(batch(2, routes(1)));
@@ -65,7 +64,7 @@ Deno.test("add() leaves out what comes while 4,000 routes or 4 Mi characters of 
   assert.ok(accepted.isEmpty);
 });
 
-Deno.test("take() returns nothing whose claim is over, and others have its room", () => {
+Deno.test("take() returns no route whose claim is over, and their room is free", () => {
   const { accepted, time } = queue();
   accepted.add(batch(1, routes(3_000), 0));
   time.ms = 1500;
@@ -90,7 +89,7 @@ Deno.test("room() waits while the queue is full, until something is taken", asyn
   await waiting;
 });
 
-Deno.test("room() waits in vain once, and not again before something was taken", async () => {
+Deno.test("room() waits once without success, and not again before a route is taken", async () => {
   const accepted = new AcceptedRoutes(systemClock);
   accepted.add(batch(1, routes(4_000), systemClock.monotonic()));
   const timed = async () => {

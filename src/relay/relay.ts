@@ -1,8 +1,8 @@
 /**
- * The one place where intake and publishing meet in memory: for each channel, the routes that intake has just accepted, and
- * the wake of the publisher.
+ * The one place where intake and publishing meet in memory: for each channel, the routes that intake has just accepted,
+ * and the wake of the publisher.
  *
- * It saves the publisher time and nothing more: whatever is lost here is claimed when it is due.
+ * The relay only saves time: a route that is lost here is claimed when it is due.
  */
 import type { Clock } from "../clock.ts";
 import type { Intent } from "../notification/intent.ts";
@@ -18,14 +18,14 @@ import { AcceptedRoutes } from "./accepted_routes.ts";
 import { type Batch, type ClaimStart } from "./batch.ts";
 import { Wake } from "./wake.ts";
 
-/** How long the consumer waits for room, at most. */
+/** The longest time that the consumer waits for room. */
 const MAX_WAIT_MS = 1_000;
 
 /** What intake has committed. */
 export interface Accepted extends ClaimStart {
   /** By PostgreSQL's clock, Unix milliseconds. */
   readonly acceptedAtMs: string;
-  /** What the routes' `next_attempt_at` is, as PostgreSQL writes it. */
+  /** The routes' `next_attempt_at`, as PostgreSQL writes it. */
   readonly claimedUntil: string;
   readonly maxAttempts: Readonly<Record<Channel, number>>;
   readonly intents: readonly { readonly intent: Intent; readonly routes: readonly NewRoute[] }[];
@@ -33,7 +33,7 @@ export interface Accepted extends ClaimStart {
 
 export interface ChannelRelay {
   readonly accepted: AcceptedRoutes;
-  /** Rung when the publisher has something to do before it would look by itself. */
+  /** Rung when the publisher has work before its next poll. */
   readonly wake: Wake;
 }
 
@@ -50,7 +50,7 @@ export class Relay {
     await Promise.all(CHANNELS.map((channel) => this.channels[channel].accepted.room(MAX_WAIT_MS, signal)));
   }
 
-  /** Hands what was accepted over to the publishers, and wakes them. */
+  /** Hands the accepted routes over to the publishers, and wakes them. */
   handOver(accepted: Accepted): void {
     for (const [channel, batch] of batchesOf(accepted)) {
       this.channels[channel].accepted.add(batch);
@@ -59,7 +59,7 @@ export class Relay {
   }
 }
 
-/** The live routes of what was accepted, as they would be claimed: a batch for each channel that has some. */
+/** The accepted live routes, as a claim would return them: a batch for each channel that has any. */
 export function batchesOf(
   { acceptedAtMs, claimedUntil, maxAttempts, intents, takenAtMs, takenAt }: Accepted,
 ): Map<Channel, Batch> {
@@ -78,7 +78,7 @@ export function batchesOf(
   return new Map([...routesOf].map(([channel, routes]) => [channel, { ...claim, routes }]));
 }
 
-/** The record that an intent became, as it would be read from PostgreSQL. */
+/** The record of an intent, as it would be read from PostgreSQL. */
 function recordOf(intent: Intent, acceptedAtMs: string): StoredRecord {
   return {
     notificationId: intent.notificationId,

@@ -1,6 +1,6 @@
 /**
- * A bell between loops: the one that makes work rings, the one that does it waits. A ring while nobody waits is kept,
- * so that none is missed; several are as good as one.
+ * A signal between loops: the loop that creates work rings, the loop that does it waits. A ring during no wait is kept
+ * for the next wait; several rings count as one.
  */
 import { systemClock } from "../clock.ts";
 

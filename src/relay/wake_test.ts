@@ -1,5 +1,4 @@
-// A ring is never missed, and a wait always ends and leaves nothing behind.
-
+/** No ring is missed, and a wait always ends and leaves nothing behind. */
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { Wake } from "./wake.ts";
@@ -22,7 +21,7 @@ Deno.test("wait() ends at a ring", async () => {
   await waiting;
 });
 
-Deno.test("wait() ends at once when it was rung before, however often, and once only", async () => {
+Deno.test("wait() ends at once if it was rung before, only once for any number of rings", async () => {
   const wake = new Wake();
   wake.ring();
   wake.ring();
@@ -60,7 +59,7 @@ Deno.test("wait() leaves no listener behind", async () => {
   assert.equal(getEventListeners(signal, "abort").length, 0);
 });
 
-Deno.test("ring() is not missed while the one who was woken works", async () => {
+Deno.test("ring() is not missed while the woken loop works", async () => {
   const wake = new Wake();
   let todo = 0;
   let done = 0;

@@ -1,13 +1,14 @@
 /**
- * Which servers this process has checked for losses: a server is not used for accepting, claiming or publishing before that.
+ * Which servers this process has checked for losses. A server is used for accepting, claiming and publishing only after
+ * its check.
  *
- * PostgreSQL is recognised by each new connection (`Session.server`), Redis by the hand-off script (`redis/epoch.ts`). Both only note
- * here that there is something to check, and wake the repair loop, which does it.
+ * Each new connection recognises another PostgreSQL (`Session.server`), the hand-off script another Redis
+ * (`redis/epoch.ts`). Both only note here that a check is needed, and wake the repair loop, which does it.
  */
 import { Wake } from "../relay/wake.ts";
 
 export class CheckedServers {
-  /** Of the repair loop. */
+  /** Wakes the repair loop. */
   readonly wake = new Wake();
   #postgres: string | undefined;
   #isPostgresDue = true;
@@ -21,7 +22,10 @@ export class CheckedServers {
     return this.#isRedisDue;
   }
 
-  /** Whether connections to this PostgreSQL may be used: before the first check, which comes before the loops, all may. */
+  /**
+   * Whether connections to this PostgreSQL may be used. Before the first check, which runs before the loops start, all
+   * may.
+   */
   admits(server: string): boolean {
     if (this.#postgres === undefined || server === this.#postgres) return true;
     this.#isPostgresDue = true;
@@ -29,13 +33,13 @@ export class CheckedServers {
     return false;
   }
 
-  /** Redis has another epoch than the one that was checked, or may have. */
+  /** Call this when Redis has, or may have, another epoch than the one that was checked. */
   doubtRedis(): void {
     this.#isRedisDue = true;
     this.wake.ring();
   }
 
-  /** Call this before the check: a doubt that comes meanwhile stays. */
+  /** Call this before the check: a doubt that arises during the check is kept. */
   redisCheckBegins(): void {
     this.#isRedisDue = false;
   }

@@ -1,7 +1,9 @@
-/** What the stores have lost, and what is repaired → metrics and logs; one method for each event, none of which throws. */
+/**
+ * What the stores have lost, and what is repaired → metrics and logs. One method for each event; none of them throws.
+ */
 import type { Channel } from "../notification/route.ts";
 import type { Instruments } from "../telemetry/instruments.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { RebuiltStream } from "./postgres_check.ts";
 import type { RepairBatch } from "./put_back.ts";
 import type { Loss } from "./redis_check.ts";
@@ -27,7 +29,7 @@ export function createRepairEvents({ instruments, isRepublished }: RepairEventsO
       });
     },
 
-    /** A batch of routes was looked through. */
+    /** A batch of routes was searched for lost ones. */
     lookedThrough(channel: Channel | undefined, { stream, lost, routes, isFinished, durationMs }: RepairBatch): void {
       if (lost > 0) {
         const attributes = channel === undefined ? {} : { channel };
@@ -46,7 +48,7 @@ export function createRepairEvents({ instruments, isRepublished }: RepairEventsO
     /** PostgreSQL has lost outcomes of an outbound stream. */
     leasesRebuilt({ stream, row, copy, entries, leases }: RebuiltStream): void {
       instruments.rebuiltLeases.add(leases);
-      logger.warn("PostgreSQL lost commits: what it does not know to be published is known by leases again", {
+      logger.warn("PostgreSQL lost commits: the leases of routes whose publication it lost are rebuilt", {
         stream,
         offset: row,
         copy: copy.entryId,

@@ -6,5 +6,5 @@ export interface OutboundStream {
   readonly stream: string;
 }
 
-/** The field of an entry that names its route, `<notification_id>/<route_id>`: `docs/contract.md`, section 7. */
+/** The field of an entry that names its route, `<notification_id>/<route_id>` (docs/contract.md, section 7). */
 export const ROUTE_FIELD: Readonly<Record<Channel, string>> = { push: "event_id", email: "delivery_id" };

@@ -1,12 +1,14 @@
 /**
- * PostgreSQL, as it is → leases for what it does not know any more to be published. `docs/contract.md`, section 11.
+ * A PostgreSQL server that may have lost commits → leases for the routes whose publication it has lost
+ * (docs/contract.md, section 11).
  *
- * The copy of an outbound stream's offset is set after the commit, with the number of commits. Where it is ahead of the row, commits are lost: routes that are
- * published, some of whose leases are gone, are live again or will be accepted again. The leases are set from the stream itself, before
- * anything is accepted or claimed on this server; the hand-off script then finds those routes published.
+ * The copy of an outbound stream's offset is set after the commit, with the number of commits. If the copy is ahead of
+ * the row, commits are lost: published routes, some of them without a lease, are live again or will be accepted again.
+ * Their leases are rebuilt from the stream before anything is accepted or claimed on this server, so that the hand-off
+ * script finds those routes published.
  *
- * Outcomes are not written in the order of their entries, hence the margin. A row that a backup doesn't have is replaced by the
- * offset of the intent stream: what was published after that is not in the backup.
+ * The margin is needed because outcomes are not written in the order of their entries. If a backup has no row for an
+ * outbound stream, the offset of the intent stream is used: publications after it are not in the backup.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -43,18 +45,18 @@ export interface PostgresCheckOptions {
   readonly intentStream: string;
   readonly leaseTtlMs: number;
   readonly clock: Clock;
-  /** Called while it goes on, which may be for long. */
+  /** Called again and again during a check, which may take long. */
   readonly onProgress: () => void;
 }
 
 export interface RebuiltStream extends Rebuilt {
   readonly stream: string;
-  /** What PostgreSQL has, and what it had. */
+  /** `row`: the offset that PostgreSQL has; `copy`: the offset that it had. */
   readonly row: string;
   readonly copy: Offset;
 }
 
-/** Resolves with the server that was checked (`Session.server`), and the streams of which it had lost outcomes. */
+/** Resolves with the server that was checked (`Session.server`), and the streams whose outcomes it had lost. */
 export async function checkPostgresServer(
   options: PostgresCheckOptions,
 ): Promise<{ readonly server: string; readonly rebuilt: readonly RebuiltStream[] }> {
@@ -71,14 +73,14 @@ export async function checkPostgresServer(
     }
     return { server: identity!.server, rebuilt };
   } finally {
-    // An old connection may still lead to the server of before: the next check gets a new one.
+    // An old connection may still lead to the previous server: the next check gets a new one.
     postgres.release(true);
   }
 }
 
 /**
- * Moves the rows to what was found in the streams, so that the next start finds nothing to do. Call this after the check of Redis, which
- * compares the rows as PostgreSQL has come back with them.
+ * Moves the rows to the entries that were found in the streams, so that the next start finds nothing to do. Call this
+ * after the check of Redis, which has to compare the rows as PostgreSQL came back with them.
  */
 export async function moveOffsetsForward(postgres: pg.Pool, rebuilt: readonly RebuiltStream[]): Promise<void> {
   for (const { stream, upTo, copy } of rebuilt) {
@@ -109,7 +111,7 @@ async function checkStream(
   return { ...rebuilt, stream, row: row.entryId, copy };
 }
 
-/** Also commits that wrote no higher entry are counted. */
+/** The number of commits also shows a lost commit that wrote no higher entry. */
 function hasLostCommits(row: OffsetRow, copy: Offset): boolean {
   return compareEntryIds(copy.entryId, row.entryId) > 0 || (copy.entriesRead ?? 0) > (row.entriesRead ?? 0);
 }

@@ -1,11 +1,11 @@
 /**
- * An open repair → the routes whose published entries are among the lost ones put back to `pending`, or only counted, a bounded
- * number of routes looked at a time.
+ * An open repair → the routes whose published entries are lost are put back to `pending`, or only counted. Each call
+ * looks at a bounded number of routes.
  *
- * All routes are looked through by primary key, which begins with the time of the intent, from the newest to the oldest: what was
- * lost is at the beginning as a rule, and no index has to be kept for it. How far it came is committed with each batch; another
- * process goes on from there. Entry ids may be used again after a loss, so that what was written after its detection is never taken
- * for lost.
+ * The search goes through all routes by primary key, which begins with the time of the intent, from the newest to the
+ * oldest: the lost ones usually come first, and no extra index is needed. Its position is committed with each batch, so
+ * that another process can continue. Redis may use the ids of lost entries again, so routes that were published after
+ * the detection are not taken as lost.
  */
 import type pg from "pg";
 import { statement } from "../postgres/statement.ts";
@@ -13,12 +13,12 @@ import { isBehindSql } from "../stream_offset/stream_offset.ts";
 
 export interface RepairBatch {
   readonly stream: string;
-  /** Routes of this batch whose entries are lost. */
+  /** How many routes of this batch have lost entries. */
   readonly lost: number;
-  /** Routes of the whole repair so far. */
+  /** How many routes the repair has found so far. */
   readonly routes: number;
   readonly isFinished: boolean;
-  /** From the detection, in milliseconds. */
+  /** Milliseconds since the detection. */
   readonly durationMs: number;
 }
 
@@ -73,7 +73,7 @@ export interface PutBackOptions {
   readonly isRepublished: boolean;
 }
 
-/** Absent when no repair is open, or others are at work on all that are. */
+/** Returns `undefined` when no repair is open, or other processes work on all open repairs. */
 export async function putBackLost(
   client: Pick<pg.ClientBase, "query">,
   { streams, limit, isRepublished }: PutBackOptions,

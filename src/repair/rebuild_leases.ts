@@ -1,6 +1,6 @@
 /**
- * An outbound stream, from an entry on → the leases of its entries' routes: those that are missing are set, those that are there live
- * their full life again. In bounded pieces, so that Redis answers others in between.
+ * An outbound stream, from an entry on → the leases of its entries' routes: missing leases are set, existing ones get
+ * their full life again. This is done in bounded pieces, so that Redis answers other clients in between.
  */
 import type { Clock } from "../clock.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
@@ -9,12 +9,12 @@ import { SERVER_EPOCH_LUA } from "../redis/epoch.ts";
 import { RedisError } from "../redis/failures.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 
-/** Entries a call: a few milliseconds of Redis's time. */
+/** Entries per call: a few milliseconds of Redis's time. */
 const MAX_ENTRIES = 500;
 /** A call that took longer than this is followed by smaller ones: entries may be large. */
 const LONG_MS = 50;
 
-// An entry that doesn't name a route is none of ours.
+// An entry that does not name a route is not from this service.
 const REBUILD = new Script(`${SERVER_EPOCH_LUA}
 local entries = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
 local field, ttl, prefix, rebuilt = ARGV[3], ARGV[4], ARGV[5], 0
@@ -54,7 +54,7 @@ export interface Rebuilt {
   readonly entries: number;
   /** Leases that were missing. */
   readonly leases: number;
-  /** The last entry looked at; absent without any. */
+  /** The last entry looked at; `undefined` if there was none. */
   readonly upTo: string | undefined;
 }
 
@@ -80,14 +80,14 @@ export async function rebuildLeases(redis: RedisConnection, options: RebuildOpti
         string,
       ];
     } catch (error) {
-      // It took Redis longer than a call may take: fewer entries then, down to one.
+      // The call took Redis too long: the next one asks for fewer entries, down to one.
       if (!(error instanceof RedisError) || error.code !== "" || asked === 1) throw error;
       limit.reduceTo(asked / 32);
       continue;
     }
     const [entries, leases, upTo] = reply;
     if (epoch !== undefined && reply[3] !== epoch) {
-      // Another server may not have the leases that were set before.
+      // Another server may lack the leases that were set before: the search begins again.
       [from, epoch, rebuilt] = [options.from, undefined, NOTHING];
       continue;
     }

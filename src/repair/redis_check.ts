@@ -1,19 +1,22 @@
 /**
- * Redis, as it is → what it has lost of the outbound streams, committed as repairs; then its epoch counts as checked, and the
- * hand-off script appends again. `docs/contract.md`, section 11.
+ * A Redis server with a new epoch → the entries of the outbound streams that it has lost, committed as repairs. Then
+ * the epoch counts as checked, and the hand-off script appends again (docs/contract.md, section 11).
  *
- * The row of an outbound stream is the highest entry that is written as published. Where the stream ends before it, what lies in
- * between is lost: a repair is committed, and the row is set back to the end of the stream. While an epoch is not checked nothing is
- * appended in it, and what was appended in an earlier one can't be written as published any more once the row has the new
- * epoch: so the end of the stream stands still, and no loss slips in behind the comparison.
+ * The row of an outbound stream is the highest entry that is written as published. If the stream ends before it, the
+ * entries in between are lost: a repair is committed, and the row is set back to the end of the stream. Nothing is
+ * appended in an epoch that is not checked, and once the row has the new epoch, an entry that was appended in an
+ * earlier one can no longer be written as published. So the end of the stream does not move during the comparison, and
+ * no loss is missed.
  *
- * PostgreSQL may have lost commits after a loss was found, and then knows neither of the repair nor of the epoch. So Redis keeps where
- * each stream ended when an epoch was checked: a row of an earlier epoch is compared with what the stream kept of that epoch.
+ * PostgreSQL may lose commits after a loss was found, and then has neither the repair nor the epoch. For that case
+ * Redis keeps where each stream ended when an epoch was checked: a row of an earlier epoch is compared with the entries
+ * that the stream kept of that epoch.
  *
- * The end of a stream that was deleted is the copy of its offset, which a loss takes away together with the entries.
+ * If a stream was deleted, the copy of its offset counts as its end: Redis would lose the copy together with the
+ * entries.
  *
- * Several instances may check at once. The row is read before the stream and set only if it still is what was read; the one that comes
- * second begins again and finds nothing to do.
+ * Several instances may check at once. The row is read before the stream and set only if it has not changed; the second
+ * instance begins again and finds nothing to do.
  */
 import type pg from "pg";
 import { bigint, rows, text } from "../postgres/columns.ts";
@@ -28,26 +31,26 @@ import { OutageError } from "../lifecycle/outage.ts";
 /** A part of an outbound stream that Redis has lost. */
 export interface Loss {
   readonly stream: string;
-  /** The last entry before it: the end of the stream when it was found. */
+  /** The last entry before the loss: the end of the stream when the loss was found. */
   readonly lostAfter: string;
   readonly lostUpTo: string;
 }
 
-/** Another instance checks at the same time, or the server changes again. */
+/** A try fails when another instance checks at the same time, or the server changes again. */
 const MAX_TRIES = 20;
 
-/** Of so many epochs Redis keeps where they begin. */
+/** Redis keeps the beginnings of this many epochs. */
 const MAX_BEGINNINGS = 100;
 
 interface Known {
   readonly entryId: string;
-  /** Empty where it was never compared. */
+  /** Empty if the row was never compared. */
   readonly epoch: string;
 }
 
 interface Comparison extends Known {
   readonly stream: string;
-  /** The last entry that the stream has of the row's epoch. */
+  /** The last entry of the row's epoch that the stream still has. */
   readonly lastId: string;
   readonly newEpoch: string;
 }
@@ -60,7 +63,7 @@ interface Seen {
 
 interface StreamEnd {
   readonly lastId: string;
-  /** How it ended when an epoch began, the latest epoch last. */
+  /** The end of the stream when each epoch began, the latest epoch last. */
   readonly beginnings: readonly (readonly [epoch: string, lastId: string])[];
 }
 
@@ -69,7 +72,7 @@ const SEE = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
 local function is_refused(reply)
   if type(reply) ~= 'table' or not reply.err then return false end
-  -- No stream, or a key of another kind under its name: that is an answer.
+  -- No stream, or a key of another type under its name, is an answer and not a refusal.
   return string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' and not string.find(reply.err, 'no such key', 1, true)
 end
 local epoch, is_replica = server_epoch()
@@ -81,7 +84,7 @@ for at = 1, #KEYS / 2 do
   local beginnings = redis.pcall('HGET', ARGV[2], KEYS[at])
   local copy = redis.pcall('HGET', KEYS[#KEYS / 2 + at], 'entry_id')
   local info, last = redis.pcall('XINFO', 'STREAM', KEYS[at]), '${BEFORE_ALL}'
-  -- What may not be looked at is not lost.
+  -- A stream that this user may not read is not a lost one.
   for _, reply in ipairs({ beginnings or '', copy or '', info }) do if is_refused(reply) then return reply end end
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
   seen[#seen + 1] = last
@@ -91,7 +94,8 @@ end
 return seen
 `);
 
-// Behind the epoch: each stream and its end. Nothing was appended since that was looked at, unless the epoch is set already.
+// ARGV: the epoch, then each stream and its end. Nothing was appended since the end was read, unless the epoch is
+// already set.
 const SET_EPOCH = new Script(`${SERVER_EPOCH_LUA}
 local epoch, is_replica = server_epoch()
 if is_replica or epoch ~= ARGV[1] then return 0 end
@@ -118,12 +122,16 @@ const COMPARISON = rows<Comparison>()({
   is_same_server: bigint((comparison) => isSameServer(comparison) ? 1 : 0),
 });
 
-/** A server loses nothing in one life: a stream that ends earlier than it did was emptied on purpose, and is left as it is. */
+/**
+ * A server that was not restarted or replaced loses nothing: a stream that ends earlier than before was emptied on
+ * purpose, and is left as it is.
+ */
 function isSameServer({ epoch, newEpoch }: Comparison): boolean {
   return epoch === newEpoch && newEpoch !== HIDDEN_EPOCH;
 }
 
-// The time is taken when the row is locked: every publication that was written before it is older, by PostgreSQL's clock of then.
+// `detected_at` is read while the row is locked: every publication that was written before has an earlier time by
+// PostgreSQL's clock.
 const SETTLE = statement({ name: "settle_epoch", takes: { found: COMPARISON } }, (p) => `
 WITH found AS MATERIALIZED (
   SELECT known.updated_at AS was_updated_at, found.*
@@ -154,7 +162,7 @@ export interface RedisCheckOptions {
   readonly streams: readonly string[];
 }
 
-/** Resolves, with what this found lost, when Redis's epoch counts as checked. */
+/** Resolves when Redis's epoch counts as checked, with the losses that this call found. */
 export async function checkRedisServer(options: RedisCheckOptions): Promise<readonly Loss[]> {
   const losses: Loss[] = [];
   for (let tries = 0; tries < MAX_TRIES; tries++) {
@@ -163,10 +171,10 @@ export async function checkRedisServer(options: RedisCheckOptions): Promise<read
   throw new OutageError("redis", "Redis changes while it is checked for losses");
 }
 
-/** Whether nothing changed meanwhile. */
+/** Returns whether nothing changed during the check. */
 async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses: Loss[]): Promise<boolean> {
-  // The rows first: an entry that is written as published was in the stream by then, so that a stream that ends before it
-  // has lost it.
+  // The rows are read first: an entry that is written as published was in the stream before, so a stream that ends
+  // before it has lost it.
   const known: (Known | undefined)[] = [];
   for (const stream of streams) known.push((await postgres.query<Known>(SELECT_KNOWN({ stream }))).rows[0]);
   const { epoch, checkedEpoch, ends } = await see(redis, streams);
@@ -192,10 +200,10 @@ async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses
   return await redis.run(SET_EPOCH, [redisEpochKey(), epochBeginningsKey()], [epoch, ...now]) === 1;
 }
 
-/** What is behind it was appended in later epochs. */
+/** The last entry of the epoch; later entries were appended in later epochs. */
 function endOfEpoch(epoch: string | undefined, { lastId, beginnings }: StreamEnd, isChecked: boolean): string {
   const at = beginnings.findLastIndex(([known]) => known === epoch);
-  // An epoch that Redis does not know any more is earlier than the present one; of the others that can't be said.
+  // An epoch that Redis no longer knows is earlier than the present one; for other epochs the order is unknown.
   const later = at >= 0 ? beginnings.slice(at + 1) : isChecked && epoch !== undefined ? beginnings.slice(-1) : [];
   return later.map(([, id]) => id).reduce((one, other) => compareEntryIds(one, other) <= 0 ? one : other, lastId);
 }
@@ -214,7 +222,7 @@ async function see(redis: RedisConnection, streams: readonly string[]): Promise<
   return { epoch, checkedEpoch, ends };
 }
 
-/** What others have written under the key counts for nothing. */
+/** Text that is not from this service is ignored. */
 function parseBeginnings(texts: string): StreamEnd["beginnings"] {
   return texts.split(" ").flatMap((text) => {
     const [epoch = "", id = ""] = text.split(":");

@@ -1,8 +1,8 @@
 /**
- * The fourth loop: what one store has lost is restored from the other. `docs/contract.md`, section 11.
+ * The fourth loop: it restores from one store what the other has lost (docs/contract.md, section 11).
  *
- * A pass: check PostgreSQL, if it was started or replaced → check Redis, if it was → one batch of an open repair. The checks come first
- * and are short, since the other loops wait for them; repairs go on beside the other loops.
+ * A pass: check PostgreSQL if it was restarted or replaced → check Redis if it was → one batch of an open repair. The
+ * checks come first and are short, because the other loops wait for them; repairs run beside the other loops.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -13,23 +13,23 @@ import { describeDefect, type Loop } from "../lifecycle/run_loop.ts";
 import type { Channel } from "../notification/route.ts";
 import { ranPastItsTime } from "../postgres/failures.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { CheckedServers } from "./checked_servers.ts";
 import type { RepairEvents } from "./events.ts";
 import { checkPostgresServer, moveOffsetsForward } from "./postgres_check.ts";
 import { putBackLost } from "./put_back.ts";
 import { checkRedisServer } from "./redis_check.ts";
 
-/** Routes looked at together: some tens of milliseconds. */
+/** Routes that one batch looks at: some tens of milliseconds. */
 const MAX_BATCH = 5_000;
-/** Of the time, for looking through routes that are not concerned. */
+/** The largest share of the time for batches without a lost route. */
 const SHARE = 0.5;
-/** How often a repair is looked for that another process has left unfinished. */
+/** How often the loop looks for a repair that another process has left unfinished. */
 const LOOK_MS = 10_000;
 
 export interface RepairOptions {
   readonly servers: CheckedServers;
-  /** Of this loop alone, and not kept from servers that are not checked. */
+  /** Only for this loop; it also connects to servers that are not checked yet. */
   readonly postgres: pg.Pool;
   readonly redis: RedisConnection;
   readonly streams: Readonly<Record<Channel, string>>;
@@ -38,11 +38,11 @@ export interface RepairOptions {
   readonly isRepublished: boolean;
   readonly events: RepairEvents;
   readonly clock: Clock;
-  /** Called while a check goes on for long. */
+  /** Called again and again during a long check. */
   readonly onProgress: () => void;
-  /** PostgreSQL was started or replaced, and is checked: the offset may be another one. */
+  /** Called when PostgreSQL was restarted or replaced and is checked: the offset may have changed. */
   readonly onPostgresChecked: () => void;
-  /** Routes of the channel are due that its publisher does not know of. */
+  /** Called when routes of the channel were put back and are due. */
   readonly onPutBack: (channel: Channel) => void;
 }
 
@@ -55,7 +55,7 @@ export class Repair implements Loop {
 
   constructor(options: RepairOptions) {
     this.#options = options;
-    // A server that hides its replication id is recognised by nothing else.
+    // A new connection is the only sign of a change of a server that hides its replication id.
     options.redis.onReady(() => options.servers.doubtRedis());
   }
 
@@ -65,7 +65,7 @@ export class Repair implements Loop {
       return await this.#repair() ? "again" : "idle";
     } catch (error) {
       if (outageOf(error) !== undefined) throw error;
-      // Unlike one of the other loops' a defect of this one ends nothing.
+      // Unlike in the other loops, a defect does not end the process.
       loggerOf(this.name).error("a repair met an unexpected error: it is tried again", {
         reason: describeDefect(error),
       });
@@ -77,7 +77,7 @@ export class Repair implements Loop {
     await this.#options.servers.wake.wait(LOOK_MS, stop);
   }
 
-  /** Resolves when both servers are checked, as far as they have to be. */
+  /** Checks the servers that have to be checked. */
   async check(): Promise<void> {
     const { servers } = this.#options;
     if (servers.isPostgresDue) await this.#checkPostgres();
@@ -89,7 +89,7 @@ export class Repair implements Loop {
     const outbound = (["push", "email"] as const).map((channel) => ({ channel, stream: streams[channel] }));
     const { server, rebuilt } = await checkPostgresServer({ ...this.#options, outbound, onProgress });
     for (const stream of rebuilt) events.leasesRebuilt(stream);
-    // What PostgreSQL has come back with may name an earlier epoch of Redis.
+    // The rows with which PostgreSQL has come back may have an earlier epoch of Redis.
     servers.doubtRedis();
     if (rebuilt.length > 0) {
       await this.#checkRedis();

@@ -1,9 +1,9 @@
 /**
- * The third loop: what is past its retention time is deleted, in bounded batches, every `CLEANUP_INTERVAL`.
+ * The third loop: deletes rows past their retention time, in bounded batches, every `CLEANUP_INTERVAL`.
  *
- * Whatever goes wrong never reaches the other loops: a run that can't go on is reported with one line, what it deleted before
- * is counted, and the next run begins at its time. A record that PostgreSQL refuses to delete (another table refers to it, say)
- * is passed over, a few in a run.
+ * A failure never reaches the other loops: a run that can't continue is reported in one line, what it has deleted is
+ * counted, and the next run begins at its time. If PostgreSQL refuses to delete a record, for example because another
+ * table refers to it, the run passes over it; a run passes over only a few.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -11,13 +11,16 @@ import type { Clock } from "../clock.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
 import { describeDefect, type Loop } from "../lifecycle/run_loop.ts";
 import { describePostgresError, postgresFailure, ranPastItsTime } from "../postgres/failures.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 import type { RetentionEvents } from "./events.ts";
 import { BEFORE_ALL_RECORDS, nextRecord, purgeMalformed, purgeRecords, type RecordCursor } from "./purge.ts";
 
 /** Deleting this many records with their routes takes some tens of milliseconds. */
 const MAX_BATCH = 1000;
-/** With more records than this in one run something is wrong with all of them: the rest is left to the next run. */
+/**
+ * If PostgreSQL refuses more records than this in one run, it probably refuses all of them: the rest is left to the
+ * next run.
+ */
 const MAX_PASSED_OVER = 20;
 
 export interface CleanerOptions {
@@ -29,9 +32,11 @@ export interface CleanerOptions {
   readonly clock: Clock;
 }
 
-/** What is done between two pauses. */
+/** The state of a run. */
 interface Run {
-  /** The last record looked at; `undefined` when there is none left, or when the rest is left to the next run. */
+  /**
+   * The last record that the run looked at; `undefined` when none is left, or when the rest is left to the next run.
+   */
   after: RecordCursor | undefined;
   hasMalformed: boolean;
   readonly deleted: Record<string, number>;
@@ -45,7 +50,7 @@ export class RetentionCleaner implements Loop {
   readonly #logger = loggerOf(this.name);
   /** `undefined` between two runs. */
   #run: Run | undefined;
-  /** Fewer while a batch takes PostgreSQL too long, as it may where each record has thousands of routes, or is refused. */
+  /** Reduced while a batch takes PostgreSQL too long (each record may have thousands of routes) or is refused. */
   readonly #maxRecords = new BatchLimit(MAX_BATCH);
   readonly #maxMalformed = new BatchLimit(MAX_BATCH);
 
@@ -73,7 +78,7 @@ export class RetentionCleaner implements Loop {
     await this.#options.clock.sleep(this.#options.intervalMs, stop);
   }
 
-  /** Where the next batch begins, if there is one. */
+  /** Returns where the next batch begins, if there is one. */
   async #purgeRecords(run: Run, after: RecordCursor): Promise<RecordCursor | undefined> {
     const { postgres, recordRetentionMs: retentionMs } = this.#options;
     try {
@@ -105,7 +110,7 @@ export class RetentionCleaner implements Loop {
     }
   }
 
-  /** Whether there may be more. */
+  /** Returns whether there may be more. */
   async #purgeMalformed(run: Run): Promise<boolean> {
     const { postgres, malformedRetentionMs: retentionMs } = this.#options;
     const limit = this.#maxMalformed.value;
@@ -142,7 +147,10 @@ function giveUp({ reasons }: Run, error: unknown): undefined {
   reasons.add(reasonOf(error));
 }
 
-/** A constraint that others added forbids it, or a trigger (`RAISE EXCEPTION` is P0001): one of the batch may be at fault. */
+/**
+ * A constraint or a trigger (`RAISE EXCEPTION` is P0001) that others added refuses the deletion: one record of the
+ * batch may be the reason.
+ */
 function isAboutRecords(error: unknown): boolean {
   return postgresFailure(error) === "data" || (error instanceof pg.DatabaseError && error.code === "P0001");
 }

@@ -1,6 +1,6 @@
 /** What retention deletes → metrics and logs. */
 import type { Instruments } from "../telemetry/instruments.ts";
-import { loggerOf } from "../telemetry/logging.ts";
+import { loggerOf } from "../telemetry/logger.ts";
 
 export type RetentionEvents = ReturnType<typeof createRetentionEvents>;
 

@@ -1,8 +1,8 @@
 /**
- * Deletes rows past their retention, one bounded batch a call, so that no statement runs for long.
+ * Deletes rows past their retention, one bounded batch per call, so that no statement runs for long.
  *
- * A record goes with its routes and dead letters, and only when every route is terminal, however old it is. Several
- * instances at once are safe: what another one is deleting is skipped.
+ * A record is deleted together with its routes and dead letters, and only when every route is terminal, however old it
+ * is. Several instances may delete at once: rows that another one is deleting are skipped.
  */
 import type pg from "pg";
 
@@ -11,11 +11,13 @@ type Purged = Readonly<Record<"records" | "routes" | "dead_letters" | "malformed
 
 export interface RecordBatch {
   readonly purged: Purged;
-  /** Where the next batch goes on: the last record looked at, deleted or kept. Nothing when there is none left. */
+  /**
+   * Where the next batch begins: the last record that was looked at, deleted or kept; `undefined` when none is left.
+   */
   readonly next: RecordCursor | undefined;
 }
 
-/** Place in the order of records by age. */
+/** A position in the order of records by age. */
 export interface RecordCursor {
   readonly acceptedAt: string;
   readonly notificationId: string;
@@ -99,7 +101,7 @@ export async function nextRecord(
   return rows[0];
 }
 
-/** How many malformed intents were deleted: fewer than `limit` when none is left. */
+/** Returns how many malformed intents were deleted: fewer than `limit` when none is left. */
 export async function purgeMalformed(
   pool: pg.Pool,
   { retentionMs, limit }: { retentionMs: number; limit: number },

@@ -1,9 +1,9 @@
 /**
  * Offset and stream → which ordinal the offset has, what was deleted unread, and whether this is the same stream. Pure.
  *
- * Redis counts the entries ever added; those added and no longer in the stream were deleted. If more were deleted than read, the
- * difference was never read; and with no entry behind the offset, so was everything that was added and not read. Contract,
- * section 6.
+ * Redis counts the entries ever added; those that are no longer in the stream were deleted. If more were deleted than
+ * read, the difference was deleted unread. If no entry is behind the offset, all entries that were added and not read
+ * were deleted unread. docs/contract.md, section 6.
  */
 import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
 import type { Offset } from "./stream_offset.ts";
@@ -25,7 +25,7 @@ export type Standing =
   | { readonly kind: "another_stream" }
   | {
     readonly kind: "same";
-    /** Unknown until the end of the stream is reached, where the offset was not known with its ordinal. */
+    /** `undefined` while the offset's ordinal is unknown, until the end of the stream is reached. */
     readonly entriesRead: number | undefined;
     readonly trimmedUnread: number;
   };
@@ -46,10 +46,11 @@ export function standingOf(offset: Offset, state: StreamState, { isAtEnd = false
 
 function ordinalOf({ entryId, entriesRead }: Offset, state: StreamState): number | undefined | "another_stream" {
   const deleted = state.entriesAdded - state.length;
-  // Before all entries: what was deleted by now was never there for us to read.
+  // Before all entries: what is already deleted does not count as deleted unread.
   if (entriesRead === undefined) return entryId === BEFORE_ALL ? deleted : undefined;
   if (entriesRead <= state.entriesAdded) return entriesRead;
-  // More were read than this stream ever had. Entries at or before the offset would never be read.
+  // More entries were read than this stream ever had: it is another one, and entries at or before the offset would
+  // never be read.
   const holdsEarlier = state.length > 0 && compareEntryIds(state.firstId, entryId) <= 0;
   return holdsEarlier ? "another_stream" : deleted;
 }

@@ -1,5 +1,4 @@
-// What was trimmed unread is told, all of it and nothing else, whatever producers and consumers do in between.
-
+/** Exactly the entries that were trimmed unread are counted, whatever producers and consumers do in between. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { standingOf, type StreamState } from "./ordinals.ts";
@@ -14,7 +13,7 @@ const state = (changes: Partial<StreamState>): StreamState => ({
   ...changes,
 });
 
-Deno.test("standingOf() counts what is gone beyond what was read", () => {
+Deno.test("standingOf() counts the entries that were deleted beyond those that were read", () => {
   assert.deepEqual(standingOf(at("90-0", 90), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
   assert.deepEqual(standingOf(at("95-0", 95), state({})), { kind: "same", entriesRead: 95, trimmedUnread: 0 });
   assert.deepEqual(standingOf(at("87-0", 87), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 3 });
@@ -25,7 +24,7 @@ Deno.test("standingOf() counts what is gone beyond what was read", () => {
   });
 });
 
-Deno.test("standingOf() takes what was already trimmed for the baseline where no place is known", () => {
+Deno.test("standingOf() takes what was already trimmed as the baseline when no offset is known", () => {
   assert.deepEqual(standingOf(at("0-0", undefined), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
 });
 
@@ -35,13 +34,13 @@ Deno.test("standingOf() finds a stream that ends before the offset", () => {
   assert.equal(standingOf(at("100-0", 100), state({})).kind, "same");
 });
 
-Deno.test("standingOf() takes the baseline anew under an ordinal that the stream never reached", () => {
+Deno.test("standingOf() takes a new baseline for an ordinal that the stream never reached", () => {
   assert.deepEqual(standingOf(at("80-0", 101), state({})), { kind: "same", entriesRead: 90, trimmedUnread: 0 });
   const empty = state({ length: 0, firstId: "0-0" });
   assert.deepEqual(standingOf(at("80-0", 101), empty), { kind: "same", entriesRead: 100, trimmedUnread: 0 });
 });
 
-Deno.test("standingOf() has a stream read from its beginning that holds entries before a place it never reached", () => {
+Deno.test("standingOf() reports another stream if it holds entries before an ordinal that it never reached", () => {
   assert.deepEqual(standingOf(at("95-0", 101), state({})), { kind: "another_stream" });
   assert.deepEqual(standingOf(at("91-0", 101), state({})), { kind: "another_stream" });
 });
@@ -57,7 +56,7 @@ class ModelStream {
     for (let n = 0; n < count; n++) this.entries.push(++this.added);
   }
 
-  /** Takes entries away from the beginning, as `MAXLEN` does. */
+  /** Deletes entries from the beginning, as `MAXLEN` does. */
   trim(count: number): void {
     for (const entry of this.entries.splice(0, count)) if (!this.read.has(entry)) this.lostUnread++;
   }
@@ -77,18 +76,20 @@ class ModelStream {
   }
 }
 
-/** One read by a consumer that keeps its offset as the contract says; returns what it finds to be lost. */
-function readBatch(stream: ModelStream, place: Offset, most: number): { place: Offset; lost: number } {
-  const last = Number(place.entryId.split("-")[0]);
+/**
+ * One read by a consumer that keeps its offset as the contract says; returns how many entries it finds trimmed unread.
+ */
+function readBatch(stream: ModelStream, offset: Offset, most: number): { offset: Offset; lost: number } {
+  const last = Number(offset.entryId.split("-")[0]);
   const behind = stream.entries.filter((entry) => entry > last);
-  const standing = standingOf(place, stream.state, { isAtEnd: behind.length === 0 });
+  const standing = standingOf(offset, stream.state, { isAtEnd: behind.length === 0 });
   assert.equal(standing.kind, "same");
-  if (standing.kind !== "same") return { place, lost: 0 };
+  if (standing.kind !== "same") return { offset, lost: 0 };
   const batch = behind.slice(0, most);
   for (const entry of batch) stream.read.add(entry);
-  const entryId = batch.length === 0 ? place.entryId : `${batch.at(-1)}-0`;
+  const entryId = batch.length === 0 ? offset.entryId : `${batch.at(-1)}-0`;
   const entriesRead = standing.entriesRead === undefined ? undefined : standing.entriesRead + batch.length;
-  return { place: { entryId, entriesRead }, lost: standing.trimmedUnread };
+  return { offset: { entryId, entriesRead }, lost: standing.trimmedUnread };
 }
 
 const count = fc.nat(6);
@@ -96,43 +97,43 @@ const add = count.map((number) => ({ kind: "add" as const, number }));
 const trim = count.map((number) => ({ kind: "trim" as const, number }));
 const read = fc.integer({ min: 1, max: 6 }).map((number) => ({ kind: "read" as const, number }));
 
-Deno.test("standingOf() tells of every entry trimmed unread, once, and of no other", () => {
+Deno.test("standingOf() counts every entry that was trimmed unread once, and no other", () => {
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
-    let place = at("0-0", 0);
-    let told = 0;
+    let offset = at("0-0", 0);
+    let reported = 0;
     for (const { kind, number } of [...moves, { kind: "read" as const, number: 0 }]) {
       if (kind === "add") stream.add(number);
       else if (kind === "trim") stream.trim(number);
       else {
-        const result = readBatch(stream, place, number);
-        place = result.place;
-        told += result.lost;
-        assert.equal(told, stream.lostUnread);
+        const result = readBatch(stream, offset, number);
+        offset = result.offset;
+        reported += result.lost;
+        assert.equal(reported, stream.lostUnread);
       }
     }
   }));
 });
 
-Deno.test("standingOf() never counts more than was lost when entries are deleted as well, and all of it at the end of the stream", () => {
+Deno.test("standingOf() never counts more entries than were deleted unread, and all of them at the end of the stream", () => {
   const remove = fc.nat(20).map((number) => ({ kind: "delete" as const, number }));
   fc.assert(fc.property(fc.array(fc.oneof(add, trim, read, remove), { maxLength: 40 }), (moves) => {
     const stream = new ModelStream();
-    let place = at("0-0", 0);
-    let told = 0;
+    let offset = at("0-0", 0);
+    let reported = 0;
     for (const { kind, number } of moves) {
       if (kind === "add") stream.add(number);
       else if (kind === "trim") stream.trim(number);
       else if (kind === "delete") stream.delete(number);
       else {
-        const result = readBatch(stream, place, number);
-        place = result.place;
-        told += result.lost;
-        assert.ok(told <= stream.lostUnread);
+        const result = readBatch(stream, offset, number);
+        offset = result.offset;
+        reported += result.lost;
+        assert.ok(reported <= stream.lostUnread);
       }
     }
-    const atEnd = readBatch(stream, place, Infinity);
-    assert.equal(told + atEnd.lost + readBatch(stream, atEnd.place, 1).lost, stream.lostUnread);
+    const atEnd = readBatch(stream, offset, Infinity);
+    assert.equal(reported + atEnd.lost + readBatch(stream, atEnd.offset, 1).lost, stream.lostUnread);
   }));
 });
 
@@ -159,7 +160,7 @@ Deno.test("standingOf() counts what was deleted unread among entries that were r
   });
 });
 
-Deno.test("standingOf() tells of nothing that was trimmed before a place was known", () => {
+Deno.test("standingOf() does not count what was trimmed before an offset was known", () => {
   fc.assert(fc.property(count, count, count, (added, trimmed, later) => {
     const stream = new ModelStream();
     stream.add(added);
@@ -167,7 +168,7 @@ Deno.test("standingOf() tells of nothing that was trimmed before a place was kno
     const before = stream.lostUnread;
     const first = readBatch(stream, at("0-0", undefined), 2);
     stream.trim(later);
-    const second = readBatch(stream, first.place, 2);
+    const second = readBatch(stream, first.offset, 2);
     assert.deepEqual([first.lost, second.lost], [0, stream.lostUnread - before]);
   }));
 });

@@ -1,10 +1,11 @@
 /**
- * The row and its copy → where to read on. Pure.
+ * The row and its copy → the offset behind which reading resumes. Pure.
  *
- * Where Redis is another server than the row was last compared with, and the copy is behind the row, Redis may have lost what came
- * after the copy, and may have given its ids to other entries since. So reading resumes from the copy: it survived together with the
- * entries before it. What is read again is recognised by its record; entries that are older than that are passed over. In one life a
- * server loses nothing: there the row counts. `docs/contract.md`, section 11.
+ * If the Redis server is another one than the row was last compared with, and the copy is behind the row, Redis may
+ * have lost the entries after the copy and may have given their ids to other entries. Reading then resumes from the
+ * copy, which survived together with the entries before it. Entries that are read again are recognised by their
+ * records; entries so old that their records may be deleted are passed over. A server that was not restarted or
+ * replaced loses nothing: then the row is used. docs/contract.md, section 11.
  */
 import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
 import { HIDDEN_EPOCH } from "../redis/epoch.ts";
@@ -12,13 +13,16 @@ import type { Copy, Offset, OffsetRow } from "./stream_offset.ts";
 
 export interface Resumption {
   readonly offset: Offset;
-  /** The row, where reading resumes before it: entries up to it were read before. */
+  /** The row, if reading resumes before it: entries up to it were read before. */
   readonly readBefore?: Offset | undefined;
-  /** Where the copy is ahead of the row: PostgreSQL has lost commits. */
+  /** The copy, if it is ahead of the row: PostgreSQL has lost commits. */
   readonly copyAhead?: string;
 }
 
-/** Between the deletion of records and the entries that count on them: clocks, and the time it takes to read. */
+/**
+ * The margin by which entries must be younger than the retention of records, for clocks that differ and for the time
+ * that reading takes.
+ */
 const MAX_MARGIN_MS = 3_600_000;
 
 export function resumptionOf(
@@ -28,7 +32,7 @@ export function resumptionOf(
     readonly recordRetentionMs: number;
   },
 ): Resumption {
-  // Never `$`, which would skip some.
+  // Never `$`, which would skip entries.
   if (row === undefined) return { offset: copy ?? { entryId: BEFORE_ALL, entriesRead: undefined } };
   if (copy === undefined) return { offset: row };
   const ahead = compareEntryIds(copy.entryId, row.entryId);
@@ -40,7 +44,7 @@ export function resumptionOf(
   return compareEntryIds(offset.entryId, row.entryId) < 0 ? { offset, readBefore: row } : { offset: row };
 }
 
-/** Of `trimmed` entries behind an offset that was set back, how many had been read before. */
+/** How many of the `trimmed` entries behind an offset that was set back had been read before. */
 export function trimmedAfterRead(
   { entriesRead, readBefore }: Offset & Pick<Resumption, "readBefore">,
   trimmed: number,

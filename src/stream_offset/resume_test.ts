@@ -1,5 +1,4 @@
-// Reading resumes where nothing can be lost, and never before what the records still know.
-
+/** Reading resumes where nothing can be lost, and never at entries whose records may be deleted. */
 import assert from "node:assert/strict";
 import { resumptionOf, trimmedAfterRead } from "./resume.ts";
 import type { Offset, OffsetRow } from "./stream_offset.ts";
@@ -18,16 +17,16 @@ Deno.test("resumptionOf() takes the row, else the copy, else the beginning", () 
   assert.deepEqual(resume(undefined, undefined), { offset: { entryId: "0-0", entriesRead: undefined } });
 });
 
-Deno.test("resumptionOf() takes the row where the copy is ahead, and says so", () => {
+Deno.test("resumptionOf() takes the row if the copy is ahead, and returns the copy too", () => {
   assert.deepEqual(resume(at(5, 5), at(7, 7)), { offset: at(5, 5), copyAhead: "7-0" });
 });
 
-Deno.test("resumptionOf() takes the copy where that is behind the row", () => {
+Deno.test("resumptionOf() takes the copy if it is behind the row", () => {
   const row = at(NOW_MS, 9);
   assert.deepEqual(resume(row, at(NOW_MS - DAY_MS, 7)), { offset: at(NOW_MS - DAY_MS, 7), readBefore: row });
 });
 
-Deno.test("resumptionOf() takes the row where the server is the one that it was compared with, unless that can't be known", () => {
+Deno.test("resumptionOf() takes the row if it was compared with the same server, unless the server hides its epoch", () => {
   const row = at(NOW_MS, 9);
   const copy = at(NOW_MS - DAY_MS, 7);
   assert.deepEqual(resume(row, copy, "before"), { offset: row });
@@ -35,7 +34,7 @@ Deno.test("resumptionOf() takes the row where the server is the one that it was 
   assert.deepEqual(resume(hidden, copy, "hidden"), { offset: copy, readBefore: hidden });
 });
 
-Deno.test("resumptionOf() reads nothing again whose record retention may have deleted", () => {
+Deno.test("resumptionOf() reads no entry again whose record retention may have deleted", () => {
   const row = at(NOW_MS, 9);
   const oldest = NOW_MS - 30 * DAY_MS + 3_600_000;
   assert.deepEqual(resume(row, at(oldest, 3)), { offset: at(oldest, 3), readBefore: row });

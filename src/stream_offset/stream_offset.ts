@@ -1,11 +1,12 @@
 /**
- * How far a stream is dealt with: the row in `stream_offsets`, and its public copy, a hash in Redis. For the intent stream, the last
- * entry that has its outcome; for an outbound stream, the highest entry that is written as published, and how many commits have
- * written some.
+ * An offset: the row in `stream_offsets`, and its public copy, a hash in Redis. For the intent stream it is the last
+ * entry that has its outcome; for an outbound stream it is the highest entry that is written as published, with the
+ * number of commits that have written entries.
  *
- * The row of the intent stream is compared and set in the transaction that accepts a batch, so that a consumer which read from an
- * older offset changes nothing. A copy follows after the commit, forward only, and only on the server that the entries were read
- * from or appended to: so it survives a loss together with the entries before it. `docs/contract.md`, sections 6 and 11.
+ * The row of the intent stream is compared and set in the transaction that accepts a batch, so that a consumer which
+ * read from an older offset changes nothing. The copy is set after the commit, only forward, and only on the server
+ * from which the entries were read or to which they were appended: so it survives a loss together with the entries
+ * before it. docs/contract.md, sections 6 and 11.
  */
 import type pg from "pg";
 import { statement } from "../postgres/statement.ts";
@@ -17,13 +18,16 @@ import { streamOffsetKey } from "../redis/keys.ts";
 export interface Offset {
   /** `0-0` before the first entry. */
   readonly entryId: string;
-  /** Its ordinal among all entries ever added, of an outbound stream the number of commits; absent while that is not known. */
+  /**
+   * The ordinal of the entry among all that were ever added, or for an outbound stream the number of commits;
+   * `undefined` while unknown.
+   */
   readonly entriesRead: number | undefined;
 }
 
 /**
- * After PostgreSQL has lost commits, the leases of an outbound stream are rebuilt from this long before its row's entry on: outcomes
- * are not written in the order of their entries.
+ * After PostgreSQL has lost commits, the leases of an outbound stream are rebuilt from this long before the row's entry
+ * on, because outcomes are not written in the order of their entries.
  */
 export const REBUILD_MARGIN_MS = 60_000;
 
@@ -31,7 +35,7 @@ type Queryable = Pick<pg.ClientBase, "query">;
 
 /** A row of `stream_offsets`. */
 export interface OffsetRow extends Offset {
-  /** Of the Redis server that it was last compared with; empty where it never was. */
+  /** The epoch of the Redis server with which the row was last compared; empty if it never was. */
   readonly epoch: string;
 }
 
@@ -46,21 +50,34 @@ export async function selectOffset(postgres: Queryable, stream: string): Promise
   return { entryId, entriesRead: entries_read === null ? undefined : Number(entries_read), epoch };
 }
 
-/** SQL for "the entry id `left` comes before `right`". */
+/** SQL condition: the entry id `left` comes before `right`. */
 export function isBehindSql(left: string, right: string): string {
   return `string_to_array(${left}, '-')::numeric[] < string_to_array(${right}, '-')::numeric[]`;
 }
 
+/** As a time: the year 2100, which ids that are no times may be beyond. */
+const MAX_ENTRY_TIME_MS = 4_102_444_800_000;
+
+/**
+ * SQL for `updated_at` after a row was set from one entry to another: since when the entry at the offset has had its
+ * outcome, at the latest. Unchanged where the entry is; where the row is set back, the entry's own time.
+ */
+function outcomeSinceSql(from: string, to: string): string {
+  return `CASE WHEN ${isBehindSql(from, to)} THEN now() WHEN ${from} = ${to} THEN known.updated_at
+    ELSE least(known.updated_at, to_timestamp(least(split_part(${to}, '-', 1)::numeric, ${MAX_ENTRY_TIME_MS}) / 1000))
+    END`;
+}
+
 export interface OffsetMove {
   readonly stream: string;
-  /** With the epoch of the server that was read from, where the row must have been compared with no other since. */
+  /** With an epoch, the row must still have that epoch: it was not compared with another server since the read. */
   readonly from: Offset & { readonly epoch?: string };
   readonly to: Offset;
-  /** Whether the ordinal, too, must be the one that was read: where nothing else is set. */
+  /** Whether the ordinal, too, must still be the one that was read: needed when only the ordinal is changed. */
   readonly isOrdinalCompared?: boolean;
 }
 
-/** What {@link moveOffsetSql} takes. */
+/** The parameters of {@link moveOffsetSql}. */
 export const OFFSET_MOVE = {
   stream: "text",
   to_id: "text",
@@ -82,7 +99,7 @@ export function offsetMoveValues({ stream, from, to, isOrdinalCompared = false }
 }
 
 /**
- * Sets the offset if it still is the one that was read from, or if there is no row; returns a row if it did. For the
+ * Sets the offset if it still is `from`, or if there is no row; returns a row if it did. It belongs into the
  * transaction that gives the entries in between their outcomes.
  */
 export function moveOffsetSql(p: Readonly<Record<keyof typeof OFFSET_MOVE, string>>, condition: string): string {
@@ -90,7 +107,8 @@ export function moveOffsetSql(p: Readonly<Record<keyof typeof OFFSET_MOVE, strin
   INSERT INTO notification.stream_offsets AS known (stream, entry_id, entries_read, redis_epoch, updated_at)
   SELECT ${p.stream}, ${p.to_id}, ${p.to_ordinal}, ${p.from_epoch}, now() WHERE ${condition}
   ON CONFLICT (stream) DO UPDATE
-  SET entry_id = excluded.entry_id, entries_read = excluded.entries_read, updated_at = excluded.updated_at
+  SET entry_id = excluded.entry_id, entries_read = excluded.entries_read,
+    updated_at = ${outcomeSinceSql("known.entry_id", "excluded.entry_id")}
   WHERE known.entry_id = ${p.from_id} AND (${p.from_ordinal} IS NULL OR known.entries_read = ${p.from_ordinal})
     AND (${p.from_epoch} IS NULL OR known.redis_epoch = ${p.from_epoch})
   RETURNING entry_id`;
@@ -98,7 +116,7 @@ export function moveOffsetSql(p: Readonly<Record<keyof typeof OFFSET_MOVE, strin
 
 const MOVE_OFFSET = statement({ name: "move_offset", takes: OFFSET_MOVE }, (p) => moveOffsetSql(p, "true"));
 
-/** Moves the offset by itself; `false` if another consumer has moved it. */
+/** Moves the offset without accepting anything; `false` if another consumer has moved it. */
 export async function moveOffset(client: Queryable, move: OffsetMove): Promise<boolean> {
   const { rowCount } = await client.query(MOVE_OFFSET(offsetMoveValues(move)));
   return rowCount === 1;
@@ -110,12 +128,16 @@ const COMPARED = statement(
     takes: { stream: "text", from_id: "text", to_id: "text", to_ordinal: "bigint", epoch: "text" },
   },
   (p) => `
-UPDATE notification.stream_offsets
-SET redis_epoch = ${p.epoch}, entry_id = ${p.to_id}, entries_read = ${p.to_ordinal}, updated_at = now()
+UPDATE notification.stream_offsets AS known
+SET redis_epoch = ${p.epoch}, entry_id = ${p.to_id}, entries_read = ${p.to_ordinal},
+  updated_at = ${outcomeSinceSql("known.entry_id", p.to_id)}
 WHERE stream = ${p.stream} AND entry_id = ${p.from_id}`,
 );
 
-/** The row was compared with a server of that epoch, and is to be `to` from now on; `false` if another consumer has moved it. */
+/**
+ * Writes that the row was compared with a server of this epoch, and sets it to `to`; `false` if another consumer has
+ * moved it.
+ */
 export async function offsetCompared(
   client: Queryable,
   { stream, from, to, epoch }: {
@@ -129,16 +151,16 @@ export async function offsetCompared(
   return (await client.query(COMPARED(values))).rowCount === 1;
 }
 
-/** What Redis has of an offset. */
+/** The copy of an offset, as Redis returns it. */
 export interface Copy {
   readonly offset: Offset | undefined;
-  /** Of the server that has it. */
+  /** The server's epoch. */
   readonly epoch: string;
   /** The server's clock, Unix milliseconds. */
   readonly timeMs: number;
 }
 
-// A key of another kind under the name of the copy: there is no copy.
+// A key of another type under the copy's name counts as no copy.
 const READ_COPY = new Script(`
 #!lua flags=no-writes${SERVER_EPOCH_LUA}
 local copy = redis.pcall('HMGET', KEYS[1], 'entry_id', 'entries_read')
@@ -161,7 +183,10 @@ export async function readCopy(redis: RedisConnection, stream: string): Promise<
   };
 }
 
-/** Lua: sets a copy, unless that is further already. Ids are compared as two numerals each: the longer numeral is the larger. */
+/**
+ * Lua: sets a copy unless it is already further. Ids are compared as two numerals each: the longer numeral is the
+ * larger.
+ */
 export const COPY_FORWARD_LUA = `
 local function order(a, b)
   if #a ~= #b then return #a - #b end
@@ -190,11 +215,11 @@ if server_epoch() == ARGV[1] then copy_forward(KEYS[1], ARGV[2], ARGV[3]) end
 
 export interface CopyOptions {
   readonly stream: string;
-  /** Of the server that the entries are on: another one does not get the copy. */
+  /** The epoch of the server that has the entries: on another server the copy is not set. */
   readonly epoch: string;
 }
 
-/** Copies a committed offset to Redis, unless the copy is further already. */
+/** Copies a committed offset to Redis, unless the copy is already further. */
 export async function copyOffset(
   redis: RedisConnection,
   { entryId, entriesRead }: Offset,
@@ -207,7 +232,7 @@ const REPLACE = new Script(`${SERVER_EPOCH_LUA}
 if server_epoch() == ARGV[1] then redis.call('HSET', KEYS[1], 'entry_id', ARGV[2], 'entries_read', ARGV[3]) end
 `);
 
-/** Replaces the copy, backwards too: the stream is another one now. */
+/** Replaces the copy, also backwards, because the stream is another one now. */
 export async function replaceCopy(
   redis: RedisConnection,
   { entryId, entriesRead }: Offset,

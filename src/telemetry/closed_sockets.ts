@@ -1,7 +1,7 @@
 /**
- * A workaround for Deno 2.7, where an agent of `node:http` that keeps connections takes one for free whose answer said
- * `Connection: close`, and then holds its socket for ever, read buffer and all: 90 kB for each export (seen). Deno 2.9 lets
- * it go.
+ * A workaround for Deno 2.7: an agent of `node:http` that keeps connections treats a connection as free although its
+ * answer said `Connection: close`, and then holds the socket with its read buffer forever: 90 kB for each export
+ * (seen). Deno 2.9 releases it.
  */
 import { Agent, type ClientRequest, type IncomingMessage } from "node:http";
 
@@ -12,7 +12,10 @@ interface Adding {
 
 let isDone = false;
 
-/** From now on an agent whose server closed a connection keeps none any more: for all agents of the process, `https` too. */
+/**
+ * From now on an agent whose server closed a connection keeps no connections: for all agents of the process, also of
+ * `https`.
+ */
 export function keepNoClosedConnections(): void {
   if (isDone) return;
   isDone = true;

@@ -1,6 +1,7 @@
-// Answers that close their connection: what an agent that keeps connections holds afterwards. On Deno 2.7 that is every
-// socket there ever was, without the workaround; CI runs this on both.
-
+/**
+ * What an agent that keeps connections holds after answers that close their connection. On Deno 2.7, without the
+ * workaround, it holds every socket that it ever opened; CI runs this test on both versions.
+ */
 import assert from "node:assert/strict";
 import { Agent, request } from "node:http";
 import { keepNoClosedConnections } from "./closed_sockets.ts";

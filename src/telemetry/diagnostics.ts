@@ -1,15 +1,15 @@
 /**
- * What the OpenTelemetry SDK has to say about itself → our log, sparingly: that exporting fails is told once a process,
- * any other warning once in its words. `OTEL_LOG_LEVEL` lets more through, as `debug` lines.
+ * The OpenTelemetry SDK's messages about itself → few lines of our log: a failing export is logged once per process,
+ * every other warning once. `OTEL_LOG_LEVEL` lets more through, as `debug` lines.
  *
- * The SDK's own logger would print to the console, line after line for as long as a collector is away.
+ * The SDK's own logger would print to the console, line after line while a collector does not answer.
  */
 import { diag, type DiagLogger, DiagLogLevel } from "@opentelemetry/api";
-import { loggerOf } from "./logging.ts";
+import { loggerOf } from "./logger.ts";
 
-/** The logger's name; its lines are never exported, or a failing export would feed itself. */
+/** The logger's name; its lines are never exported, because a failing export would cause more exports. */
 export const DIAGNOSTICS = "open_telemetry";
-/** Warnings in different words; an SDK that puts numbers into them must not fill the log either. */
+/** The maximum number of different warnings: an SDK that puts numbers into its warnings must not fill the log. */
 const MAX_WARNINGS = 20;
 const MAX_REASON = 300;
 
@@ -21,8 +21,8 @@ const LEVELS: Readonly<Record<string, DiagLogLevel>> = {
 };
 
 /**
- * @param level `OTEL_LOG_LEVEL`'s value; warnings and errors always come through
- * @param advice what to look at where exporting fails
+ * @param level the value of `OTEL_LOG_LEVEL`; warnings and errors are always logged
+ * @param advice what to check when exporting fails
  */
 export function logDiagnostics(level: string | undefined, advice?: string): void {
   diag.setLogger(diagnosticsLogger(advice), {
@@ -34,7 +34,7 @@ export function logDiagnostics(level: string | undefined, advice?: string): void
 /** Exported for its test. */
 export function diagnosticsLogger(advice?: string): DiagLogger {
   const logger = loggerOf(DIAGNOSTICS);
-  const told = new Set<string>();
+  const reported = new Set<string>();
   let exportFailed = false;
   const detail = (message: string, ...more: unknown[]) => logger.debug(wordsOf(message, more));
   return {
@@ -42,12 +42,12 @@ export function diagnosticsLogger(advice?: string): DiagLogger {
       const reason = wordsOf(message, more);
       if (exportFailed) return logger.debug("telemetry can't be exported", { reason });
       exportFailed = true;
-      logger.warn("telemetry can't be exported; this is not told again", { reason, advice });
+      logger.warn("telemetry can't be exported; this is logged once", { reason, advice });
     },
     warn(message, ...more) {
       const warning = wordsOf(message, more);
-      if (told.has(warning) || told.size === MAX_WARNINGS) return logger.debug(warning);
-      told.add(warning);
+      if (reported.has(warning) || reported.size === MAX_WARNINGS) return logger.debug(warning);
+      reported.add(warning);
       logger.warn("a warning of OpenTelemetry", { warning });
     },
     info: detail,
@@ -56,7 +56,7 @@ export function diagnosticsLogger(advice?: string): DiagLogger {
   };
 }
 
-/** An exception comes as JSON with its stack; its message is what an operator can use. */
+/** The SDK passes an exception as JSON with its stack; only its message helps an operator. */
 function wordsOf(message: string, more: readonly unknown[]): string {
   const texts = [message, ...more].filter((text) => typeof text === "string" || text instanceof Error).map((text) => {
     if (text instanceof Error) return text.message;

@@ -1,11 +1,10 @@
-// What of the SDK's own words reaches our log.
-
+/** Which messages of the SDK reach our log. */
 import assert from "node:assert/strict";
 import { captureLog } from "../../tests/support/captured_log.ts";
 import { diagnosticsLogger } from "./diagnostics.ts";
 
-Deno.test("diagnosticsLogger() tells once that exporting fails, and each other warning once", async () => {
-  await using log = await captureLog("info");
+Deno.test("diagnosticsLogger() logs a failing export once, and each other warning once", async () => {
+  await using log = captureLog("info");
   const diagnostics = diagnosticsLogger();
   const refused = JSON.stringify({ stack: "Error: x\n  at y", message: 'connect "127.0.0.1:4318" refused', code: "E" });
   for (let n = 0; n < 30; n++) {
@@ -23,7 +22,7 @@ Deno.test("diagnosticsLogger() tells once that exporting fails, and each other w
       [
         "warn",
         "open_telemetry",
-        "telemetry can't be exported; this is not told again",
+        "telemetry can't be exported; this is logged once",
         'connect "127.0.0.1:4318" refused',
       ],
       ["warn", "open_telemetry", "a warning of OpenTelemetry", "Dropping extra attributes."],

@@ -1,10 +1,12 @@
 /** OpenTelemetry's standard variables → whether a signal is exported over TLS, and whether this runtime can do that. */
 import { protocolOf, type Signal, type Variables } from "./variables.ts";
 
-/** The first whose HTTP/2 client can use a TLS connection. */
+/** The first version of Deno whose HTTP/2 client can use a TLS connection. */
 const GRPC_OVER_TLS_SINCE = [2, 8] as const;
 
-/** As the SDK decides it: without a scheme, which gRPC allows, an endpoint is encrypted unless `…_INSECURE` is `true`. */
+/**
+ * Decides like the SDK: an endpoint without a scheme, which gRPC allows, is encrypted unless `…_INSECURE` is `true`.
+ */
 export function isEncrypted(variables: Variables, signal: Signal): boolean {
   const value = (name: string) =>
     variables.get(`OTEL_EXPORTER_OTLP_${signal}_${name}`)?.trim() ||

@@ -1,11 +1,10 @@
-// When a signal is encrypted, by the standard variables, and which runtimes can't do that over gRPC.
-
+/** When a signal is encrypted, by the standard variables, and which runtimes can't encrypt gRPC. */
 import assert from "node:assert/strict";
 import { canEncrypt, isEncrypted } from "./encryption.ts";
 
 const variables = (given: Readonly<Record<string, string>>) => ({ get: (name: string) => given[name] });
 
-Deno.test("isEncrypted() goes by the signal's endpoint, then the common one, then INSECURE", () => {
+Deno.test("isEncrypted() uses the signal's endpoint, then the common one, then INSECURE", () => {
   const cases: readonly (readonly [Readonly<Record<string, string>>, boolean])[] = [
     [{ OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318" }, false],
     [{ OTEL_EXPORTER_OTLP_ENDPOINT: " HTTPS://collector:4318" }, true],
@@ -21,7 +20,7 @@ Deno.test("isEncrypted() goes by the signal's endpoint, then the common one, the
   }
 });
 
-Deno.test("canEncrypt() knows the runtimes that can't encrypt gRPC", () => {
+Deno.test("canEncrypt() is false for runtimes that can't encrypt gRPC", () => {
   const grpc = variables({ OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" });
   for (
     const [deno, expected] of [["2.7.11", false], ["1.46.3", false], ["2.8.0", true], ["2.10.1", true], [

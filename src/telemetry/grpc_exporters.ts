@@ -1,15 +1,14 @@
 /**
- * Exporters over gRPC that try again when the collector was not there, as OTLP asks for and the SDK's do over HTTP alone.
+ * Exporters over gRPC that try again when the collector can't be reached, as OTLP requires; the SDK's own do so only
+ * over HTTP.
  *
- * A connection is made with the first export, and is now and then closed in the making (seen with Deno 2.7, one in ten
- * to twenty): without another try that batch would be lost, and an operator told that nothing can be exported.
+ * The first export makes the connection, which sometimes closes at once (seen with Deno 2.7, one in ten to twenty).
+ * Without another try that batch would be lost, and the log would say that nothing can be exported.
  */
 import { OTLPLogExporter } from "@opentelemetry/exporter-logs-otlp-grpc";
 import { OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc";
-import { BatchLogRecordProcessor, type LogRecordProcessor } from "@opentelemetry/sdk-logs";
 import { after } from "../clock.ts";
-import { positive, type Variables } from "./variables.ts";
 
 export function grpcMetricExporter(): OTLPMetricExporter {
   return tryingAgain(new OTLPMetricExporter());
@@ -19,16 +18,8 @@ export function grpcTraceExporter(): OTLPTraceExporter {
   return tryingAgain(new OTLPTraceExporter());
 }
 
-/** With the standard variables for its queue. */
-export function grpcLogProcessor(variables: Variables): LogRecordProcessor {
-  const setting = (name: string) => positive(variables, `OTEL_BLRP_${name}`);
-  const settings = {
-    maxQueueSize: setting("MAX_QUEUE_SIZE"),
-    scheduledDelayMillis: setting("SCHEDULE_DELAY"),
-    exportTimeoutMillis: setting("EXPORT_TIMEOUT"),
-    maxExportBatchSize: setting("MAX_EXPORT_BATCH_SIZE"),
-  };
-  return new BatchLogRecordProcessor({ exporter: tryingAgain(new OTLPLogExporter()), ...settings });
+export function grpcLogExporter(): OTLPLogExporter {
+  return tryingAgain(new OTLPLogExporter());
 }
 
 interface Exporter<Items> {
@@ -36,7 +27,7 @@ interface Exporter<Items> {
 }
 
 const MAX_TRIES = 3;
-/** A little more than gRPC waits before it connects anew; until then it refuses at once. */
+/** A little longer than gRPC waits before it connects again; until then it refuses at once. */
 const TRY_AGAIN_MS = 1250;
 const SUCCESS = 0;
 const UNAVAILABLE = 14;

@@ -1,5 +1,4 @@
-// When an export over gRPC is tried again.
-
+/** When an export over gRPC is tried again. */
 import assert from "node:assert/strict";
 import { tryingAgain } from "./grpc_exporters.ts";
 
@@ -16,7 +15,7 @@ function exporterOf(results: Result[]) {
 
 const unavailable: Result = { code: 1, error: Object.assign(new Error("no connection"), { code: 14 }) };
 
-Deno.test("tryingAgain() tries again when the collector was not there", async () => {
+Deno.test("tryingAgain() tries again when the collector can't be reached", async () => {
   const { outcome, tries } = exporterOf([unavailable, { code: 0 }]);
   assert.equal((await outcome).code, 0);
   assert.equal(tries(), 2);

@@ -1,19 +1,19 @@
 /**
- * The instruments of what happens: names, units and descriptions, as the contract's section 9 has them. Those of what
- * is, the gauges, are in gauges.ts and outages.ts.
+ * The counters and histograms: names, units and descriptions as in section 9 of docs/contract.md. The gauges are in
+ * backlog/gauges.ts and outages.ts.
  */
 import { type Counter, metrics } from "@opentelemetry/api";
 import { MALFORMED_CODES } from "../notification/intent.ts";
 import { type Channel, CHANNELS, FAILURE_CLASSIFICATIONS, SKIP_REASONS } from "../notification/route.ts";
 
-/** Seconds; the SDK's own boundaries are meant for milliseconds. */
+/** Seconds; the SDK's own boundaries are for milliseconds. */
 const WORK_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** From a few milliseconds to a day of outage and a week of backlog. */
 const LATENCY_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400, 604_800];
 
 export type Instruments = ReturnType<typeof createInstruments>;
 
-/** Call this once, after OpenTelemetry has started: instruments made before would never export. */
+/** Call this once, after OpenTelemetry has started: earlier instruments would never export. */
 export function createInstruments() {
   const meter = metrics.getMeter("notification-service");
   const count = (name: string, unit: string, description: string) => meter.createCounter(name, { unit, description });
@@ -21,8 +21,8 @@ export function createInstruments() {
     meter.createHistogram(name, { unit: "s", description, advice: { explicitBucketBoundaries } });
 
   const instruments = {
-    intents: count("notification.intents", "{intent}", "Intents dealt with, by outcome"),
-    malformedIntents: count("notification.intents.malformed", "{intent}", "Malformed intents, by what is wrong"),
+    intents: count("notification.intents", "{intent}", "Intents with an outcome, by outcome"),
+    malformedIntents: count("notification.intents.malformed", "{intent}", "Malformed intents, by failure code"),
     trimmed: count(
       "notification.intent_stream.trimmed_unread",
       "{entry}",
@@ -30,7 +30,7 @@ export function createInstruments() {
     ),
     published: count("notification.route.published", "{route}", "Routes published"),
     retries: count("notification.route.retries", "{attempt}", "Failed attempts that are tried again"),
-    skipped: count("notification.route.skipped", "{route}", "Routes with nobody to deliver to"),
+    skipped: count("notification.route.skipped", "{route}", "Routes without an address"),
     deadLetters: count("notification.route.dead_letters", "{route}", "Routes given up"),
     late: count("notification.route.late", "{route}", "Routes whose batch came too late for its claim"),
     lost: count("notification.outbound.lost", "{route}", "Published entries that Redis lost"),
@@ -51,7 +51,7 @@ export function createInstruments() {
 }
 
 const TABLES = ["records", "routes", "dead_letters", "malformed_intents"];
-/** Of the other channel's stream. */
+/** A classification that never occurs in the channel. */
 const NEVER: Readonly<Record<Channel, string>> = {
   push: "mail_stream_publish_failed",
   email: "gateway_stream_publish_failed",
@@ -75,8 +75,7 @@ type Counters = Readonly<
 >;
 
 /**
- * What an alert counts is there from the beginning, as 0: an increase can't be seen in a series that appears with its
- * first event.
+ * Series that alerts use begin at 0, because an increase can't be seen in a series that begins with its first event.
  */
 function startAtZero(
   {

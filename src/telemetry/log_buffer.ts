@@ -1,8 +1,8 @@
 /**
- * Log lines → an output, many lines a write, without ever making a loop wait.
+ * Log lines → an output, many lines per write. A loop never waits for it.
  *
- * The buffer is bounded: under a blocked output `info` lines are dropped first, then the others, and a line says how
- * many. `flush` on the way out is bounded by its caller, and gives a blocked output up before that.
+ * The buffer is bounded: while the output is blocked, `info` lines are dropped first, then the others, and a line
+ * reports how many. The caller bounds `flush`, which gives a blocked output up earlier.
  */
 import { Buffer } from "node:buffer";
 import { after } from "../clock.ts";
@@ -13,12 +13,15 @@ export interface LogOutput {
 }
 
 const MAX_BYTES = 8 * 1024 * 1024;
-/** What `info` and `debug` leave for lines that matter more. */
+/** The space that is reserved for lines above `info`. */
 const RESERVED_BYTES = 1024 * 1024;
-/** No write is larger either: a pipe takes a write as a whole, and a slow reader is to be told from a blocked one. */
+/**
+ * This is also the largest write: a pipe accepts a write as a whole, and a slow reader must be distinguished from a
+ * blocked one.
+ */
 const WRITE_AT_BYTES = 64 * 1024;
 const WRITE_AFTER_MS = 25;
-/** An output that takes nothing for so long is not waited for any more on the way out. */
+/** At the end of the process, an output that accepts nothing for this long counts as blocked. */
 const BLOCKED_AFTER_MS = 250;
 
 export class LogBuffer {
@@ -34,13 +37,13 @@ export class LogBuffer {
   #writing: Promise<void> | undefined;
   #onTaken = () => {};
 
-  /** @param droppedLine the line that tells how many lines were dropped */
+  /** @param droppedLine returns the line that reports how many lines were dropped */
   constructor(output: LogOutput, droppedLine: (dropped: number) => string) {
     this.#output = output;
     this.#droppedLine = droppedLine;
   }
 
-  /** Takes a line with its line break. */
+  /** Adds a line with its line break. */
   add(line: string, { important }: { readonly important: boolean }): void {
     const limit = important ? MAX_BYTES : MAX_BYTES - RESERVED_BYTES;
     const bytes = Buffer.byteLength(line);
@@ -54,7 +57,7 @@ export class LogBuffer {
     else this.#cancelWrite ??= after(WRITE_AFTER_MS, () => this.#write());
   }
 
-  /** Resolves when everything taken so far is written, when `boundMs` have passed, or when the output takes nothing. */
+  /** Resolves when everything added so far is written, when `boundMs` have passed, or when the output is blocked. */
   async flush(boundMs: number): Promise<void> {
     const { promise: blocked, resolve } = Promise.withResolvers<void>();
     let cancel = after(BLOCKED_AFTER_MS, resolve);
@@ -90,7 +93,7 @@ export class LogBuffer {
           this.#onTaken();
         }
       } catch {
-        // Nobody reads the output any more, and there is no other place to say so.
+        // The reader of the output has gone, and there is no other place to report it.
       }
       this.#inFlight = 0;
     }

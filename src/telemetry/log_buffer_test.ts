@@ -1,5 +1,4 @@
-// Lines reach the output whole and in order; under a blocked one they are dropped, info first, and counted.
-
+/** Lines reach the output whole and in order; while it is blocked they are dropped, info first, and counted. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { eventually } from "../../tests/support/wait.ts";
@@ -10,7 +9,7 @@ const droppedLine = (dropped: number) => `dropped ${dropped}\n`;
 const info = { important: false };
 const warning = { important: true };
 
-/** An output that takes as many bytes a write as it is told, and nothing while it is blocked. */
+/** An output that accepts a set number of bytes per write, and nothing while it is blocked. */
 class Output implements LogOutput {
   text = "";
   writes = 0;
@@ -62,7 +61,7 @@ Deno.test("LogBuffer doesn't wait when there is much to write", async () => {
   assert.equal(output.text.length, 70 * 1_024);
 });
 
-Deno.test("flush() resolves when everything is written, also what is added meanwhile", async () => {
+Deno.test("flush() resolves when everything is written, also lines that are added meanwhile", async () => {
   const output = new Output(3);
   const buffer = new LogBuffer(output, droppedLine);
   buffer.add("one ☃\n", info);
@@ -88,7 +87,7 @@ Deno.test("flush() waits for a blocked output no longer than its bound", async (
   assert.equal(output.text, "line\n");
 });
 
-Deno.test("flush() goes on for as long as the output takes something, however slow it is", async () => {
+Deno.test("flush() continues while the output accepts bytes, however slow it is", async () => {
   const output = new Output();
   const buffer = new LogBuffer({
     write: async (bytes) => {
@@ -103,7 +102,7 @@ Deno.test("flush() goes on for as long as the output takes something, however sl
   assert.ok(performance.now() - startedAt > 350, "it took longer than a blocked output is waited for");
 });
 
-Deno.test("flush() gives up an output that takes nothing any more, long before its bound", async () => {
+Deno.test("flush() gives up a blocked output long before its bound", async () => {
   const output = new Output();
   output.block();
   const buffer = new LogBuffer(output, droppedLine);
@@ -116,7 +115,7 @@ Deno.test("flush() gives up an output that takes nothing any more, long before i
   await buffer.flush(1_000);
 });
 
-Deno.test("LogBuffer loses nothing while the output is blocked for a little", async () => {
+Deno.test("LogBuffer loses nothing while the output is blocked for a moment", async () => {
   const output = new Output();
   output.block();
   const buffer = new LogBuffer(output, droppedLine);
@@ -130,7 +129,7 @@ Deno.test("LogBuffer loses nothing while the output is blocked for a little", as
   assert.equal(output.text, "before\n0\n1\n2\n3\n4\n");
 });
 
-Deno.test("LogBuffer drops info first under a blocked output, then warnings, and says how many", async () => {
+Deno.test("LogBuffer drops info first while the output is blocked, then warnings, and reports how many", async () => {
   const output = new Output();
   output.block();
   const buffer = new LogBuffer(output, droppedLine);
@@ -162,7 +161,7 @@ Deno.test("LogBuffer is bounded in bytes, whatever the characters", async () => 
   assert.ok(bytes > 7 * MEBIBYTE && bytes <= 8 * MEBIBYTE + 20, `${bytes}`);
 });
 
-Deno.test("LogBuffer counts what is on its way to a blocked output", async () => {
+Deno.test("LogBuffer counts the bytes of a write that is blocked", async () => {
   const output = new Output();
   output.block();
   const buffer = new LogBuffer(output, droppedLine);
@@ -176,7 +175,7 @@ Deno.test("LogBuffer counts what is on its way to a blocked output", async () =>
   assert.ok(output.text.includes("dropped 44\n"));
 });
 
-Deno.test("LogBuffer survives an output that nobody reads any more", async () => {
+Deno.test("LogBuffer survives an output whose reader has gone", async () => {
   let writes = 0;
   const broken: LogOutput = {
     write: () => {
@@ -192,7 +191,7 @@ Deno.test("LogBuffer survives an output that nobody reads any more", async () =>
   assert.equal(writes, 2);
 });
 
-Deno.test("LogBuffer writes lines whole and in their order, however the output takes them", async () => {
+Deno.test("LogBuffer writes lines whole and in their order, however many bytes the output accepts at once", async () => {
   const line = fc.string({ unit: "grapheme", maxLength: 20 }).map((text) => text.replaceAll("\n", "") + "\n");
   const move = fc.oneof(
     { weight: 6, arbitrary: line.map((text) => ({ kind: "add" as const, text })) },

@@ -1,16 +1,6 @@
-/** A log record → its line: one JSON object, or text for people. docs/contract.md, section 9. */
-import type { LogLevel, LogRecord } from "@logtape/logtape";
+/** A log record → its line: one JSON object, or readable text (docs/contract.md, section 9). */
 import { hasControls, printableJson } from "../notification/control_characters.ts";
-
-/** How our levels are spelled; LogTape says `warning`. */
-const LEVEL_NAMES: Readonly<Record<LogLevel, string>> = {
-  trace: "debug",
-  debug: "debug",
-  info: "info",
-  warning: "warn",
-  error: "error",
-  fatal: "error",
-};
+import type { LogRecord } from "./logger.ts";
 
 export type LogFormat = "json" | "text";
 
@@ -19,30 +9,27 @@ export function logLine(record: LogRecord, format: LogFormat): string {
 }
 
 function jsonLine(record: LogRecord): string {
-  const properties = printableJson(record.properties);
+  const fields = printableJson(record.fields);
   const head = jsonHead(record);
-  return properties === "{}" ? `${head}}\n` : `${head},${properties.slice(1)}\n`;
+  return fields === "{}" ? `${head}}\n` : `${head},${fields.slice(1)}\n`;
 }
 
-let lastHead = { timestamp: NaN, level: "" as LogLevel | "", category: [] as readonly string[], message: "", text: "" };
+let lastHead = { timestamp: NaN, level: "", logger: "", message: "", text: "" };
 
-/** The object up to the record's properties. Hundreds of lines in a row have the same. */
-function jsonHead({ timestamp, level, category, message: parts }: LogRecord): string {
-  const message = parts.join("");
-  const isSame = lastHead.timestamp === timestamp && lastHead.level === level && lastHead.category === category &&
+/** The object up to the record's fields, cached because hundreds of lines in a row have the same. */
+function jsonHead({ timestamp, level, logger, message }: LogRecord): string {
+  const isSame = lastHead.timestamp === timestamp && lastHead.level === level && lastHead.logger === logger &&
     lastHead.message === message;
   if (!isSame) {
-    const time = new Date(timestamp).toISOString();
-    const head = { time, level: LEVEL_NAMES[level], logger: category.at(-1) ?? "", message };
-    lastHead = { timestamp, level, category, message, text: printableJson(head).slice(0, -1) };
+    const head = { time: new Date(timestamp).toISOString(), level, logger, message };
+    lastHead = { timestamp, level, logger, message, text: printableJson(head).slice(0, -1) };
   }
   return lastHead.text;
 }
 
-function textLine(record: LogRecord): string {
-  let line = `${new Date(record.timestamp).toISOString()} ${LEVEL_NAMES[record.level].toUpperCase().padEnd(5)} ` +
-    `${record.category.at(-1) ?? ""}: ${oneLine(record.message.join(""))}`;
-  for (const [name, value] of Object.entries(record.properties)) {
+function textLine({ timestamp, level, logger, message, fields }: LogRecord): string {
+  let line = `${new Date(timestamp).toISOString()} ${level.toUpperCase().padEnd(5)} ${logger}: ${oneLine(message)}`;
+  for (const [name, value] of Object.entries(fields)) {
     if (value !== undefined) line += ` ${name}=${textValue(value)}`;
   }
   return line + "\n";

@@ -1,53 +1,43 @@
-// One line a record, for machines or for people.
-
+/** One line per record, as JSON or as readable text. */
 import assert from "node:assert/strict";
-import type { LogLevel, LogRecord } from "@logtape/logtape";
 import fc from "fast-check";
 import { logLine } from "./log_lines.ts";
+import { LOG_LEVELS, type LogRecord } from "./logger.ts";
 
 const record = (changes: Partial<LogRecord> = {}): LogRecord => ({
-  category: ["notification_service", "intent_consumer"],
-  level: "info",
-  message: ["accepted"],
-  rawMessage: "accepted",
   timestamp: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
-  properties: {},
+  level: "info",
+  logger: "intent_consumer",
+  message: "accepted",
+  fields: {},
   ...changes,
 });
 
-Deno.test("logLine() gives a JSON object a line with time, level, logger and message first", () => {
-  const properties = {
+Deno.test("logLine() returns one JSON object per line, with time, level, logger and message first", () => {
+  const fields = {
     notification_type: "game.turn.ready",
     lines: 3,
     reason: 'two\nlines "☃"',
     request_id: undefined,
   };
   assert.equal(
-    logLine(record({ properties }), "json"),
+    logLine(record({ fields }), "json"),
     '{"time":"2026-01-02T03:04:05.678Z","level":"info","logger":"intent_consumer","message":"accepted",' +
       '"notification_type":"game.turn.ready","lines":3,"reason":"two\\nlines \\"☃\\""}\n',
   );
 });
 
 Deno.test("logLine() spells the levels as LOG_LEVEL does", () => {
-  const levels: Record<LogLevel, string> = {
-    trace: "debug",
-    debug: "debug",
-    info: "info",
-    warning: "warn",
-    error: "error",
-    fatal: "error",
-  };
-  for (const [level, name] of Object.entries(levels) as [LogLevel, string][]) {
-    assert.equal(JSON.parse(logLine(record({ level }), "json")).level, name);
+  for (const level of LOG_LEVELS) {
+    assert.equal(JSON.parse(logLine(record({ level }), "json")).level, level);
     assert.ok(
-      logLine(record({ level }), "text").startsWith(`2026-01-02T03:04:05.678Z ${name.toUpperCase().padEnd(5)} `),
+      logLine(record({ level }), "text").startsWith(`2026-01-02T03:04:05.678Z ${level.toUpperCase().padEnd(5)} `),
     );
   }
 });
 
-Deno.test("logLine() gives a text line that people can read", () => {
-  const properties = {
+Deno.test("logLine() returns a readable text line", () => {
+  const fields = {
     stream: "notification:intents",
     entries: 3,
     reason: "no such user",
@@ -58,18 +48,18 @@ Deno.test("logLine() gives a text line that people can read", () => {
     odd: 'a="b"',
   };
   assert.equal(
-    logLine(record({ properties }), "text"),
+    logLine(record({ fields }), "text"),
     "2026-01-02T03:04:05.678Z INFO  intent_consumer: accepted stream=notification:intents entries=3 " +
       'reason="no such user" empty="" list="[\\"a\\"]" nothing=null odd="a=\\"b\\""\n',
   );
 });
 
-Deno.test("logLine() lets nobody break a line or talk to the terminal", () => {
+Deno.test("logLine() escapes line breaks and terminal sequences", () => {
   const evil = fc.string({
     unit: fc.constantFrom(...'\n\r\t\0\x1b\x07\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\ufeffab "\\'),
   });
   fc.assert(fc.property(evil, evil, (message, reason) => {
-    const evilRecord = record({ message: [message], properties: { reason } });
+    const evilRecord = record({ message, fields: { reason } });
     const text = logLine(evilRecord, "text");
     assert.match(text, /^[^\p{Cc}\p{Cf}\u2028\u2029]*\n$/u);
     const json = logLine(evilRecord, "json");

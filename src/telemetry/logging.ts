@@ -1,36 +1,38 @@
 /**
- * Sets LogTape up to write the service's lines to standard output, and flushes them on the way out.
+ * Sets the loggers up to write the service's lines to standard output, and flushes them at the end of the process.
  *
- * `warn` and `error` lines of one kind (logger and message) are written ten times a second at most; a line then says
- * how many more there were.
+ * At most ten `warn` and `error` lines of one kind (logger, level and message, numbers left out) are written per
+ * second; a line then reports how many more there were.
  */
-import { configure, getLogger, type Logger, type LogLevel, type LogRecord } from "@logtape/logtape";
-import { after, systemClock } from "../clock.ts";
+import { after } from "../clock.ts";
 import { LogBuffer, type LogOutput } from "./log_buffer.ts";
 import { type LogFormat, logLine } from "./log_lines.ts";
+import { type LogLevel, type LogRecord, logTo, recordOf } from "./logger.ts";
 
 export interface LogSettings {
-  readonly level: "debug" | "info" | "warn" | "error";
+  readonly level: LogLevel;
   readonly format: LogFormat;
 }
 
 export interface Logging {
-  /** From here on, and with what was logged so far, `take` gets every line that is written; nobody, if it is absent. */
+  /** Passes every line that is written to `take`, with the lines logged so far; without `take` no line is passed on. */
   forward(take: ((record: LogRecord) => void) | undefined): void;
-  /** Resolves when what was logged so far is written, when `boundMs` have passed, or when the output is blocked. */
+  /** Resolves when the lines logged so far are written, when `boundMs` have passed, or when the output is blocked. */
   flush(boundMs: number): Promise<void>;
+  /** From now on, nothing is logged. */
+  stop(): void;
 }
 
-const ROOT = "notification_service";
 const MAX_A_SECOND = 10;
-/** Lines kept for whoever they will be forwarded to. */
+/** The maximum number of lines that are kept until {@link Logging.forward} is called. */
 const MAX_EARLY = 100;
+const DROPPED = "log lines dropped: the output is blocked";
 
-export async function setUpLogging(settings: LogSettings, output: LogOutput = Deno.stdout): Promise<Logging> {
+export function setUpLogging(settings: LogSettings, output: LogOutput = Deno.stdout): Logging {
   const line = (record: LogRecord) => logLine(record, settings.format);
   const buffer = new LogBuffer(
     output,
-    (dropped) => line(ownRecord("warning", "log lines dropped: the output is blocked", { dropped })),
+    (dropped) => line(recordOf("warn", { logger: "log", message: DROPPED, fields: { dropped } })),
   );
   const early: LogRecord[] = [];
   let forward: ((record: LogRecord) => void) | undefined = (record) => early.length < MAX_EARLY && early.push(record);
@@ -38,16 +40,8 @@ export async function setUpLogging(settings: LogSettings, output: LogOutput = De
     buffer.add(line(record), { important: isLimited(record.level) });
     forward?.(record);
   };
-  writeInfo = write;
   const limiter = new Limiter(write);
-  await configure({
-    reset: true,
-    sinks: { output: (record) => isLimited(record.level) ? limiter.take(record) : write(record) },
-    loggers: [
-      { category: ROOT, sinks: ["output"], lowestLevel: settings.level === "warn" ? "warning" : settings.level },
-      { category: ["logtape", "meta"], sinks: ["output"], lowestLevel: "warning" },
-    ],
-  });
+  const stop = logTo(settings.level, (record) => isLimited(record.level) ? limiter.take(record) : write(record));
   return {
     forward(take) {
       forward = take;
@@ -57,45 +51,15 @@ export async function setUpLogging(settings: LogSettings, output: LogOutput = De
       limiter.finish();
       await buffer.flush(boundMs);
     },
+    stop,
   };
-}
-
-/** What the last {@link setUpLogging} writes lines with. */
-let writeInfo: (record: LogRecord) => void = () => {};
-
-/**
- * As `logger.info(message, properties)`, at half the cost, for the line that each intent has: LogTape copies the properties
- * twice and notes the record in a `WeakSet` (with it the log took 13 % of the throughput, without it 7 %).
- */
-export function logOften(logger: Logger, message: string, properties: object): void {
-  if (!logger.isEnabledFor("info")) return;
-  const { category } = logger;
-  const timestamp = systemClock.now();
-  const record = { category, level: "info", message: [message], rawMessage: message, timestamp, properties } as const;
-  writeInfo(record as unknown as LogRecord);
-}
-
-/** The logger of a loop or listener; its name is the line's `logger`. */
-export function loggerOf(name: string): Logger {
-  return getLogger([ROOT, name]);
 }
 
 function isLimited(level: LogLevel): boolean {
-  return level === "warning" || level === "error" || level === "fatal";
+  return level === "warn" || level === "error";
 }
 
-function ownRecord(level: LogLevel, message: string, properties: Record<string, unknown>): LogRecord {
-  return {
-    category: [ROOT, "log"],
-    level,
-    message: [message],
-    rawMessage: message,
-    timestamp: systemClock.now(),
-    properties,
-  };
-}
-
-/** Counts lines by kind within a second, and says at its end how many were held back. */
+/** Counts lines by kind within a second, and reports at its end how many were not written. */
 class Limiter {
   readonly #write: (record: LogRecord) => void;
   readonly #kinds = new Map<string, { count: number; last: LogRecord }>();
@@ -106,7 +70,7 @@ class Limiter {
   }
 
   take(record: LogRecord): void {
-    const kind = `${record.category.at(-1)} ${record.level} ${record.rawMessage}`;
+    const kind = `${record.logger} ${record.level} ${record.message.replace(/\d+/g, "")}`;
     const known = this.#kinds.get(kind);
     if (known === undefined) this.#kinds.set(kind, { count: 1, last: record });
     else {
@@ -117,14 +81,14 @@ class Limiter {
     this.#cancelFinish ??= after(1000, () => this.finish());
   }
 
-  /** Ends the second that runs. */
+  /** Ends the current second. */
   finish(): void {
     this.#cancelFinish?.();
     this.#cancelFinish = undefined;
     for (const { count, last } of this.#kinds.values()) {
       if (count <= MAX_A_SECOND) continue;
-      const message = `${last.message.join("")} (more lines of this kind in the last second)`;
-      this.#write({ ...last, message: [message], rawMessage: message, properties: { lines: count - MAX_A_SECOND } });
+      const message = `${last.message} (more lines of this kind in the last second)`;
+      this.#write({ ...last, message, fields: { lines: count - MAX_A_SECOND } });
     }
     this.#kinds.clear();
   }

@@ -1,9 +1,8 @@
-// Levels, the limit on warnings and errors of one kind, and what happens when nobody reads.
-
+/** Levels, the limit on warnings and errors of one kind, and a blocked output. */
 import assert from "node:assert/strict";
-import { reset } from "@logtape/logtape";
 import { captureLog } from "../../tests/support/captured_log.ts";
-import { loggerOf, setUpLogging } from "./logging.ts";
+import { loggerOf } from "./logger.ts";
+import { setUpLogging } from "./logging.ts";
 
 Deno.test("setUpLogging() writes lines of the level and above, with their logger's name", async () => {
   const expected: Record<"debug" | "info" | "warn" | "error", string[]> = {
@@ -13,7 +12,7 @@ Deno.test("setUpLogging() writes lines of the level and above, with their logger
     error: ["error"],
   };
   for (const level of ["debug", "info", "warn", "error"] as const) {
-    await using log = await captureLog(level);
+    await using log = captureLog(level);
     const logger = loggerOf("push_publisher");
     logger.debug("d");
     logger.info("i", { route_id: "push:user:1" });
@@ -26,8 +25,8 @@ Deno.test("setUpLogging() writes lines of the level and above, with their logger
   }
 });
 
-Deno.test("setUpLogging() writes ten lines of a kind a second, then how many more there were", async () => {
-  await using log = await captureLog();
+Deno.test("setUpLogging() writes ten lines of a kind per second, then how many more there were", async () => {
+  await using log = captureLog();
   const logger = loggerOf("email_publisher");
   for (let n = 0; n < 25; n++) logger.warn("attempt failed", { n });
   for (let n = 0; n < 3; n++) logger.error("attempt failed");
@@ -44,8 +43,8 @@ Deno.test("setUpLogging() writes ten lines of a kind a second, then how many mor
   assert.equal(of("warn", "push_publisher").at(-1)!["lines"], 1);
 });
 
-Deno.test("setUpLogging() tells of what it held back by itself when the second is over, and begins anew", async () => {
-  await using log = await captureLog();
+Deno.test("setUpLogging() reports the held-back lines at the end of the second, and begins to count again", async () => {
+  await using log = captureLog();
   const logger = loggerOf("intent_consumer");
   const burst = (count: number) => {
     for (let n = 0; n < count; n++) logger.warn("malformed intent");
@@ -57,10 +56,10 @@ Deno.test("setUpLogging() tells of what it held back by itself when the second i
   assert.deepEqual(lines, [...Array(10).fill("line"), 5, ...Array(5).fill("line")]);
 });
 
-Deno.test("setUpLogging() says in its own line how much a blocked output cost", async () => {
+Deno.test("setUpLogging() reports in a line of its own how many lines a blocked output cost", async () => {
   const blocked = Promise.withResolvers<void>();
   let text = "";
-  const logging = await setUpLogging({ level: "info", format: "json" }, {
+  const logging = setUpLogging({ level: "info", format: "json" }, {
     async write(bytes) {
       await blocked.promise;
       text += new TextDecoder().decode(bytes);
@@ -77,19 +76,19 @@ Deno.test("setUpLogging() says in its own line how much a blocked output cost", 
   const lines = text.trim().split("\n").map((line) => JSON.parse(line));
   assert.equal(lines.filter(({ message }) => message === "accepted").length, 7);
   assert.equal(lines.filter(({ message }) => message === "this one matters").length, 1);
-  const { time: _, ...told } = lines.at(-1)!;
-  assert.deepEqual(told, {
+  const { time: _, ...line } = lines.at(-1)!;
+  assert.deepEqual(line, {
     level: "warn",
     logger: "log",
     message: "log lines dropped: the output is blocked",
     dropped: 13,
   });
-  await reset();
+  logging.stop();
 });
 
-Deno.test("setUpLogging() writes text for people where that is asked for", async () => {
+Deno.test("setUpLogging() writes readable text if that is configured", async () => {
   let text = "";
-  const logging = await setUpLogging({ level: "info", format: "text" }, {
+  const logging = setUpLogging({ level: "info", format: "text" }, {
     write(bytes) {
       text += new TextDecoder().decode(bytes);
       return Promise.resolve(bytes.length);
@@ -98,5 +97,35 @@ Deno.test("setUpLogging() writes text for people where that is asked for", async
   loggerOf("internal_http").info("started", { port: 8092 });
   await logging.flush(1_000);
   assert.match(text, /^\S+Z INFO {2}internal_http: started port=8092\n$/);
-  await reset();
+  logging.stop();
+});
+
+Deno.test("setUpLogging() counts lines that differ in their numbers alone as one kind", async () => {
+  await using log = captureLog();
+  for (let n = 0; n < 12; n++) loggerOf("intent_consumer").error(`${n} entries were trimmed unread`);
+  const messages = (await log.lines()).map(({ message }) => message);
+  assert.equal(messages.length, 11);
+  assert.equal(messages.at(-1), "11 entries were trimmed unread (more lines of this kind in the last second)");
+});
+
+Deno.test("a logger takes a message as it is, and writes a line also for a field that is no JSON", async () => {
+  await using log = captureLog();
+  const logger = loggerOf("open_telemetry");
+  logger.info("a {braced} message", { braced: 1 });
+  logger.warn("counted", { count: 1n });
+  const [braced, counted] = await log.lines();
+  assert.deepEqual([braced?.["message"], braced?.["braced"]], ["a {braced} message", 1]);
+  assert.deepEqual([counted?.["level"], counted?.["message"]], ["warn", "counted"]);
+  assert.match(String(counted?.["log_error"]), /BigInt/);
+});
+
+Deno.test("a logger drops lines before it is set up and after it is stopped", async () => {
+  const logger = loggerOf("intent_consumer");
+  logger.error("before");
+  const log = captureLog();
+  logger.error("during");
+  assert.deepEqual(await log.messages(), ["error during"]);
+  await log[Symbol.asyncDispose]();
+  logger.error("after");
+  assert.deepEqual(await log.messages(), ["error during"]);
 });

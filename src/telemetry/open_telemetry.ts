@@ -1,31 +1,30 @@
 /**
- * OpenTelemetry, configured by the standard `OTEL_*` variables alone and flushed at shutdown.
+ * OpenTelemetry, configured only by the standard `OTEL_*` variables and flushed at shutdown.
  *
- * Without an `OTEL_EXPORTER_OTLP_*` endpoint the SDK is not even loaded: nothing is exported, nothing is retried in the
- * background, and the instruments cost next to nothing. There is no exporter but OTLP.
+ * Without an `OTEL_EXPORTER_OTLP_*` endpoint the SDK is not loaded: nothing is exported, nothing is retried in the
+ * background, and the instruments cost almost nothing. OTLP is the only exporter.
  */
-import type { LogRecord } from "@logtape/logtape";
 import { logs, metrics, ProxyTracerProvider, trace } from "@opentelemetry/api";
 import { within } from "../lifecycle/bounded_wait.ts";
 import { keepNoClosedConnections } from "./closed_sockets.ts";
 import { logDiagnostics } from "./diagnostics.ts";
 import { canEncrypt, isEncrypted } from "./encryption.ts";
 import { logExporter } from "./log_export.ts";
-import { loggerOf } from "./logging.ts";
+import { loggerOf, type LogRecord } from "./logger.ts";
 import type { Resource } from "./resource.ts";
 import type { Tracing } from "./spans.ts";
 import { SpanIds } from "./trace_context.ts";
-import { isSet, protocolOf, type Signal, type Variables } from "./variables.ts";
+import { isSet, type Signal, type Variables } from "./variables.ts";
 
 export interface Telemetry {
-  /** How long a gauge may take, if anybody looks at gauges. */
+  /** How long a gauge may take; `undefined` if metrics are not exported. */
   readonly gaugeAnswerMs: number | undefined;
   readonly tracing: Tracing;
-  /** Takes what is logged, if logs are exported. */
+  /** Exports a log record; `undefined` if logs are not exported. */
   readonly exportLog: ((record: LogRecord) => void) | undefined;
-  /** Takes the metrics as they are when the caller next waits, and sends them off; the caller waits for neither. */
+  /** Starts to collect and export the metrics at the caller's next `await`; the caller does not wait for it. */
   exportMetrics(): void;
-  /** Exports what is left; never rejects, and is over after `boundMs`. */
+  /** Exports what is left; never rejects, and resolves after `boundMs` at the latest. */
   shutdown(boundMs: number): Promise<void>;
 }
 
@@ -33,10 +32,10 @@ interface Environment extends Variables {
   set(name: string, value: string): void;
 }
 
-/** Longer than any look-up takes on servers that are well. */
+/** Longer than any query of a gauge takes on healthy servers. */
 const MAX_ANSWER_MS = 1000;
 
-/** Enough to send all that the queues hold; a collector that is not there must not make every stop a slow one. */
+/** Enough to send everything in the queues; a collector that can't be reached must not make every stop slow. */
 const MAX_FLUSH_MS = 2000;
 
 const SIGNALS: readonly Signal[] = ["TRACES", "METRICS", "LOGS"];
@@ -45,7 +44,7 @@ const TLS_ADVICE =
   "over https, see that OTEL_EXPORTER_OTLP_CERTIFICATE names the authority of the collector's certificate, and " +
   "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and …_CLIENT_KEY what it asks of clients";
 
-/** @param environment the process's variables, which the SDK reads; what it should not see is taken out of them */
+/** @param environment the process's variables, which the SDK reads; those that it should not see are removed */
 export async function startTelemetry(environment: Environment, resource: Resource): Promise<Telemetry> {
   takeOutUnusableEndpoints(environment);
   const isWanted = (signal: Signal) => exportsSignal(environment, signal);
@@ -58,7 +57,7 @@ export async function startTelemetry(environment: Environment, resource: Resourc
 
   const isOverTls = SIGNALS.some((signal) => isEncrypted(environment, signal));
   logDiagnostics(environment.get("OTEL_LOG_LEVEL"), isOverTls ? TLS_ADVICE : undefined);
-  // With it, the SDK would put its console logger in the place of ours.
+  // With this variable the SDK would use its console logger instead of ours.
   environment.set("OTEL_LOG_LEVEL", "");
   for (const signal of SIGNALS) environment.set(`OTEL_${signal}_EXPORTER`, "otlp");
 
@@ -66,24 +65,19 @@ export async function startTelemetry(environment: Environment, resource: Resourc
   const { NodeSDK } = await import("@opentelemetry/sdk-node");
   const { resourceDetectors } = await import("./resource.ts");
   const { collectionTimeoutMs, openMetricReader } = await import("./metric_reader.ts");
-  const { grpcLogProcessor, grpcTraceExporter } = await import("./grpc_exporters.ts");
-  const isGrpc = (signal: Signal) => protocolOf(environment, signal) === "grpc";
+  const { openLogProcessor, openTraceExporter } = await import("./exporters.ts");
   try {
     const sdk = new NodeSDK({
       instrumentations: [],
       resourceDetectors: resourceDetectors(environment, resource),
       idGenerator: spanIds,
-      ...(!tracing.isOn ? { spanProcessors: [] } : isGrpc("TRACES") ? { traceExporter: grpcTraceExporter() } : {}),
+      ...(tracing.isOn ? { traceExporter: openTraceExporter(environment) } : { spanProcessors: [] }),
       metricReaders: exportsMetrics ? [openMetricReader(environment)] : [],
-      ...(!exportsLogs
-        ? { logRecordProcessors: [] }
-        : isGrpc("LOGS")
-        ? { logRecordProcessors: [grpcLogProcessor(environment)] }
-        : {}),
+      logRecordProcessors: exportsLogs ? [openLogProcessor(environment)] : [],
     });
     sdk.start();
   } catch {
-    // A header that gRPC can't send, for one. The error's message shows it, and it may be a token.
+    // For example a header that gRPC can't send. The error's message contains it, and it may be a token.
     warnOf(
       "nothing is exported: OpenTelemetry can't work with its variables; look at OTEL_EXPORTER_OTLP_HEADERS first",
     );
@@ -98,7 +92,7 @@ export async function startTelemetry(environment: Environment, resource: Resourc
     exportMetrics,
     async shutdown(boundMs) {
       isOver = true;
-      // A collector that can't be reached must not keep the process from ending.
+      // A collector that can't be reached must not delay the end of the process.
       await within(Math.min(boundMs, MAX_FLUSH_MS), flushed());
     },
   };
@@ -117,11 +111,11 @@ function notExported(tracing: Tracing): Telemetry {
 function exportMetrics(): void {
   const provider: object = metrics.getMeterProvider();
   const canFlush = (provider: object): provider is { forceFlush(): Promise<void> } => "forceFlush" in provider;
-  // That it fails is told by diagnostics.ts.
+  // diagnostics.ts logs a failure.
   if (canFlush(provider)) provider.forceFlush().catch(() => {});
 }
 
-/** Signal by signal: `NodeSDK.shutdown` gives up on all as soon as one can't be exported. */
+/** Flushes each signal separately: `NodeSDK.shutdown` gives up all of them as soon as one can't be exported. */
 async function flushed(): Promise<void> {
   const tracer = trace.getTracerProvider();
   const providers: object[] = [
@@ -134,21 +128,22 @@ async function flushed(): Promise<void> {
 }
 
 /**
- * One warning each that names the variable and not its value, which may hold a password. The SDK would end the process over
- * one of them, or send to a collector on this machine in the place of the one that was meant.
+ * Removes unusable endpoints, with one warning each that names the variable but not its value, which may contain a
+ * password. With one of them the SDK would end the process, or export to a collector on this machine instead of the
+ * intended one.
  */
 function takeOutUnusableEndpoints(environment: Environment): void {
   for (const signal of ["", "TRACES_", "METRICS_", "LOGS_"]) {
     const variable = `OTEL_EXPORTER_OTLP_${signal}ENDPOINT`;
     const endpoint = environment.get(variable)?.trim() ?? "";
-    // Over gRPC it may be without a scheme.
+    // Over gRPC an endpoint may have no scheme.
     if (endpoint === "" || URL.canParse(/^\w+:\/\//.test(endpoint) ? endpoint : `https://${endpoint}`)) continue;
-    warnOf(`${variable} is ignored: it is to be a URL, such as http://collector:4318`);
+    warnOf(`${variable} is ignored: it should be a URL, such as http://collector:4318`);
     environment.set(variable, "");
   }
 }
 
-/** Logs go to standard output; their export is asked for by name. */
+/** Logs are written to standard output; they are exported only if their exporter is named. */
 function exportsSignal(environment: Environment, signal: Signal): boolean {
   if (environment.get("OTEL_SDK_DISABLED")?.trim().toLowerCase() === "true") return false;
   const hasEndpoint = isSet(environment, "OTEL_EXPORTER_OTLP_ENDPOINT") ||
@@ -157,7 +152,7 @@ function exportsSignal(environment: Environment, signal: Signal): boolean {
   const wanted = exporters.filter((name) => name !== "");
   const unknown = wanted.filter((name) => name !== "otlp" && name !== "none");
   if (unknown.length > 0) {
-    warnOf(`OTEL_${signal}_EXPORTER names ${unknown.join(", ")}: only otlp and none are known here`);
+    warnOf(`OTEL_${signal}_EXPORTER names ${unknown.join(", ")}: only otlp and none are supported`);
   }
   if (!hasEndpoint || !(wanted.includes("otlp") || (wanted.length === 0 && signal !== "LOGS"))) return false;
   if (!isEncrypted(environment, signal) || canEncrypt(environment, signal)) return true;
@@ -172,7 +167,7 @@ function warnOf(warning: string): void {
   loggerOf("service").warn("questionable configuration", { warning });
 }
 
-/** `always_off` is tracing switched off: nothing is begun, and a producer's context goes through as it came. */
+/** `always_off` switches tracing off: no span begins, and a producer's context passes through unchanged. */
 function tracingOf(environment: Environment, isExported: boolean): Omit<Tracing, "spanIds"> {
   const sampler = (environment.get("OTEL_TRACES_SAMPLER") ?? "").trim();
   return {
@@ -184,11 +179,11 @@ function tracingOf(environment: Environment, isExported: boolean): Omit<Tracing,
 export interface Identity {
   /** `service.instance.id` of all telemetry. */
   readonly instanceId: string;
-  /** No other process has it, also where one `service.instance.id` is given to a whole deployment. */
+  /** Unique to this process, even if a whole deployment has one `service.instance.id`. */
   readonly processId: string;
 }
 
-/** @param attributes `OTEL_RESOURCE_ATTRIBUTES`; its last `service.instance.id` counts, without one the id is random */
+/** @param attributes `OTEL_RESOURCE_ATTRIBUTES`; its last `service.instance.id` counts; without one the id is random */
 export function identityOf(attributes: string | undefined): Identity {
   const random = crypto.randomUUID();
   const given = givenInstanceId(attributes);

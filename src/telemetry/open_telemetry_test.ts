@@ -1,12 +1,11 @@
-// The instance's id, and that nothing at all is started where no endpoint is named.
-
+/** The instance's id, and that nothing is started without an endpoint. */
 import assert from "node:assert/strict";
 import { metrics, trace } from "@opentelemetry/api";
 import { identityOf, startTelemetry } from "./open_telemetry.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-Deno.test("identityOf() gives the operator's id", () => {
+Deno.test("identityOf() returns the operator's id", () => {
   const examples: [attributes: string, id: string][] = [
     ["service.instance.id=a", "a"],
     ["deployment.environment.name=x, service.instance.id = a-1 ,team=b", "a-1"],
@@ -17,7 +16,7 @@ Deno.test("identityOf() gives the operator's id", () => {
   for (const [attributes, id] of examples) assert.equal(identityOf(attributes).instanceId, id);
 });
 
-Deno.test("identityOf() gives a random UUID where there is none", () => {
+Deno.test("identityOf() returns a random UUID if there is none", () => {
   for (
     const attributes of [
       undefined,
@@ -33,7 +32,7 @@ Deno.test("identityOf() gives a random UUID where there is none", () => {
   assert.notEqual(identityOf(undefined).instanceId, identityOf(undefined).instanceId);
 });
 
-Deno.test("identityOf() gives processes with one instance id an id of their own each", () => {
+Deno.test("identityOf() gives each process its own process id, even if they share an instance id", () => {
   const [first, second] = [identityOf("service.instance.id=fleet"), identityOf("service.instance.id=fleet")];
   assert.equal(first.instanceId, second.instanceId);
   assert.notEqual(first.processId, second.processId);
@@ -42,7 +41,7 @@ Deno.test("identityOf() gives processes with one instance id an id of their own 
   assert.equal(random.processId, random.instanceId);
 });
 
-Deno.test("startTelemetry() starts nothing without an endpoint, or where it is switched off", async () => {
+Deno.test("startTelemetry() starts nothing without an endpoint, or if it is switched off", async () => {
   const endpoint = "http://127.0.0.1:4318";
   const environments: Record<string, string>[] = [
     {},

@@ -1,5 +1,4 @@
-// An outage is told once when it begins and once when the last loop has got past it.
-
+/** An outage is logged once when it begins and once when the last loop has passed it. */
 import assert from "node:assert/strict";
 import { captureLog } from "../../tests/support/captured_log.ts";
 import type { Clock } from "../clock.ts";
@@ -13,8 +12,8 @@ const clock: Clock = {
   sleep: () => Promise.resolve(),
 };
 
-Deno.test("Outages tells of an outage once, and once that it is over for everybody", async () => {
-  await using log = await captureLog();
+Deno.test("Outages logs an outage once, and once when it is over for all loops", async () => {
+  await using log = captureLog();
   const outages = new Outages(clock);
   time.now = 1_000;
   outages.began("redis", "push_publisher", { reason: "no connection" });
@@ -46,8 +45,8 @@ Deno.test("Outages tells of an outage once, and once that it is over for everybo
   ]);
 });
 
-Deno.test("Outages keeps dependencies apart, and a loop past all that held it up", async () => {
-  await using log = await captureLog();
+Deno.test("Outages keeps dependencies apart, and ends all outages of a loop that has done a pass", async () => {
+  await using log = captureLog();
   const outages = new Outages(clock);
   outages.began("redis", "push_publisher", { reason: "r" });
   outages.began("postgres", "push_publisher", { reason: "p" });
@@ -55,12 +54,12 @@ Deno.test("Outages keeps dependencies apart, and a loop past all that held it up
   outages.over("push_publisher");
   outages.began("redis", "push_publisher", { reason: "r" });
   outages.over("retention_cleaner");
-  const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
-  assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
+  const reported = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
+  assert.deepEqual(reported, ["warn redis", "warn postgres", "info redis", "warn redis", "info postgres"]);
 });
 
-Deno.test("Outages measures an outage by a clock that setting the system's time does not move", async () => {
-  await using log = await captureLog();
+Deno.test("Outages measures an outage by the monotonic clock", async () => {
+  await using log = captureLog();
   const outages = new Outages(clock);
   outages.began("redis", "push_publisher", { reason: "r" });
   time.now += 250.4;
@@ -70,8 +69,8 @@ Deno.test("Outages measures an outage by a clock that setting the system's time 
   assert.equal(over?.["outage_ms"], 250);
 });
 
-Deno.test("Outages lets a loop get past those that have answered, though another holds it up", async () => {
-  await using log = await captureLog();
+Deno.test("Outages ends the outages of dependencies that have answered, although another one is out", async () => {
+  await using log = captureLog();
   const outages = new Outages(clock);
   outages.began("redis", "intent_consumer", { reason: "r" });
   outages.began("postgres", "intent_consumer", { reason: "p" });
@@ -80,12 +79,12 @@ Deno.test("Outages lets a loop get past those that have answered, though another
   outages.over("push_publisher", ["redis"]);
   outages.began("user_service", "intent_consumer", { reason: "u" });
   outages.over("push_publisher");
-  const told = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
-  assert.deepEqual(told, ["warn redis", "warn postgres", "info redis", "warn user_service", "info postgres"]);
+  const reported = (await log.lines()).map(({ level, dependency }) => `${level} ${dependency}`);
+  assert.deepEqual(reported, ["warn redis", "warn postgres", "info redis", "warn user_service", "info postgres"]);
 });
 
-Deno.test("Outages calls an intent stream that can't be read an error", async () => {
-  await using log = await captureLog();
+Deno.test("Outages logs an intent stream that can't be read as an error", async () => {
+  await using log = captureLog();
   new Outages(clock).began("intent_stream", "intent_consumer", { reason: "WRONGTYPE" });
   assert.deepEqual(await log.messages(), ["error dependency is unavailable"]);
 });

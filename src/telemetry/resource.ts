@@ -1,8 +1,8 @@
 /**
- * What the service knows of itself and the standard variables → the attributes of everything that is exported.
+ * The service's own attributes and the standard variables → the attributes of everything that is exported.
  *
- * The operator's word wins, save that the instance has one id everywhere. One pair of `OTEL_RESOURCE_ATTRIBUTES` that can't be
- * read takes the operator's other pairs with it, as OpenTelemetry has it; what the service knows stands.
+ * The operator's attributes win, except that the instance has one id everywhere. As OpenTelemetry specifies, one
+ * unreadable pair in `OTEL_RESOURCE_ATTRIBUTES` invalidates all pairs there; the service's own attributes remain.
  */
 import {
   envDetector,
@@ -19,14 +19,14 @@ export interface Resource {
   readonly environment: string;
 }
 
-/** By their names in `OTEL_NODE_RESOURCE_DETECTORS`, with which an operator may leave some out. */
+/** By their names in `OTEL_NODE_RESOURCE_DETECTORS`, with which an operator can select some of them. */
 const SURROUNDINGS: Readonly<Record<string, ResourceDetector>> = {
   host: hostDetector,
   os: osDetector,
   process: processDetector,
 };
 
-/** The last that knows an attribute wins. */
+/** The last detector that sets an attribute wins. */
 export function resourceDetectors(variables: Variables, resource: Resource): ResourceDetector[] {
   const wanted = (variables.get("OTEL_NODE_RESOURCE_DETECTORS") ?? "").split(",").map((name) => name.trim());
   const isWanted = (name: string) => wanted.join("") === "" || wanted.includes("all") || wanted.includes(name);
@@ -36,7 +36,7 @@ export function resourceDetectors(variables: Variables, resource: Resource): Res
     known({
       "service.name": "notification-service",
       "service.version": resource.serviceVersion,
-      // The SDK takes Deno for the Node.js that it behaves like.
+      // The SDK detects Node.js, as which Deno behaves.
       "process.runtime.name": "deno",
       "process.runtime.version": Deno.version.deno,
       "process.runtime.description": "Deno",

@@ -1,48 +1,51 @@
 /**
- * Spans of one kind, kept by the object that they are about until that has its outcome. Tracing is switched on or off for the
- * process: where it is off, nothing is made and nothing else is looked at.
+ * Spans of one kind, each kept by the object that it is about until the object has its outcome. Tracing is on or off
+ * for the whole process; if it is off, no span is created.
  *
- * A span without an outcome is never ended and so never exported: a batch that was given up comes again, and its spans
- * with it, under the same ids. It is collected together with its object.
+ * A span without an outcome is never ended and never exported: a batch that was given up comes again, and its spans
+ * with the same ids. The span is garbage collected together with its object.
  */
 import { type Attributes, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { formatTraceparent, isSampled, parseTraceparent, type SpanIds } from "./trace_context.ts";
 
 export interface Tracing {
   readonly isOn: boolean;
-  /** Whether what a trace was begun with decides: then nothing is made for one that is not sampled. */
+  /** Whether the parent decides about sampling: then no span is created in a trace that is not sampled. */
   readonly followsParent: boolean;
   readonly spanIds: SpanIds;
 }
 
 export { SpanKind };
 
-/** The log fields that lead from a line to its span. */
+/** The log fields that link a line to its span. */
 export interface SpanFields {
   readonly trace_id?: string;
   readonly span_id?: string;
 }
 
 export interface SpanToBegin {
-  /** What the span's id is made from, in a trace that was begun elsewhere. */
+  /** The text from which the span's id is made, in a trace that began elsewhere. */
   readonly idName: string;
-  /** Of the parent; may be empty. */
+  /** The parent's; may be empty. */
   readonly traceparent: string;
   readonly kind: SpanKind;
   /** Unix milliseconds. */
   readonly startTime: number;
-  /** Asked for if the span is recorded. */
+  /** Called if the span is recorded. */
   readonly attributes: () => Attributes;
 }
 
 export interface BegunSpan {
-  /** What to go on with: the new span's where it is recorded, else the parent's; without a parent one that is not sampled. */
+  /**
+   * The `traceparent` to pass on: the new span's if it is recorded, otherwise the parent's; without a parent, one that
+   * is not sampled.
+   */
   readonly traceparent: string;
-  /** Absent: it is not recorded. */
+  /** `undefined` if it is not recorded. */
   readonly span?: Span;
 }
 
-/** What went wrong, for an operator; `type` has few values. */
+/** What went wrong; `type` has few values. */
 export interface SpanError {
   readonly type: string;
   readonly message: string;
@@ -65,7 +68,7 @@ export class Spans {
     return this.#tracing !== undefined;
   }
 
-  /** Whether a span is to be made under this parent: none in a trace that is not sampled, where that decides. */
+  /** Whether a span is created under this parent: not in a trace that is not sampled, if the parent decides. */
   begins(traceparent: string): boolean {
     if (this.#tracing === undefined) return false;
     return traceparent === "" || !this.#tracing.followsParent || isSampled(traceparent);
@@ -75,17 +78,17 @@ export class Spans {
     if (!this.begins(traceparent)) return { traceparent };
     const parent = parseTraceparent(traceparent);
     const parentContext = parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
-    // A trace that begins here has a random id, so that its first span needs no id that is the same again.
+    // A trace that begins here has a random id, so its first span needs no repeatable id.
     if (parent !== undefined) this.#tracing!.spanIds.nameNext(idName);
     const span = this.#tracer.startSpan(this.#name, { kind, startTime }, parentContext);
     const ownTraceparent = formatTraceparent(span.spanContext());
-    // What follows has to know that the trace is not sampled, unless its producer has said so already.
+    // Later spans have to see that the trace is not sampled; a producer's `traceparent` already says so.
     if (!span.isRecording()) return { traceparent: traceparent === "" ? ownTraceparent : traceparent };
     span.setAttributes(attributes());
     return { traceparent: ownTraceparent, span };
   }
 
-  /** Keeps a span for the object that it is about: only this very object leads to it, a copy has none. */
+  /** Keeps a span for the object that it is about; a copy of the object has no span. */
   keep(subject: object, span: Span | undefined): void {
     if (span !== undefined) this.#open.set(subject, span);
   }
@@ -97,7 +100,7 @@ export class Spans {
     return { trace_id: traceId, span_id: spanId };
   }
 
-  /** Ends the object's span, if it has one; once, however often this is called. */
+  /** Ends the object's span if it has one; further calls do nothing. */
   end(
     subject: object,
     outcome: () => { readonly attributes: Attributes; readonly error?: SpanError | undefined },

@@ -1,14 +1,14 @@
 /**
- * W3C Trace Context as this service carries it: text in stream entries and records ↔ the context of a span.
+ * W3C Trace Context: text in stream entries and records ↔ the context of a span.
  *
- * The spans' ids come from here too. An id may be asked for by name, and is then the same in every process and at every
- * repetition: what is published again, because an answer was lost, is the same byte for byte.
+ * This file also makes the ids of spans. An id can be made from a name, and is then the same in every process and at
+ * every repetition: an entry that is published again because an answer was lost is the same byte for byte.
  */
 import { Buffer } from "node:buffer";
 import { createHash, randomFillSync } from "node:crypto";
 import { type SpanContext, TraceFlags } from "@opentelemetry/api";
 
-/** @param traceparent empty, or in the form that intake lets through: `<version>-<trace>-<span>-<flags>…` */
+/** @param traceparent empty, or in the form that intake accepts: `<version>-<trace>-<span>-<flags>…` */
 export function parseTraceparent(traceparent: string): SpanContext | undefined {
   if (traceparent === "") return undefined;
   return {
@@ -28,16 +28,16 @@ export function formatTraceparent({ traceId, spanId, traceFlags }: SpanContext):
   return `00-${traceId}-${spanId}-${(traceFlags & TraceFlags.SAMPLED) === 0 ? "00" : "01"}`;
 }
 
-/** The trace as its producer names it, in a field of its own or in the `traceparent`; empty where neither is there. */
+/** The producer's trace id, from its own field or from the `traceparent`; empty if there is neither. */
 export function knownTraceId({ traceId, traceparent }: { traceId: string; traceparent: string }): string {
   return traceId === "" ? traceparent.slice(3, 35) : traceId;
 }
 
-/** Random ids, save for the span that is begun right after {@link nameNext}. Given to the SDK as its `IdGenerator`. */
+/** Random ids, except for the span that begins right after {@link nameNext}. The SDK uses it as its `IdGenerator`. */
 export class SpanIds {
   #next: string | undefined;
 
-  /** The next span's id is made from `name`. */
+  /** Makes the next span's id from `name`. */
   nameNext(name: string): void {
     this.#next = createHash("sha256").update(name).digest("hex").slice(0, 16);
   }
@@ -54,7 +54,7 @@ export class SpanIds {
 const pool = Buffer.alloc(4096);
 let used = pool.length;
 
-/** From a pool, because each call for random bytes has its price. */
+/** From a pool, because each call for random bytes is expensive. */
 function randomHex(bytes: number): string {
   if (used + bytes > pool.length) {
     randomFillSync(pool);

@@ -1,5 +1,4 @@
-// W3C Trace Context as text and as a span's context, and ids that are the same again.
-
+/** W3C Trace Context as text and as a span's context, and repeatable ids. */
 import assert from "node:assert/strict";
 import { formatTraceparent, knownTraceId, parseTraceparent, SpanIds } from "./trace_context.ts";
 
@@ -14,13 +13,13 @@ Deno.test("a traceparent is read in any version and written in version 00", () =
   assert.equal(parseTraceparent(""), undefined);
 });
 
-Deno.test("the trace's id is the producer's field, else what its traceparent says", () => {
+Deno.test("the trace's id is the producer's field, otherwise that of its traceparent", () => {
   assert.equal(knownTraceId({ traceId: "t", traceparent: TRACEPARENT }), "t");
   assert.equal(knownTraceId({ traceId: "", traceparent: TRACEPARENT }), "4bf92f3577b34da6a3ce929d0e0e4736");
   assert.equal(knownTraceId({ traceId: "", traceparent: "" }), "");
 });
 
-Deno.test("SpanIds gives ids of the right form, each once, except one that was named", () => {
+Deno.test("SpanIds returns ids of the right form, each once, except one that was named", () => {
   assert.match(spanIds.generateTraceId(), /^[0-9a-f]{32}$/);
   assert.notEqual(spanIds.generateTraceId(), spanIds.generateTraceId());
   assert.match(spanIds.generateSpanId(), /^[0-9a-f]{16}$/);

@@ -1,4 +1,4 @@
-/** OpenTelemetry's standard variables, where the SDK does not read them by itself. */
+/** Those of OpenTelemetry's standard variables that the SDK does not read itself. */
 import { diag } from "@opentelemetry/api";
 
 export type Signal = "TRACES" | "METRICS" | "LOGS";
@@ -11,13 +11,13 @@ export function isSet(variables: Variables, name: string): boolean {
   return (variables.get(name) ?? "").trim() !== "";
 }
 
-/** A number above 0; nothing, and one warning, for what is none. */
+/** A number above 0; for any other text `undefined` and one warning. */
 export function positive(variables: Variables, name: string): number | undefined {
   const text = variables.get(name)?.trim() ?? "";
   if (text === "") return undefined;
   const value = Number(text);
   if (value > 0 && value < 2 ** 31) return value;
-  diag.warn(`${name} (${text}) is to be a number above 0: the default is taken`);
+  diag.warn(`${name} (${text}) should be a number above 0: the default is used`);
   return undefined;
 }
 

@@ -1,9 +1,9 @@
 /**
- * User ids → what the User Service says about each, with bounded concurrency, a cache of found users, and a bound on
- * every request. Never rejects: whatever goes wrong is the answer `unavailable` for the ids concerned.
+ * User ids → the User Service's answer about each, with bounded concurrency, a cache of found users, and a bound on
+ * every request. Never rejects: a failure is the answer `unavailable` for the ids concerned.
  */
 import { type Clock, timeOutSignal } from "../clock.ts";
-import { reasonOf } from "./reason.ts";
+import { isAboutTls, reasonOf } from "./reason.ts";
 import { type FoundUser, retryAfterMs, type UserAnswer, userAnswer } from "./user_answer.ts";
 
 export interface UserServiceSettings {
@@ -15,31 +15,40 @@ export interface UserServiceSettings {
   readonly cacheTtlMs: number;
 }
 
-/** An answer is a few hundred bytes; more than this is not one. */
+/** A valid answer has a few hundred bytes; a longer one than this is refused. */
 const MAX_BODY_BYTES = 256 * 1024;
 const MAX_CACHED_USERS = 100_000;
-/** Failures in one round after which the service counts as down, unless more look-ups succeed than fail. */
+/** After this many failures in one round the service counts as down, unless more look-ups succeed than fail. */
 const FAILURES_BEFORE_GIVING_UP = 16;
 
 export class UserService {
   readonly #settings: UserServiceSettings;
   readonly #clock: Clock;
   readonly #observe: (durationMs: number, outcome: string) => void;
-  /** Deno's own ones until the first time-out. */
+  readonly #authorities: () => readonly string[];
+  /** `undefined` until the first time-out or failed handshake: Deno's own connections are used. */
   #connections: Deno.HttpClient | undefined;
   readonly #cache = new Map<string, { readonly user: FoundUser; readonly untilMs: number }>();
 
-  /** @param observe called after every request, with its duration and the kind of its answer */
+  /**
+   * @param observe called after every request, with its duration and the kind of its answer
+   * @param authorities the certificates of authorities to trust besides those known at the start, read when a handshake failed
+   */
   constructor(
     settings: UserServiceSettings,
-    { clock, observe }: { clock: Clock; observe: (durationMs: number, outcome: string) => void },
+    { clock, observe, authorities = () => [] }: {
+      clock: Clock;
+      observe: (durationMs: number, outcome: string) => void;
+      authorities?: () => readonly string[];
+    },
   ) {
     this.#settings = settings;
     this.#clock = clock;
     this.#observe = observe;
+    this.#authorities = authorities;
   }
 
-  /** One answer for every id. After many failures the ids not asked for yet are `unavailable` without being asked. */
+  /** One answer for every id. After many failures the remaining ids are `unavailable` without a request. */
   async lookUp(userIds: Iterable<string>, signal: AbortSignal): Promise<Map<string, UserAnswer>> {
     const answers = new Map<string, UserAnswer>();
     const missing: string[] = [];
@@ -99,23 +108,23 @@ export class UserService {
       return pauseMs === undefined ? answer : { ...answer, retryAfterMs: pauseMs };
     } catch (error) {
       const timedOut = error instanceof DOMException && error.name === "TimeoutError";
-      if (timedOut) this.#replace(connections);
+      if (timedOut || isAboutTls(error)) this.#replace(connections);
       const reason = timedOut ? `no answer within ${this.#settings.timeoutMs} ms` : reasonOf(error);
       return { kind: "unavailable", reason };
     }
   }
 
   /**
-   * Where a firewall has forgotten the idle connections, each of them would cost a time-out of its own. What is on its way
-   * over the old ones goes on.
+   * If a firewall has dropped the idle connections, each of them would cost another time-out; after a failed handshake the
+   * authority may have been replaced. Requests over the old connections continue.
    */
   #replace(connections: Deno.HttpClient | undefined): void {
     if (this.#connections !== connections) return;
-    this.#connections = Deno.createHttpClient({});
+    this.#connections = openConnections(this.#authorities());
     connections?.close();
   }
 
-  /** To be called when no look-up is in hand. */
+  /** Call this when no look-up is running. */
   close(): void {
     this.#connections?.close();
     this.#connections = undefined;
@@ -123,17 +132,26 @@ export class UserService {
 
   #remember(user: FoundUser): void {
     if (this.#settings.cacheTtlMs === 0) return;
-    // Insertion order is age: the entries that run out first come first.
+    // Insertion order is age: the entries that expire first come first.
     this.#cache.delete(user.userId);
     this.#cache.set(user.userId, { user, untilMs: this.#clock.monotonic() + this.#settings.cacheTtlMs });
     if (this.#cache.size > MAX_CACHED_USERS) this.#cache.delete(this.#cache.keys().next().value!);
   }
 }
 
-/** The body as text, or nothing once it is longer than any answer. */
+function openConnections(authorities: readonly string[]): Deno.HttpClient {
+  try {
+    return Deno.createHttpClient({ caCerts: [...authorities] });
+  } catch {
+    // The file holds no certificates, for example because it is half written: the next failed handshake says so.
+    return Deno.createHttpClient({});
+  }
+}
+
+/** The body as text; `undefined` if it is longer than any valid answer. */
 async function boundedText(response: Response): Promise<string | undefined> {
   const announced = response.headers.get("content-length");
-  // Read whole, it takes half the time that it takes in pieces; no more can come than was announced.
+  // Reading it whole takes half as long as in pieces, and it can't be longer than announced.
   if (announced !== null && Number(announced) <= MAX_BODY_BYTES) return await response.text();
   if (response.body === null) return "";
   const decoder = new TextDecoder();

@@ -1,5 +1,7 @@
-// The client against a real server on a free port: how it asks, how often, and that whatever comes back is an answer.
-
+/**
+ * The client with a real server on a free port: how it asks, how often, and that it has an answer for everything that
+ * comes back.
+ */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Clock } from "../clock.ts";
@@ -13,7 +15,7 @@ const missing = () => Response.json({ error: "no such user" }, { status: 404 });
 const broken = (headers: Record<string, string> = {}) => new Response("broken", { status: 503, headers });
 const ids = (count: number) => Array.from({ length: count }, (_, at) => `user-${at}`);
 
-/** A User Service of the test's own, which notes what it is asked and how many at once. */
+/** A User Service for this test, which notes the requests and how many are open at once. */
 class Server {
   readonly paths: string[] = [];
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
@@ -75,7 +77,7 @@ function clientOf(baseUrl: string, settings: Partial<UserServiceSettings> = {}):
 
 const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-Deno.test("lookUp() gives one answer for every id and asks for each once", async () => {
+Deno.test("lookUp() returns one answer for every id and asks for each once", async () => {
   await using server = new Server((id) => id === "user-1" ? missing() : found(id));
   const { client, observed } = clientOf(server.baseUrl);
   const answers = await client.lookUp([...ids(3), "user-0", "user-2"], never);
@@ -89,7 +91,7 @@ Deno.test("lookUp() gives one answer for every id and asks for each once", async
   assert.equal((await client.lookUp([], never)).size, 0);
 });
 
-Deno.test("lookUp() measures by a clock that setting the system's time does not move", async () => {
+Deno.test("lookUp() measures time by the monotonic clock", async () => {
   await using server = new Server((id) => {
     time.now += 3_600_000;
     time.monotonic += 250;
@@ -127,7 +129,7 @@ Deno.test("lookUp() puts an id into one path segment, whatever it consists of", 
   assert.deepEqual(segments, []);
 });
 
-Deno.test("lookUp() keeps as many requests in flight as it may, and no more", async () => {
+Deno.test("lookUp() keeps as many requests in flight as allowed, and no more", async () => {
   await using server = new Server(async (id) => {
     await later(2);
     return found(id);
@@ -137,7 +139,7 @@ Deno.test("lookUp() keeps as many requests in flight as it may, and no more", as
   assert.equal(server.mostInFlight, 5);
 });
 
-Deno.test("lookUp() reuses a user found, for as long as the cache's time", async () => {
+Deno.test("lookUp() reuses a found user within the cache's time", async () => {
   await using server = new Server((id) => id === "gone" ? missing() : found(id));
   const { client, time } = clientOf(server.baseUrl, { cacheTtlMs: 5_000 });
   const asked = async (...wanted: string[]) => {
@@ -149,7 +151,7 @@ Deno.test("lookUp() reuses a user found, for as long as the cache's time", async
   assert.equal(await asked("a", "gone"), 2);
   assert.equal(await asked("a", "gone"), 1, "only who was found is kept");
   time.monotonic += 4_999;
-  // The system's clock is set an hour back: that makes nobody younger.
+  // Setting the system's clock an hour back does not extend the life of a cached user.
   time.now -= 3_600_000;
   assert.equal(await asked("a", "b"), 1);
   time.monotonic += 1;
@@ -199,7 +201,7 @@ Deno.test("lookUp() doesn't wait longer than its time-out, neither for an answer
   client.close();
 });
 
-Deno.test("lookUp() ends at once when it is told to", async () => {
+Deno.test("lookUp() ends at once when the signal aborts", async () => {
   const released = Promise.withResolvers<void>();
   await using server = new Server(async (id) => {
     await released.promise;
@@ -219,7 +221,7 @@ Deno.test("lookUp() ends at once when it is told to", async () => {
   await later(10);
 });
 
-Deno.test("lookUp() takes garbage, however much of it, for no answer", async () => {
+Deno.test("lookUp() treats garbage of any length as no answer", async () => {
   const mebibyte = "x".repeat(1024 * 1024);
   const replies: Record<string, () => Response> = {
     empty: () => new Response(null, { status: 204 }),
@@ -242,13 +244,13 @@ Deno.test("lookUp() takes garbage, however much of it, for no answer", async () 
   assert.deepEqual(answers.get("endless"), { kind: "unavailable", reason: "its answer is too long" });
 });
 
-Deno.test("lookUp() takes an answer that fits", async () => {
+Deno.test("lookUp() accepts an answer up to the limit", async () => {
   const more = "x".repeat(200_000);
   await using server = new Server((id) => Response.json({ user: { user_id: id, more } }));
   assert.equal((await clientOf(server.baseUrl).client.lookUp(["a"], never)).get("a")!.kind, "found");
 });
 
-Deno.test("lookUp() says so when nobody is there", async () => {
+Deno.test("lookUp() reports that the server can't be reached", async () => {
   const server = new Server(found);
   const { baseUrl } = server;
   await server[Symbol.asyncDispose]();
@@ -257,7 +259,7 @@ Deno.test("lookUp() says so when nobody is there", async () => {
   assert.match(answer?.kind === "unavailable" ? answer.reason : "", /^it can't be reached: tcp connect error/);
 });
 
-Deno.test("lookUp() says how long the server wants to be left alone", async () => {
+Deno.test("lookUp() returns how long the server asks the client to wait", async () => {
   await using server = new Server((id) => id === "a" ? broken({ "retry-after": "90" }) : broken());
   const { client } = clientOf(server.baseUrl);
   const answers = await client.lookUp(["a", "b"], never);
@@ -266,7 +268,7 @@ Deno.test("lookUp() says how long the server wants to be left alone", async () =
   assert.deepEqual(answers.get("b"), { kind: "unavailable", reason });
 });
 
-Deno.test("lookUp() gives up early when everything fails, with an answer for every id", async () => {
+Deno.test("lookUp() stops early when everything fails, with an answer for every id", async () => {
   await using server = new Server(() => broken({ "retry-after": "1" }));
   const { client } = clientOf(server.baseUrl);
   const answers = await client.lookUp(ids(2_000), never);
@@ -277,7 +279,7 @@ Deno.test("lookUp() gives up early when everything fails, with an answer for eve
   assert.ok(server.paths.length < 50, `${server.paths.length}`);
 });
 
-Deno.test("lookUp() doesn't give up when one in a hundred fails", async () => {
+Deno.test("lookUp() doesn't stop when one in a hundred fails", async () => {
   const fails = (id: string) => Number(id.slice(5)) % 100 === 0;
   await using server = new Server((id) => fails(id) ? broken() : found(id));
   const { client } = clientOf(server.baseUrl, { maxConcurrency: 32 });

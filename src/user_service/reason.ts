@@ -1,16 +1,21 @@
-/** What `fetch` rejected with → why the User Service can't be reached, without the URL, which names a user. Pure. */
+/** The error of `fetch` → why the User Service can't be reached, without the URL, which names a user. Pure. */
 
-/** @param error its causes are looked at: some versions of Deno keep the reason there */
+/** @param error its causes count too: some versions of Deno keep the reason there */
 export function reasonOf(error: unknown): string {
   const detail = detailOf(error);
   if (detail === undefined) return "it can't be reached";
-  if (!IS_ABOUT_TLS.test(detail)) return `it can't be reached: ${detail}`;
+  if (!NAMES_TLS.test(detail)) return `it can't be reached: ${detail}`;
   return `the TLS handshake failed: ${detail}; DENO_CERT names an authority to trust: docs/deployment.md, TLS`;
 }
 
-const IS_ABOUT_TLS = /certificate|\btls\b|\bssl\b|handshake|fatal alert|corrupt message|InvalidContentType/i;
+/** Whether the TLS handshake failed. */
+export function isAboutTls(error: unknown): boolean {
+  return NAMES_TLS.test(detailOf(error) ?? "");
+}
 
-/** What follows Deno's `error sending request for url (…): client error (Connect): `. */
+const NAMES_TLS = /certificate|\btls\b|\bssl\b|handshake|fatal alert|corrupt message|InvalidContentType/i;
+
+/** The text after Deno's `error sending request for url (…): client error (Connect): `. */
 function detailOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const detail = /^.*: client error \(\w+\): ([^]*)$/.exec(error.message)?.[1];

@@ -1,13 +1,13 @@
 /**
- * An answer of the User Service → what it says about the user: found, refused for good, or nothing at all.
+ * An answer of the User Service → what it means for the user: found, permanently refused, or unavailable.
  *
- * Pure; docs/contract.md, section 3. Whatever is not exactly as agreed says nothing, so that a misrouted request or a
- * broken proxy can never make an intent malformed.
+ * Pure; docs/contract.md, section 3. An answer that is not exactly as agreed counts as unavailable, so that a misrouted
+ * request or a broken proxy can't make an intent malformed.
  */
 
 export interface FoundUser {
   readonly userId: string;
-  /** Empty where there is none that can be used; likewise the language. */
+  /** Empty if there is no usable one; the same holds for the language. */
   readonly email: string;
   readonly language: string;
 }
@@ -42,14 +42,14 @@ function foundUser(userId: string, body: Record<string, unknown> | undefined): U
   return { kind: "found", user: { userId, email: usableEmail(email ?? ""), language: usableLanguage(language ?? "") } };
 }
 
-/** An id is compared as it is: a service that finds `u1` for `U1` would let one person have two ids. */
+/** Ids are compared exactly: if a service finds `u1` for `U1`, one person would have two ids. */
 function aboutAnother(userId: string, answered: unknown): string {
   if (typeof answered !== "string" || folded(answered) !== folded(userId)) return "it answered about another user";
   return `it answered about ${JSON.stringify(answered)}, which is another spelling of ${JSON.stringify(userId)}; ` +
     "ids are compared exactly";
 }
 
-/** Without white space around it, case, and the ways in which Unicode writes the same character. */
+/** Without surrounding white space, case, and the differences between Unicode forms of the same character. */
 function folded(userId: string): string {
   return userId.normalize("NFKC").trim().toLowerCase();
 }
@@ -82,7 +82,7 @@ function asObject(value: unknown): Record<string, unknown> | undefined {
     : undefined;
 }
 
-/** `Retry-After` (RFC 9110: seconds or a date) in milliseconds, at most a minute; nothing where it can't be read. */
+/** `Retry-After` (RFC 9110: seconds or a date) in milliseconds, at most a minute; `undefined` if it can't be read. */
 export function retryAfterMs(header: string | null, nowMs: number): number | undefined {
   if (header === null) return undefined;
   const text = header.trim();

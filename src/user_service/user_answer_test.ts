@@ -1,5 +1,4 @@
-// Section 3 of docs/contract.md: what says something about a user for good, and that nothing else does.
-
+/** Section 3 of docs/contract.md: which answers are final about a user, and that no others are. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { retryAfterMs, userAnswer } from "./user_answer.ts";
@@ -14,7 +13,7 @@ Deno.test("userAnswer() finds a user with address and language", () => {
   });
 });
 
-Deno.test("userAnswer() takes an absent, null, empty or unusable address for none", () => {
+Deno.test("userAnswer() treats an absent, null, empty or unusable address as none", () => {
   const unusable = [
     undefined,
     null,
@@ -44,7 +43,7 @@ Deno.test("userAnswer() takes an absent, null, empty or unusable address for non
   }
 });
 
-Deno.test("userAnswer() passes a usable address on as it is", () => {
+Deno.test("userAnswer() keeps a usable address as it is", () => {
   for (
     const email of ["@", "a@b", "A.b+c@münchen.example", `${"x".repeat(318)}@b`, `${"😀".repeat(318)}@b`, '"q"@[::1]']
   ) {
@@ -53,7 +52,7 @@ Deno.test("userAnswer() passes a usable address on as it is", () => {
   }
 });
 
-Deno.test("userAnswer() takes an absent, null, empty or unusable language for none", () => {
+Deno.test("userAnswer() treats an absent, null, empty or unusable language as none", () => {
   const languageOf = (preferred_language: unknown) => {
     const answer = answerTo({ user_id: "u-1", preferred_language });
     return answer.kind === "found" ? answer.user.language : answer.kind;
@@ -80,7 +79,7 @@ Deno.test("userAnswer() takes an absent, null, empty or unusable language for no
   for (const language of unusable) assert.equal(languageOf(language), "", JSON.stringify(language));
 });
 
-Deno.test("userAnswer() refuses for good what the User Service says in its own words", () => {
+Deno.test("userAnswer() is a final refusal when the User Service refuses in its own format", () => {
   for (
     const body of ['{"error":"no such user"}', '{"error":{"code":1}}', '{"error":null,"more":1}', '{"error":false}']
   ) {
@@ -92,7 +91,7 @@ Deno.test("userAnswer() refuses for good what the User Service says in its own w
   }
 });
 
-Deno.test("userAnswer() learns nothing from anything else", () => {
+Deno.test("userAnswer() is unavailable for anything else", () => {
   const user = { user_id: "u-1", email: "a@b" };
   const examples: [status: number, body: string][] = [
     ...[
@@ -134,7 +133,7 @@ Deno.test("userAnswer() learns nothing from anything else", () => {
   }
 });
 
-Deno.test("userAnswer() takes any status and body without throwing, and never mistakes one user for another", () => {
+Deno.test("userAnswer() accepts any status and body without throwing, and never confuses two users", () => {
   const body = fc.oneof(
     fc.string({ unit: "binary" }),
     fc.json(),

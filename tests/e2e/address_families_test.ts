@@ -1,6 +1,7 @@
-// Redis, PostgreSQL and the User Service under a name with an IPv4 and an IPv6 address of which one is dead, refusing or
-// silent: the service works by the other.
-
+/**
+ * Redis, PostgreSQL and the User Service under a name with an IPv4 and an IPv6 address, one of which refuses or does
+ * not answer: the service uses the other.
+ */
 import assert from "node:assert/strict";
 import { verdicts } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";

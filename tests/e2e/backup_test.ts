@@ -1,5 +1,7 @@
-// docs/upgrade_and_backup.md: its commands back a database up and restore it, and afterwards everything is as the page says.
-
+/**
+ * docs/upgrade_and_backup.md: its commands back a database up and restore it, and afterwards the state is as the page
+ * says.
+ */
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN } from "../../src/redis/keys.ts";
 import { findBinaries } from "../../scripts/servers/binaries.ts";
@@ -11,10 +13,10 @@ const [BACKUP, RESTORE] = [
   ),
 ].map(([, commands]) => commands!);
 
-/** Debian's programs may be in none of its usual folders. */
+/** Debian keeps these programs outside the usual folders. */
 const PATH = `${Deno.env.get("PATH")}:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin`;
 
-/** Such as 15; absent without the program. */
+/** For example 15; `undefined` without the program. */
 async function majorVersion(command: string): Promise<number | undefined> {
   try {
     const { stdout } = await new Deno.Command(command, { args: ["--version"], env: { PATH } }).output();
@@ -40,7 +42,7 @@ const BACKUPS = [
 
 for (const { name, change } of BACKUPS) {
   Deno.test({
-    name: `what came after ${name} is read again under the same ids, and published once${NOT_RUN}`,
+    name: `entries after ${name} are read again under the same ids, and published once${NOT_RUN}`,
     ignore,
     fn: () => restored(change),
   });

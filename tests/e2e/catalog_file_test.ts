@@ -1,6 +1,7 @@
-// An operator's own catalog: what it changes for intents and for routes that are on their way, and what is said about
-// one that is broken (docs/contract.md, sections 1 and 5).
-
+/**
+ * An operator's own catalog: its effect on intents and on routes that are not published yet, and the messages about a
+ * broken one (docs/contract.md, sections 1 and 5).
+ */
 import assert from "node:assert/strict";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";
@@ -13,7 +14,7 @@ interface Catalog {
   types: Record<string, { payload: { required: string[] }; [member: string]: unknown }>;
 }
 
-Deno.test("a type of one's own is delivered, and the default ones are unknown", async () => {
+Deno.test("a type of the operator's catalog is delivered, and the default types are unknown", async () => {
   const weather = {
     description: "It rains",
     producers: ["weather", "weather-2"],
@@ -132,7 +133,7 @@ Deno.test("routes whose payload the catalog no longer allows become dead letters
   assert.deepEqual(routes.map((route) => route.status), ["published", "published"]);
 });
 
-/** What is wrong with a type, and how the line that tells it goes on after the type's name. */
+/** What is wrong with a type, and the rest of the message after the type's name. */
 type Faults = Readonly<Record<string, readonly [changes: unknown, place: RegExp]>>;
 
 const TYPE_FAULTS: Faults = {
@@ -161,7 +162,7 @@ const PAYLOAD_FAULTS: Faults = {
 };
 
 for (const [of, faults] of [["types", TYPE_FAULTS], ["payload schemas", PAYLOAD_FAULTS]] as const) {
-  Deno.test(`a catalog file's broken ${of} are all told, each with its place`, async () => {
+  Deno.test(`all broken ${of} of a catalog file are reported, each with its place`, async () => {
     const types = Object.values(faults).map(([changes], index) => [`broken.${index}`, brokenType(changes)]);
     await using file = await catalogFile({ types: Object.fromEntries(types) });
     const lines = await refused(file.path);
@@ -191,7 +192,7 @@ Deno.test("a file that is no catalog is refused", async () => {
   );
 });
 
-/** What is said about the file; nothing but the file is wrong. */
+/** The messages about the file; only the file is wrong. */
 async function refused(path: string): Promise<string[]> {
   await using service = await startService({
     NOTIFICATION_REDIS_MASTER_ADDR: "127.0.0.1:1",

@@ -1,6 +1,4 @@
-// The command line itself: help of every command, suggestions, what goes to which output, and the commands that need no
-// servers.
-
+/** The command line: help of every command, suggestions, the two outputs, and the commands that need no servers. */
 import assert from "node:assert/strict";
 import denoJson from "../../deno.json" with { type: "json" };
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
@@ -14,6 +12,8 @@ const COMMANDS = [
   "migrate",
   "status",
   "inspect",
+  "set-aside",
+  "reissue",
   "smoke",
   "catalog",
   "encode-intent",
@@ -48,7 +48,7 @@ Deno.test("--help lists every command, and each has a help of its own that fits 
   }
 });
 
-Deno.test("what is mistyped gets a suggestion, on standard error, and exit code 64", async () => {
+Deno.test("a mistyped command gets a suggestion on standard error, and exit code 64", async () => {
   const cases = [
     [["statsu"], 'unknown command "statsu"; did you mean status?'],
     [["constructor"], 'unknown command "constructor"'],
@@ -67,7 +67,7 @@ Deno.test("what is mistyped gets a suggestion, on standard error, and exit code 
     [["inspect", "malformed", "--near", "7"], '--near "7" is not an entry id'],
     [["inspect", "routes", "--classification", "push_failed"], "did you mean"],
     [["smoke"], "--user-id is missing"],
-    [["migrate", "down"], "say --yes"],
+    [["migrate", "down"], "confirm it with --yes"],
   ] as const;
   for (const [args, message] of cases) {
     const { code, stdout, stderr } = await runProgram({}, args);
@@ -77,19 +77,19 @@ Deno.test("what is mistyped gets a suggestion, on standard error, and exit code 
   }
 });
 
-Deno.test("version tells version, commit and runtime", async () => {
+Deno.test("version shows version, commit and runtime", async () => {
   const { code, stdout } = await runProgram({}, ["version"]);
   assert.equal(code, 0);
   assert.match(stdout, new RegExp(`^notification-service ${denoJson.version.replaceAll(".", "\\.")}\n  commit `));
   const facts = JSON.parse((await runProgram({}, ["version", "--json"])).stdout);
   assert.deepEqual(Object.keys(facts), ["version", "commit", "deno", "target"]);
-  // The executable knows the commit that it was made of.
+  // The executable contains the commit from which it was made.
   const isExecutable = Boolean(Deno.env.get("NOTIFICATION_SERVICE_BIN"));
   assert.equal(typeof facts.commit, isExecutable ? "string" : "object");
   assert.equal((await runProgram({}, ["--version"])).stdout, stdout);
 });
 
-Deno.test("a command tells every problem of the configuration and ends with 78", async () => {
+Deno.test("a command reports every problem of the configuration and ends with 78", async () => {
   const { code, stdout, stderr } = await runProgram({ NOTIFICATION_REDIS_DB: "x" }, ["status"]);
   assert.equal(code, 78);
   assert.equal(stdout, "");
@@ -98,7 +98,7 @@ Deno.test("a command tells every problem of the configuration and ends with 78",
   }
 });
 
-Deno.test("catalog show tells every type; its JSON is a catalog that validate takes", async () => {
+Deno.test("catalog show lists every type; its JSON is a catalog that validate accepts", async () => {
   const { code, stdout } = await runProgram({}, ["catalog", "show"]);
   assert.equal(code, 0);
   assertReadable(stdout);
@@ -119,7 +119,7 @@ Deno.test("catalog show tells every type; its JSON is a catalog that validate ta
     assert.match(broken.stdout, /^ {2}\/types\/a\/audiences: must have at least 1 member$/m);
     assert.equal((await runProgram({ NOTIFICATION_CATALOG_FILE: file }, ["catalog", "show"])).code, 78);
 
-    // What `run` can't read is no catalog either.
+    // A file that `run` can't read is no catalog for validate either.
     const shownAsFile = await runProgram({}, ["catalog", "show", "--json"]);
     const notUtf8 = new TextEncoder().encode(shownAsFile.stdout.replace("A turn of a game", "A turn of a g@me"))
       .map((byte) => byte === 0x40 ? 0xff : byte);
@@ -134,7 +134,7 @@ Deno.test("catalog show tells every type; its JSON is a catalog that validate ta
   }
 });
 
-Deno.test("encode-intent gives the arguments of XADD, the payload digit for digit", async () => {
+Deno.test("encode-intent returns the arguments of XADD, with the payload digit for digit", async () => {
   const text = `${JSON.stringify(INTENT).slice(0, -1)},"payload":${PAYLOAD}}`;
   const { code, stdout, stderr } = await encode(text, ["--json", "--stream", "in"]);
   assert.equal(code, 0, stderr);
@@ -148,7 +148,7 @@ Deno.test("encode-intent gives the arguments of XADD, the payload digit for digi
   assert.deepEqual(JSON.parse(named.stdout).arguments.slice(0, 2), ["XADD", "named"]);
 });
 
-Deno.test("encode-intent prints what redis-cli takes apart into the same arguments, whatever they hold", async () => {
+Deno.test("encode-intent prints a line that redis-cli splits into the same arguments, whatever they contain", async () => {
   const { host, port, password, db } = await freshKeySpace();
   const redis = await openRedis({ host, port, password, db });
   try {
@@ -180,7 +180,7 @@ Deno.test("encode-intent prints what redis-cli takes apart into the same argumen
   }
 });
 
-Deno.test("encode-intent refuses what would be malformed, with 65 and the reason", async () => {
+Deno.test("encode-intent refuses an intent that would be malformed, with 65 and the reason", async () => {
   const cases = [
     ["{", "not JSON"],
     ["[]", "not a JSON object"],
@@ -188,7 +188,7 @@ Deno.test("encode-intent refuses what would be malformed, with 65 and the reason
     [JSON.stringify({ ...INTENT, payload: {} }), "invalid_payload"],
     [JSON.stringify({ ...INTENT, payload: {}, producer: "me" }), "producer_not_allowed"],
     [JSON.stringify({ ...INTENT, reciever: 1 }), 'unknown member "reciever"'],
-    [JSON.stringify({ ...INTENT, payload: {}, payload_json: "{}" }), "payload_json is there twice"],
+    [JSON.stringify({ ...INTENT, payload: {}, payload_json: "{}" }), "payload_json is given twice"],
     [JSON.stringify({ ...INTENT, idempotency_key: undefined, payload: {} }), "idempotency_key is missing"],
   ] as const;
   for (const [json, message] of cases) {

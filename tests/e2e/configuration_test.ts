@@ -1,6 +1,7 @@
-// The environment that the service is given: every problem at once and exit code 78, warnings, secrets from files, and
-// nothing secret in any output (docs/contract.md, section 1).
-
+/**
+ * The environment of the service: every problem at once and exit code 78, warnings, secrets from files, and no secret
+ * in any output (docs/contract.md, section 1).
+ */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { type Environment, serviceCommand, startService } from "../support/service_process.ts";
@@ -50,7 +51,7 @@ const WRONG: Environment = {
   NOTIFICATION_REDIS_TLS_ENABLED: "false",
 };
 
-Deno.test("every problem is told at once, one line each", async () => {
+Deno.test("all problems are reported at once, one line each", async () => {
   const { code, lines } = await run(WRONG);
   assert.equal(code, 78);
   for (const name of Object.keys(WRONG)) {
@@ -63,13 +64,13 @@ Deno.test("every problem is told at once, one line each", async () => {
   assert.ok(!lines.join("\n").includes("postgres-secret"));
 });
 
-Deno.test("what is required is named when it is missing", async () => {
+Deno.test("a missing required variable is named", async () => {
   const { code, lines } = await run({});
   assert.equal(code, 78);
   for (const name of Object.keys(COMPLETE)) assert.equal(lines.filter((line) => line.includes(name)).length, 1, name);
 });
 
-/** What is to be said (a part of the output) when this is added to a good configuration. */
+/** The expected part of the output when this is added to a good configuration. */
 const REFUSED: readonly (readonly [Environment, RegExp])[] = [
   [{ NOTIFICATION_REDIS_USERNAME: "" }, /NOTIFICATION_REDIS_USERNAME.*deprecated/],
   [{ NOTIFICATION_REDIS_TLS_ENABLED: "false" }, /NOTIFICATION_REDIS_TLS_ENABLED.*deprecated/],
@@ -103,7 +104,7 @@ const REFUSED: readonly (readonly [Environment, RegExp])[] = [
     { NOTIFICATION_POSTGRES_PRIMARY_DSN: "postgres://h/d", NOTIFICATION_POSTGRES_PRIMARY_DSN_FILE: "/etc/hostname" },
     /NOTIFICATION_POSTGRES_PRIMARY_DSN_FILE/,
   ],
-  // What does not parse may still hold a password.
+  // A text that does not parse may still contain a password.
   [{ NOTIFICATION_POSTGRES_PRIMARY_DSN: "postgres://user:postgres-secret@host:port/db" }, /POSTGRES_PRIMARY_DSN/],
   [{ NOTIFICATION_POSTGRES_PRIMARY_DSN: "user:postgres-secret@host/db" }, /POSTGRES_PRIMARY_DSN/],
   [{ NOTIFICATION_POSTGRES_PRIMARY_DSN: "host=h user=u password=postgres-secret" }, /POSTGRES_PRIMARY_DSN/],
@@ -113,7 +114,7 @@ const REFUSED: readonly (readonly [Environment, RegExp])[] = [
   [{ NOTIFICATION_REDIS_MASTER_ADDR: "::1:6379" }, /REDIS_MASTER_ADDR/],
 ];
 
-Deno.test("what is inconsistent, deprecated or half a secret is refused", async () => {
+Deno.test("inconsistent and deprecated variables and incomplete secrets are refused", async () => {
   const results = await Promise.all(
     sideBySide(REFUSED).map(async (group) => {
       const changes = Object.assign({}, ...group.map(([changes]) => changes));
@@ -189,7 +190,7 @@ Deno.test("a file that is missing or empty is a problem of its variable", async 
   }
 });
 
-/** Groups of cases that have no variable in common, so that one start tells them all. */
+/** Groups of cases that have no variable in common, so that one start reports them all. */
 function sideBySide(cases: typeof REFUSED): (typeof REFUSED[number])[][] {
   const groups: (typeof REFUSED[number])[][] = [];
   for (const item of cases) {
@@ -206,7 +207,7 @@ Deno.test(
   "administrators' addresses that are not UTF-8 are refused",
   { ignore: Deno.build.os === "windows" },
   async () => {
-    // Deno itself can't hand such a variable on.
+    // Deno itself can't pass such a variable on.
     const name = "NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED";
     const script =
       `${name}=$(printf 'ops\\377@example.com'); export ${name}; unset NOTIFICATION_SERVICE_BIN; exec "$@"`;

@@ -1,6 +1,7 @@
-// Databases of every encoding, collation and language of messages: the main job is done on it, or the start is refused
-// with one line (docs/contract.md, section 4).
-
+/**
+ * Databases of every encoding, collation and language of messages: the service works on it, or the start is refused
+ * with one line (docs/contract.md, section 4).
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -36,13 +37,13 @@ Deno.test("collations of every provider make no difference", async (test) => {
 });
 
 /**
- * German where the server has it, as Debian's and Homebrew's do; the servers that are downloaded have English alone. An
- * operating system without German has C.UTF-8 as a rule, for which LANGUAGE counts.
+ * German if the server has it, as Debian's and Homebrew's do; the downloaded servers have only English. An operating
+ * system without German usually has C.UTF-8, with which LANGUAGE is used.
  */
 Deno.test("a server that speaks another language is understood", async () => {
   await using postgres = await startPostgres({ settings: { lc_messages: "C.UTF-8" }, env: { LANGUAGE: "de" } });
-  const [told] = await messages(postgres.dsn, "SELECT 1 / 0");
-  assert.match(told ?? "", /^(Division durch Null|division by zero)$/);
+  const [text] = await messages(postgres.dsn, "SELECT 1 / 0");
+  assert.match(text ?? "", /^(Division durch Null|division by zero)$/);
 
   await using rig = await openRig({ postgresServer: postgres });
   const service = await rig.start();
@@ -78,7 +79,7 @@ async function deliversAndRefuses(rig: Rig): Promise<void> {
   const first = await rig.addIntent(intent);
   const same = await rig.addIntent(intent);
   const other = await rig.addIntent({ ...intent, recipient_user_ids_json: '["user-1"]' });
-  // To collations that are not C, this key may be equal or near to the first one's.
+  // For collations other than C, this key may be equal or similar to the first one.
   const upper = await rig.addIntent({ ...intent, idempotency_key: intent.idempotency_key.toUpperCase() });
   const malformed = await rig.addIntent({ producer: "nul\0" });
   await rig.settled();
@@ -93,7 +94,7 @@ async function deliversAndRefuses(rig: Rig): Promise<void> {
   assert.equal((await outcomeOf(rig, malformed)).malformed?.failure_code, "invalid_fields");
 }
 
-/** Options of CREATE DATABASE by name: a language's own collation where the operating system has one, ICU, built in. */
+/** Options of CREATE DATABASE by name: a language's own collation if the operating system has one, ICU, built in. */
 async function collations(): Promise<[string, string][]> {
   const client = new pg.Client({ connectionString: testPostgres() });
   await client.connect();

@@ -1,6 +1,7 @@
-// What comes out of the outbound streams for a valid intent: every audience and channel, the exact fields
-// (docs/contract.md, section 7), and the producer's own text, digit for digit.
-
+/**
+ * The entries in the outbound streams for a valid intent: every audience and channel, the exact fields
+ * (docs/contract.md, section 7), and the producer's own text, digit for digit.
+ */
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";
 import { type IntentFields, validIntent } from "../support/intents.ts";
@@ -11,7 +12,10 @@ import type { Rig } from "../support/rig.ts";
 const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const GAME = '"game_id":"g-1","game_name":"Nebula"';
 
-/** Type → producer, what the payload needs besides, channels per audience (docs/contract.md, section 2, the embedded catalog). */
+/**
+ * Type → producer, the other members of the payload, channels per audience (docs/contract.md, section 2, the embedded
+ * catalog).
+ */
 const CATALOG: readonly (readonly [string, string, string, { user?: string; admin_email?: string }])[] = [
   ["game.turn.ready", "game-master", `${GAME},"turn_number":1`, { user: "email push" }],
   ["game.finished", "game-master", `${GAME},"final_turn_number":1`, { user: "email push" }],
@@ -78,7 +82,7 @@ testOnOneRig("Delivery", { env: ADMINISTRATORS }, {
     }]);
   },
 
-  "what the producer did not give is left out": async ({ rig }) => {
+  "fields that the producer did not set are left out": async ({ rig }) => {
     const absent = await deliver(rig, {});
     const empty = await deliver(rig, { request_id: "", trace_id: "", traceparent: "" });
     for (const { clientEvents: [event], mailCommands: [command] } of [absent, empty]) {
@@ -163,7 +167,7 @@ testOnOneRig("Delivery", { env: ADMINISTRATORS }, {
     assert.deepEqual(ids.map((id) => locales.get(`${id}@example.com`)), readers.map(([, locale]) => locale));
   },
 
-  "user ids are asked for as one path segment and come out as they went in": async ({ rig }) => {
+  "user ids are looked up as one path segment and published unchanged": async ({ rig }) => {
     const ids = ["a/b?c#d%20e", "ü ☃\t+&=", "..x", "%2e%2e", "__proto__", "x".repeat(128), "😀".repeat(128), '"\\'];
     for (const id of ids) rig.users.users.set(id, { email: "reader@example.com" });
     const { record, clientEvents, mailCommands } = await deliver(rig, {
@@ -205,7 +209,7 @@ testOnOneRig("Delivery", { env: ADMINISTRATORS }, {
     }
   },
 
-  "two traceparents are as good as none": async ({ rig }) => {
+  "two traceparents count as none": async ({ rig }) => {
     const fields: [string, string][] = [...entriesOf({}), ["traceparent", TRACEPARENT], ["traceparent", TRACEPARENT]];
     const entryId = await rig.addEntry(fields);
     await rig.settled();
@@ -213,7 +217,7 @@ testOnOneRig("Delivery", { env: ADMINISTRATORS }, {
     assert.deepEqual([malformed, record?.traceparent], [undefined, null]);
   },
 
-  "unknown fields are ignored, whatever they hold": async ({ rig }) => {
+  "unknown fields are ignored, whatever they contain": async ({ rig }) => {
     const bytes = new Uint8Array([0, 0xff, 0xfe, 0xc0]);
     const fields: [string | Uint8Array, string | Uint8Array][] = [
       ["__proto__", "x"],
@@ -234,7 +238,7 @@ testOnOneRig("Delivery", { env: ADMINISTRATORS }, {
     assert.deepEqual([clientEvents.length, mailCommands.length], [1, 1]);
   },
 
-  "the replacement character, a byte order mark and a separator are characters like others": async ({ rig }) => {
+  "the replacement character, a byte order mark and a separator are ordinary characters": async ({ rig }) => {
     const text = "\ufffd\ufeff\u2028é";
     const payload = `{${GAME},"turn_number":2,"text":"${text}"}`;
     const { record, clientEvents: [event], mailCommands: [command] } = await deliver(rig, {
@@ -247,7 +251,7 @@ testOnOneRig("Delivery", { env: ADMINISTRATORS }, {
     assert.ok(command?.fields["payload_json"]?.endsWith(`"variables": ${payload}}`));
   },
 
-  "10,000 recipients of one intent all get theirs, once": async ({ rig }) => {
+  "10,000 recipients of one intent all get their routes, once": async ({ rig }) => {
     const ids = Array.from({ length: 10_000 }, (_, index) => `crowd-${index}`);
     for (const id of ids) rig.users.users.set(id, { email: `${id}@example.com` });
     const { routes, clientEvents, mailCommands } = await deliver(rig, {

@@ -1,6 +1,7 @@
-// One producer, one key: what is the same request, what is a conflict, also among the entries of one batch
-// (docs/contract.md, section 4).
-
+/**
+ * One producer, one key: which requests are the same and which conflict, also within one batch (docs/contract.md,
+ * section 4).
+ */
 import assert from "node:assert/strict";
 import type { IntentFields } from "../support/intents.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
@@ -9,7 +10,7 @@ import { openRig, type Rig } from "../support/rig.ts";
 const PAYLOAD =
   '{"game_id":"g","game_name":"Aé☃","turn_number":1,"more":{"b":[1.10,{"y":1,"x":2}],"a":null,"n":12345678901234567890}}';
 
-/** The same request in other words. */
+/** The same request, written differently. */
 const SAME: Readonly<Record<string, IntentFields>> = {
   "word for word": {},
   "recipients in another order, one twice": { recipient_user_ids_json: ' ["user-1", "user-2", "\\u0075ser-1"]' },
@@ -42,7 +43,7 @@ const DIFFERENT: Readonly<Record<string, IntentFields>> = {
   },
 };
 
-Deno.test("duplicates and conflicts come out the same in one batch, in many, and after a restart", async () => {
+Deno.test("duplicates and conflicts are the same in one batch, in many, and after a restart", async () => {
   await using rig = await openRig({ otherUsers: () => ({}) });
   const cases = { ...SAME, ...DIFFERENT };
   const expected = Object.keys(cases).map((name) => name in SAME ? "duplicate" : "idempotency_conflict");
@@ -108,7 +109,7 @@ Deno.test("the key is looked at before the recipients are looked up", async () =
   const first = [await send(rig, "key"), await send(rig, "free", { recipient_user_ids_json: '["nobody"]' })];
   const second = [
     await send(rig, "key", { recipient_user_ids_json: '["nobody"]' }), // the key is taken, in this very batch
-    await send(rig, "free"), // the key is free: what came first was malformed
+    await send(rig, "free"), // the key is free: the first intent was malformed
     await send(rig, "free", { recipient_user_ids_json: '["nobody"]' }),
     await send(rig, "also free", { recipient_user_ids_json: '["nobody","user-1"]' }),
     await send(rig, "also free", { recipient_user_ids_json: '["nobody"]' }),
@@ -124,7 +125,7 @@ Deno.test("the key is looked at before the recipients are looked up", async () =
     "recipient_not_found",
   ]);
 
-  // The user is gone by the time the request is repeated: it is a duplicate all the same.
+  // The user no longer exists when the request is repeated: it is a duplicate all the same.
   rig.users.users.delete("user-2");
   const repeated = [await send(rig, "key"), await send(rig, "key", { recipient_user_ids_json: '["nobody"]' })];
   await rig.settled();

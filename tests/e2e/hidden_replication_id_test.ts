@@ -1,11 +1,12 @@
-// A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; what such a server has lost
-// is found when the connections are made again (`docs/contract.md`, section 11).
-
+/**
+ * A Redis that hides its replication id, as some hosted ones do: one warning at the start and in check; losses of such
+ * a server are found when the connections are made again (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
-import net from "node:net";
 import { Transform } from "node:stream";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { runOn } from "../support/command.ts";
+import { MovingAddress } from "../support/moving_address.ts";
 import { openRig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -14,7 +15,7 @@ const HIDDEN = "master_hidden";
 
 Deno.test("a Redis that hides its replication id is one warning, and its losses are found after a reconnection", async () => {
   await using redisServer = await startRedis();
-  await using proxy = await HidingProxy.open(redisServer.port);
+  await using proxy = await MovingAddress.open(redisServer.port, { through: hiding });
   await using rig = await openRig({
     redisServer,
     env: { NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}` },
@@ -41,44 +42,10 @@ Deno.test("a Redis that hides its replication id is one warning, and its losses 
   assert.equal((await service.terminate()).code, 0);
 });
 
-/** Leads to a server; neither `INFO` nor a script finds the replication id under its name. */
-class HidingProxy implements AsyncDisposable {
-  readonly #listener: net.Server;
-  readonly #sockets = new Set<net.Socket>();
-
-  private constructor(target: number) {
-    this.#listener = net.createServer((client) => this.#join(client, net.connect(target, "127.0.0.1")));
-  }
-
-  static async open(target: number): Promise<HidingProxy> {
-    const proxy = new HidingProxy(target);
-    await new Promise<void>((resolve) => proxy.#listener.listen(0, "127.0.0.1", resolve));
-    return proxy;
-  }
-
-  get port(): number {
-    return (this.#listener.address() as net.AddressInfo).port;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.#listener.close(resolve));
-  }
-
-  #join(client: net.Socket, server: net.Socket): void {
-    for (const [from, to] of [[client, server], [server, client]] as const) {
-      this.#sockets.add(from);
-      from.on("error", () => {}).on("close", () => {
-        this.#sockets.delete(from);
-        to.destroy();
-      });
-      from.setNoDelay(true);
-      from.pipe(hiding()).pipe(to);
-    }
-  }
-}
-
-/** The same number of bytes, with another name in place of the replication id's, also where it comes in two pieces. */
+/**
+ * Neither `INFO` nor a script finds the replication id under its name: another name of the same length replaces it,
+ * also if it arrives in two pieces.
+ */
 function hiding(): Transform {
   let held = "";
   return new Transform({

@@ -1,5 +1,7 @@
-// What operators see of a loss: `inspect repairs` has every repair, `status` those that are open or were finished within a day.
-
+/**
+ * What operators see of a loss: `inspect repairs` has every repair, `status` those that are open or were finished
+ * within a day.
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";
@@ -49,7 +51,7 @@ Deno.test("inspect repairs and status show what Redis lost, while it is repaired
   );
   assert.deepEqual(Object.keys(status.repairs[0]).sort(), ["detected_at", "finished_at", "routes", "stream"]);
 
-  // One of a day ago, and one that is open since nothing runs that would work on it.
+  // One of a day ago, and one that stays open because no instance runs.
   assert.equal((await service.terminate()).code, 0);
   await rig.query(
     `UPDATE notification.repairs SET detected_at = now() - interval '26 h', finished_at = now() - interval '25 h'

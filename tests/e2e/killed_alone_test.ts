@@ -1,12 +1,13 @@
-// The only instance is killed between its claim on routes and their hand-off: how soon the next one publishes them
-// (docs/contract.md, section 6: a claim at birth lives 2 s, a later one 10 s).
-
+/**
+ * The only instance is killed between its claim on routes and their hand-off: how soon the next one publishes them
+ * (docs/contract.md, section 6: a claim at birth lives 2 s, a later one 10 s).
+ */
 import assert from "node:assert/strict";
 import { TcpProxy } from "../../scripts/chaos/tcp_proxy.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 
 const INTENTS = 20;
-/** Every hand-off has it, whatever its channel. */
+/** A part of every hand-off, of both channels. */
 const HAND_OFF = "payload_";
 
 Deno.test("routes that a killed instance has just accepted are published within 3 s of the next start", async () => {
@@ -16,7 +17,7 @@ Deno.test("routes that a killed instance has just accepted are published within 
   await allPublishedWithin(rig, 3);
 });
 
-Deno.test("routes that a killed instance has claimed when they were due are published within 11 s of the next start", async () => {
+Deno.test("due routes that a killed instance has claimed are published within 11 s of the next start", async () => {
   await using rig = await openRig();
   for (let intent = 0; intent < INTENTS; intent++) await rig.addIntent();
   await killAtHandOff(rig);
@@ -27,7 +28,9 @@ Deno.test("routes that a killed instance has claimed when they were due are publ
   await allPublishedWithin(rig, 11);
 });
 
-/** Starts an instance and kills it when its first hand-off is on its way, which Redis never receives; when that was. */
+/**
+ * Starts an instance and kills it during its first hand-off, which Redis never receives. Returns the time of the kill.
+ */
 async function killAtHandOff(rig: Rig): Promise<number> {
   using proxy = new TcpProxy(rig.keySpace.port);
   const instance = await rig.spawn({ NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}` });
@@ -43,7 +46,7 @@ async function killAtHandOff(rig: Rig): Promise<number> {
   return heldAtMs;
 }
 
-/** Starts an instance; all routes have to be published once, by so many seconds after it was ready. */
+/** Starts an instance; all routes have to be published once, within this many seconds after it was ready. */
 async function allPublishedWithin(rig: Rig, seconds: number): Promise<void> {
   const instance = await rig.start();
   const readyAtMs = Date.now();

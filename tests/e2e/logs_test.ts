@@ -1,6 +1,7 @@
-// What the service prints: one object a line, the fields that are known, levels, and the text format (docs/contract.md,
-// section 9).
-
+/**
+ * The service's output: one object per line, the known fields, levels, and the text format (docs/contract.md, section
+ * 9).
+ */
 import assert from "node:assert/strict";
 import { assertPrintable } from "../support/command.ts";
 import { validIntent } from "../support/intents.ts";
@@ -13,7 +14,7 @@ const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,}Z$/;
 
 testOnOneRig("Logs", { env: { NOTIFICATION_LOG_LEVEL: "info" } }, {
-  "an accepted intent is one info line with all that is known of it": async ({ rig, service }) => {
+  "an accepted intent is one info line with all known fields": async ({ rig, service }) => {
     const before = Date.now();
     const entryId = await rig.addIntent({ request_id: "req-☃\n", trace_id: "trace-1", traceparent: TRACEPARENT });
     await rig.settled();
@@ -33,14 +34,14 @@ testOnOneRig("Logs", { env: { NOTIFICATION_LOG_LEVEL: "info" } }, {
       request_id: "req-☃\n",
       trace_id: "trace-1",
     });
-    // It is the only one, its routes' publication included.
+    // It is the only line, also after the publication of its routes.
     await rig.addIntent();
     await rig.settled();
     const about = service.logs.filter((line) => JSON.stringify(line).includes(record?.notification_id ?? ""));
     assert.equal(about.length, 1);
   },
 
-  "a malformed intent is one warning with what could be read": async ({ rig, service }) => {
+  "a malformed intent is one warning with all readable fields": async ({ rig, service }) => {
     const entryId = await rig.addIntent({ payload_json: "{}", request_id: "r" });
     const line = await service.waitForLog((line) => line["stream_entry_id"] === entryId);
     const known = ["level", "logger", "notification_type", "producer", "audience_kind", "classification", "request_id"];
@@ -62,7 +63,7 @@ testOnOneRig("Logs", { env: { NOTIFICATION_LOG_LEVEL: "info" } }, {
     }
   },
 
-  "a duplicate is no line above debug": async ({ rig, service }) => {
+  "a duplicate has no line above debug": async ({ rig, service }) => {
     const idempotency_key = crypto.randomUUID();
     const entryIds = [await rig.addIntent({ idempotency_key }), await rig.addIntent({ idempotency_key })];
     const last = await rig.addIntent();
@@ -86,7 +87,7 @@ testOnOneRig("Logs", { env: { NOTIFICATION_LOG_LEVEL: "info" } }, {
   },
 });
 
-Deno.test("a failed attempt is a warning and a dead letter an error, with all that is known of the route", async () => {
+Deno.test("a failed attempt is a warning and a dead letter an error, with all known fields of the route", async () => {
   await using rig = await openRig({
     env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2", NOTIFICATION_ROUTE_BACKOFF_MIN: "10ms" },
   });
@@ -121,7 +122,7 @@ Deno.test("a failed attempt is a warning and a dead letter an error, with all th
   assert.deepEqual(await fieldsOf("dead letter"), [{ ...known, level: "error", message: "dead letter" }, "undefined"]);
 });
 
-Deno.test("LOG_LEVEL leaves out what is below it", async () => {
+Deno.test("LOG_LEVEL leaves out the levels below it", async () => {
   await using rig = await openRig();
   const run = async (level: string) => {
     const service = await rig.start({ NOTIFICATION_LOG_LEVEL: level });
@@ -140,7 +141,7 @@ Deno.test("LOG_LEVEL leaves out what is below it", async () => {
   assert.deepEqual(await run("error"), new Set());
 });
 
-Deno.test("the text format has one line an event, whatever the values hold", async () => {
+Deno.test("the text format has one line per event, whatever the values contain", async () => {
   await using rig = await openRig({ env: { NOTIFICATION_LOG_FORMAT: "text" } });
   const service = await rig.start();
   const entryId = await rig.addIntent({ request_id: 'two words, "quotes"\nand a line break' });
@@ -169,7 +170,7 @@ Deno.test("ten thousand accepted intents are ten thousand lines, also at the end
   assert.equal(new Set(accepted(service).map((line) => line["notification_id"])).size, 10_000);
 });
 
-Deno.test("an output that nobody reads holds nothing up: info lines are dropped, and counted", async () => {
+Deno.test("an output without a reader delays nothing: info lines are dropped, and counted", async () => {
   await using rig = await openRig();
   const reading = Promise.withResolvers<void>();
   const service = await (await rig.spawn({}, { readFrom: reading.promise })).ready();
@@ -194,7 +195,7 @@ function accepted(service: ServiceProcess): LogLine[] {
   return service.logs.filter((line) => line["notification_id"] !== undefined && line.level === "info");
 }
 
-/** Intents with one mail each, in one go. */
+/** Intents with one mail each, in one call. */
 async function addMany(rig: Rig, intents: number, changes: Readonly<Record<string, string>> = {}): Promise<void> {
   const pipeline = rig.redis.pipeline();
   for (let index = 0; index < intents; index++) {

@@ -1,7 +1,8 @@
-// Redis comes back with less than it acknowledged, and PostgreSQL is put back to a moment at which the service did not know of it yet:
-// the offset then counts entries that the intent stream does not have, and what is missing from the outbound streams counts as
-// published (`docs/contract.md`, section 11).
-
+/**
+ * Redis comes back with less than it acknowledged, and PostgreSQL is restored to a time before this was found: the
+ * offset then counts entries that the intent stream does not have, and entries that are missing in the outbound streams
+ * count as published (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
@@ -49,7 +50,7 @@ async function eachOnce(rig: Rig, routes: number): Promise<void> {
   assert.deepEqual(found.sort(), known.map(({ route }) => route).sort());
 }
 
-Deno.test("what Redis lost is found again when PostgreSQL has forgotten that it was found", async () => {
+Deno.test("Redis's loss is found again when PostgreSQL has lost that it was found", async () => {
   await using redisServer = await startRedis({ appendOnly: true });
   await using postgres = await startPostgres();
   await using rig = await openRig({ redisServer, postgresServer: postgres });
@@ -63,7 +64,7 @@ Deno.test("what Redis lost is found again when PostgreSQL has forgotten that it 
   await postgres.copyData(copy);
   await loseTail(redisServer, size);
   await eventually(() => rig.redis.ping());
-  // What Redis lost is published again.
+  // The entries that Redis lost are published again.
   await eventually(async () => (await rig.clientEvents()).length === 7, { timeoutMs: 30_000 });
   await addAndPublish(rig, 6, 26);
   await eventually(async () => await copyOfOffset() === "9");

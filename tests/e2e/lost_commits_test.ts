@@ -1,6 +1,8 @@
-// PostgreSQL comes back with less than it committed: what was accepted is accepted again under the same ids, and what was published
-// is not published again (`docs/contract.md`, section 11).
-
+/**
+ * PostgreSQL comes back with less than it committed: lost intents are accepted again under the same ids, and published
+ * routes are not published again (docs/contract.md, section 11).
+ */
+import { outputOf } from "../../scripts/command_output.ts";
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -10,21 +12,16 @@ import { eventually } from "../support/wait.ts";
 async function backUp(postgres: Postgres): Promise<string> {
   const copy = `${postgres.dataDir}-backup`;
   await postgres.stop("immediate");
-  await run("cp", "-a", postgres.dataDir, copy);
+  await outputOf("cp", ["-a", postgres.dataDir, copy]);
   await postgres.start();
   return copy;
 }
 
 async function restore(postgres: Postgres, copy: string): Promise<void> {
   await postgres.stop("immediate");
-  await run("rm", "-rf", postgres.dataDir);
-  await run("mv", copy, postgres.dataDir);
+  await outputOf("rm", ["-rf", postgres.dataDir]);
+  await outputOf("mv", [copy, postgres.dataDir]);
   await postgres.start();
-}
-
-async function run(command: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(command, { args }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
 }
 
 const routes = async (rig: Rig, status: string) =>
@@ -58,11 +55,11 @@ Deno.test("PostgreSQL put back to an earlier state: nothing is lost, nothing is 
   const copy = await backUp(postgres);
   for (let intents = 0; intents < 5; intents++) await rig.addIntent();
   await untilPublished(rig, 16);
-  // The leases of what is published live for ten more seconds; nothing of the below may rest on that.
+  // The leases of published routes live for ten more seconds; the following must not depend on them.
   await new Promise((resolve) => setTimeout(resolve, 11_000));
   assert.deepEqual(await rig.redis.keys("route_leases:*"), []);
   await restore(postgres, copy);
-  // Nothing comes in: the service notices by itself.
+  // No entry arrives: the service notices by itself.
   await untilPublished(rig, 16);
   await eachOnce(rig, 16);
   const rebuilt = service.logs.filter(({ message }) => String(message).startsWith("PostgreSQL lost commits: what"));
@@ -76,7 +73,7 @@ Deno.test("PostgreSQL put back to an earlier state: nothing is lost, nothing is 
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("PostgreSQL put back while the service is stopped: the start looks for what is lost first", async () => {
+Deno.test("PostgreSQL put back while the service is stopped: the start looks for losses first", async () => {
   await using postgres = await startPostgres();
   await using rig = await openRig({ postgresServer: postgres });
   const first = await rig.start();
@@ -94,7 +91,7 @@ Deno.test("PostgreSQL put back while the service is stopped: the start looks for
   assert.equal((await second.terminate()).code, 0);
 });
 
-Deno.test("a PostgreSQL that was only restarted has lost nothing, and nothing is said", async () => {
+Deno.test("a PostgreSQL that was only restarted has lost nothing, and nothing is logged", async () => {
   await using postgres = await startPostgres();
   await using rig = await openRig({ postgresServer: postgres });
   const service = await rig.start();

@@ -1,9 +1,10 @@
-// Redis comes back with less than it acknowledged: what was published is published again, what was read is not, and nothing is lost
-// (`docs/contract.md`, section 11).
-
+/**
+ * Redis comes back with less than it acknowledged: lost publications are published again, intents that were read are
+ * not accepted again, and nothing is lost (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
-import { startRedis } from "../../scripts/servers/redis.ts";
+import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { validIntent } from "../support/intents.ts";
 import { KeepingProxy } from "../support/keeping_proxy.ts";
 import { MovingAddress } from "../support/moving_address.ts";
@@ -19,11 +20,12 @@ const STREAM = "notification:intents";
 interface Pair extends AsyncDisposable {
   readonly rig: Rig;
   readonly old: Redis;
+  readonly replica: RedisServer;
   readonly address: MovingAddress;
   start(env?: Record<string, string>): Promise<ServiceProcess>;
-  /** From now on the replica gets nothing any more. */
+  /** From now on the replica gets nothing. */
   holdReplication(): Promise<void>;
-  /** The replica is the master, and the old one is gone. */
+  /** The replica is the master, and the old master is stopped. */
   promote(): Promise<void>;
 }
 
@@ -38,6 +40,7 @@ async function openPair(): Promise<Pair> {
   return {
     rig,
     old,
+    replica,
     address,
     async start(env = {}) {
       const service = await rig.spawn({
@@ -102,8 +105,7 @@ const errorsOf = (service: ServiceProcess) =>
   service.logs.filter(({ level }) => level === "error").map(({ message }) => message);
 
 const LOST_OUTBOUND = "Redis lost the last entries of an outbound stream: their routes are published again";
-const LOST_INTENTS =
-  "Redis lost the last entries of the intent stream: what producers were acknowledged may be missing";
+const LOST_INTENTS = "Redis lost the last entries of the intent stream: intents that producers sent may be missing";
 
 Deno.test("a replica promoted without the last writes: they are published again, and nothing else is", async () => {
   await using pair = await openPair();
@@ -111,7 +113,7 @@ Deno.test("a replica promoted without the last writes: they are published again,
   const service = await pair.start();
   await add(pair.old, 3);
   await untilPublished(rig, 6);
-  // What retention has deleted is recognised by nothing any more.
+  // Entries whose records retention has deleted can't be recognised.
   await rig.query("DELETE FROM notification.routes");
   await rig.query("DELETE FROM notification.records");
   await pair.holdReplication();
@@ -130,7 +132,7 @@ Deno.test("a replica promoted without the last writes: they are published again,
   ]);
   await eventually(() => errorsOf(service).length === 3, { message: () => service.output() });
   assert.deepEqual(errorsOf(service).sort(), [LOST_OUTBOUND, LOST_OUTBOUND, LOST_INTENTS]);
-  // What is read again is known.
+  // Entries that are read again are recognised.
   assert.equal(rig.users.requestedIds.length, asked);
   await add(rig.redis, 2);
   await rig.settled();
@@ -139,7 +141,32 @@ Deno.test("a replica promoted without the last writes: they are published again,
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("with LOST_PUBLICATIONS=report what Redis lost is counted and not published again", async () => {
+Deno.test("with REDIS_WAIT_REPLICAS nothing that counts as published is lost, and what retention has deleted is not read again", async () => {
+  await using pair = await openPair();
+  const { rig } = pair;
+  const service = await pair.start({ NOTIFICATION_REDIS_WAIT_REPLICAS: "1" });
+  await add(pair.old, 3);
+  await untilPublished(rig, 6);
+  await rig.query("DELETE FROM notification.routes");
+  await rig.query("DELETE FROM notification.records");
+  await pair.holdReplication();
+  await add(pair.old, 4);
+  await eventually(() => service.output().includes("0 of 1 replicas acknowledged"), { timeoutMs: 20_000 });
+  assert.equal(await publishedRoutes(rig), 0);
+  await pair.promote();
+  await using second = await startReplica(pair.replica);
+  assert.ok(second.port > 0);
+  await rig.settled();
+  await eachOnce(rig, 14);
+  assert.deepEqual(await repairs(rig), []);
+  assert.deepEqual(errorsOf(service).filter((message) => message === LOST_OUTBOUND), []);
+  await add(rig.redis, 2);
+  await rig.settled();
+  await eachOnce(rig, 18);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+Deno.test("with LOST_PUBLICATIONS=report Redis's losses are counted and not published again", async () => {
   await using pair = await openPair();
   const { rig } = pair;
   const service = await pair.start({ NOTIFICATION_LOST_PUBLICATIONS: "report" });
@@ -179,7 +206,7 @@ Deno.test("entries that the promoted server numbers before the old offset while 
   assert.equal((await again.terminate()).code, 0);
 });
 
-Deno.test("a Redis that was only restarted has lost nothing, and nothing is said", async () => {
+Deno.test("a Redis that was only restarted has lost nothing, and nothing is logged", async () => {
   await using redisServer = await startRedis({ appendOnly: true, args: ["--appendfsync", "always"] });
   await using rig = await openRig({ redisServer });
   const service = await rig.start();
@@ -196,7 +223,7 @@ Deno.test("a Redis that was only restarted has lost nothing, and nothing is said
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("a Redis that comes back empty: what was published is published again, from now on too", async () => {
+Deno.test("a Redis that comes back empty: lost publications are published again, and later ones too", async () => {
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer });
   const service = await rig.start();

@@ -1,6 +1,7 @@
-// Entries of any bytes at all: what raw_fields keeps of them, how large they may be, and that they hold nobody up
-// (docs/contract.md, section 2).
-
+/**
+ * Entries of any bytes: what raw_fields keeps of them, how large they may be, and that they delay no other entry
+ * (docs/contract.md, section 2).
+ */
 import assert from "node:assert/strict";
 import { type MalformedRow, outcomeOf, verdicts } from "../support/outcome.ts";
 import type { Rig } from "../support/rig.ts";
@@ -13,7 +14,7 @@ const MIB = 1024 * 1024;
 const NOT_UTF8 = new Uint8Array([0x61, 0xff, 0x00, 0xc0, 0x80]);
 
 testOnOneRig("Malformed intents' bytes", {}, {
-  "raw_fields keeps every field as it came, in order": async ({ rig }) => {
+  "raw_fields keeps every field unchanged, in order": async ({ rig }) => {
     const fields: [Bytes, Bytes][] = [
       ["producer", "game-master"],
       ["note", "once"],
@@ -27,7 +28,7 @@ testOnOneRig("Malformed intents' bytes", {}, {
     assert.deepEqual([notification_type, producer, idempotency_key], [null, "game-master", null]);
   },
 
-  "what JSONB cannot hold is kept in base64": async ({ rig }) => {
+  "values that JSONB cannot store are kept in base64": async ({ rig }) => {
     const { raw_fields, producer, idempotency_key, notification_type } = await malformed(rig, [
       [NOT_UTF8, "value"],
       ["name", NOT_UTF8],
@@ -89,7 +90,7 @@ testOnOneRig("Malformed intents' bytes", {}, {
     }
   },
 
-  "garbage in any field of an intent is recorded and nothing else": async ({ rig }) => {
+  "an intent with garbage in any field is only recorded as malformed": async ({ rig }) => {
     const garbage: Bytes[] = [
       ...[
         "\0",
@@ -119,7 +120,7 @@ testOnOneRig("Malformed intents' bytes", {}, {
     assert.deepEqual(found.filter((verdict) => !fine.test(verdict)), []);
   },
 
-  "thousands of garbage entries hold up nobody, and are logged with measure": async ({ rig, service }) => {
+  "thousands of garbage entries delay no other entry, and their log lines are limited": async ({ rig, service }) => {
     const good: string[] = [];
     const bad: string[] = [];
     const pipeline = rig.redis.pipeline();
@@ -134,13 +135,15 @@ testOnOneRig("Malformed intents' bytes", {}, {
     const seconds = (performance.now() - begun) / 1000;
     assert.deepEqual(await verdicts(rig, good), ["accepted", "accepted"]);
     assert.deepEqual(new Set(await verdicts(rig, bad)), new Set(["invalid_fields"]));
-    // Every malformed intent is a line of its own or in a count, and the former are at most ten a second.
+    // Every malformed intent has a line of its own or is counted; there are at most ten lines per second.
     const lines = () => service.logs.filter((line) => line.level === "warn" && line.message.startsWith("malformed"));
-    const told = () => lines().reduce((sum, line) => sum + (line["stream_entry_id"] ? 1 : Number(line["lines"])), 0);
+    const counted = () => lines().reduce((sum, line) => sum + (line["stream_entry_id"] ? 1 : Number(line["lines"])), 0);
     const [row] = await rig.query<{ count: number }>(
       "SELECT count(*)::int AS count FROM notification.malformed_intents",
     );
-    await eventually(() => told() === row?.count, { message: () => `${told()} of ${row?.count} in ${lines().length}` });
+    await eventually(() => counted() === row?.count, {
+      message: () => `${counted()} of ${row?.count} in ${lines().length}`,
+    });
     const own = lines().filter((line) => bad.includes(`${line["stream_entry_id"]}`)).length;
     assert.ok(own <= 10 * (seconds + 2), `${own} lines in ${seconds} s`);
   },
@@ -154,7 +157,7 @@ async function malformed(rig: Rig, fields: readonly (readonly [Bytes, Bytes])[])
   return row;
 }
 
-/** What is left of names and values, in bytes: texts, what is in base64, and the hash of what was cut. */
+/** The size of the kept names and values, in bytes: texts, base64, and the hashes of values that were cut. */
 function keptBytes(value: unknown): number {
   if (typeof value === "string") return new TextEncoder().encode(value).length;
   if (typeof value !== "object" || value === null) return 0;

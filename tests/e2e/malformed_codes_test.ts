@@ -1,6 +1,7 @@
-// Which failure a malformed intent is recorded with: every code, the order of the checks, and the last value that is
-// still good (docs/contract.md, section 2).
-
+/**
+ * The failure code of a malformed intent: every code, the order of the checks, and the last values that are still valid
+ * (docs/contract.md, section 2).
+ */
 import assert from "node:assert/strict";
 import { type IntentFields, validIntent } from "../support/intents.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
@@ -64,7 +65,7 @@ testOnOneRig("Malformed intents' codes", { otherUsers: (id) => id === "nobody" ?
 
   "producer_not_allowed": allAre("producer_not_allowed", {
     "the producer of another type": { producer: "game-lobby" },
-    "nobody's name": { producer: "__proto__" },
+    "an inherited name": { producer: "__proto__" },
     "other case": { producer: "Game-Master" },
   }),
 
@@ -194,7 +195,7 @@ testOnOneRig("Malformed intents' codes", { otherUsers: (id) => id === "nobody" ?
     assert.deepEqual(await verdicts(rig, later), broken.map(() => "duplicate"));
   },
 
-  "a malformed intent has a row that tells its producer what to do, and no routes": async ({ rig }) => {
+  "a malformed intent has a row with a message for its producer, and no routes": async ({ rig }) => {
     const before = Date.now();
     const entryId = await rig.addIntent({ payload_json: `{${GAME},"turn_number":"seven"}`, idempotency_key: "k ☃" });
     await rig.settled();
@@ -214,7 +215,7 @@ testOnOneRig("Malformed intents' codes", { otherUsers: (id) => id === "nobody" ?
   },
 });
 
-/** A step: sends every case at once; `code` is what becomes of each. */
+/** A step: sends every case at once; `code` is the expected outcome of each. */
 function allAre(code: string, cases: Cases): (running: Running) => Promise<void> {
   return async ({ rig }) => {
     const entryIds = await Promise.all(Object.values(cases).map((changes) => rig.addIntent(changes)));

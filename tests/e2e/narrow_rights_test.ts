@@ -1,13 +1,14 @@
-// The PostgreSQL role and the Redis access control line of docs/security.md, as they stand there, are enough for the
-// service. (`deno task test:restricted` runs all end-to-end tests under them.)
-
+/**
+ * The PostgreSQL role and the Redis access control line of docs/security.md are enough for the service. (`deno task
+ * test:restricted` runs all end-to-end tests under them.)
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { accessControl, isRestricted, restrictedRole } from "../../scripts/servers/restricted.ts";
 import { TABLES } from "../../src/postgres/ownership.ts";
 import { openRig } from "../support/rig.ts";
 
-Deno.test("the role owns the tables and nothing else, and needs no CREATE once they are there", async () => {
+Deno.test("the role owns only the tables, and needs no CREATE once they exist", async () => {
   await using rig = await openRig({ superuser: true });
   const env = { NOTIFICATION_POSTGRES_PRIMARY_DSN: await restrictedRole(rig.dsn) };
   await (await rig.start(env)).terminate();

@@ -1,6 +1,8 @@
-// A PostgreSQL that assigns no more transaction ids, to avoid wraparound: every write is refused with SQLSTATE 54000, which
-// elsewhere says that a value is too large. No intent becomes malformed for it (docs/contract.md, section 5).
-
+/**
+ * A PostgreSQL that assigns no more transaction ids, to avoid wraparound: every write is refused with SQLSTATE 54000,
+ * which otherwise means that a value is too large. No intent becomes malformed because of it (docs/contract.md, section
+ * 5).
+ */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
@@ -12,12 +14,12 @@ import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts"
 import { verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 
-/** Where the programs themselves are, to which there may be links. */
+/** The folder of the programs themselves; the PATH may have only links to them. */
 const BINARIES = dirname(await Deno.realPath(`${(await findBinaries()).postgresBin}/postgres`));
 
 /** Several passes of each loop. */
 const REFUSED_MS = 5_000;
-/** The server assigns no id that is less than this before the oldest one would come around. */
+/** The server refuses to assign an id within this distance of the oldest one. */
 const STOP_BEFORE_WRAPAROUND = 3_000_000;
 /** Transaction ids in one file of pg_xact, and its bytes. */
 const IDS_A_SEGMENT = 2 ** 20;
@@ -35,7 +37,7 @@ Deno.test({ name: ignore ? `${NAME} NOT RUN: no pg_resetwal in ${BINARIES}` : NA
   await rig.settled();
   await rig.query("CREATE TABLE never_vacuumed ()");
   await useUpTransactionIds(rig, postgres);
-  // Keeps the server's own vacuum from ending it.
+  // Keeps the server's own vacuum from ending this state.
   const holder = new pg.Client({ connectionString: rig.dsn });
   await holder.connect();
   try {
@@ -54,7 +56,7 @@ Deno.test({ name: ignore ? `${NAME} NOT RUN: no pg_resetwal in ${BINARIES}` : NA
   assert.equal((await service.terminate()).code, 0);
 });
 
-/** The server then has used up two billion ids more than before. */
+/** The server then has used two billion more ids than before. */
 async function useUpTransactionIds(rig: Rig, postgres: Postgres): Promise<void> {
   const [oldest] = await rig.query<{ id: string }>("SELECT min(datfrozenxid::text::bigint) AS id FROM pg_database");
   const next = Number(oldest!.id) + 2 ** 31 - STOP_BEFORE_WRAPAROUND + 1;
@@ -74,7 +76,7 @@ async function useUpTransactionIds(rig: Rig, postgres: Postgres): Promise<void> 
 }
 
 async function advanceOldestId(rig: Rig, postgres: Postgres): Promise<void> {
-  // The server's own vacuum for this works at the same time, on template0 too, which takes no connections.
+  // The server's own vacuum works at the same time, also on template0, which accepts no connections.
   const databases = await rig.query<{ name: string }>("SELECT datname AS name FROM pg_database WHERE datallowconn");
   for (const { name } of databases) {
     const url = new URL(postgres.dsn);

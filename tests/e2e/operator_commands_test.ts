@@ -1,6 +1,7 @@
-// What operators ask of a running service: check, migrate, status, inspect and smoke, each against real servers, with the
-// documented shape of --json and lines that fit a terminal.
-
+/**
+ * The commands for a running service: check, migrate, status, inspect and smoke, each on real servers, with the
+ * documented shape of --json and lines that fit a terminal.
+ */
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";
@@ -32,7 +33,7 @@ Deno.test("check says what run would do, before and after the migrations, and ch
   assert.equal(before.code, 0, before.stdout);
   assertReadable(before.stdout);
   assert.match(before.stdout, /✓ migrations: (\d+) of \1 pending: run applies them/);
-  // The tests' own Redis keeps nothing on disk, which is worth a look and no reason not to start.
+  // The tests' own Redis keeps nothing on disk: that is a warning, and the service starts.
   assert.match(before.stdout, /✗ redis: Redis persistence is off[^]*run would start; 1 to look at\.$/);
   assert.deepEqual(await rig.query("SELECT FROM pg_namespace WHERE nspname = 'notification'"), []);
   assert.equal(await rig.redis.dbsize(), 0);
@@ -67,7 +68,7 @@ Deno.test("check says what run would do, before and after the migrations, and ch
   assert.match((await runOn(rig, ["check"])).stdout, /group gateway: 1 consumers, 1 pending, 0 behind; last/);
 });
 
-Deno.test("check ends as run would, and says what to do", async () => {
+Deno.test("check ends as run would, and gives advice", async () => {
   await using rig = await openRig();
   const refused = await runOn(rig, ["check"], { NOTIFICATION_REDIS_DB: "x" });
   assert.equal(refused.code, 78);
@@ -126,7 +127,7 @@ Deno.test("check tries the probe's address, and compares the role's connection l
   assert.equal(limited.code, 0, limited.stdout);
 });
 
-Deno.test("check ends as run would with a DSN that can't be used, and where tables are gone", async () => {
+Deno.test("check ends as run would with a DSN that can't be used, and with missing tables", async () => {
   await using rig = await openRig({ superuser: true });
   const certificate = `${rig.dsn}?sslrootcert=/missing`;
   const unusable = await endsAsRun(rig, 78, { NOTIFICATION_POSTGRES_PRIMARY_DSN: certificate });
@@ -155,7 +156,7 @@ Deno.test("check ends as run would with a DSN that can't be used, and where tabl
   }
 });
 
-Deno.test("check ends as run would where Redis lets a user do too little, and writes nothing", async () => {
+Deno.test("check ends as run would if the Redis user has too few rights, and writes nothing", async () => {
   const password = "check-rights";
   const administrator = ["--user", OBSERVER, "on", `>${password}`, "~*", "&*", "+@all"];
   await using redisServer = await startRedis({ password, args: isRestricted() ? [] : administrator });
@@ -172,7 +173,7 @@ Deno.test("check ends as run would where Redis lets a user do too little, and wr
     assert.equal((await runOn(rig, ["check"])).code, 0);
     assert.equal(await observer.call("DBSIZE"), 0);
 
-    // What only check asks for.
+    // A right that only check needs.
     await observer.xadd("gateway:client-events", "1-1", "a", "b");
     await observer.call("ACL", "SETUSER", "default", "-xinfo", "+xinfo|stream", "-xlen");
     const little = await endsAsRun(rig, 0);
@@ -187,7 +188,7 @@ Deno.test("check ends as run would where Redis lets a user do too little, and wr
   }
 });
 
-Deno.test("check and migrate end with 69 and fitting advice where a server is none for the service", async () => {
+Deno.test("check and migrate end with 69 and advice if a server is unsuitable", async () => {
   await using rig = await openRig({ superuser: true });
   const database = new URL(rig.dsn).pathname.slice(1);
   await rig.query(`ALTER DATABASE "${database}" SET default_transaction_read_only = on`);
@@ -227,7 +228,7 @@ Deno.test("check and migrate end with 69 and fitting advice where a server is no
   assert.match(flat(stdout), /→ CONFIG SET maxmemory-policy noeviction/);
 });
 
-Deno.test("migrate shows, applies and takes back, the last only with --yes", async () => {
+Deno.test("migrate shows, applies and rolls back, the last only with --yes", async () => {
   await using rig = await openRig();
   const pending = await jsonOf(rig, ["migrate", "status"]);
   assert.deepEqual(
@@ -249,7 +250,7 @@ Deno.test("migrate shows, applies and takes back, the last only with --yes", asy
   }
   const status = await runOn(rig, ["status"]);
   assert.equal(status.code, 69);
-  assert.match(status.stderr, /the schema is not there yet: notification-service migrate up makes it/);
+  assert.match(status.stderr, /the schema does not exist yet: notification-service migrate up creates it/);
 });
 
 testOnOneRig("Operators' commands beside a running service", {
@@ -320,7 +321,7 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.equal((await jsonOf(rig, ["smoke", "--user-id", "user-1", "--yes"], { env: production })).ok, true);
   },
 
-  "inspect intent tells the whole story, by any of its names": async ({ rig }) => {
+  "inspect intent shows the whole story, by each of its ids": async ({ rig }) => {
     const entryId = await rig.addIntent({ idempotency_key: "turn/\x1b[31m\x9b\u202e12", request_id: "r-1" });
     await rig.settled();
     const { record } = await outcomeOf(rig, entryId);
@@ -372,7 +373,7 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.match(unknown.stdout, /no trace of it/);
   },
 
-  "inspect intent knows malformed and duplicate entries": async ({ rig }) => {
+  "inspect intent shows malformed and duplicate entries": async ({ rig }) => {
     await rig.addIntent({ idempotency_key: "twice" });
     const duplicate = await rig.addIntent({ idempotency_key: "twice" });
     const malformed = await rig.addIntent({ occurred_at_ms: "soon" });
@@ -394,14 +395,14 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.equal(byName.entry.id, malformed);
   },
 
-  "inspect intent prefers the stream that is configured": async ({ rig }) => {
+  "inspect intent prefers the configured stream": async ({ rig }) => {
     const other = { NOTIFICATION_INTENTS_STREAM: "in:other" };
     await using consumer = await rig.spawn(other);
     await consumer.ready();
     const fields = (changes: IntentFields) =>
       Object.entries(validIntent(changes)).flatMap(([name, value]) => [name, String(value)]);
     const [id, onlyThere, waiting] = [1, 2, 3].map((ms) => `${Date.now() + ms}-7`) as [string, string, string];
-    // One after the other, so that no order of rows leads to the right one by chance.
+    // One after the other, so that the order of rows can't be right by chance.
     const add = async (stream: string, entryId: string, changes: IntentFields) => {
       await rig.redis.xadd(stream, entryId, ...fields({ idempotency_key: `${stream} ${entryId}`, ...changes }));
       await eventually(async () =>
@@ -446,7 +447,7 @@ testOnOneRig("Operators' commands beside a running service", {
     await rig.query("DELETE FROM notification.malformed_intents WHERE producer = 'large'");
   },
 
-  "inspect malformed filters, newest first, and finds those near an entry": async ({ rig }) => {
+  "inspect malformed filters, newest first, and finds rows near an entry": async ({ rig }) => {
     const ids: string[] = [];
     for (const producer of ["a", "b", "c", "d"]) ids.push(await rig.addIntent({ producer }));
     await rig.settled();
@@ -456,7 +457,7 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.deepEqual(await entries("--classification", "producer_not_allowed", "--limit", "2"), [ids[3], ids[2]]);
     assert.deepEqual(await entries("--producer", "b", "--type", "game.turn.ready", "--since", "1h"), [ids[1]]);
     assert.deepEqual(await entries("--near", ids[0]!, "--producer", "a"), [ids[0]]);
-    // Of entries within one millisecond, recorded the other way round and at once.
+    // Entries of one millisecond, recorded at once in reverse order.
     const near = ["5-1", "5-2", "5-9", "5-3", "4-7"];
     await rig.query(
       `INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields, recorded_at)
@@ -478,7 +479,7 @@ testOnOneRig("Operators' commands beside a running service", {
     assert.equal((await runOn(rig, ["inspect", "malformed", "--type", "none"])).stdout, "  none");
   },
 
-  "inspect routes and dead-letters tell what failed": async ({ rig }) => {
+  "inspect routes and dead-letters show what failed": async ({ rig }) => {
     await rig.redis.del("mail:delivery_commands");
     await rig.redis.set("mail:delivery_commands", "not a stream");
     const before = await rig.clientEvents();
@@ -534,25 +535,25 @@ testOnOneRig("Operators' commands beside a running service", {
     await rig.redis.del("mail:delivery_commands");
   },
 
-  "healthcheck asks the instance beside it": async ({ rig, service }) => {
+  "healthcheck asks the instance on the same machine": async ({ rig, service }) => {
     const { NOTIFICATION_INTERNAL_HTTP_ADDR } = service.env;
     const ready = await runOn(rig, ["healthcheck"], {
       NOTIFICATION_INTERNAL_HTTP_ADDR: NOTIFICATION_INTERNAL_HTTP_ADDR!,
     });
     assert.deepEqual([ready.code, ready.stdout], [0, '{"status":"ready"}']);
-    // A proxy is for what is elsewhere.
+    // A proxy must not be used for this machine.
     const proxy = `http://${UNREACHABLE}`;
     const proxied = await runOn(rig, ["healthcheck"], {
       NOTIFICATION_INTERNAL_HTTP_ADDR: NOTIFICATION_INTERNAL_HTTP_ADDR!,
       ...{ HTTP_PROXY: proxy, http_proxy: proxy, ALL_PROXY: proxy, all_proxy: proxy },
     });
     assert.deepEqual([proxied.code, proxied.stdout], [0, '{"status":"ready"}'], proxied.stderr);
-    const nobody = await runOn(rig, ["healthcheck"], { NOTIFICATION_INTERNAL_HTTP_ADDR: UNREACHABLE });
-    assert.equal(nobody.code, 1);
-    assert.match(nobody.stderr, /nobody answers at http:\/\/127\.0\.0\.1:1\/readyz/);
+    const none = await runOn(rig, ["healthcheck"], { NOTIFICATION_INTERNAL_HTTP_ADDR: UNREACHABLE });
+    assert.equal(none.code, 1);
+    assert.match(none.stderr, /no answer from http:\/\/127\.0\.0\.1:1\/readyz/);
   },
 
-  "status --watch goes on until it is told to stop": async ({ rig }) => {
+  "status --watch continues until a signal ends it": async ({ rig }) => {
     await using watching = await startService(rig.env, { args: ["status", "--watch"] });
     await eventually(() => watching.stdout.split("Intents").length > 2);
     const { code } = await watching.terminate();
@@ -572,7 +573,8 @@ Deno.test("status shows every instance, whatever its id's length", async () => {
   await consumer.waitForLog((line) => line.message === "consuming");
   await rig.start(withId(second));
   const { instances } = await jsonOf(rig, ["status"]);
-  // The lease has the consumer's whole id, with that of its process; what PostgreSQL shows of a name is its last 42 characters.
+  // The lease has the consumer's whole id, with that of its process; what PostgreSQL shows of a name is its last 42
+  // characters.
   const holder = await rig.redis.get(consumerLeaseKey("notification:intents")) ?? "";
   assert.match(holder, new RegExp(`^${first}/[0-9a-f]{8}$`));
   assert.equal(instances.length, 2);
@@ -583,7 +585,7 @@ Deno.test("status shows every instance, whatever its id's length", async () => {
   assertReadable((await runOn(rig, ["status"])).stdout);
 });
 
-Deno.test("status tells what waits when nobody works on it", async () => {
+Deno.test("status shows what waits when no instance runs", async () => {
   await using rig = await openRig();
   await runOn(rig, ["migrate", "up"]);
   const first = await rig.addIntent();
@@ -598,7 +600,7 @@ Deno.test("status tells what waits when nobody works on it", async () => {
   assert.match(smoke.problem, /no instance has accepted it in time/);
 });
 
-/** What `check` prints, whose exit code is the one that it says and that `run` ends with; 0: it starts. */
+/** Returns the output of `check`; its exit code must be the announced one, and the one of `run` (0: it starts). */
 async function endsAsRun(rig: Rig, code: number, env: Environment = {}): Promise<string> {
   const { code: ended, stdout } = await runOn(rig, ["check"], env);
   assert.equal(ended, code, stdout);
@@ -630,7 +632,7 @@ function assertShape(value: unknown, shape: unknown): void {
   assert.deepEqual(shapeOf(value, shape), shapeOf(shape, shape));
 }
 
-/** What is broken into lines for a terminal, in one. */
+/** Joins text that was wrapped for a terminal. */
 function flat(text: string): string {
   return text.replace(/\s+/g, " ");
 }

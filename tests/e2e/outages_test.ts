@@ -1,6 +1,7 @@
-// Outages of what the service works with: they spend no attempts, lose and double nothing, are told once, and end by
-// themselves (docs/contract.md, sections 5 and 6).
-
+/**
+ * Outages of dependencies: they use no attempts, lose and repeat nothing, are logged once, and end by themselves
+ * (docs/contract.md, sections 5 and 6).
+ */
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -13,16 +14,16 @@ import { eventually } from "../support/wait.ts";
 
 const QUICK = { NOTIFICATION_ROUTE_BACKOFF_MIN: "50ms", NOTIFICATION_ROUTE_BACKOFF_MAX: "100ms" };
 
-/** Lines of an outage, however long it is and however often it is run into. */
+/** The expected lines of an outage, however long it lasts and however often a loop meets it. */
 const A_HANDFUL = 5;
 
-/** Longer than the claims that routes are born with, and than any pause between two looks for due routes. */
+/** Longer than a claim at birth, and than any pause between two looks for due routes. */
 const LONG_OUTAGE_MS = 6_000;
 
 const UNAVAILABLE = "dependency is unavailable";
 const AVAILABLE = "dependency is available again";
 
-/** A Redis that refuses every write: how it comes to that, how it ends, and whether entries are read meanwhile. */
+/** A Redis that refuses every write: how this begins, how it ends, and whether entries are read meanwhile. */
 const REFUSING = [
   {
     name: "is full",
@@ -45,7 +46,7 @@ const REFUSING = [
 ] as const;
 
 for (const { name, out, back, isRead } of REFUSING) {
-  Deno.test(`a Redis that ${name} is waited for, without an attempt`, async () => {
+  Deno.test(`the service waits for a Redis that ${name}, without using an attempt`, async () => {
     await using redis = await startRedis({ appendOnly: true });
     await using rig = await openRig({
       redisServer: redis,
@@ -57,11 +58,12 @@ for (const { name, out, back, isRead } of REFUSING) {
     await eventually(() => rig.users.requestedIds.length > 0);
     await rig.redis.call(out[0], ...out.slice(1));
     rig.users.behaviour = undefined;
-    // Under OOM reading goes on, and PostgreSQL takes what was read. A replica's entries may not be the master's.
+    // Under OOM reading continues, and PostgreSQL accepts the entries. A replica's entries may differ from the
+    // master's.
     if (isRead) {
       await eventually(async () => (await verdicts(rig, entryIds)).every((verdict) => verdict === "accepted"));
     }
-    const told = await service.waitForLog((line) => line.level === "warn" && /redis/.test(JSON.stringify(line)));
+    const reported = await service.waitForLog((line) => line.level === "warn" && /redis/.test(JSON.stringify(line)));
     for (const { routes } of await Promise.all(entryIds.map((entryId) => outcomeOf(rig, entryId)))) {
       if (!isRead && routes.length === 0) continue;
       assert.deepEqual(routes.map((route) => [route.status, route.attempt_count]), [["pending", 0], ["pending", 0]]);
@@ -69,7 +71,7 @@ for (const { name, out, back, isRead } of REFUSING) {
     await rig.redis.call(back[0], ...back.slice(1));
     await rig.settled();
     await published(rig, entryIds);
-    await recovered(service, told);
+    await recovered(service, reported);
   });
 }
 
@@ -82,8 +84,8 @@ Deno.test("a full Redis is reported once, also by passes that find nothing due i
   await eventually(() => rig.users.requestedIds.length > 0);
   await rig.redis.config("SET", "maxmemory", "1");
   rig.users.behaviour = undefined;
-  const told = await service.waitForLog((line) => line.message === UNAVAILABLE && line["dependency"] === "redis");
-  // Accepted routes are claimed for 2 s and then for 10 s: what each channel looks for meanwhile is not there.
+  const reported = await service.waitForLog((line) => line.message === UNAVAILABLE && line["dependency"] === "redis");
+  // Accepted routes are claimed for 2 s and then for 10 s: meanwhile the channels find nothing due.
   await new Promise((resolve) => setTimeout(resolve, LONG_OUTAGE_MS));
   const linesOf = (message: string) =>
     service.logs.filter((line) => line.message === message && line["dependency"] === "redis");
@@ -93,10 +95,10 @@ Deno.test("a full Redis is reported once, also by passes that find nothing due i
   assert.ok(Number(over["outage_ms"]) >= LONG_OUTAGE_MS, JSON.stringify(over));
   await rig.settled();
   await published(rig, [entryId]);
-  await recovered(service, told);
+  await recovered(service, reported);
 });
 
-Deno.test("a Redis that is killed and comes back under load loses and doubles nothing", async () => {
+Deno.test("a Redis that is killed and restarted under load loses and repeats nothing", async () => {
   await using redis = await startRedis({ appendOnly: true });
   await using rig = await openRig({
     redisServer: redis,
@@ -115,7 +117,7 @@ Deno.test("a Redis that is killed and comes back under load loses and doubles no
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("a PostgreSQL that is restarted under load loses and doubles nothing", async () => {
+Deno.test("a PostgreSQL that is restarted under load loses and repeats nothing", async () => {
   await using postgres = await startPostgres();
   await using rig = await openRig({
     postgresServer: postgres,
@@ -125,15 +127,15 @@ Deno.test("a PostgreSQL that is restarted under load loses and doubles nothing",
   const service = await rig.start();
   await eventually(async () => (await rig.query("SELECT 1 FROM notification.records")).length > 100);
   await postgres.stop("immediate");
-  const told = await service.waitForLog((line) => line.level === "warn" && /postgres/.test(JSON.stringify(line)));
+  const reported = await service.waitForLog((line) => line.level === "warn" && /postgres/.test(JSON.stringify(line)));
   await postgres.start();
   await rig.settled();
   await published(rig, entryIds);
-  await recovered(service, told);
+  await recovered(service, reported);
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("a route is published when as many replicas as wanted have it, and is not sent again until then", async () => {
+Deno.test("a route counts as published when the configured number of replicas has it, and is not appended again until then", async () => {
   await using redis = await startRedis({ appendOnly: true, args: ["--repl-diskless-sync-delay", "0"] });
   await using rig = await openRig({
     redisServer: redis,
@@ -149,7 +151,7 @@ Deno.test("a route is published when as many replicas as wanted have it, and is 
   await using replica = await startRedis({
     args: [
       ...["--replicaof", redis.host, String(redis.port), "--masterauth", redis.password],
-      // A replica's own rights are no part of what the service needs.
+      // The service needs no rights on replicas.
       ...(isRestricted() ? ["--masteruser", OBSERVER] : []),
     ],
   });
@@ -170,7 +172,7 @@ Deno.test("a route is published when as many replicas as wanted have it, and is 
   await published(rig, [entryId, later]);
 });
 
-Deno.test("an intents stream that cannot be read pauses the intake, not the publishers", async () => {
+Deno.test("an intent stream that can't be read pauses intake, not the publishers", async () => {
   await using rig = await openRig({
     env: { ...QUICK, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1000", NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "200ms" },
   });
@@ -181,8 +183,8 @@ Deno.test("an intents stream that cannot be read pauses the intake, not the publ
 
   await rig.redis.rename("notification:intents", "kept");
   await rig.redis.set("notification:intents", "in the way");
-  const told = await service.waitForLog((line) => line.level === "error");
-  assert.match(JSON.stringify(told), /WRONGTYPE/);
+  const reported = await service.waitForLog((line) => line.level === "error");
+  assert.match(JSON.stringify(reported), /WRONGTYPE/);
   await rig.redis.del("gateway:client-events");
   await eventually(async () => (await outcomeOf(rig, before)).clientEvents.length === 1);
 
@@ -206,13 +208,13 @@ async function published(rig: Rig, entryIds: readonly string[]): Promise<void> {
   assert.deepEqual([commands.length, new Set(commands).size], [entryIds.length, entryIds.length]);
 }
 
-/** The outage was told once, and its end with its length, and little else was said meanwhile. */
-async function recovered(service: ServiceProcess, told: LogLine): Promise<void> {
-  const about = (line: LogLine) => line["dependency"] === told["dependency"];
+/** The outage was logged once, and its end with its duration, with few other lines meanwhile. */
+async function recovered(service: ServiceProcess, reported: LogLine): Promise<void> {
+  const about = (line: LogLine) => line["dependency"] === reported["dependency"];
   const over = await service.waitForLog((line) => about(line) && line.level === "info");
   assert.deepEqual(service.logs.filter(about).map((line) => line.level), ["warn", "info"]);
   assert.ok(Number(over["outage_ms"]) > 0, JSON.stringify(over));
-  const meanwhile = service.logs.slice(service.logs.indexOf(told), service.logs.indexOf(over))
+  const meanwhile = service.logs.slice(service.logs.indexOf(reported), service.logs.indexOf(over))
     .filter((line) => line.level === "warn" || line.level === "error");
   assert.ok(meanwhile.length <= A_HANDFUL, JSON.stringify(meanwhile));
 }

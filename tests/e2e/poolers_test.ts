@@ -1,7 +1,9 @@
-// PgBouncer between the service and PostgreSQL: in session mode everything works, with and without a reset query, and nothing
-// of ours stays behind; in transaction and statement mode `run`, `check` and the other commands refuse it before they have set
-// anything (docs/contract.md, section 1).
-
+/**
+ * PgBouncer between the service and PostgreSQL: in session mode everything works, with and without a reset query, and
+ * the service leaves nothing behind; in transaction and statement mode `run`, `check` and the other commands refuse it
+ * before they have set anything (docs/contract.md, section 1). A pooler that is switched to such a mode while the
+ * service runs is one outage that names the setting, and nothing is lost.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -14,12 +16,12 @@ import { eventually } from "../support/wait.ts";
 const SESSION_MODES: Readonly<Record<string, PgBouncerOptions>> = {
   "with its reset query": { mode: "session" },
   "without a reset query": { mode: "session", settings: { server_reset_query: "" } },
-  // The service's pool and one more, for the decision about the pooler.
+  // The service's pool and one more connection, which decides about the pooler.
   "with hardly more connections than the service": { mode: "session", settings: { default_pool_size: "11" } },
 };
 
 for (const [name, options] of Object.entries(SESSION_MODES)) {
-  Deno.test(`a session pooler ${name} works, and keeps nothing of the service's`, async () => {
+  Deno.test(`a session pooler ${name} works, and keeps no state of the service`, async () => {
     await using rig = await openRig({ superuser: true });
     await using pooler = await PgBouncer.start(rig.dsn, options);
     const env = { NOTIFICATION_POSTGRES_PRIMARY_DSN: pooler.dsn };
@@ -90,9 +92,48 @@ for (const mode of ["transaction", "statement"] as const) {
   }
 }
 
+for (const mode of ["transaction", "statement"] as const) {
+  Deno.test(`a pooler that is switched to ${mode} mode while the service runs is one outage, until it is switched back`, async () => {
+    await using rig = await openRig({ superuser: true });
+    await using pooler = await PgBouncer.start(rig.dsn, { mode: "session" });
+    const service = await rig.start({ NOTIFICATION_POSTGRES_PRIMARY_DSN: pooler.dsn });
+    const ofPostgres = (message: string) =>
+      service.logs.filter((line) => line.message === message && line["dependency"] === "postgres");
+    const entryIds: string[] = [];
+    const addIntents = async (until: () => boolean) => {
+      do entryIds.push(await rig.addIntent()); while (!until());
+    };
+    await addIntents(() => entryIds.length === 20);
+    await rig.settled();
+
+    await pooler.useMode(mode);
+    const begun = performance.now();
+    await addIntents(() => ofPostgres("dependency is unavailable").length > 0 || performance.now() - begun > 20_000);
+    // Meanwhile no try to connect may succeed.
+    await addIntents(() => entryIds.length % 200 === 0);
+    assert.deepEqual(ofPostgres("dependency is available again"), [], service.output());
+    await pooler.useMode("session");
+    await rig.settled();
+
+    await eventually(() => ofPostgres("dependency is available again").length === 1);
+    const outages = ofPostgres("dependency is unavailable");
+    assert.equal(outages.length, 1, service.output());
+    assert.match(String(outages[0]!["reason"]), REFUSED);
+    assert.deepEqual(new Set(await verdicts(rig, entryIds)), new Set(["accepted"]));
+    assert.deepEqual([(await rig.clientEvents()).length, (await rig.mailCommands()).length], [
+      entryIds.length,
+      entryIds.length,
+    ]);
+    assert.equal((await service.terminate()).code, 0, service.output());
+    assert.equal(service.stderr, "");
+  });
+}
+
 const REFUSED = /NOTIFICATION_POSTGRES_PRIMARY_DSN leads to a pooler in transaction or statement mode/;
 
-/** Among all sessions that the pooler holds: no setting but the server's own, no prepared statement, no advisory lock. */
+/**
+ * In all sessions of the pooler there are only the server's own settings, no prepared statement and no advisory lock.
+ */
 async function assertNothingLeft(rig: Rig, pooler: PgBouncer): Promise<void> {
   const pooled =
     "datname = current_database() AND pid <> pg_backend_pid() AND application_name NOT LIKE 'notification-test%'";
@@ -104,7 +145,7 @@ async function assertNothingLeft(rig: Rig, pooler: PgBouncer): Promise<void> {
     assert.equal(locks?.count, 0);
     return true;
   });
-  // As many clients at once as there may be sessions, so that each is looked at.
+  // As many clients at once as there may be sessions, so that each session is checked.
   const clients = await Promise.all(Array.from({ length: 8 }, async () => {
     const client = new pg.Client({ connectionString: pooler.dsn, connectionTimeoutMillis: 5_000 });
     client.on("error", () => {});
@@ -136,7 +177,7 @@ async function ordinaryRole(rig: Rig): Promise<string> {
   return url.href;
 }
 
-/** Clients of the same pool that never rest. */
+/** Clients of the same pool that are always busy. */
 class OtherProgram implements AsyncDisposable {
   #isOver = false;
   readonly #clients: readonly pg.Client[];

@@ -1,6 +1,7 @@
-// Limits that an operator puts on PostgreSQL's connections, commits and sessions: the service is slower, and steady; nothing is
-// lost or published twice, and the number of its connections stays within twice what it may have.
-
+/**
+ * An operator's limits on PostgreSQL's connections, commits and sessions: the service is slower but steady; nothing is
+ * lost or published twice, and it has at most twice as many connections as its pool's maximum.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -12,7 +13,7 @@ import { eventually } from "../support/wait.ts";
 const MAX_OPEN_CONNS = 4;
 const BACKLOG = 20_000;
 
-Deno.test("with a synchronous standby that is gone connections stay within twice their number, then all is published once", async () => {
+Deno.test("without its synchronous standby connections stay within twice their number, and all routes are published once afterwards", async () => {
   await using postgres = await startPostgres();
   await using rig = await openRig({ postgresServer: postgres, superuser: true });
   await using service = await rig.spawn({

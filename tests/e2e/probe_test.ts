@@ -1,5 +1,4 @@
-// The probe listener (docs/contract.md, section 8).
-
+/** The probe listener (docs/contract.md, section 8). */
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
 import { freePort } from "../../scripts/servers/free_port.ts";
@@ -42,7 +41,7 @@ testOnOneRig("Probe", {}, {
     }
   },
 
-  "garbage does it no harm": async ({ service }) => {
+  "the probe survives garbage": async ({ service }) => {
     const { hostname, port } = new URL(service.probeUrl);
     for (
       const text of [
@@ -53,14 +52,14 @@ testOnOneRig("Probe", {}, {
       ]
     ) {
       using connection = await Deno.connect({ hostname, port: Number(port) });
-      await connection.write(new TextEncoder().encode(text)).catch(() => {}); // it may hang up before the end
+      await connection.write(new TextEncoder().encode(text)).catch(() => {}); // the server may close before the end
     }
     const response = await fetch(`${service.probeUrl}/healthz`);
     assert.equal(await response.text(), '{"status":"ok"}');
   },
 });
 
-Deno.test("an address without a host means all interfaces, one with a host that one alone", async () => {
+Deno.test("an address without a host means all interfaces, one with a host only that one", async () => {
   await using rig = await openRig();
   const own = Object.values(networkInterfaces()).flat().find((each) => each?.family === "IPv4" && !each.internal);
   const other = own?.address ?? "127.0.0.2";

@@ -1,6 +1,7 @@
-// What PostgreSQL holds for an accepted intent: the columns of records and routes (docs/contract.md, sections 4 and 5),
-// the form of notification_id, and routes that are skipped from birth.
-
+/**
+ * The rows of an accepted intent: the columns of records and routes (docs/contract.md, sections 4 and 5), the form of
+ * notification_id, and routes that are skipped from the beginning.
+ */
 import assert from "node:assert/strict";
 import type { User } from "../../scripts/servers/user_service.ts";
 import { validIntent } from "../support/intents.ts";
@@ -13,7 +14,7 @@ const ATTEMPTS = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "4", NOTIFICATION_EMAIL
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 testOnOneRig("Records and routes", { env: ATTEMPTS }, {
-  "a record has what the producer sent, and where it came from": async ({ rig }) => {
+  "a record has the producer's values, and the stream and entry": async ({ rig }) => {
     const payload = '{ "game_name":"N", "game_id":"g", "turn_number":12345678901234567890, "a":1.10, "a":"☃" }';
     const before = Date.now();
     const entryId = await rig.addIntent({
@@ -48,7 +49,7 @@ testOnOneRig("Records and routes", { env: ATTEMPTS }, {
     });
   },
 
-  "what was not given is null, and an administrators' record has no recipients": async ({ rig }) => {
+  "missing values are null, and an administrators' record has no recipients": async ({ rig }) => {
     const entryId = await rig.addIntent({
       notification_type: "lobby.runtime_paused_after_start",
       producer: "game-lobby",
@@ -128,7 +129,7 @@ testOnOneRig("Records and routes", { env: ATTEMPTS }, {
     assert.deepEqual(mailCommands, []);
   },
 
-  "a user without a usable address gets the push alone": async ({ rig }) => {
+  "a user without a usable address gets only the push": async ({ rig }) => {
     const unusable: readonly User[] = [
       {},
       { email: null },
@@ -165,7 +166,7 @@ testOnOneRig("Records and routes", { env: ATTEMPTS }, {
     }
   },
 
-  "the ends of occurred_at_ms": async ({ rig }) => {
+  "the limits of occurred_at_ms": async ({ rig }) => {
     const times = ["946684800000", String(Date.UTC(2100, 0, 1) - 1)];
     const entryIds = await Promise.all(times.map((occurred_at_ms) => rig.addIntent({ occurred_at_ms })));
     await rig.settled();
@@ -197,7 +198,7 @@ Deno.test("notification_id is made from the entry's millisecond and the hash of 
   assert.deepEqual(found, await Promise.all(entryIds.map((id) => expectedId(id, `game-master\0key of ${id}`))));
 });
 
-/** A version 7 UUID: 48 bits of time, then the first 80 bits of the hash with version and variant put over them. */
+/** A version 7 UUID: 48 bits of time, then the first 80 bits of the hash with version and variant written over them. */
 async function expectedId(entryId: string, hashed: string): Promise<string> {
   const time = BigInt(entryId.split("-")[0] ?? "") % (1n << 48n);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(hashed)));

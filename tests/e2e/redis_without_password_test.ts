@@ -1,5 +1,4 @@
-// A Redis that asks for no password although one is configured: the service works, and says so once, in its log alone.
-
+/** A Redis that asks for no password although one is configured: the service works, and logs one warning. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { runOn } from "../support/command.ts";

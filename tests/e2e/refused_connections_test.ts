@@ -1,7 +1,7 @@
-// PostgreSQL, or what stands before it, refuses every new connection while the service runs: an outage for as long as it
-// lasts, reported once; the process stays, nothing is lost and nothing is published twice (docs/contract.md, section
-// 5).
-
+/**
+ * PostgreSQL, or a pooler before it, refuses every new connection while the service runs: an outage, reported once; the
+ * process continues, nothing is lost and nothing is published twice (docs/contract.md, section 5).
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -15,13 +15,13 @@ import { openRig, type Rig } from "../support/rig.ts";
 import type { LogLine, ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
-/** Several back-offs, so that a process that would end has the time to. */
+/** Several back-offs, so that a process that would end has enough time. */
 const REFUSED_MS = 3_000;
 
 /** Statements for an administrator; `$db` is the service's database, `$role` its role. */
 const REFUSALS = [
   {
-    name: "a database that takes no connections (55000)",
+    name: "a database that accepts no connections (55000)",
     refuse: "ALTER DATABASE $db ALLOW_CONNECTIONS false",
     allow: "ALTER DATABASE $db ALLOW_CONNECTIONS true",
     reason: /\(55000\)/,
@@ -63,7 +63,7 @@ for (const { name, refuse, allow, reason } of REFUSALS) {
   });
 }
 
-/** What poolers say when they can't reach their server, or don't know a setting; 22 is a class that is about data elsewhere. */
+/** The errors of poolers that can't reach their server or don't know a setting; class 22 is otherwise about data. */
 const POOLER_CODES = ["XX000", "08P01", "22023"];
 
 Deno.test(`a pooler that refuses connections (${POOLER_CODES.join(", ")}) is an outage`, async () => {
@@ -83,7 +83,7 @@ Deno.test(`a pooler that refuses connections (${POOLER_CODES.join(", ")}) is an 
   }
 });
 
-Deno.test("behind a session pooler without a reset query the service works, and goes on after its connections were cut", async () => {
+Deno.test("behind a session pooler without a reset query the service works, and continues after its connections were cut", async () => {
   await using rig = await openRig({ superuser: true });
   await using front = await PostgresFront.open(Number(new URL(rig.dsn).port));
   await using service = await rig.spawn({ NOTIFICATION_POSTGRES_PRIMARY_DSN: front.through(rig.dsn) });
@@ -135,11 +135,11 @@ Deno.test("a certificate that has expired, or that another authority signed, is 
 interface Outage {
   readonly begin: () => Promise<void> | void;
   readonly end: () => Promise<unknown> | void;
-  /** What the log says of it. */
+  /** The expected log line. */
   readonly reason: RegExp;
 }
 
-/** Before, during and after the outage an intent each; every one is published once, and the process is the same. */
+/** Sends one intent before, during and after the outage; each is published once, by the same process. */
 async function outlasts(rig: Rig, service: ServiceProcess, { begin, end, reason }: Outage): Promise<void> {
   const linesBefore = service.logs.length;
   const entryIds = [await rig.addIntent()];
@@ -148,10 +148,10 @@ async function outlasts(rig: Rig, service: ServiceProcess, { begin, end, reason 
   entryIds.push(await rig.addIntent());
   const since = () => service.logs.slice(linesBefore);
   const isOutage = ({ dependency, level }: LogLine) => dependency === "postgres" && level === "warn";
-  const told = await eventually(() => since().find(isOutage), { message: () => service.output() });
+  const reported = await eventually(() => since().find(isOutage), { message: () => service.output() });
   assert.match(
-    String(told["reason"]),
-    /57P01|terminated|ECONNRESET|EPIPE|closed/.test(String(told["reason"])) ? /./ : reason,
+    String(reported["reason"]),
+    /57P01|terminated|ECONNRESET|EPIPE|closed/.test(String(reported["reason"])) ? /./ : reason,
   );
   await new Promise((resolve) => setTimeout(resolve, REFUSED_MS));
   assert.equal(service.exitCode, undefined, service.output());
@@ -173,7 +173,7 @@ async function published(rig: Rig, entryIds: readonly string[]): Promise<void> {
   }
 }
 
-/** Ends all sessions of the service, none of the tests' own. */
+/** Ends all sessions of the service, but not those of the tests. */
 async function terminateBackends(rig: Rig): Promise<void> {
   await rig.query(
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity

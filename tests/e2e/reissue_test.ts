@@ -1,8 +1,10 @@
-// Recovery from dead letters and from malformed intents: what reissue prints and redis-cli would send arrives, once, to those whose
-// routes were given up and to no other, however often it is done.
-
+/**
+ * Recovery from dead letters and malformed intents: the intents that reissue prints for redis-cli are delivered once,
+ * only to users whose routes were given up, however often reissue is run.
+ */
 import assert from "node:assert/strict";
 import { runOn } from "../support/command.ts";
+import { validIntent } from "../support/intents.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -48,7 +50,7 @@ Deno.test("dead letters are reissued for the users whose routes were given up, a
   const before = await rig.query("SELECT * FROM notification.dead_letters ORDER BY 1, 4");
   assert.equal(before.length, 3);
 
-  // What died later than the first look: u2's is left for the second.
+  // u2's dead letter is created after the first reissue, and is left for the second.
   await rig.query(
     "UPDATE notification.dead_letters SET created_at = now() - interval '2 hours' WHERE recipient <> 'user:u2'",
   );
@@ -59,7 +61,7 @@ Deno.test("dead letters are reissued for the users whose routes were given up, a
   await rig.settled();
   assert.deepEqual(await events(rig), ["u2"]);
 
-  // All of it, sent twice before intake comes to it, and once more afterwards.
+  // Everything is sent twice before intake reads it, and once more afterwards.
   const all = await reissue(rig, ["dead-letters"]);
   assert.equal(all.lines.length, 2);
   assert.deepEqual((await reissue(rig, [])).lines, all.lines);
@@ -102,6 +104,45 @@ Deno.test("an intent for administrators is reissued whole, once", async () => {
   assert.equal((await reissue(rig, [], 1)).stderr, "left out: 1: reissued before\n0 to send");
 });
 
+Deno.test("reissue looks through more rows than one statement looks at, and misses none where it goes on", async () => {
+  await using rig = await openRig();
+  const service = await rig.start();
+  await rig.addIntent({ idempotency_key: "many-recipients", payload_json: PAYLOAD });
+  await rig.settled();
+  assert.equal((await service.terminate()).code, 0);
+  // 19,990 dead letters of older records that are gone; then 20 of this one, of which the first and the last, beyond the 20,000th, match.
+  await rig.query(`
+    INSERT INTO notification.dead_letters
+    SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, now(), 1, 1, 'push:user:u', 'push', 'user:u',
+      'mail_stream_publish_failed', 'm' FROM generate_series(1, 19990) AS n
+    UNION ALL
+    SELECT notification_id, now(), 1, 1, 'push:user:u' || lpad(n::text, 2, '0'), 'push', 'user:u' || n,
+      CASE WHEN n IN (1, 20) THEN 'gateway_stream_publish_failed' ELSE 'mail_stream_publish_failed' END, 'm'
+    FROM notification.records, generate_series(1, 20) AS n`);
+  const found = await reissue(rig, ["--classification", "gateway_stream_publish_failed"]);
+  assert.equal(found.lines.length, 1);
+  assert.match(found.lines[0]!, /recipient_user_ids_json .*u1\W.*u20\W/);
+  assert.deepEqual((await reissue(rig, ["--type", "game.turn.ready", "--producer", "game-master"])).lines.length, 1);
+  assert.deepEqual((await reissue(rig, ["--type", "game.finished"])).lines, []);
+
+  await rig.query(
+    `
+    INSERT INTO notification.malformed_intents
+    SELECT now() - interval '1 hour' + n / 1000 * interval '1 second', $1, '1-' || n, 'game.turn.ready', 'game-master', 'key-' || n, 'recipient_not_found', 'm',
+      CASE WHEN n > 20000 THEN $2 ELSE '[]' END::jsonb FROM generate_series(1, 20010) AS n`,
+    [
+      rig.intentsStream,
+      JSON.stringify(
+        Object.entries({ ...validIntent({ idempotency_key: "again" }), recipient_user_ids_json: '["user-1"]' }),
+      ),
+    ],
+  );
+  const { lines, stderr } = await reissue(rig, ["malformed"]);
+  assert.equal(lines.length, 1, stderr);
+  assert.match(stderr, /^left out: 9: the same key comes before it$/m);
+  assert.match(stderr, /^left out: 20000: its fields were not kept whole$/m);
+});
+
 Deno.test("malformed intents that would be accepted today are reissued under their own keys", async () => {
   const known = new Set(["user-1"]);
   await using rig = await openRig({ users: [], otherUsers: (id) => known.has(id) ? {} : undefined });
@@ -113,7 +154,7 @@ Deno.test("malformed intents that would be accepted today are reissued under the
       payload_json: PAYLOAD,
     });
   }
-  // Sent again in vain, sent again with success, and never to be accepted.
+  // One is refused again, one is accepted, and one can never be accepted.
   await rig.addIntent({ recipient_user_ids_json: '["user-2"]', idempotency_key: "k-1", payload_json: PAYLOAD });
   await rig.addIntent({ recipient_user_ids_json: '["user-1"]', idempotency_key: "k-2" });
   await rig.addIntent({ recipient_user_ids_json: '["user-2"]', idempotency_key: "k-0" });
@@ -133,7 +174,7 @@ Deno.test("malformed intents that would be accepted today are reissued under the
   assert.equal(lines.length, 117);
   const reasons = [
     "1: the same key comes before it",
-    "1: its key has a record by now",
+    "1: its key has a record now",
     "1: its key belongs to another request",
     "1: still invalid_payload",
     "1: its fields were not kept whole",

@@ -1,5 +1,7 @@
-// What is deleted after its time, and what is kept however old (docs/contract.md, sections 1 and 4).
-
+/**
+ * Which rows are deleted after their time, and which are kept however old they are (docs/contract.md, sections 1 and
+ * 4).
+ */
 import assert from "node:assert/strict";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -8,7 +10,7 @@ import { eventually } from "../support/wait.ts";
 const CLEANING = { NOTIFICATION_CLEANUP_INTERVAL: "100ms" };
 const LONG = { NOTIFICATION_RECORD_RETENTION: "720h", NOTIFICATION_MALFORMED_INTENT_RETENTION: "2160h" };
 
-Deno.test("records go with their routes and dead letters; those with live routes are kept", async () => {
+Deno.test("records are deleted with their routes and dead letters; those with live routes are kept", async () => {
   await using rig = await openRig({
     env: {
       ...CLEANING,
@@ -42,19 +44,19 @@ Deno.test("records go with their routes and dead letters; those with live routes
   await rig.query("UPDATE notification.records SET accepted_at = now() - interval '721 hours'");
   await eventually(async () => await count(rig, "records") === 1);
   assert.deepEqual(await verdicts(rig, [published, skipped, givenUp, live]), [
-    "duplicate", // as everything that left no trace
+    "duplicate", // as for every entry without a trace
     "duplicate",
     "duplicate",
     "accepted",
   ]);
-  // The one that is left has a push in the dead letters and a mail that is tried again in an hour.
+  // The remaining record has a push in the dead letters and a mail that is tried again in an hour.
   const { routes } = await outcomeOf(rig, live);
   assert.deepEqual(routes.map((route) => [route.channel, route.status]), [["email", "failed"], [
     "push",
     "dead_letter",
   ]]);
   assert.deepEqual([await count(rig, "routes"), await count(rig, "dead_letters")], [2, 1]);
-  // Malformed intents have a time of their own, and the place is no matter of retention.
+  // Malformed intents have their own retention, and retention does not touch the offset.
   assert.deepEqual(await verdicts(rig, [malformed]), ["invalid_payload"]);
   assert.equal(await count(rig, "stream_offsets"), 3);
   await service.waitForLog((line) => line.logger === "retention_cleaner" && Number(line["records"]) > 0);
@@ -65,7 +67,7 @@ Deno.test("records go with their routes and dead letters; those with live routes
   await eventually(async () => (await outcomeOf(rig, again)).clientEvents.length === 1);
 });
 
-Deno.test("malformed intents go after their time, and nothing goes before it", async () => {
+Deno.test("malformed intents are deleted after their time, and nothing before it", async () => {
   await using rig = await openRig({ env: { ...CLEANING, ...LONG } });
   const first = await rig.start();
   const accepted = await rig.addIntent();
@@ -88,7 +90,7 @@ Deno.test("malformed intents go after their time, and nothing goes before it", a
   await first.terminate();
 });
 
-Deno.test("many old records go in batches, cleaned by several instances at once, while new ones come in", async () => {
+Deno.test("several instances delete many old records in batches at once, while new ones arrive", async () => {
   await using rig = await openRig({ env: { ...CLEANING, ...LONG } });
   const maker = await rig.start();
   await maker.terminate();
@@ -120,7 +122,7 @@ Deno.test("many old records go in batches, cleaned by several instances at once,
   }
 });
 
-Deno.test("what PostgreSQL refuses to delete is reported once a run; push and mail go on, the rest is deleted", async () => {
+Deno.test("rows that PostgreSQL refuses to delete are reported once per run; push and mail continue, the rest is deleted", async () => {
   await using rig = await openRig({ env: { ...LONG, NOTIFICATION_CLEANUP_INTERVAL: "2s" }, superuser: true });
   const service = await rig.start();
   const [kept, deleted] = [await rig.addIntent(), await rig.addIntent()];

@@ -1,6 +1,7 @@
-// Routes whose publication fails: the ladder's attempts and delays, dead letters, recovery, and the channels'
-// independence (docs/contract.md, sections 5 and 6).
-
+/**
+ * Routes whose publication fails: the ladder's attempts and delays, dead letters, recovery, and the channels'
+ * independence (docs/contract.md, sections 5 and 6).
+ */
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN, routeLeaseKey } from "../../src/redis/keys.ts";
 import { type Outcome, outcomeOf } from "../support/outcome.ts";
@@ -50,7 +51,7 @@ for (const { channel, other, stream, attempts, code } of BROKEN) {
       });
     }
 
-    // A warning an attempt that is tried again, an error a dead letter.
+    // One warning for each attempt that is tried again, one error for each dead letter.
     const lines = () => service.logs.filter((line) => line["route_id"] === `${channel}:user:user-1`);
     await eventually(() => lines().length >= attempts);
     assert.deepEqual(lines().map((line) => line.level), [...Array(attempts - 1).fill("warn"), "error"]);
@@ -62,7 +63,7 @@ for (const { channel, other, stream, attempts, code } of BROKEN) {
     }
     assert.deepEqual(service.logs.filter((line) => line.logger === `${other}_publisher` && line.level !== "info"), []);
 
-    // A dead letter is final: nothing is published when the stream is there again.
+    // A dead letter is final: nothing is published when the stream works again.
     await rig.redis.del(stream);
     await rig.addIntent();
     await rig.settled();
@@ -71,7 +72,7 @@ for (const { channel, other, stream, attempts, code } of BROKEN) {
   });
 }
 
-Deno.test("routes that failed are published when the stream is there again", async () => {
+Deno.test("routes that failed are published when the stream works again", async () => {
   await using rig = await openRig({ env: { ...QUICK, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1000" } });
   await rig.redis.lpush(PUSH_STREAM, "in the way");
   await rig.start();
@@ -103,7 +104,7 @@ Deno.test("delays double from BACKOFF_MIN on, spread by a fifth, and end at BACK
   });
   await rig.redis.set(PUSH_STREAM, "in the way");
   await rig.start();
-  // Each delay is measured while it is stamped: from the row's own moment, and from the transaction's begin before it.
+  // Each delay is measured from two times: that in the row, and the earlier beginning of the transaction.
   await rig.query("CREATE TABLE delays (attempt int, shorter float8, longer float8)");
   await rig.query(`
     CREATE FUNCTION measure() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -124,14 +125,14 @@ Deno.test("delays double from BACKOFF_MIN on, spread by a fifth, and end at BACK
       [attempt],
     );
     assert.equal(found.length, 20, `delays after attempt ${attempt}`);
-    const told = `after attempt ${attempt}: ${JSON.stringify(found)}`;
-    assert.ok(found.every(({ shorter, longer }) => longer >= least - 1 && shorter <= most + 1), told);
+    const context = `after attempt ${attempt}: ${JSON.stringify(found)}`;
+    assert.ok(found.every(({ shorter, longer }) => longer >= least - 1 && shorter <= most + 1), context);
     const delays = found.map(({ shorter }) => shorter);
-    assert.ok(Math.max(...delays) - Math.min(...delays) > 10, `all are alike ${told}`);
+    assert.ok(Math.max(...delays) - Math.min(...delays) > 10, `all are alike ${context}`);
   }
 });
 
-Deno.test("an error about one route's lease is that route's alone", async () => {
+Deno.test("an error about one route's lease affects only that route", async () => {
   await using rig = await openRig({
     env: {
       NOTIFICATION_ROUTE_BACKOFF_MIN: "1h",
@@ -139,7 +140,7 @@ Deno.test("an error about one route's lease is that route's alone", async () => 
       NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2",
     },
   });
-  // The first attempt of all fails, which gives the time to prepare the leases; the second comes when it is told to.
+  // The first attempts fail, which leaves time to prepare the leases; the test makes the second ones due.
   await rig.redis.set(PUSH_STREAM, "in the way");
   await rig.start();
   const entryIds = [await rig.addIntent(), await rig.addIntent(), await rig.addIntent()];
@@ -161,7 +162,7 @@ Deno.test("an error about one route's lease is that route's alone", async () => 
   assert.equal(push(wrong)?.status, "dead_letter");
   assert.equal(push(wrong)?.last_error_classification, "gateway_stream_publish_failed");
   assert.deepEqual([push(good)?.status, good?.clientEvents.length], ["published", 1]);
-  // What a lease says was published before is not published again.
+  // A route with a lease is not published again.
   assert.deepEqual([push(leased)?.status, push(leased)?.published_entry_id], ["published", "1234567890123-4"]);
   assert.deepEqual(leased?.clientEvents, []);
 });

@@ -1,6 +1,7 @@
-// docs/runbook.md: every command on the page is run, in the page's order, against a service to which each of its
-// incidents has happened; what the page says a command shows must be in its output.
-
+/**
+ * docs/runbook.md: every command on the page is run, in the page's order, on a service to which each of its incidents
+ * has happened; the output must contain what the page promises.
+ */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
@@ -14,7 +15,7 @@ import { eventually } from "../support/wait.ts";
 interface Block {
   readonly heading: string;
   readonly commands: string;
-  /** What its output holds, if the page says so: a text, or a pattern between slashes. */
+  /** The promised part of its output: a text, or a pattern between slashes. */
   readonly shows: string | undefined;
 }
 
@@ -26,10 +27,10 @@ const ADMIN_INTENT = {
 };
 
 const PAYLOAD = '{"game_id":"g 1",\r\n\t"game_name":"It\'s \\"N\\" \\u00e9 ☃ $HOME `x` \\\\n",\n"turn_number":7}';
-/** Larger than one argument of a command can be. */
+/** Larger than one argument of a command may be. */
 const LARGE_PAYLOAD = `{"game_id":"g","game_name":"${"n".repeat(200_000)}","turn_number":7}`;
 
-Deno.test("every command of the runbook works, and shows what the page says", async (test) => {
+Deno.test("every command of the runbook works, and shows what the page promises", async (test) => {
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer, env: { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" } });
   const shims = await Deno.makeTempDir({ prefix: "notification-runbook-" });
@@ -138,7 +139,7 @@ Deno.test("log lines that the runbook explains are the code's, word for word", a
   const lines = [...page.matchAll(/^- `([^`]* [^`]*)`/gm)].map(([, line]) => line!);
   assert.ok(lines.length > 5);
   const source = await textOf("src");
-  // Some are put together from two halves.
+  // Some are composed of two parts in the code.
   const unknown = lines.filter((line) => line.split(": ").some((half) => !source.includes(half)));
   assert.deepEqual(unknown, []);
 });
@@ -152,7 +153,7 @@ async function textOf(folder: string): Promise<string> {
   return text;
 }
 
-/** Redis comes back without its newest writes, then PostgreSQL does. */
+/** Redis comes back without its newest writes, then PostgreSQL. */
 async function withLosses(rig: Rig, redisServer: RedisServer): Promise<void> {
   const first = await rig.start();
   await rig.addIntent();
@@ -202,7 +203,7 @@ async function withIncidents(rig: Rig): Promise<ServiceProcess> {
   await rig.settled();
   await rig.addIntent({ idempotency_key: "dead-letter-large", payload_json: LARGE_PAYLOAD });
   await rig.settled();
-  // A user whom the User Service has no answer for: the page's own command goes past the intent.
+  // A user about whom the User Service does not answer: the page's own command passes the intent.
   rig.users.behaviour = (id) => id === "stuck" ? refuse(503, "overloaded") : undefined;
   const outages = () => service.logs.filter(({ message }) => message === "dependency is unavailable").length;
   const before = outages();
@@ -216,7 +217,7 @@ async function withIncidents(rig: Rig): Promise<ServiceProcess> {
   return service;
 }
 
-/** The page's `sh` blocks; each knows its heading, and what the comment before it says that it shows. */
+/** The page's `sh` blocks, each with its heading and the promise in the comment before it. */
 function blocksOf(page: string): Block[] {
   let heading = "";
   const blocks: Block[] = [];
@@ -227,7 +228,7 @@ function blocksOf(page: string): Block[] {
   return blocks;
 }
 
-/** Stand-ins for what an installation has and a test has not: the executable's name, and systemd's commands. */
+/** Stand-ins for parts of an installation that a test lacks: the executable's name, and systemd's commands. */
 async function writeShims(folder: string, rig: Rig, service: ServiceProcess): Promise<void> {
   await Deno.writeTextFile(`${folder}/log`, rig.instances.map(({ stdout }) => `${stdout}\n`).join(""));
   const binary = Deno.env.get("NOTIFICATION_SERVICE_BIN");
@@ -245,7 +246,7 @@ async function writeShims(folder: string, rig: Rig, service: ServiceProcess): Pr
   }
 }
 
-/** What an installation has below /etc. */
+/** The files of an installation below /etc. */
 async function writeConfiguration(folder: string, env: Readonly<Record<string, string>>): Promise<void> {
   const files = {
     NOTIFICATION_REDIS_PASSWORD: "redis_password",
@@ -260,7 +261,7 @@ async function writeConfiguration(folder: string, env: Readonly<Record<string, s
   await Deno.writeTextFile(`${folder}/environment`, lines.join(""));
 }
 
-/** With Debian's own place for PostgreSQL's programs. */
+/** With Debian's folder for PostgreSQL's programs. */
 function pathOfClients(): string {
   return `${Deno.env.get("PATH")}:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin`;
 }

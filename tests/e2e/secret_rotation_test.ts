@@ -1,7 +1,8 @@
-// Secrets in files, replaced while the service works: whenever a server refuses one, its file is read again, so that no restart
-// is needed (docs/contract.md, section 1). Whichever comes first, the server's new password or the file's, all intents
-// are published once.
-
+/**
+ * Secrets in files, replaced while the service works: when a server refuses one, its file is read again, so that no
+ * restart is needed (docs/contract.md, section 1). Whether the server or the file gets the new password first, all
+ * intents are published once.
+ */
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -22,7 +23,7 @@ Deno.test("passwords of PostgreSQL and Redis are replaced under load, without a 
   const service = await rig.start(files.env);
   await using load = new Load(rig);
 
-  // The server first: refused until the file follows.
+  // The server first: connections are refused until the file follows.
   for (const rotate of [() => files.rotatePostgres(rig), () => files.rotateRedis(rig)]) {
     const writeFile = await rotate();
     await breakConnections(rig);
@@ -31,7 +32,7 @@ Deno.test("passwords of PostgreSQL and Redis are replaced under load, without a 
     await breakConnections(rig);
     await load.more();
   }
-  // The file first: the connections of before live on, the next one is refused once and reads it again.
+  // The file first: existing connections continue, the next one is refused once and reads the file again.
   for (const rotate of [() => files.rotatePostgres(rig), () => files.rotateRedis(rig)]) {
     const writeFile = await rotate();
     await writeFile();
@@ -50,7 +51,7 @@ Deno.test("passwords of PostgreSQL and Redis are replaced under load, without a 
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("a password is replaced behind PgBouncer, which words its refusal in its own way", async () => {
+Deno.test("a password is replaced behind PgBouncer, which has its own error for a wrong password", async () => {
   await using rig = await openRig({ superuser: true });
   await using pooler = await PgBouncer.start(rig.dsn, { mode: "session" });
   const file = await Deno.makeTempFile();
@@ -67,7 +68,7 @@ Deno.test("a password is replaced behind PgBouncer, which words its refusal in i
   assert.equal((await service.terminate()).code, 0, service.output());
 });
 
-Deno.test("a byte order mark is no part of a secret or of a catalog", async () => {
+Deno.test("a byte order mark is not part of a secret or of a catalog", async () => {
   await using rig = await openRig();
   const folder = await Deno.makeTempDir();
   const write = async (name: string, text: string) => {
@@ -115,7 +116,7 @@ class Secrets {
     };
   }
 
-  /** The server takes a new password from now on; what is returned writes it to the file. */
+  /** Sets a new password in the server; returns a function that writes it to the file. */
   async rotatePostgres(rig: Rig): Promise<() => Promise<void>> {
     const password = this.#next("postgres");
     await rig.query(`ALTER ROLE ${this.#role} PASSWORD '${password}'`);
@@ -137,7 +138,7 @@ class Secrets {
   }
 }
 
-/** Intents one after the other for as long as the test lasts. */
+/** Sends intents one after the other during the test. */
 class Load implements AsyncDisposable {
   readonly #rig: Rig;
   readonly #entryIds: string[] = [];
@@ -173,7 +174,7 @@ class Load implements AsyncDisposable {
   }
 }
 
-/** Those of the service alone, to both servers. */
+/** Closes only the connections of the service, to both servers. */
 async function breakConnections(rig: Rig): Promise<void> {
   await rig.query(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'notification-service/%'",
@@ -187,7 +188,7 @@ function isRefusal({ reason }: LogLine): boolean {
   return /WRONGPASS|NOAUTH|28P01|authentication/.test(String(reason));
 }
 
-/** As many outages are over as began. */
+/** Every outage that began is over. */
 function isWell({ logs }: ServiceProcess): boolean {
   const count = (text: string) => logs.filter(({ message }) => message === text).length;
   return count("dependency is unavailable") === count("dependency is available again");

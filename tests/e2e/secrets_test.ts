@@ -1,6 +1,7 @@
-// Nothing secret in anything the process prints: neither Redis's password nor the DSN's, however they are encoded, and
-// whatever goes wrong (docs/contract.md, section 1).
-
+/**
+ * The process prints no secret: neither Redis's password nor the DSN's, in any encoding, whatever goes wrong
+ * (docs/contract.md, section 1).
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -109,7 +110,7 @@ function unescapeToBytes(text: string): string {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
-/** Gives the superuser another password, and the DSN that has it. */
+/** Gives the superuser another password, and returns the DSN with it. */
 async function withPassword(dsn: string, password: string): Promise<string> {
   const client = new pg.Client({ connectionString: dsn });
   await client.connect();

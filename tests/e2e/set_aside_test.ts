@@ -1,6 +1,7 @@
-// What intake waits for is named everywhere, and set-aside is the way past it: for a recipient that the User Service has no answer
-// for, for an entry that PostgreSQL can't get past, and for one that Redis can't.
-
+/**
+ * The entry at which intake waits is named everywhere, and set-aside makes intake pass it: for a recipient without an
+ * answer of the User Service, for an entry that PostgreSQL can't accept, and for one that Redis can't return.
+ */
 import assert from "node:assert/strict";
 import { refuse } from "../../scripts/servers/user_service.ts";
 import { jsonOf, runOn } from "../support/command.ts";
@@ -22,7 +23,7 @@ const codeOf = async (rig: Rig, entryId: string) => {
   return row;
 };
 
-Deno.test("the entry, the recipient and the answer are named in the log, status and inspect, and set-aside goes past them", async () => {
+Deno.test("the entry, the recipient and the answer are named in the log, status and inspect, and set-aside makes intake pass them", async () => {
   await using rig = await openRig({ otherUsers: () => ({}) });
   rig.users.behaviour = (id) => id === "stuck" || id === "stuck-2" ? refuse(503, "overloaded") : undefined;
   const service = await rig.start();
@@ -55,20 +56,20 @@ Deno.test("the entry, the recipient and the answer are named in the log, status 
     assert.deepEqual([intent.outcome, intent.waits_for.entry_id], ["waiting", stuck]);
   }
 
-  // What has an outcome, what does not exist, and what nobody has confirmed stays as it is.
+  // An entry that has an outcome, does not exist, or is not confirmed stays as it is.
   const refused = async (args: string[], code: number, message: RegExp) => {
     const ran = await runOn(rig, ["set-aside", ...args]);
     assert.deepEqual([ran.code, ran.stdout], [code, ""], ran.stderr);
     assert.match(ran.stderr, message);
   };
-  await refused([before, "--reason", "r", "--yes"], 1, /has an outcome already/);
+  await refused([before, "--reason", "r", "--yes"], 1, /already has an outcome/);
   await refused(["5-5", "--reason", "r", "--yes"], 1, /notification:intents has no entry 5-5/);
-  await refused([stuck, "--reason", "r"], 64, /say --yes/);
+  await refused([stuck, "--reason", "r"], 64, /use --yes/);
   await refused([stuck, "--yes"], 64, /--reason is missing/);
   await refused(["stuck", "--reason", "r", "--yes"], 64, /is not an entry id/);
   assert.deepEqual(await rig.query("SELECT FROM notification.malformed_intents"), []);
 
-  // The second one has others before it: it is passed over when intake comes to it.
+  // The second one has others before it: intake passes over it when it reaches it.
   const later = await jsonOf(rig, ["set-aside", second, "--reason", "user deleted", "--yes"]);
   assert.equal(later.set_aside.is_passed, false);
   const now = await jsonOf(rig, ["set-aside", stuck, "--reason", "user deleted", "--yes"]);
@@ -94,7 +95,7 @@ Deno.test("the entry, the recipient and the answer are named in the log, status 
   assert.equal((await jsonOf(rig, ["inspect", "intent", stuck])).intent.outcome, "malformed");
   assert.equal((await jsonOf(rig, ["status"])).intent_stream.waits_for, null);
   await refused([stuck, "--reason", "r", "--yes"], 1, /recorded as set_aside/);
-  // Once each, also for those that were held up together with what was set aside.
+  // Each is published once, also those that waited together with the entry that was set aside.
   assert.equal((await rig.query("SELECT FROM notification.records")).length, 3);
 
   // The key is free.
@@ -104,10 +105,29 @@ Deno.test("the entry, the recipient and the answer are named in the log, status 
   assert.equal((await jsonOf(rig, ["inspect", "intent", again])).intent.outcome, "accepted");
 });
 
-Deno.test("an entry that PostgreSQL can't get past ends up alone, is named, and can be set aside", async () => {
+Deno.test("an entry is not passed over for one of an earlier stream with the same id that was set aside", async () => {
+  await using rig = await openRig();
+  rig.users.behaviour = () => refuse(503, "overloaded");
+  await rig.start();
+  const entryId = await rig.addIntent();
+  await stalledAt(rig, entryId);
+  await rig.query(
+    `INSERT INTO notification.malformed_intents
+       (stream, stream_entry_id, producer, idempotency_key, failure_code, failure_message, raw_fields, recorded_at)
+     VALUES ('notification:intents', $1, 'other', 'other', 'set_aside', 'long ago', '[["producer", "other"]]', now())`,
+    [entryId],
+  );
+  const asked = rig.users.requestedIds.length;
+  await eventually(() => rig.users.requestedIds.length >= asked + 2, { timeoutMs: 15_000 });
+  rig.users.behaviour = undefined;
+  await rig.settled();
+  assert.equal((await rig.clientEvents()).length, 1);
+});
+
+Deno.test("an entry that PostgreSQL can't accept is found, named, and can be set aside", async () => {
   await using rig = await openRig({ superuser: true });
   const service = await rig.start();
-  // Not about the data as far as anybody can tell: an error of a trigger that somebody added.
+  // An error of an added trigger, which does not look like an error about data.
   await rig.query(`
     CREATE FUNCTION notification.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'not on my watch'; END $$`);
@@ -134,7 +154,7 @@ Deno.test("set-aside leaves out fields that PostgreSQL refuses, and needs none f
   await rig.addIntent();
   await rig.settled();
   await rig.query("ALTER TABLE notification.malformed_intents ADD CONSTRAINT refuse CHECK (raw_fields = '[]')");
-  // 400 MiB take Redis longer than this service lets a command take, at the reading as well as at the command.
+  // 400 MiB take Redis longer than the service's bound for a command, in intake as well as in the command.
   const huge = await rig.redis.eval(
     `local value = string.rep('x', 100 * 1024 * 1024)
     return redis.call('XADD', KEYS[1], '*', 'producer', 'p', 'a', value, 'b', value, 'c', value, 'd', value)`,
@@ -142,7 +162,7 @@ Deno.test("set-aside leaves out fields that PostgreSQL refuses, and needs none f
     rig.intentsStream,
   ) as string;
   const behind = await rig.addIntent();
-  // It may not even get a connection while the consumer has Redis read the entry.
+  // The command may not even get a connection while Redis reads the entry for the consumer.
   const { stdout } = await eventually(async () => {
     const ran = await runOn(rig, ["set-aside", huge, "--reason", "too large", "--yes", "--json"]);
     assert.ok([0, 69].includes(ran.code), ran.stderr);

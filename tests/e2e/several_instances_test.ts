@@ -1,6 +1,7 @@
-// Several instances on one Redis and PostgreSQL: who consumes, who takes over, who publishes (docs/contract.md, section
-// 6).
-
+/**
+ * Several instances on one Redis and PostgreSQL: which one consumes, takes over, publishes (docs/contract.md, section
+ * 6).
+ */
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { jsonOf } from "../support/command.ts";
@@ -37,7 +38,7 @@ Deno.test("one instance consumes, the others stand by; the lease is the consumer
   });
   assert.equal(await rig.redis.get(LEASE), holder);
 
-  // After a stop another one takes over at once.
+  // After a stop another instance takes over at once.
   const consumer = the(instances, "consuming");
   const others = instances.filter((instance) => instance !== consumer);
   await consumer.terminate();
@@ -48,7 +49,7 @@ Deno.test("one instance consumes, the others stand by; the lease is the consumer
   assert.deepEqual(await verdicts(rig, [entryId]), ["accepted"]);
 });
 
-Deno.test("two instances that were given one service.instance.id are told apart, and only one looks users up", async () => {
+Deno.test("two instances with the same service.instance.id are distinguished, and only one looks users up", async () => {
   await using rig = await openRig({
     env: { OTEL_RESOURCE_ATTRIBUTES: "service.instance.id=fleet" },
     otherUsers: (id) => ({ email: `${id}@example.com` }),
@@ -78,7 +79,7 @@ Deno.test("a killed consumer is followed within six seconds, and the others publ
   const second = await rig.start();
   await second.waitForLog((line) => line.message === "standby");
 
-  // Routes that the first could not publish, and an intent that nobody has read yet, when it dies.
+  // Routes that the first instance could not publish, and an intent that is not read yet, when it dies.
   await rig.redis.set("gateway:client-events", "in the way");
   const published = await rig.addIntent();
   await eventually(async () =>
@@ -100,21 +101,21 @@ Deno.test("a killed consumer is followed within six seconds, and the others publ
   await eventually(async () => await rig.redis.get(LEASE) !== instanceId);
   const free = performance.now();
   await second.waitForLog((line) => line.message === "consuming");
-  // It looks four times a second, of the one that is left of the six.
+  // It looks four times a second, within the one remaining of the six seconds.
   assert.ok(performance.now() - free < 3000, `${performance.now() - free} ms`);
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [unread]), ["accepted"]);
   assert.equal((await rig.clientEvents()).length, 2);
 });
 
-Deno.test("a lease that somebody deletes or takes over does no harm", async () => {
+Deno.test("a lease that is deleted or taken over does no harm", async () => {
   await using rig = await openRig();
   const instances = [await rig.start(), await rig.start()];
   const ids: string[] = [];
   for (let round = 0; round < 6; round++) {
     for (let index = 0; index < 20; index++) ids.push(await rig.addIntent());
     if (round % 2 === 0) await rig.redis.del(LEASE);
-    else await rig.redis.set(LEASE, "somebody else", "PX", 300);
+    else await rig.redis.set(LEASE, "another instance", "PX", 300);
   }
   await rig.settled();
   assert.deepEqual(new Set(await verdicts(rig, ids)), new Set(["accepted"]));
@@ -122,7 +123,7 @@ Deno.test("a lease that somebody deletes or takes over does no harm", async () =
   for (const instance of instances) assert.equal((await instance.terminate()).code, 0);
 });
 
-Deno.test("instances killed at random moments under load lose nothing and double nothing", async () => {
+Deno.test("instances killed at random moments under load lose nothing and repeat nothing", async () => {
   await using rig = await openRig({
     env: { NOTIFICATION_INTENTS_BATCH_SIZE: "20", NOTIFICATION_PUBLISH_BATCH_SIZE: "30" },
   });
@@ -142,7 +143,7 @@ Deno.test("instances killed at random moments under load lose nothing and double
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 200));
     const victim = instances[Math.floor(Math.random() * instances.length)];
     await victim?.kill();
-    // Without this the next ones would wait for the dead one's five seconds.
+    // Without this the next instances would wait five seconds for the lease of the dead one.
     await rig.redis.del(LEASE);
     instances = [...instances.filter((instance) => instance !== victim), await rig.start()];
   }
@@ -166,7 +167,7 @@ function the(instances: readonly ServiceProcess[], wanted: string): ServiceProce
   return found;
 }
 
-/** Every intent made one record, one client event and one mail command, and nothing else is there. */
+/** Every intent has one record, one client event and one mail command, and there is nothing else. */
 async function once(rig: Rig, intents: number): Promise<void> {
   const routes = await rig.query<{ id: string; channel: string; status: string; entry_id: string }>(
     `SELECT notification_id || '/' || route_id AS id, channel, status, published_entry_id AS entry_id

@@ -1,6 +1,7 @@
-// What keeps the service from starting: exit code 69 and a message that an operator understands, for each dependency
-// (docs/contract.md, sections 4 and 10).
-
+/**
+ * Reasons why the service does not start: exit code 69 and a clear message for each dependency (docs/contract.md,
+ * sections 4 and 10).
+ */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
@@ -14,7 +15,7 @@ Deno.test("Redis and PostgreSQL that cannot be used are named, with the reason",
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const closed = `127.0.0.1:${freePort()}`;
   const silentAddr = `127.0.0.1:${silent.addr.port}`;
-  // Bounds for those alone that don't answer: the others do, and a busy machine takes its time to hear them.
+  // Short bounds only for servers that don't answer: on a busy machine the answers of others may come late.
   const QUICK_REDIS = { NOTIFICATION_STARTUP_TIMEOUT: "1s", NOTIFICATION_REDIS_OPERATION_TIMEOUT: "500ms" };
   const QUICK_POSTGRES = { NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "1s" };
   const dsn = (changes: Partial<URL>) => ({
@@ -38,14 +39,14 @@ Deno.test("Redis and PostgreSQL that cannot be used are named, with the reason",
   await Promise.all(cases.map(([env, ...expected]) => refused(rig, env, ...expected)));
 });
 
-Deno.test("a Redis that may forget, is a replica or a cluster is refused", async () => {
+Deno.test("a Redis that may evict keys, is a replica or a cluster is refused", async () => {
   const servers: readonly (readonly [string[], ...RegExp[]])[] = [
     [["--maxmemory-policy", "allkeys-lru"], /maxmemory-policy/, /noeviction/],
     [["--replicaof", "127.0.0.1", "1"], /replica|master/i],
     [["--cluster-enabled", "yes"], /cluster/i],
   ];
   await Promise.all(servers.map(async ([args, ...expected]) => {
-    // A cluster has one logical database alone.
+    // A cluster has only one logical database.
     const databases = args[0] === "--cluster-enabled" ? ["--databases", "1"] : [];
     await using redis = await startRedis({ args: [...args, ...databases] });
     await using rig = await openRig({ redisServer: redis });
@@ -60,7 +61,7 @@ Deno.test("a Redis user who may not run what the service needs is refused at the
   await refused(rig, {}, /redis/i, /NOPERM|permission/i);
 });
 
-Deno.test("a Redis without persistence is a warning, one with it is none", async () => {
+Deno.test("a Redis without persistence is a warning, one with it is not", async () => {
   await using rig = await openRig();
   const service = await rig.start();
   await service.waitForLog((line) => line.level === "warn" && /persistence/i.test(JSON.stringify(line)));
@@ -71,7 +72,7 @@ Deno.test("a Redis without persistence is a warning, one with it is none", async
   assert.doesNotMatch(other.output(), /persistence/i);
 });
 
-Deno.test("a schema that is newer, foreign or half there is refused", async () => {
+Deno.test("a schema that is newer, of another role or incomplete is refused", async () => {
   await using rig = await openRig({ superuser: true });
   await (await rig.start()).terminate();
   await rig.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES (99999, true)");
@@ -96,7 +97,7 @@ Deno.test("a role that does not own the tables is refused, and table and owner a
     assert.match(service, new RegExp(`notification\\.(${TABLES.join("|")})`));
     assert.ok(service.includes(role), service);
 
-    // Through a role it is a member of is as good.
+    // Ownership through membership in a role is enough.
     await rig.query(`CREATE ROLE ${role}_owner`);
     await rig.query(`ALTER SCHEMA notification OWNER TO ${role}_owner`);
     for (const table of TABLES) {
@@ -112,7 +113,7 @@ Deno.test("a role that does not own the tables is refused, and table and owner a
   }
 });
 
-Deno.test("the schema is made by whoever may, and needs no right to make schemas where it is", async () => {
+Deno.test("a role with the right creates the schema; if it exists, no right to create schemas is needed", async () => {
   await using rig = await openRig({ superuser: true });
   const { role, dsn } = await newRole(rig);
   try {
@@ -133,7 +134,7 @@ Deno.test("the schema is made by whoever may, and needs no right to make schemas
   }
 });
 
-Deno.test("a port that is taken is named", async () => {
+Deno.test("a port that is in use is named", async () => {
   await using rig = await openRig();
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const service = await rig.spawn({ NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${taken.addr.port}` });
@@ -181,7 +182,7 @@ async function dropRoles(rig: Rig, ...roles: readonly string[]): Promise<void> {
   }
 }
 
-/** Whether somebody is connected to the server's port (Linux; elsewhere the log line before is enough). */
+/** Whether a client is connected to the server's port (Linux; elsewhere the log line before is enough). */
 async function connectionsTo({ port }: RedisServer): Promise<boolean> {
   try {
     const hex = port.toString(16).toUpperCase().padStart(4, "0");

@@ -1,11 +1,10 @@
-// Several instances that start at the same moment on an empty database (docs/contract.md, sections 4 and 6).
-
+/** Several instances that start at the same moment on an empty database (docs/contract.md, sections 4 and 6). */
 import assert from "node:assert/strict";
 import { verdicts } from "../support/outcome.ts";
 import { openRig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
-Deno.test("four instances at once on an empty database all come up and deal with every intent once", async () => {
+Deno.test("four instances at once on an empty database all start and accept every intent once", async () => {
   await using rig = await openRig();
   const entryIds: string[] = [];
   for (let index = 0; index < 200; index++) entryIds.push(await rig.addIntent({ idempotency_key: `key ${index}` }));
@@ -24,11 +23,11 @@ Deno.test("four instances at once on an empty database all come up and deal with
   assert.deepEqual([events.length, new Set(events).size], [200, 200]);
   assert.deepEqual([commands.length, new Set(commands).size], [200, 200]);
 
-  // One made the schema, and one reads the intents.
-  const told = (message: string) => instances.filter((each) => each.logs.some((line) => line.message === message));
-  // The last to come up may not have said so yet when the first has dealt with everything.
-  await eventually(() => told("standby").length === 3);
-  assert.equal(told("consuming").length, 1);
+  // One created the schema, and one reads the intents.
+  const loggedBy = (message: string) => instances.filter((each) => each.logs.some((line) => line.message === message));
+  // The last instance may not have logged its start yet when the first has accepted everything.
+  await eventually(() => loggedBy("standby").length === 3);
+  assert.equal(loggedBy("consuming").length, 1);
   const versions = await rig.query("SELECT version_id FROM notification.goose_db_version WHERE version_id > 0");
   const migrations = [...Deno.readDirSync(new URL("../../migrations", import.meta.url))].length;
   assert.equal(versions.length, migrations);
@@ -36,7 +35,7 @@ Deno.test("four instances at once on an empty database all come up and deal with
   assert.deepEqual(exits.map((exit) => exit.code), [0, 0, 0, 0]);
 });
 
-Deno.test("goose's own table says what was applied, and a second start applies nothing", async () => {
+Deno.test("goose's own table shows the applied migrations, and a second start applies nothing", async () => {
   await using rig = await openRig();
   await (await rig.start()).terminate();
   const table = "SELECT id, version_id, is_applied, tstamp FROM notification.goose_db_version ORDER BY id";

@@ -1,6 +1,7 @@
-// What `status` shows where it is hard: too many routes to count, and --watch on a real terminal (script(1) makes one), in
-// place, in colour or without, until Ctrl-C.
-
+/**
+ * `status` in hard cases: too many routes to count, and --watch on a real terminal (made by script(1)), in place, with
+ * or without colour, until Ctrl-C.
+ */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
@@ -13,15 +14,15 @@ import { eventually } from "../support/wait.ts";
 
 const ROOT = resolve(import.meta.dirname!, "../..");
 const HOME = "\x1b[H";
-// deno-lint-ignore no-control-regex -- what steers a terminal
+// deno-lint-ignore no-control-regex -- control characters of a terminal
 const STEERING = /\x1b\[[0-9;]*[A-Za-z]/g;
 
-Deno.test("status shows no counts where the routes are too many to count, and everything else", async () => {
+Deno.test("status leaves out only the counts if the routes are too many to count", async () => {
   await using rig = await openRig({ superuser: true });
   await rig.start();
   await rig.addIntent();
   await rig.settled();
-  // A published route takes too long to look at; those that wait are looked at and claimed (by ctid) as before.
+  // Reading a published route takes too long; live routes are read and claimed (by ctid) as before.
   await rig.query(`
     ALTER TABLE notification.routes RENAME TO counted_slowly;
     CREATE FUNCTION notification.slow() RETURNS boolean LANGUAGE plpgsql VOLATILE COST 1000000
@@ -60,7 +61,7 @@ Deno.test("status leaves out a count that takes too long, whichever it is", asyn
   assert.match(stdout, /too many to count/);
 });
 
-Deno.test("status --watch ends when nobody reads it any more, in a pipe and on a terminal", async () => {
+Deno.test("status --watch ends when its reader has gone, in a pipe and on a terminal", async () => {
   await using rig = await openRig();
   await rig.start();
   const watch = `timeout --kill-after 1 20 ${(await serviceCommand()).join(" ")} status --watch`;
@@ -75,14 +76,14 @@ Deno.test("status --watch ends when nobody reads it any more, in a pipe and on a
   assert.equal(code, 0, `124: it ran on; ${new TextDecoder().decode(stderr)}`);
   assert.match(new TextDecoder().decode(stdout), /^\d{4}-.*\n$/);
 
-  // Without the signal that a closed terminal sends, too: it can't be written to any more.
+  // Also without the signal that a closed terminal sends: writing to it fails.
   const terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 20, before: "trap '' HUP" });
   const pid = await terminal.pid();
   await terminal[Symbol.asyncDispose]();
   await eventually(() => Deno.stat(`/proc/${pid}`).then(() => false, () => true), { timeoutMs: 20_000 });
 });
 
-Deno.test("status --watch stays in place at 60 columns and 20 rows, whatever is in it", async () => {
+Deno.test("status --watch stays in place at 60 columns and 20 rows, whatever it shows", async () => {
   await using rig = await openRig();
   rig.users.behaviour = () => new Response("no", { status: 503 });
   await rig.start();
@@ -104,11 +105,11 @@ Deno.test("status --watch refreshes a terminal in place, in colour, through an o
   await using terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 30 });
   await eventually(() => terminal.pages.length >= 3);
   for (const page of terminal.pages.slice(0, 2)) {
-    // Each line's rest and the page's rest are cleared; nothing scrolls.
+    // The rest of each line and of the page is cleared; nothing scrolls.
     assert.ok(page.split("\r\n").slice(0, -2).every((line) => line.endsWith("\x1b[K")), JSON.stringify(page));
     assert.ok(page.endsWith("\x1b[J\r\n"));
-    assert.ok(page.includes("\x1b[1mIntents\x1b[0m"));
-    assert.ok(page.includes("\x1b[32mconsumes\x1b[0m"));
+    assert.ok(page.includes("\x1b[1mIntents\x1b[22m"));
+    assert.ok(page.includes("\x1b[32mconsumes\x1b[39m"));
     assert.ok(linesOf(page).every((line) => line.length <= 80));
   }
   await redisServer.stop();
@@ -139,7 +140,7 @@ interface TerminalOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly rows: number;
   readonly columns?: number;
-  /** Of the shell, before it becomes the command. */
+  /** Commands of the shell before it runs the command. */
   readonly before?: string;
 }
 
@@ -180,18 +181,18 @@ class Terminal implements AsyncDisposable {
     return terminal;
   }
 
-  /** What came after each move to the terminal's first cell; the last one may not be whole yet. */
+  /** The output after each move to the terminal's first cell; the last page may be incomplete. */
   get pages(): string[] {
     return this.#printed.split(HOME).slice(1).filter((page) => page.endsWith("\x1b[J\r\n"));
   }
 
-  /** Of the command, which is what script(1) has started. */
+  /** The process of the command that script(1) has started. */
   async pid(): Promise<number> {
     const children = await Deno.readTextFile(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`);
     return Number(children.trim());
   }
 
-  /** Presses Ctrl-C and gives the exit code. */
+  /** Presses Ctrl-C and returns the exit code. */
   async interrupt(): Promise<number> {
     await this.#keyboard.write(new TextEncoder().encode("\x03"));
     const { code } = await this.#child.status;

@@ -1,6 +1,7 @@
-// How the process ends: signals, the order in which things stop, the bound, and what is left behind (docs/contract.md,
-// section 10).
-
+/**
+ * How the process ends: signals, the order of the stops, the bound, and what is left behind (docs/contract.md, section
+ * 10).
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
@@ -12,7 +13,7 @@ const LOOPS = ["intent_consumer", "push_publisher", "email_publisher", "retentio
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   Deno.test(`${signal} ends an idle service with exit code 0, the probe first`, async () => {
-    // No wait of an idle service is short enough to end by itself.
+    // All waits of an idle service are too long to end by themselves.
     await using rig = await openRig({
       env: { NOTIFICATION_SHUTDOWN_TIMEOUT: "30s", NOTIFICATION_INTENTS_READ_BLOCK_TIMEOUT: "30s" },
     });
@@ -54,7 +55,7 @@ Deno.test("a stop under load ends in time, and the next start finishes everythin
     const service = await rig.start();
     const [before] = await counts(rig);
     await eventually(async () => ((await counts(rig))[0] ?? 0) > (before ?? 0) + 200);
-    // Past its bound it would end with another one.
+    // Past its bound it would end with another exit code.
     assert.equal((await service.terminate()).code, 0, service.output().slice(-2000));
   }
   producing = false;
@@ -100,7 +101,7 @@ Deno.test("a shutdown that runs past its bound says so in a last line, and ends 
   await rig.addHangingIntent();
   service.signal("SIGTERM");
   await service.waitForLog((line) => line.message === "shutting down");
-  // Nothing of the service's own is that slow: a machine is that puts it aside meanwhile.
+  // Only a machine that pauses the process makes it this slow.
   service.signal("SIGSTOP");
   await new Promise((resolve) => setTimeout(resolve, 5500));
   service.signal("SIGCONT");
@@ -119,7 +120,7 @@ Deno.test("a defect ends the process in an orderly way, with exit code 70", asyn
   const service = await rig.start();
   await rig.addIntent();
   await rig.settled();
-  // No server answers like this while the schema is as it was migrated: reading the offset is a TypeError.
+  // A changed schema makes reading the offset throw a TypeError.
   await rig.query("ALTER TABLE notification.stream_offsets ALTER entry_id DROP NOT NULL");
   await rig.query("UPDATE notification.stream_offsets SET entry_id = NULL");
   await rig.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
@@ -156,7 +157,7 @@ Deno.test("a signal during start-up ends it with exit code 0", async () => {
   using _connection = await silent.accept();
   await stop(waitsForPostgres);
 
-  // Somebody else is migrating.
+  // Another session is migrating.
   const client = await rig.pool.connect();
   await client.query("BEGIN");
   await client.query("CREATE SCHEMA notification");

@@ -1,7 +1,8 @@
-// The shutdown keeps inside its bound whatever cannot be reached: Redis, PostgreSQL, the User Service, one at a time
-// and all at once, gone or silent. The probe says 200 all the while, and nothing is lost or doubled (docs/contract.md,
-// sections 8 and 10).
-
+/**
+ * The shutdown keeps within its bound, whatever can't be reached: Redis, PostgreSQL, the User Service, one at a time
+ * and all at once, stopped or silent. The probe answers 200 until then, and nothing is lost or repeated
+ * (docs/contract.md, sections 8 and 10).
+ */
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
@@ -12,7 +13,7 @@ import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
 const TARGETS = [["redis"], ["postgres"], ["users"], ["redis", "postgres", "users"]] as const;
-/** Waits are cut after 60 % of it, when those for an answer, which are longer, are in hand still. */
+/** Waits are cut after 60 % of it, while the longer waits for an answer still last. */
 const BOUND_MS = 4000;
 const INTENTS = 300;
 
@@ -25,7 +26,7 @@ interface Servers {
 interface Breakage {
   readonly out: (target: string, rig: Rig, servers: Servers) => Promise<void>;
   readonly back: (target: string, rig: Rig, servers: Servers) => Promise<void>;
-  /** What is waited for before the signal. */
+  /** The condition before the signal. */
   readonly until: (service: ServiceProcess, targets: readonly string[]) => Promise<unknown>;
 }
 
@@ -40,7 +41,7 @@ const GONE: Breakage = {
     if (target === "postgres") await postgres.start();
     if (target === "users") rig.users.start();
   },
-  // The service has noticed and waits for better times.
+  // The service has noticed the outage and waits.
   until: (service, [target]) =>
     service.waitForLog((line) =>
       line.level !== "info" && new RegExp(target === "users" ? "user_service" : `${target}`).test(JSON.stringify(line))
@@ -58,11 +59,11 @@ const SILENT: Breakage = {
     if (target === "postgres") await postgres.kill("SIGCONT");
     if (target === "users") rig.users.behaviour = undefined;
   },
-  // At once, with calls in flight.
+  // At once, with open calls.
   until: () => Promise.resolve(),
 };
 
-Deno.test("a shutdown keeps inside its bound with dependencies that are gone or silent", async () => {
+Deno.test("a shutdown keeps within its bound with dependencies that are stopped or silent", async () => {
   await Promise.all([stopsInTime(GONE), stopsInTime(SILENT)]);
 });
 
@@ -90,7 +91,7 @@ async function stopsInTime(breakage: Breakage): Promise<void> {
     await eventually(async () => (await rig.query("SELECT 1 FROM notification.records LIMIT 1")).length > 0);
 
     await Promise.all(targets.map((target) => breakage.out(target, rig, servers)));
-    // A mail or an event that is still on its way needs none of them; an intent more needs the User Service.
+    // A route that is not published yet does not need the User Service; a new intent does.
     const isUsersOnly = targets.length === 1 && targets[0] === "users";
     if (isUsersOnly) await rig.addIntent();
     await breakage.until(service, targets);
@@ -108,7 +109,7 @@ async function stopsInTime(breakage: Breakage): Promise<void> {
 }
 
 async function finishesEverything(rig: Rig, intents: number): Promise<void> {
-  await rig.redis.del(consumerLeaseKey(rig.intentsStream)); // saves its five seconds
+  await rig.redis.del(consumerLeaseKey(rig.intentsStream)); // avoids a wait of five seconds
   await rig.start();
   await rig.settled();
   const [row] = await rig.query<{ records: number }>("SELECT count(*)::int AS records FROM notification.records");

@@ -1,6 +1,7 @@
-// Redis's master changes behind an address that moves: all connections of the service follow, also the one that never writes;
-// nothing is lost, published twice, or taken for another stream (docs/contract.md, section 6).
-
+/**
+ * Redis's master changes behind an address that moves: all connections of the service follow, also the one that never
+ * writes; nothing is lost or published twice, and no stream counts as another one (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
@@ -13,7 +14,7 @@ import { startReplica } from "../support/redis_replica.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
-/** What becomes of the old master when the replica has been promoted and the address moved. */
+/** What happens to the old master after the replica was promoted and the address moved. */
 const OLD_MASTERS: readonly { name: string; treat: (old: Redis, next: RedisServer) => Promise<unknown> }[] = [
   { name: "becomes a replica", treat: (old, next) => old.call("REPLICAOF", next.host, next.port) },
   { name: "goes on as a master, and loses one connection", treat: (old) => killOne(old) },
@@ -21,7 +22,7 @@ const OLD_MASTERS: readonly { name: string; treat: (old: Redis, next: RedisServe
 ];
 
 for (const { name, treat } of OLD_MASTERS) {
-  Deno.test(`after a switchover by an address that moves the old master ${name}: the service follows`, async () => {
+  Deno.test(`after a switchover by a moving address the service follows, and the old master ${name}`, async () => {
     await using old = await startRedis({ appendOnly: true });
     await using next = await startReplica(old);
     await using address = await MovingAddress.open(old.port);
@@ -38,7 +39,7 @@ for (const { name, treat } of OLD_MASTERS) {
       const entryIds: string[] = [];
       for (let intents = 0; intents < 3; intents++) entryIds.push(await addTo(client));
       await eventually(async () => (await published(rig, entryIds)) === 6, { message: () => service.output() });
-      // Both know what the other one knows.
+      // Master and replica have the same data.
       await client.call("WAIT", 1, 5_000);
 
       const errors = () => service.logs.filter(({ level }) => level === "error");
@@ -51,7 +52,7 @@ for (const { name, treat } of OLD_MASTERS) {
       assert.deepEqual(await verdicts(rig, entryIds), entryIds.map(() => "accepted"));
       assert.equal(await published(rig, entryIds), 12);
       assert.deepEqual(errors(), []);
-      // The one that reads and waits too, and the gauges'.
+      // Also the connection that only reads and waits, and that of the gauges.
       await eventually(async () => {
         const clients = String(await rig.redis.call("CLIENT", "LIST"));
         return ["blocking-read", "gauges"].every((role) => clients.includes(`name=notification-service/${role} `));
@@ -68,7 +69,7 @@ async function addTo(client: Redis): Promise<string> {
   return await client.xadd("notification:intents", "*", ...fields) as string;
 }
 
-/** Of the service's connections the one that publishes pushes. */
+/** The service's connection that publishes pushes. */
 async function killOne(client: Redis): Promise<void> {
   const list = String(await client.call("CLIENT", "LIST"));
   const id = /^id=(\d+) .*name=notification-service\/push /m.exec(list)?.[1];

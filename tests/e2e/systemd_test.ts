@@ -1,6 +1,7 @@
-// What the service as a process tells its supervisor, by the permissions that it has in production: ready after start-up,
-// lag and depth, signs of life through an outage, stopping.
-
+/**
+ * The notifications of the process to its supervisor, with the permissions of production: ready after start-up, lag and
+ * depth, signs of life during an outage, stopping.
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { hang } from "../../scripts/servers/user_service.ts";
@@ -11,17 +12,17 @@ import { openRig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
 /**
- * The one folder besides systemd's own socket that the service may write to. Whoever can't make it there (not root) gives
- * the service an abstract socket, which needs no folder.
+ * The only folder, besides systemd's own socket, to which the service may write. A test that can't create it (not root)
+ * uses an abstract socket, which needs no folder.
  */
 const RUNTIME_DIRECTORY = "/run/notification-service";
 
-Deno.test("the supervisor is told of start, state, life and stop", async () => {
+Deno.test("the supervisor is notified of start, state, life and stop", async () => {
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer });
-  await using socket = await NotifySocket.open(await place());
+  await using socket = await NotifySocket.open(await socketAddress());
   const service = await rig.start({
-    NOTIFY_SOCKET: socket.place,
+    NOTIFY_SOCKET: socket.address,
     RUNTIME_DIRECTORY,
     WATCHDOG_USEC: "200000",
   });
@@ -44,20 +45,20 @@ Deno.test("the supervisor is told of start, state, life and stop", async () => {
   assert.deepEqual(service.logs.filter(({ message }) => message === "the supervisor can't be notified"), []);
 });
 
-Deno.test("a start-up that fails never says that it is ready", async () => {
+Deno.test("a start-up that fails never reports that it is ready", async () => {
   await using rig = await openRig({ env: { NOTIFICATION_REDIS_MASTER_ADDR: "127.0.0.1:1" } });
-  await using socket = await NotifySocket.open(await place());
-  const service = await rig.spawn({ NOTIFY_SOCKET: socket.place, RUNTIME_DIRECTORY });
+  await using socket = await NotifySocket.open(await socketAddress());
+  const service = await rig.spawn({ NOTIFY_SOCKET: socket.address, RUNTIME_DIRECTORY });
   assert.equal((await service.ended).code, 69);
   await eventually(() => socket.received.includes("STOPPING=1 STATUS=Stopping"));
   assert.ok(!socket.received.includes("READY=1"));
 });
 
-Deno.test("a socket where the executable may not write is one warning with what to do, and the service runs", async () => {
+Deno.test("a socket to which the executable may not write is one warning with advice, and the service runs", async () => {
   await using rig = await openRig();
-  // As podman's /run/notify/notify.sock, or a user's own systemd.
-  for (const place of ["/run/notify/notify.sock", "/run/user/1000/systemd/notify"]) {
-    await using service = await rig.start({ NOTIFY_SOCKET: place });
+  // For example podman's /run/notify/notify.sock, or a user's own systemd.
+  for (const address of ["/run/notify/notify.sock", "/run/user/1000/systemd/notify"]) {
+    await using service = await rig.start({ NOTIFY_SOCKET: address });
     assert.equal((await service.terminate()).code, 0);
     const problems = service.logs.filter(({ message }) => message === "the supervisor can't be notified");
     assert.equal(problems.length, 1, service.output());
@@ -69,10 +70,10 @@ Deno.test("a socket where the executable may not write is one warning with what 
   }
 });
 
-Deno.test("an abstract socket is notified by what Deno 2.9 runs; made with 2.7 the service says that it can't, and runs", async () => {
+Deno.test("an abstract socket is notified with Deno 2.9; with 2.7 the service warns that it can't, and runs", async () => {
   await using rig = await openRig();
   await using socket = await NotifySocket.open(`@test-${crypto.randomUUID()}`);
-  const service = await rig.start({ NOTIFY_SOCKET: socket.place, RUNTIME_DIRECTORY });
+  const service = await rig.start({ NOTIFY_SOCKET: socket.address, RUNTIME_DIRECTORY });
   const { deno } = JSON.parse((await runOn(rig, ["version", "--json"])).stdout);
   const warnings = () => service.logs.filter(({ message }) => message === "the supervisor can't be notified");
   if (/^2\.(7\.|8\.[0-2]$)/.test(deno)) {
@@ -89,10 +90,10 @@ Deno.test("an abstract socket is notified by what Deno 2.9 runs; made with 2.7 t
 
 Deno.test("a look-up that waits for more than a minute is no stuck loop", async () => {
   await using rig = await openRig();
-  await using socket = await NotifySocket.open(await place());
+  await using socket = await NotifySocket.open(await socketAddress());
   rig.users.behaviour = hang;
   const service = await rig.start({
-    NOTIFY_SOCKET: socket.place,
+    NOTIFY_SOCKET: socket.address,
     RUNTIME_DIRECTORY,
     WATCHDOG_USEC: "1000000",
     NOTIFICATION_USER_SERVICE_TIMEOUT: "75s",
@@ -110,7 +111,7 @@ Deno.test("a look-up that waits for more than a minute is no stuck loop", async 
   assert.deepEqual(await verdicts(rig, [entryId]), ["accepted"]);
 });
 
-async function place(): Promise<string> {
+async function socketAddress(): Promise<string> {
   const name = `test-${crypto.randomUUID()}`;
   try {
     await Deno.mkdir(RUNTIME_DIRECTORY, { recursive: true });

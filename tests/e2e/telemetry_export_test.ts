@@ -1,6 +1,7 @@
-// How telemetry leaves the real process: over every protocol of OTLP, logs included and the same as on standard output;
-// without secrets; and at no cost but one warning when the collector can't be reached.
-
+/**
+ * The export of telemetry from the real process: over every protocol of OTLP, with logs that equal standard output;
+ * without secrets; and with only one warning when the collector can't be reached.
+ */
 import assert from "node:assert/strict";
 import { OtlpReceiver, type Protocol } from "../support/otlp_receiver.ts";
 import { openRig, type Rig } from "../support/rig.ts";
@@ -20,7 +21,7 @@ async function workOnce(rig: Rig): Promise<void> {
 for (const protocol of PROTOCOLS) {
   Deno.test(`${protocol} carries metrics, traces and logs, the last of them flushed at the end`, async () => {
     await using otlp = await OtlpReceiver.start(protocol);
-    // Nothing would go before the end but for the flush.
+    // Only the flush at the end exports anything.
     const once = {
       OTEL_METRIC_EXPORT_INTERVAL: "3600000",
       OTEL_METRIC_EXPORT_TIMEOUT: "30000",
@@ -47,8 +48,8 @@ for (const protocol of PROTOCOLS) {
       "route.publish",
     ]);
     assert.equal(otlp.point("notification.route.published", { channel: "push" })?.value, 1);
-    // With Deno 2.7 the first connection over gRPC is now and then closed in the making; the second try of the first export may
-    // then meet the end, and what it has to say comes too late to be exported.
+    // With Deno 2.7 the first connection over gRPC sometimes closes at once; the second try of the first export may
+    // then come at the end, and its log line is too late to be exported.
     assertSameLogs(otlp, service, protocol === "grpc" ? isLateWarning : () => false);
   });
 }
@@ -57,7 +58,7 @@ function isLateWarning({ logger, message }: LogLine): boolean {
   return logger === "open_telemetry" && String(message).startsWith("telemetry can't be exported");
 }
 
-/** All lines but the very last, which says that everything has ended, and those that may be missing. */
+/** All lines except the last, which says that everything has ended, and those that may be missing. */
 function assertSameLogs(
   otlp: OtlpReceiver,
   service: ServiceProcess,
@@ -74,7 +75,7 @@ function assertSameLogs(
   const asAttribute = (value: unknown) => value !== null && typeof value === "object" ? JSON.stringify(value) : value;
   const plain = (line: LogLine) =>
     Object.fromEntries(Object.entries(line).map(([name, value]) => [name, asAttribute(value)]));
-  // An export is ordered by logger.
+  // An export is sorted by logger.
   const sorted = (lines: readonly object[]) => lines.map((line) => JSON.stringify(Object.entries(line).sort())).sort();
   const exportedLines = new Set(sorted(exported));
   const printed = service.logs.slice(0, -1).filter((line) => {
@@ -109,7 +110,7 @@ Deno.test("lines about attempts and dead letters carry the ids of their spans", 
   );
 });
 
-Deno.test("the line of a duplicate carries its own span's ids; without tracing, the trace that its producer named", async () => {
+Deno.test("the line of a duplicate carries its own span's ids; without tracing, the trace id of its producer", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({ env: { NOTIFICATION_LOG_LEVEL: "debug" } });
   const idsOf = async (service: ServiceProcess, changes: Readonly<Record<string, string>>) => {
@@ -134,7 +135,7 @@ Deno.test("the line of a duplicate carries its own span's ids; without tracing, 
   assert.equal(span!.attributes["notification.outcome"], "duplicate");
 });
 
-Deno.test("nothing that is exported holds a secret", async () => {
+Deno.test("no export contains a secret", async () => {
   await using otlp = await OtlpReceiver.start("http/json");
   await using rig = await openRig({
     env: { ...otlp.env, NOTIFICATION_LOG_LEVEL: "debug", NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1" },
@@ -176,11 +177,11 @@ for (const protocol of ["http/protobuf", "grpc"] as const) {
     await workOnce(rig);
     await new Promise((resolve) => setTimeout(resolve, 1500)); // many more exports fail
     await assertStopsInTime(service);
-    const told = service.logs.filter(({ level, logger }) =>
+    const reported = service.logs.filter(({ level, logger }) =>
       level !== "info" && logger !== "service" && logger !== "intent_consumer"
     );
-    assert.deepEqual(told.map(({ level, logger, message }) => [level, logger, message]), [
-      ["warn", "open_telemetry", "telemetry can't be exported; this is not told again"],
+    assert.deepEqual(reported.map(({ level, logger, message }) => [level, logger, message]), [
+      ["warn", "open_telemetry", "telemetry can't be exported; this is logged once"],
     ]);
   });
 }
@@ -198,10 +199,10 @@ for (const [protocol, variable, value] of UNUSABLE) {
     const service = await rig.start();
     await workOnce(rig);
     await assertStopsInTime(service);
-    // A slow machine may miss an export's time-out, which is told as well, and is none of the variable's.
+    // A slow machine may miss the time-out of an export, which logs another line that is not about the variable.
     const about = ({ message, logger }: LogLine) =>
       message === "questionable configuration" ||
-      (logger === "open_telemetry" && message !== "telemetry can't be exported; this is not told again");
+      (logger === "open_telemetry" && message !== "telemetry can't be exported; this is logged once");
     const warnings = service.logs.filter(about);
     assert.deepEqual(warnings.map(({ level, logger }) => [level, logger]), [["warn", "service"]]);
     assert.ok(`${warnings[0]!["warning"]}`.includes(variable), service.output());
@@ -209,7 +210,7 @@ for (const [protocol, variable, value] of UNUSABLE) {
   });
 }
 
-Deno.test("a collector that takes everything and answers nothing does not hold up the shutdown", async () => {
+Deno.test("a collector that accepts everything and answers nothing does not delay the shutdown", async () => {
   await using silent = silentCollector();
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({
@@ -224,7 +225,7 @@ Deno.test("a collector that takes everything and answers nothing does not hold u
   await assertStopsInTime(service, 5_000);
 });
 
-Deno.test("a batch in hand, a collector that answers nothing and an output that nobody reads leave the bound as it is", async () => {
+Deno.test("the shutdown keeps its bound with an unfinished batch, a silent collector and an output without a reader", async () => {
   await using silent = silentCollector();
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({
@@ -237,7 +238,7 @@ Deno.test("a batch in hand, a collector that answers nothing and an output that 
   });
   const reading = Promise.withResolvers<void>();
   const service = await (await rig.spawn({}, { readFrom: reading.promise })).ready();
-  // More lines than a pipe takes.
+  // More lines than fit a pipe.
   await Promise.all(Array.from({ length: 300 }, () => rig.addIntent({ request_id: "r".repeat(256) })));
   await rig.settled();
   await rig.addHangingIntent();
@@ -246,12 +247,12 @@ Deno.test("a batch in hand, a collector that answers nothing and an output that 
   await eventually(() => !isRunning(service.pid), { message: "The service did not end" });
   const durationMs = performance.now() - begun;
   reading.resolve();
-  // Past the bound it would be another code; before the look-up was cut there was nothing to end.
+  // Past the bound it would be another code, and it can't end before the look-up is cut.
   assert.equal(await service.exit(), 0);
   assert.ok(durationMs > 3_600 - 50, `${durationMs}`);
 });
 
-/** Takes every request and answers none. */
+/** Accepts every request and answers none. */
 function silentCollector(): AsyncDisposable & { readonly url: string } {
   const end = new AbortController();
   const server = Deno.serve(
@@ -282,7 +283,7 @@ async function assertStopsInTime(service: ServiceProcess, boundMs = 5_000): Prom
   assert.ok(durationMs < boundMs, `${durationMs}`);
 }
 
-Deno.test("without an exporter nobody is asked: no connection for gauges, nothing of OpenTelemetry in the log", async () => {
+Deno.test("without an exporter there is no connection for gauges, and no line of OpenTelemetry in the log", async () => {
   await using rig = await openRig({ env: { OTEL_METRIC_EXPORT_INTERVAL: "50" } });
   const service = await rig.start();
   await workOnce(rig);

@@ -1,6 +1,7 @@
-// Every metric of section 9 of docs/contract.md, as a collector gets it from the real process: name, kind, unit,
-// attributes, and the value that what was done to the service must have given it.
-
+/**
+ * Every metric of section 9 of docs/contract.md, as a collector gets it from the real process: name, kind, unit,
+ * attributes, and the value that follows from what the test did.
+ */
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -25,6 +26,7 @@ const METRICS = {
   "notification.route.skipped": ["counter", "{route}"],
   "notification.route.dead_letters": ["counter", "{route}"],
   "notification.route.late": ["counter", "{route}"],
+  "notification.repair.open_age_ms": ["gauge", "ms"],
   "notification.outbound.lost": ["counter", "{route}"],
   "notification.outbound.republished": ["counter", "{route}"],
   "notification.leases.rebuilt": ["counter", "{lease}"],
@@ -46,7 +48,7 @@ const ADMIN_INTENT = {
   payload_json: '{"game_id":"g","game_name":"n","failure_reason":"r"}',
 };
 
-Deno.test("every metric of the contract is exported, with the values that the work gave it", async () => {
+Deno.test("every metric of the contract is exported with the right values", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({
     env: {
@@ -58,7 +60,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
     users: [["user-1", { email: "user-1@example.com" }], ["no-mail", {}]],
   });
 
-  // Five entries are dealt with; then three are trimmed behind the service's back.
+  // Five entries get their outcomes; then three are trimmed unread.
   await rig.addIntent({ idempotency_key: "key" });
   const before = await rig.start();
   await rig.settled();
@@ -71,7 +73,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
 
   await rig.addIntent({ idempotency_key: "key" }); // a duplicate
   await rig.addIntent({ recipient_user_ids_json: '["user-1","no-mail"]' }); // push twice, mail once
-  await rig.addIntent(ADMIN_INTENT); // nobody to deliver to
+  await rig.addIntent(ADMIN_INTENT); // no address
   await rig.addIntent({ notification_type: "no.such.type" });
   await rig.addIntent({ payload_json: "{}" });
   await rig.addIntent({ recipient_user_ids_json: '["nobody"]' });
@@ -82,7 +84,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   await rig.settled();
   await rig.query("UPDATE notification.malformed_intents SET recorded_at = now() - interval '91 days'");
   await eventually(async () => (await rig.query("SELECT FROM notification.malformed_intents")).length === 0);
-  // The User Service is away for a moment, and an intent waits for it.
+  // The User Service is out for a moment, and an intent waits for it.
   await rig.users.stop();
   const waiting = await rig.addIntent();
   await eventually(() =>
@@ -110,7 +112,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
     Object.fromEntries(Object.entries(METRICS).sort()),
   );
 
-  /** What happened; counters are there from the beginning, as 0. */
+  /** The expected counters; all counters begin as 0. */
   const values = (name: keyof typeof METRICS) =>
     Object.fromEntries(
       otlp.metric(name)!.points.filter(({ value }) => value !== 0).map(({ attributes, value }) => [
@@ -153,7 +155,7 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   for (const name of ["retries", "dead_letters", "skipped"] as const) {
     assert.deepEqual(attributesOf(`notification.route.${name}`), ["channel classification"]);
   }
-  // A stream that goes away while Redis runs is not a loss.
+  // A stream that is deleted while Redis runs is not a loss.
   for (const name of ["outbound.lost", "outbound.republished", "leases.rebuilt"] as const) {
     assert.deepEqual(values(`notification.${name}`), {});
   }
@@ -172,11 +174,12 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   assert.deepEqual(gauge("notification.route_schedule.depth"), NOTHING_WAITS);
   assert.deepEqual(gauge("notification.route_schedule.oldest_age_ms"), NOTHING_WAITS);
   assert.deepEqual(gauge("notification.intent_stream.lag"), [["", 0]]);
+  assert.deepEqual(gauge("notification.repair.open_age_ms"), [["", 0]]);
   assert.deepEqual(gauge("notification.intent_stream.oldest_unprocessed_age_ms"), [["", 0]]);
 
   const histogram = (name: keyof typeof METRICS) =>
     otlp.metric(name)!.points.map(({ attributes, count = 0, value, bounds = [] }) => {
-      // Seconds: nothing took longer than this test has.
+      // In seconds: nothing took longer than this test.
       assert.ok(value > 0 && value / count < (Date.now() - begun) / 1000, `${name}: ${value} of ${count}`);
       assert.ok(bounds[0]! <= 0.01 && bounds.length > 10, `${name}: ${bounds}`);
       return [Object.values(attributes).join(" "), count] as const;
@@ -191,10 +194,10 @@ Deno.test("every metric of the contract is exported, with the values that the wo
   assert.ok(lookUps["found"]! >= 4 && lookUps["unavailable"]! >= 1, JSON.stringify(lookUps));
 });
 
-/** That nothing on the dashboard and in the alert rules asks for a name or label that isn't there. */
+/** The dashboard and the alert rules use only existing names and labels. */
 async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<void> {
   const series = seriesOf(otlp.metricExports.at(-1)!);
-  assert.equal(series.size, 20 + 4 * 3);
+  assert.equal(series.size, 21 + 4 * 3);
   assert.ok(series.has("notification_route_delivery_latency_seconds_bucket"));
   const queries = [
     ...dashboardQueries(await Deno.readTextFile("docs/observability/dashboard.json")),
@@ -212,7 +215,7 @@ async function assertQueriesAskForWhatIsExported(otlp: OtlpReceiver): Promise<vo
   ]);
 }
 
-Deno.test("what Redis or PostgreSQL lost is counted, and what was published again or rebuilt", async () => {
+Deno.test("losses of Redis and PostgreSQL are counted, and what was published again or rebuilt", async () => {
   await using otlp = await OtlpReceiver.start();
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer, env: otlp.env });
@@ -240,16 +243,16 @@ Deno.test("what Redis or PostgreSQL lost is counted, and what was published agai
   });
   await rig.settled();
   await otlp.nextExport();
-  // Of the lost outcome of each channel, and of all that was published in the minute before.
+  // The leases of the lost outcome of each channel, and of everything published in the minute before.
   assert.equal(otlp.point("notification.leases.rebuilt")?.value, 2 * 5);
   assert.deepEqual([(await rig.clientEvents()).length, (await rig.mailCommands()).length], [5, 5]);
   assert.equal(perChannel("lost"), "0,0");
   assert.equal((await after.terminate()).code, 0);
 });
 
-Deno.test("the first export comes before anything is counted, so that what happens right after the start is an increase", async () => {
+Deno.test("the first export comes before anything is counted, so that events right after the start are an increase", async () => {
   await using otlp = await OtlpReceiver.start();
-  // The SDK's own first export would come with the end.
+  // The SDK's own first export would only come at the end.
   const seldom = { OTEL_METRIC_EXPORT_INTERVAL: "3600000", OTEL_METRIC_EXPORT_TIMEOUT: "30000" };
   await using rig = await openRig({ env: { ...otlp.env, ...seldom } });
   await rig.addIntent();
@@ -280,7 +283,7 @@ Deno.test("the first export comes before anything is counted, so that what happe
   assert.deepEqual([trimmed(), failed(), skipped(), outages()], [3, 1, 1, 0]);
 });
 
-Deno.test("the schedule's gauges tell the routes that wait, and how overdue they are", async () => {
+Deno.test("the schedule's gauges show the routes that wait, and how overdue they are", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({ env: { ...otlp.env, NOTIFICATION_ROUTE_BACKOFF_MIN: "5m" } });
   await rig.redis.set("gateway:client-events", "in the way");
@@ -295,7 +298,7 @@ Deno.test("the schedule's gauges tell the routes that wait, and how overdue they
   await otlp.nextExport();
   assert.deepEqual([age("push"), age("email")], [0, 0], "a route that waits for its next attempt is not overdue");
 
-  // Overdue, and out of the publishers' reach.
+  // Overdue, but locked for the publishers.
   const client = await rig.pool.connect();
   await client.query("BEGIN");
   await client.query("SELECT FROM notification.routes FOR UPDATE");
@@ -324,7 +327,7 @@ Deno.test("a stream of another type is an outage of intent_stream for as long as
   await rig.settled();
 });
 
-Deno.test("the resource names the service, its version, its instance and where it runs", async () => {
+Deno.test("the resource names the service, its version, its instance and its environment", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({
     env: {
@@ -357,7 +360,7 @@ Deno.test("the resource names the service, its version, its instance and where i
   assert.ok(seen!.count > 0);
 });
 
-Deno.test("what the resource says of the service stands, whatever is wrong with the operator's attributes", async () => {
+Deno.test("the resource's attributes of the service remain, whatever is wrong with the operator's attributes", async () => {
   await using otlp = await OtlpReceiver.start();
   const attributesWith = async (variables: Readonly<Record<string, string>>) => {
     await using rig = await openRig({

@@ -1,6 +1,7 @@
-// What a collector gets while a dependency is out, dead or frozen: the other metrics as always, the gauges that need it
-// not at all, and `notification.dependency.unavailable` for why.
-
+/**
+ * The metrics while a dependency is out, dead or frozen: all others as always, no gauges that need it, and
+ * `notification.dependency.unavailable` as the reason.
+ */
 import assert from "node:assert/strict";
 import { startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -13,7 +14,7 @@ const STREAM = ["notification.intent_stream.lag", "notification.intent_stream.ol
 const PATIENT = {
   NOTIFICATION_REDIS_OPERATION_TIMEOUT: "1s",
   NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "1s",
-  // Longer than a busy machine takes for an export: one that is late is told by a line.
+  // Longer than a busy machine takes for an export: a late one would log a line.
   OTEL_METRIC_EXPORT_INTERVAL: "1000",
   OTEL_METRIC_EXPORT_TIMEOUT: "1000",
 };
@@ -42,7 +43,7 @@ async function untilWell(otlp: OtlpReceiver, dependency: string): Promise<void> 
   );
 }
 
-Deno.test("Redis out: the stream's gauges are absent, the schedule's are there", async () => {
+Deno.test("Redis out: the stream's gauges are absent, the schedule's are present", async () => {
   await using otlp = await OtlpReceiver.start();
   await using redisServer = await startRedis();
   await using rig = await openRig({ redisServer, env: { ...otlp.env, ...PATIENT } });
@@ -60,7 +61,7 @@ Deno.test("Redis out: the stream's gauges are absent, the schedule's are there",
   assert.equal((await service.terminate()).code, 0);
 });
 
-Deno.test("PostgreSQL out: the schedule's gauges are absent, the stream's go by the place's copy", async () => {
+Deno.test("PostgreSQL out: the schedule's gauges are absent, the stream's use the copy of the offset", async () => {
   await using otlp = await OtlpReceiver.start();
   await using postgresServer = await startPostgres();
   await using rig = await openRig({ postgresServer, env: { ...otlp.env, ...PATIENT } });

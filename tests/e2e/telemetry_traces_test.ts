@@ -1,6 +1,7 @@
-// Traces of the real process: from the producer's span to the outbound entry, through failed attempts, restarts and
-// repetition (docs/contract.md, section 9); and what goes through untouched where tracing is off.
-
+/**
+ * Traces of the real process: from the producer's span to the outbound entry, through failed attempts, restarts and
+ * repetition (docs/contract.md, section 9); and what passes unchanged if tracing is off.
+ */
 import assert from "node:assert/strict";
 import type { ReceivedSpan } from "../support/otlp_decode.ts";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
@@ -23,7 +24,7 @@ async function outbound(rig: Rig, entryId: string) {
   return { push: clientEvents[0]?.fields["traceparent"], email: mailCommands[0]?.fields["traceparent"] };
 }
 
-Deno.test("every attempt has its span, also while the record of the one before is on its way", async () => {
+Deno.test("every attempt has its span, also while the outcome of the one before is not written yet", async () => {
   await using otlp = await OtlpReceiver.start();
   // Accepted together, and published by eight passes.
   await using rig = await openRig({ env: { ...otlp.env, NOTIFICATION_PUBLISH_BATCH_SIZE: "5" } });
@@ -101,7 +102,7 @@ Deno.test("a trace goes from the producer's span through intent.process and rout
   assert.deepEqual([sent.push, sent.email].sort(), children.map(contextOf).sort());
 });
 
-Deno.test("malformed intents and failed attempts are errors on their spans, an attempt a span", async () => {
+Deno.test("malformed intents and failed attempts are errors on their spans, one span per attempt", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({
     env: { ...otlp.env, NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "3", NOTIFICATION_ROUTE_BACKOFF_MIN: "20ms" },
@@ -113,7 +114,7 @@ Deno.test("malformed intents and failed attempts are errors on their spans, an a
   await rig.addIntent({ traceparent: TRACEPARENT, idempotency_key: "key" });
   await rig.settled();
   const processed = await otlp.untilSpans(3, ({ name }) => name === "intent.process");
-  // Whether they come in one batch or each in its own decides their order.
+  // Their order depends on whether they come in one batch.
   assert.deepEqual(
     processed.map(({ attributes, status, parentSpanId }) => [
       attributes["notification.outcome"],
@@ -178,7 +179,7 @@ Deno.test("route.publish is the child of intent.process even three restarts late
   assert.equal((await outbound(rig, entryId)).push, contextOf(published));
 });
 
-Deno.test("with tracing off the producer's traceparent goes through as it came", async () => {
+Deno.test("with tracing off the producer's traceparent passes through unchanged", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig();
   const off: Record<string, string>[] = [
@@ -203,7 +204,7 @@ Deno.test("with tracing off the producer's traceparent goes through as it came",
   assert.deepEqual(otlp.spans, []);
 });
 
-Deno.test("a trace that is not sampled is not recorded, and whoever comes next is told", async () => {
+Deno.test("a trace that is not sampled is not recorded, and the outbound traceparent says so", async () => {
   await using otlp = await OtlpReceiver.start();
   await using rig = await openRig({
     env: { ...otlp.env, OTEL_TRACES_SAMPLER: "parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG: "0" },

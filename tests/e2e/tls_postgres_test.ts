@@ -1,6 +1,7 @@
-// PostgreSQL over TLS, as docs/deployment.md describes it: each sslmode, private authorities, client certificates, their rotation
-// while the service runs; and what is said where a handshake fails.
-
+/**
+ * PostgreSQL over TLS, as docs/deployment.md describes it: each sslmode, private authorities, client certificates,
+ * their rotation while the service runs; and the messages about a failed handshake.
+ */
 import assert from "node:assert/strict";
 import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
@@ -15,9 +16,9 @@ interface Case {
   /** The DSN's query; `$authority`, `$certificate` and `$key` are the right ones, `$foreign…` another authority's. */
   readonly query: string;
   readonly host?: string;
-  /** The exit code of `run` and `check`; 0 where it connects. */
+  /** The exit code of `run` and `check`; 0 if it connects. */
   readonly code: number;
-  /** What both say of it. */
+  /** The message of both. */
   readonly says?: RegExp;
 }
 
@@ -55,21 +56,21 @@ const ON_ONE_THAT_ASKS_FOR_CERTIFICATES: readonly Case[] = [
   },
 ];
 
-Deno.test("each sslmode means what the documents say, and a failed handshake names TLS and the setting", async () => {
+Deno.test("each sslmode works as documented, and a failed handshake names TLS and the setting", async () => {
   await using tls = await Tls.create();
   await using postgres = await tls.startPostgres();
   await using rig = await openRig({ superuser: true, postgresServer: postgres });
   await inTurns(ON_A_SERVER_WITH_TLS, (each) => tls.tryOut(rig, each));
 });
 
-Deno.test("client certificates are sent, and a server that wants TLS or a certificate is named", async () => {
+Deno.test("client certificates are sent, and an error names a server that requires TLS or a certificate", async () => {
   await using tls = await Tls.create();
   await using postgres = await tls.startPostgres({ asksForCertificates: true });
   await using rig = await openRig({ superuser: true, postgresServer: postgres });
   await inTurns(ON_ONE_THAT_ASKS_FOR_CERTIFICATES, (each) => tls.tryOut(rig, each));
 });
 
-Deno.test("a server without TLS is named where the DSN asks for it", async () => {
+Deno.test("an error names a server without TLS if the DSN requires it", async () => {
   await using tls = await Tls.create();
   await using rig = await openRig({ superuser: true });
   await tls.tryOut(rig, {
@@ -156,7 +157,7 @@ class Tls implements AsyncDisposable {
   async startPostgres({ asksForCertificates = false } = {}): Promise<Postgres> {
     const account = await serverAccount();
     const rules = asksForCertificates
-      // The tests' own connections come without TLS, as another role's would.
+      // The tests' own connections use no TLS, like those of another role.
       ? "host all postgres 127.0.0.1/32 scram-sha-256\nhostssl all service 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n"
       : "host all all 127.0.0.0/8 scram-sha-256\n";
     await Deno.writeTextFile(`${this.#folder}/hba`, rules);
@@ -181,7 +182,7 @@ class Tls implements AsyncDisposable {
     return `${url.href}?${filled}`;
   }
 
-  /** Both `check` and `run` end as the case has it; whatever they print on standard error is no library's. */
+  /** Both `check` and `run` end as expected; no library prints to standard error. */
   async tryOut(rig: Rig, each: Case): Promise<void> {
     await createRole(rig);
     const env = { ...rig.env, NOTIFICATION_POSTGRES_PRIMARY_DSN: this.dsn(rig, each) };
@@ -198,7 +199,7 @@ class Tls implements AsyncDisposable {
     if (each.code === 69 && each.says === NAMES_TLS) assert.match(String(failure?.["reason"]), NAMES_TLS);
   }
 
-  /** Every file holds what the other authority made. */
+  /** Every file now has a certificate of the other authority. */
   async becomeForeign(): Promise<void> {
     const copy = (from: string, to: string) =>
       Deno.readTextFile(this.#paths[from]!).then((text) => Deno.writeTextFile(to, text));
@@ -220,7 +221,7 @@ async function createRole(rig: Rig): Promise<void> {
   if (found === undefined) await rig.query("CREATE ROLE service SUPERUSER LOGIN PASSWORD 'secret'");
 }
 
-/** The server reads its files again, and every connection of the service breaks. */
+/** Makes the server read its files again, and breaks every connection of the service. */
 async function reload(rig: Rig): Promise<void> {
   await rig.query("SELECT pg_reload_conf()");
   await new Promise((resolve) => setTimeout(resolve, 200));

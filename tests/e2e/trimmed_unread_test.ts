@@ -1,6 +1,7 @@
-// Entries that were trimmed from the stream unread can't be brought back, but never go unnoticed; nobody is alarmed
-// about entries that were read (docs/contract.md, section 6).
-
+/**
+ * Entries that were trimmed unread can't be recovered, but are always reported; there is no alarm about entries that
+ * were read (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import { refuse } from "../../scripts/servers/user_service.ts";
 import { verdicts } from "../support/outcome.ts";
@@ -23,16 +24,16 @@ Deno.test("entries trimmed while the service was stopped are counted, and the or
   await rig.settled();
   await alarms(second, 6);
   assert.deepEqual(await verdicts(rig, entryIds.slice(6)), Array(4).fill("accepted"));
-  assert.deepEqual(await place(rig), { entry_id: entryIds[9], entries_read: "15" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds[9], entries_read: "15" });
 
-  // Once is enough.
+  // It is reported once.
   await add(rig, 1);
   await rig.settled();
   await second.terminate();
   await add(rig, 1);
   const third = await rig.start();
   await rig.settled();
-  assert.equal((await place(rig))?.entries_read, "17");
+  assert.equal((await offsetRow(rig))?.entries_read, "17");
   await third.terminate();
   await alarms(second, 6);
   await alarms(third);
@@ -50,7 +51,7 @@ Deno.test("entries that were deleted unread, in the middle or all of them, count
   const second = await rig.start();
   await rig.settled();
   await alarms(second, 2);
-  assert.equal((await place(rig))?.entries_read, "7");
+  assert.equal((await offsetRow(rig))?.entries_read, "7");
   await second.terminate();
 
   await add(rig, 3);
@@ -59,12 +60,12 @@ Deno.test("entries that were deleted unread, in the middle or all of them, count
   await alarms(third, 3);
   const [last] = await add(rig, 1);
   await rig.settled();
-  assert.deepEqual(await place(rig), { entry_id: last, entries_read: "11" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: last, entries_read: "11" });
   await third.terminate();
   await alarms(third, 3);
 });
 
-Deno.test("entries trimmed behind a running service are counted, those that a stall holds up among them", async () => {
+Deno.test("entries trimmed while the service runs are counted, also those that wait in a stall", async () => {
   await using rig = await openRig({ env: SLOW });
   const service = await rig.start();
   await add(rig, 1);
@@ -72,14 +73,14 @@ Deno.test("entries trimmed behind a running service are counted, those that a st
   const lookUps = holdLookUps(rig);
   const [inHand] = await add(rig, 1);
   await eventually(() => rig.users.inFlight.now > 0);
-  // The second is in hand; of the others nobody has read any.
+  // The second is being accepted; the others are unread.
   const behind = await add(rig, 8);
   await rig.redis.xtrim(STREAM, "MAXLEN", 3);
   lookUps.resolve();
   await rig.settled();
   await alarms(service, 5);
   assert.deepEqual(await verdicts(rig, [inHand ?? "", ...behind.slice(5)]), Array(4).fill("accepted"));
-  assert.equal((await place(rig))?.entries_read, "10");
+  assert.equal((await offsetRow(rig))?.entries_read, "10");
 
   rig.users.behaviour = () => refuse(500, "broken");
   const asked = rig.users.requestedIds.length;
@@ -89,7 +90,7 @@ Deno.test("entries trimmed behind a running service are counted, those that a st
   await alarms(service, 5, 4);
 });
 
-Deno.test("nobody is alarmed when producers trim what was read, or what is in hand", async () => {
+Deno.test("there is no alarm when producers trim entries that were read or are being accepted", async () => {
   await using rig = await openRig({ env: SLOW });
   const service = await rig.start();
   await add(rig, 5);
@@ -102,7 +103,7 @@ Deno.test("nobody is alarmed when producers trim what was read, or what is in ha
   await add(rig, 1);
   await rig.settled();
 
-  // A batch of five is in hand while its entries are trimmed and others come in.
+  // A batch of five is being accepted while its entries are trimmed and others arrive.
   await service.terminate();
   const lookUps = holdLookUps(rig);
   const inHand = await add(rig, 5);
@@ -113,9 +114,9 @@ Deno.test("nobody is alarmed when producers trim what was read, or what is in ha
   lookUps.resolve();
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [...inHand, ...behind]), Array(7).fill("accepted"));
-  assert.equal((await place(rig))?.entries_read, "18");
+  assert.equal((await offsetRow(rig))?.entries_read, "18");
 
-  // After every entry, everything that was read but the last.
+  // After every entry, all entries that were read except the last.
   for (let round = 0; round < 20; round++) {
     await rig.addIntent();
     await rig.settled();
@@ -126,13 +127,13 @@ Deno.test("nobody is alarmed when producers trim what was read, or what is in ha
   await alarms(second);
 });
 
-Deno.test("the first start on a stream that was trimmed before is no alarm, its place is the baseline", async () => {
+Deno.test("the first start on a stream that was trimmed before is no alarm: it is the baseline", async () => {
   await using rig = await openRig();
   await add(rig, 10);
   await rig.redis.xtrim(STREAM, "MAXLEN", 3);
   const service = await rig.start();
   await rig.settled();
-  assert.equal((await place(rig))?.entries_read, "10");
+  assert.equal((await offsetRow(rig))?.entries_read, "10");
   assert.equal((await rig.clientEvents()).length, 3);
   await service.terminate();
   await alarms(service);
@@ -149,14 +150,14 @@ async function add(rig: Rig, count: number): Promise<string[]> {
   return entryIds;
 }
 
-async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
+async function offsetRow(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
   return row;
 }
 
-/** Look-ups get no answer until the promise is resolved, and then a good one. */
+/** Look-ups get no answer until the promise is resolved, and then a valid one. */
 function holdLookUps(rig: Rig): { resolve: () => void } {
   const { promise, resolve } = Promise.withResolvers<void>();
   rig.users.behaviour = async (id) => {

@@ -1,6 +1,7 @@
-// The User Service is out: what came before the entry in question is committed, nothing moves past it, and everything
-// goes on when it is back (docs/contract.md, section 3).
-
+/**
+ * The User Service is out: entries before the stalled one are committed, the offset does not move past it, and intake
+ * resumes when the User Service is back (docs/contract.md, section 3).
+ */
 import assert from "node:assert/strict";
 import { hang, refuse } from "../../scripts/servers/user_service.ts";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
@@ -9,7 +10,7 @@ import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
 
-Deno.test("a failing look-up lets what is before it pass and holds what is behind it", async () => {
+Deno.test("a failing look-up holds back only its entry and those after it", async () => {
   await using rig = await openRig({ otherUsers: (id) => id === "nobody" ? undefined : {} });
   rig.users.behaviour = (id) => id === "out" ? refuse(503, "overloaded") : undefined;
   const entryIds = [
@@ -27,10 +28,10 @@ Deno.test("a failing look-up lets what is before it pass and holds what is behin
     const { record, malformed } = await outcomeOf(rig, entryId);
     assert.deepEqual([record, malformed], [undefined, undefined]);
   }
-  assert.equal(await place(rig), entryIds[2]);
+  assert.equal(await offsetRow(rig), entryIds[2]);
   await eventually(async () => (await rig.clientEvents()).length === 1);
 
-  // Nothing is known yet of what comes in meanwhile, and it is not read either.
+  // Entries that arrive meanwhile are neither known nor read.
   const late = await rig.addIntent({ recipient_user_ids_json: '["late"]' });
   rig.users.behaviour = undefined;
   await rig.settled();
@@ -46,8 +47,8 @@ Deno.test("a failing look-up lets what is before it pass and holds what is behin
   await oneOutage(service);
 });
 
-// How long each wait is to the millisecond, run_loop_test.ts says; a machine may make any of them longer.
-Deno.test("each stall waits 100 ms at first and longer each time, and is told once", async () => {
+// run_loop_test.ts checks the exact waits; a busy machine may make any of them longer.
+Deno.test("each stall waits 100 ms at first and longer each time, and is logged once", async () => {
   await using rig = await openRig();
   const times: number[] = [];
   let failures = 0;
@@ -66,12 +67,12 @@ Deno.test("each stall waits 100 ms at first and longer each time, and is told on
   const gaps = await stall(4);
   assert.equal(gaps.length, 4);
   for (const [at, least] of [100, 200, 400, 800].entries()) assert.ok((gaps[at] ?? 0) >= least - 25, `${gaps}`);
-  // The next outage would begin with 1.6 s, did its waits go on where these ended.
-  const anew = await stall(1);
-  assert.ok((anew[0] ?? Infinity) < 1_500, `${anew} after ${gaps}`);
-  const told = () => aboutUserService(service).map((line) => line.level);
-  await eventually(() => told().length >= 4, { message: () => `Levels of the lines: ${told()}` });
-  assert.deepEqual(told(), ["warn", "info", "warn", "info"]);
+  // The next outage would begin with 1.6 s if its waits continued those of this one.
+  const next = await stall(1);
+  assert.ok((next[0] ?? Infinity) < 1_500, `${next} after ${gaps}`);
+  const reported = () => aboutUserService(service).map((line) => line.level);
+  await eventually(() => reported().length >= 4, { message: () => `Levels of the lines: ${reported()}` });
+  assert.deepEqual(reported(), ["warn", "info", "warn", "info"]);
 });
 
 Deno.test("Retry-After is honoured", async () => {
@@ -88,7 +89,7 @@ Deno.test("Retry-After is honoured", async () => {
   assert.ok((times[1] ?? 0) - (times[0] ?? 0) >= 990, `${times}`);
 });
 
-Deno.test("with the User Service gone, what needs no look-up goes on up to the first that does", async () => {
+Deno.test("without the User Service, entries are accepted up to the first one that needs a look-up", async () => {
   await using rig = await openRig();
   const service = await rig.start();
   const known = { idempotency_key: "known" };
@@ -118,14 +119,14 @@ Deno.test("with the User Service gone, what needs no look-up goes on up to the f
 
   const stalled = await rig.addIntent();
   await service.waitForLog((line) => line.level === "warn" && /user.service/i.test(JSON.stringify(line)));
-  assert.equal(await place(rig), entryIds.at(-1));
+  assert.equal(await offsetRow(rig), entryIds.at(-1));
   rig.users.start();
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [stalled]), ["accepted"]);
   await oneOutage(service);
 });
 
-Deno.test("a hanging User Service costs a time-out a look-up, and a killed consumer's entries are read again", async () => {
+Deno.test("a hanging User Service costs one time-out per look-up, and a killed consumer's entries are read again", async () => {
   await using rig = await openRig({ env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "200ms" } });
   rig.users.behaviour = () => hang();
   const service = await rig.start();
@@ -140,7 +141,7 @@ Deno.test("a hanging User Service costs a time-out a look-up, and a killed consu
   assert.equal((await rig.clientEvents()).length, 1);
 });
 
-async function place(rig: Rig): Promise<string | undefined> {
+async function offsetRow(rig: Rig): Promise<string | undefined> {
   const [row] = await rig.query<{ entry_id: string }>(
     "SELECT entry_id FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );

@@ -1,6 +1,4 @@
-// What the service makes of the User Service's answers: found, refused for good, or not to be believed for now
-// (docs/contract.md, section 3).
-
+/** The effect of the User Service's answers: found, finally refused, or unavailable (docs/contract.md, section 3). */
 import assert from "node:assert/strict";
 import { breakOff, hang, refuse } from "../../scripts/servers/user_service.ts";
 import { outcomeOf, verdicts } from "../support/outcome.ts";
@@ -10,7 +8,7 @@ import { eventually } from "../support/wait.ts";
 
 type Answer = (id: string) => Response | Promise<Response>;
 
-/** None of them says anything about the user. */
+/** None of them is an answer about the user. */
 const TEMPORARY: Readonly<Record<string, Answer>> = {
   "500": () => new Response("oops", { status: 500 }),
   "500 with an error": () => refuse(500, "internal"),
@@ -49,7 +47,7 @@ const TEMPORARY: Readonly<Record<string, Answer>> = {
   "no answer": () => hang(),
 };
 
-/** For good; the code it is recorded under. */
+/** Final answers, with the code under which the intent is recorded. */
 const REFUSALS: Readonly<Record<string, readonly [Answer, string]>> = {
   "404 with an error": [() => refuse(404, "not_found"), "recipient_not_found"],
   "404 with an error of null": [() => Response.json({ error: null }, { status: 404 }), "recipient_not_found"],
@@ -80,7 +78,7 @@ testOnOneRig("User Service", { env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "2s" } 
     assert.equal((await rig.clientEvents()).length, 2 * kinds.length);
   },
 
-  "a refusal makes the intent malformed, whoever else was found": async ({ rig }) => {
+  "a refusal makes the intent malformed, although other recipients were found": async ({ rig }) => {
     const kinds = Object.entries(REFUSALS);
     rig.users.behaviour = (id) => kinds[Number(/^refused-(\d+)$/.exec(id)?.[1])]?.[1][0](id);
     const entryIds: string[] = [];
@@ -96,7 +94,7 @@ testOnOneRig("User Service", { env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "2s" } 
     }
   },
 
-  "extra members, and members without a value, are no matter": async ({ rig }) => {
+  "extra members, and members without a value, are ignored": async ({ rig }) => {
     rig.users.behaviour = (id) =>
       Response.json({ user: { user_id: id, email: null, preferred_language: null, roles: ["x"] }, trace: 1 });
     const entryId = await rig.addIntent({ recipient_user_ids_json: '["someone"]' });
@@ -105,7 +103,7 @@ testOnOneRig("User Service", { env: { NOTIFICATION_USER_SERVICE_TIMEOUT: "2s" } 
   },
 });
 
-Deno.test("each user of a batch is asked for once", async () => {
+Deno.test("each user of a batch is looked up once", async () => {
   await using rig = await openRig();
   for (let index = 0; index < 30; index++) await rig.addIntent({ recipient_user_ids_json: '["user-1","user-2"]' });
   await rig.start();
@@ -113,7 +111,7 @@ Deno.test("each user of a batch is asked for once", async () => {
   assert.deepEqual([...rig.users.requestedIds].sort(), ["user-1", "user-2"]);
 });
 
-Deno.test("look-ups go on side by side, as many as allowed", async () => {
+Deno.test("look-ups run concurrently, as many as allowed", async () => {
   await using rig = await openRig({
     env: { NOTIFICATION_USER_SERVICE_MAX_CONCURRENCY: "4", NOTIFICATION_USER_SERVICE_TIMEOUT: "5s" },
     otherUsers: () => ({}),
@@ -127,7 +125,7 @@ Deno.test("look-ups go on side by side, as many as allowed", async () => {
   assert.deepEqual([...rig.users.requestedIds].sort(), [...ids].sort());
 });
 
-Deno.test("a found user is reused for the cache's time, one not found is not", async () => {
+Deno.test("a found user is reused within the cache's time, one not found is not", async () => {
   await using rig = await openRig({ env: { NOTIFICATION_USER_SERVICE_CACHE_TTL: "500ms" } });
   await rig.start();
   const deliver = async (id: string) => {

@@ -1,4 +1,4 @@
-/** The statement that accepts new intents: all of them, or nothing at all. */
+/** The statement that accepts new intents: all of them or none. */
 import assert from "node:assert/strict";
 import { acceptBatch } from "../../src/intake/accept.ts";
 import { acceptAll, type NewIntents } from "../../src/intake/accept_all.ts";
@@ -65,7 +65,7 @@ Deno.test("acceptAll() moves the offset and inserts records and routes born clai
   }
 });
 
-Deno.test("acceptAll() changes nothing where an entry is recorded as malformed", async () => {
+Deno.test("acceptAll() changes nothing if an entry is recorded as malformed", async () => {
   await using stage = await openStage();
   await stage.query(
     `INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields)
@@ -76,7 +76,7 @@ Deno.test("acceptAll() changes nothing where an entry is recorded as malformed",
   assert.deepEqual(await state(stage), ["null", "0", "0"]);
 });
 
-Deno.test("acceptAll() moves the offset behind entries of which none is an intent", async () => {
+Deno.test("acceptAll() moves the offset past entries that are all malformed", async () => {
   await using stage = await openStage();
   assert.equal(
     (await acceptAll(stage.pool, { ...newIntents([]), to: { entryId: "7-0", entriesRead: 7 } })).kind,
@@ -85,7 +85,7 @@ Deno.test("acceptAll() moves the offset behind entries of which none is an inten
   assert.deepEqual(await state(stage), ["7-0", "0", "0"]);
 });
 
-Deno.test("acceptBatch() accepts what is left when another stream's consumer inserts a key at the same time", async () => {
+Deno.test("acceptBatch() accepts the other intents when another stream's consumer inserts a key at the same time", async () => {
   await using stage = await openStage();
   const other = await stage.pool.connect();
   await other.query("BEGIN");

@@ -1,5 +1,4 @@
-// The gauges' connection to Redis when the master changes: it follows what another connection of the process learns.
-
+/** The gauges' connection to Redis when the master changes: it follows another connection of the process. */
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { watchBacklog } from "../../src/backlog/watch_backlog.ts";
 import { RedisConnection } from "../../src/redis/connection.ts";
@@ -32,7 +31,7 @@ Deno.test("the gauges' connection is made again when another connection has reac
   try {
     await eventually(() => isAt(atOld));
     address.target = next.port;
-    // The old master goes on as one, so that nothing breaks the connection or makes a read of it fail.
+    // The old master stays a master, so that nothing breaks the connection or makes its reads fail.
     intake.reconnect("test");
     await eventually(() => isAt(atNext));
     await eventually(async () => !await isAt(atOld));

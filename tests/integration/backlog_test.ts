@@ -1,6 +1,7 @@
-// The backlog's questions on real servers: what they answer, and that PostgreSQL answers them from the index of live routes
-// alone, with one look-up a channel for the age, whatever else is in the table.
-
+/**
+ * The backlog's queries on real servers: their answers, and that PostgreSQL uses only the index of live routes, with
+ * one look-up per channel for the age, whatever else is in the table.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import type pg from "pg";
@@ -19,7 +20,7 @@ interface Plan {
 
 /** Live routes, half of them due, among ten times as many that are finished. */
 async function addRoutes(stage: Stage, live: number): Promise<void> {
-  // In portions, each within the time that the stage's pool allows a statement.
+  // In portions, each within the statement time-out of the stage's pool.
   for (let done = 0; done < live * 11; done += 22_000) {
     await stage.query(
       `INSERT INTO notification.routes (notification_id, route_id, channel, status, next_attempt_at, max_attempts, recipient)
@@ -47,7 +48,7 @@ async function planOf(stage: Stage, ask: (client: Pick<pg.ClientBase, "query">) 
 }
 
 for (const live of [10, 20_000]) {
-  Deno.test(`the schedule's questions are answered by the index of live routes, ${live} of them`, async () => {
+  Deno.test(`the schedule's queries use the index of ${live} live routes`, async () => {
     await using stage = await openStage();
     await addRoutes(stage, live);
 
@@ -71,7 +72,7 @@ for (const live of [10, 20_000]) {
   });
 }
 
-Deno.test("the schedule of nothing is 0, and so is the age of what is not due yet", async () => {
+Deno.test("the schedule without routes is 0, and so is the age of a route that is not due yet", async () => {
   await using stage = await openStage();
   assert.deepEqual([await liveRoutes(stage.pool), await oldestDueMs(stage.pool)], [
     { push: 0, email: 0 },
@@ -87,7 +88,7 @@ Deno.test("the schedule of nothing is 0, and so is the age of what is not due ye
   ]);
 });
 
-Deno.test("the intent stream's lag and age follow the consumer's place, trimming and deletion included", async () => {
+Deno.test("the intent stream's lag and age follow the consumer's offset, also with trimming and deletion", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   const stop = new AbortController();
@@ -99,7 +100,7 @@ Deno.test("the intent stream's lag and age follow the consumer's place, trimming
   const hourAgo = Date.now() - 3_600_000;
   assert.deepEqual(await backlog(), [0, 0, undefined], "no stream");
   for (let n = 1; n <= 4; n++) await stage.addIntent({}, `${hourAgo}-${n}`);
-  assert.deepEqual(await backlog(), [4, "old", `${hourAgo}-1`], "no place");
+  assert.deepEqual(await backlog(), [4, "old", `${hourAgo}-1`], "no offset");
   const consumer = await stage.consumer({ batchSize: 2 });
   await consumer.pass(stop.signal);
   assert.deepEqual(await backlog(), [2, "old", `${hourAgo}-3`]);
@@ -110,7 +111,7 @@ Deno.test("the intent stream's lag and age follow the consumer's place, trimming
   assert.deepEqual(await backlog(), [5, "young", `${minuteAgo}-0`]);
   await stage.redis.xtrim(INTENTS, "MAXLEN", 3);
   assert.deepEqual(await backlog(), [3, "young", `${minuteAgo}-2`], "what was trimmed unread waits no more");
-  // A pass may be about what was read ahead, when nothing was there.
+  // A pass may handle a read that was made ahead, before the entry existed.
   await eventually(async () => {
     await consumer.pass(stop.signal);
     return (await backlog())[0] !== 3;
@@ -119,7 +120,7 @@ Deno.test("the intent stream's lag and age follow the consumer's place, trimming
   await stage.redis.xtrim(INTENTS, "MAXLEN", 0);
   assert.deepEqual(await backlog(), [0, 0, undefined]);
 
-  // Another stream under the old name is read from its beginning.
+  // Another stream with the old name is read from its beginning.
   await stage.redis.del(INTENTS);
   await stage.addIntent({}, "5-0");
   await stage.addIntent({}, "6-0");
@@ -128,7 +129,7 @@ Deno.test("the intent stream's lag and age follow the consumer's place, trimming
   await consumer.close();
 });
 
-Deno.test("while PostgreSQL can't be asked, the copy of the place in Redis is what counts", async () => {
+Deno.test("while PostgreSQL does not answer, the copy of the offset in Redis is used", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   const stop = new AbortController();
@@ -136,7 +137,7 @@ Deno.test("while PostgreSQL can't be asked, the copy of the place in Redis is wh
   const consumer = await stage.consumer({ batchSize: 2 });
   await consumer.pass(stop.signal);
   stop.abort();
-  await consumer.close(); // the copy is made by now
+  await consumer.close(); // the copy exists now
   const stores = { postgres: stage.poolWith(1000), redis, stream: INTENTS };
   await stores.postgres.close(0);
   await assert.rejects(backlogReader(stores).intents());
@@ -146,7 +147,7 @@ Deno.test("while PostgreSQL can't be asked, the copy of the place in Redis is wh
   assert.equal(await ask(), 3);
 });
 
-Deno.test("an entry id far in the future hides neither the age of what waits nor that intake stands still", async () => {
+Deno.test("an entry id far in the future hides neither the age of waiting entries nor a stall", async () => {
   await using stage = await openStage();
   await stage.redis.xadd(INTENTS, "99999999999999-0", "producer", "p");
   await stage.redis.xadd(INTENTS, "*", "producer", "p");
@@ -159,7 +160,7 @@ Deno.test("an entry id far in the future hides neither the age of what waits nor
   clock.ms += 90_000;
   const second = await reader.intents();
   assert.deepEqual([second.oldestAgeMs, second.stalledMs], [90_000, 90_000]);
-  // Intake moves on, to an entry that has waited for as long.
+  // Intake moves on to an entry that has waited as long.
   await stage.query(
     "INSERT INTO notification.stream_offsets (stream, entry_id, entries_read) VALUES ($1, '99999999999999-0', 1)",
     [INTENTS],

@@ -1,4 +1,7 @@
-/** PostgreSQL comes back with rows of an earlier epoch of Redis: they are compared with what Redis kept of that epoch (`docs/contract.md`, section 11). */
+/**
+ * PostgreSQL comes back with rows of an earlier epoch of Redis: they are compared with the entries that Redis kept of
+ * that epoch (docs/contract.md, section 11).
+ */
 import assert from "node:assert/strict";
 import { epochBeginningsKey, redisEpochKey } from "../../src/redis/keys.ts";
 import { openStage, type Stage, STREAMS } from "../support/stage.ts";
@@ -7,7 +10,7 @@ const PUSH = STREAMS.push;
 
 const append = (stage: Stage, entryId: string) => stage.redis.xadd(PUSH, entryId, "event_id", "other/route");
 
-/** Checks Redis in an epoch of that name, as PostgreSQL knows it; the server itself has another one. */
+/** Checks Redis in an epoch with this name; the server itself has another one. */
 async function checkAs(stage: Stage, epoch: string): Promise<void> {
   await stage.checkRedis();
   const real = await stage.redis.get(redisEpochKey());
@@ -23,7 +26,7 @@ const forget = (stage: Stage, row: { entryId: string; epoch: string }) =>
     ...[PUSH, row.entryId, row.epoch],
   ]);
 
-/** An epoch `one` that ends at 10-0, `two` that ends at 20-0, and the present one that ends at 30-0. */
+/** An epoch `one` that ends at 10-0, `two` that ends at 20-0, and the current one that ends at 30-0. */
 async function threeEpochs(stage: Stage): Promise<void> {
   await checkAs(stage, "one");
   await append(stage, "10-0");
@@ -33,7 +36,7 @@ async function threeEpochs(stage: Stage): Promise<void> {
   await append(stage, "30-0");
 }
 
-Deno.test("a row that is ahead of what Redis kept of the row's epoch has lost entries behind it", async () => {
+Deno.test("a row that is ahead of what Redis kept of its epoch shows a loss", async () => {
   for (const [epoch, end] of [["one", "10-0"], ["two", "20-0"]] as const) {
     await using stage = await openStage();
     await threeEpochs(stage);
@@ -46,7 +49,7 @@ Deno.test("a row that is ahead of what Redis kept of the row's epoch has lost en
   }
 });
 
-Deno.test("a row that is not ahead of what Redis kept of the row's epoch has lost nothing", async () => {
+Deno.test("a row that is not ahead of what Redis kept of its epoch shows no loss", async () => {
   for (const [epoch, entryId] of [["one", "10-0"], ["one", "5-0"], ["two", "20-0"], ["two", "15-0"]] as const) {
     await using stage = await openStage();
     await threeEpochs(stage);
@@ -55,12 +58,12 @@ Deno.test("a row that is not ahead of what Redis kept of the row's epoch has los
   }
 });
 
-Deno.test("of an epoch that Redis does not know any more only the present one is known to be later", async () => {
+Deno.test("only the current epoch is known to be later than one that Redis no longer knows", async () => {
   await using stage = await openStage();
   await threeEpochs(stage);
   await forget(stage, { entryId: "25-0", epoch: "forgotten" });
   assert.deepEqual(await stage.checkRedis(), [{ stream: PUSH, lostAfter: "20-0", lostUpTo: "25-0" }]);
-  // Not checked yet, as after a start: nothing is known of it.
+  // The current epoch is not checked yet, as after a start.
   await forget(stage, { entryId: "25-0", epoch: "forgotten" });
   await stage.redis.set(redisEpochKey(), "unknown");
   assert.deepEqual(await stage.checkRedis(), []);

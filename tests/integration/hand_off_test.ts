@@ -1,4 +1,7 @@
-/** The hand-off script on a real Redis: at most one entry a route, whatever the lease says and however old the claim. */
+/**
+ * The hand-off script on a real Redis: at most one entry per route, whatever the lease says and however old the claim
+ * is.
+ */
 import assert from "node:assert/strict";
 import { type Delivery, handOff, type HandOffOptions } from "../../src/publish/hand_off.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
@@ -49,7 +52,7 @@ Deno.test("handOff() appends each entry once and answers the same id the second 
 for (
   const [name, ageMs] of [["older than its life", CLAIM_MS + 1], ["from the future", -5000]] as const
 ) {
-  Deno.test(`handOff() appends nothing for a claim ${name}, but answers what was published before`, async () => {
+  Deno.test(`handOff() appends nothing for a claim ${name}, but returns earlier publications`, async () => {
     await using stage = await openStage();
     const redis = await stage.connection();
     await handOff(redis, [delivery("before")], await options(redis));
@@ -65,7 +68,7 @@ for (
   });
 }
 
-Deno.test("handOff() trims the outbound stream approximately when asked to", async () => {
+Deno.test("handOff() trims the outbound stream approximately if configured", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   const deliveries = Array.from({ length: 1000 }, (_, at) => delivery(`n${at}`));
@@ -83,7 +86,7 @@ Deno.test("handOff() splits large entries over calls and hands all of them off",
   assert.equal(await stage.redis.xlen("out"), 20);
 });
 
-Deno.test("handOff() leaves unanswered what a lost connection did not answer, and a retry appends nothing twice", async () => {
+Deno.test("handOff() has no answer for routes after a lost connection, and a retry appends nothing twice", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   const deliveries = Array.from({ length: 500 }, (_, at) => delivery(`n${at}`));
@@ -98,7 +101,7 @@ Deno.test("handOff() leaves unanswered what a lost connection did not answer, an
   assert.equal(await stage.redis.xlen("out"), 500);
 });
 
-Deno.test("handOff() does not count as published what a replica could not be told anew", async () => {
+Deno.test("handOff() does not count a route as published if replicas can't confirm it", async () => {
   const { startRedis } = await import("../../scripts/servers/redis.ts");
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
@@ -109,7 +112,7 @@ Deno.test("handOff() does not count as published what a replica could not be tol
   assert.deepEqual([answers[0]!.kind, outage?.code], ["unanswered", "NOPERM"]);
 });
 
-Deno.test("handOff() passes any text on as it is", async () => {
+Deno.test("handOff() passes any text on unchanged", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   const text = ' "\\/\u0000\u001f\u007f\u2028☃𝄞\ufffd{"n":12345678901234567890,"f":1.10} ';
@@ -120,7 +123,7 @@ Deno.test("handOff() passes any text on as it is", async () => {
   assert.equal(await stage.redis.get(routeLeaseKey(text, "push")), `published:${entryId}`);
 });
 
-Deno.test("handOff() is told the script anew after SCRIPT FLUSH", async () => {
+Deno.test("handOff() sends the script again after SCRIPT FLUSH", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   await handOff(redis, [delivery("a")], await options(redis));

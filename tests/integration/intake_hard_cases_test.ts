@@ -1,4 +1,4 @@
-/** Intake where something is in its way: backlogs of large entries, keys of somebody else's, rights taken away. */
+/** Intake in hard cases: backlogs of large entries, foreign keys under our names, missing rights. */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import type pg from "pg";
@@ -27,7 +27,7 @@ async function consume(stage: Stage, passes: number, changes: Parameters<Stage["
 
 const records = (stage: Stage) => stage.value("SELECT count(*) FROM notification.records");
 
-Deno.test("a backlog of large entries behind small ones is read in steps that Redis can bear", async () => {
+Deno.test("a backlog of large entries after small ones is read in steps that Redis can handle", async () => {
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   for (let at = 0; at < 200; at++) await stage.addIntent();
@@ -37,7 +37,7 @@ Deno.test("a backlog of large entries behind small ones is read in steps that Re
     1,
     INTENTS,
   );
-  // What one step brings is in Redis's memory at once, and shows in its peak.
+  // The entries of one step are in Redis's memory together, and show in its peak.
   const megabytes = async (name: string) =>
     Number(new RegExp(`^${name}:(\\d+)`, "m").exec(await stage.redis.info("memory"))![1]) / 1024 / 1024;
   const stored = await megabytes("used_memory_peak");
@@ -47,7 +47,7 @@ Deno.test("a backlog of large entries behind small ones is read in steps that Re
   assert.equal(await records(stage), "200");
 });
 
-Deno.test("a known field that a large entry repeats is kept once, and noticed", async () => {
+Deno.test("a known field that a large entry repeats is kept once, and reported", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   const bytesOf = (value: FieldValue) =>
@@ -75,7 +75,7 @@ Deno.test("a known field that a large entry repeats is kept once, and noticed", 
     const decoded = decode(entry!, embeddedCatalog());
     assert.deepEqual(
       decoded.kind === "malformed" && [decoded.code, decoded.message],
-      ["invalid_fields", `${field === "note" ? "producer" : field} is there more than once`],
+      ["invalid_fields", `${field === "note" ? "producer" : field} occurs more than once`],
     );
   }
 });
@@ -132,14 +132,14 @@ Deno.test("a read that takes Redis too long is tried again with fewer entries, a
   assert.ok(refused > 3);
 });
 
-Deno.test("a duplicate whose record retention takes meanwhile is judged anew, not recorded as malformed", async () => {
+Deno.test("a duplicate whose record retention deletes meanwhile is judged again, not recorded as malformed", async () => {
   await using stage = await openStage();
   const fields = { idempotency_key: "once", recipient_user_ids_json: '["u1"]' };
   await stage.addIntent(fields);
   await consume(stage, 1);
   await stage.addIntent(fields);
   stage.users.behaviour = () => new Response("oops", { status: 500 });
-  // The key is taken when the intent is judged, and free when it is looked at for the acceptance.
+  // The key has a record when the intent is judged, and none when it is accepted.
   let looks = 0;
   const query = async (config: pg.QueryConfig, values: unknown[]) => {
     if (config.name === "select_fingerprints" && ++looks === 2) {
@@ -162,7 +162,7 @@ Deno.test("a duplicate whose record retention takes meanwhile is judged anew, no
   assert.equal(await stage.value("SELECT count(*) FROM notification.malformed_intents"), "0");
 });
 
-Deno.test("somebody else's keys under our names do not stop intake", async () => {
+Deno.test("foreign keys under our names do not stop intake", async () => {
   await using stage = await openStage();
   await stage.redis.lpush(consumerLeaseKey(INTENTS), "x");
   await stage.redis.set(streamOffsetKey(INTENTS), "x");
@@ -171,7 +171,7 @@ Deno.test("somebody else's keys under our names do not stop intake", async () =>
   assert.equal(await records(stage), "1");
 });
 
-Deno.test("rights taken away on the stream are an outage of it, also for an entry that is read byte by byte", async () => {
+Deno.test("missing rights on the stream are an outage of it, also for an entry that is read in pieces", async () => {
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   const acl = (rule: string) => stage.redis.call("ACL", "SETUSER", "default", rule);
@@ -198,7 +198,7 @@ Deno.test("a restart right after another stream was found raises no false alarm"
   await stage.redis.del(INTENTS);
   for (let at = 1; at <= 5; at++) await stage.addIntent({}, `1-${at}`);
   await stage.redis.xtrim(INTENTS, "MAXLEN", 2);
-  // The pass that finds it reads nothing yet; then the process ends.
+  // The pass that finds it reads no entries; then the process ends.
   await consume(stage, 1, { events });
   await consume(stage, 2, { events });
   assert.deepEqual(trimmed, []);

@@ -1,4 +1,4 @@
-/** The intent consumer's pass on real servers: every entry ends in exactly one outcome, and the place never lies. */
+/** The intent consumer's pass on real servers: every entry has exactly one outcome, and the offset is always right. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { OutageError } from "../../src/lifecycle/outage.ts";
@@ -7,13 +7,13 @@ import { consumerLeaseKey, streamOffsetKey } from "../../src/redis/keys.ts";
 import { eventually } from "../support/wait.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
-function place(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
+function offsetRow(stage: Stage): Promise<{ entry_id: string; entries_read: string }[]> {
   return stage.query(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
 }
 
-/** A consumer whose lease keeper ends with the test. */
+/** A consumer whose lease is no longer renewed after the test. */
 async function withConsumer(
   stage: Stage,
   work: (consumer: IntentConsumer, pass: (times?: number) => Promise<void>) => Promise<void>,
@@ -31,12 +31,12 @@ async function withConsumer(
   }
 }
 
-Deno.test("a pass accepts what it read, moves the place, and copies it to Redis", async () => {
+Deno.test("a pass accepts its entries, moves the offset, and copies it to Redis", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   const last = await stage.addIntent({ recipient_user_ids_json: '["u1","u2","u1"]' });
   await withConsumer(stage, (_, pass) => pass());
-  assert.deepEqual(await place(stage), [{ entry_id: last, entries_read: "2" }]);
+  assert.deepEqual(await offsetRow(stage), [{ entry_id: last, entries_read: "2" }]);
   assert.deepEqual(await stage.redis.hgetall(streamOffsetKey(INTENTS)), {
     entry_id: last,
     entries_read: "2",
@@ -50,11 +50,11 @@ Deno.test("an intent that PostgreSQL refuses for its data is recorded, and the r
     ALTER TABLE notification.records ADD CONSTRAINT refuse CHECK (idempotency_key NOT IN ('bad-1', 'bad-2'))`);
   const keys = Array.from({ length: 30 }, (_, at) => at === 7 ? "bad-1" : at === 23 ? "bad-2" : `good-${at}`);
   for (const idempotency_key of keys) await stage.addIntent({ idempotency_key });
-  // Read again by halves, down to the entry at fault.
+  // The batch is halved, down to the entry at fault.
   await withConsumer(stage, async (_, pass) => {
     await eventually(async () => {
       await pass();
-      return (await place(stage))[0]?.entries_read === "30";
+      return (await offsetRow(stage))[0]?.entries_read === "30";
     }, { timeoutMs: 20_000, intervalMs: 0 });
   });
   const malformed = await stage.query<{ idempotency_key: string; failure_code: string; failure_message: string }>(
@@ -66,7 +66,7 @@ Deno.test("an intent that PostgreSQL refuses for its data is recorded, and the r
   ]);
   assert.match(malformed[0]!.failure_message, /PostgreSQL refused it: .*violates check constraint/);
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "28");
-  assert.equal((await place(stage))[0]!.entries_read, "30");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "30");
 });
 
 Deno.test("an entry whose malformed row PostgreSQL refuses too is recorded without its fields", async () => {
@@ -79,7 +79,7 @@ Deno.test("an entry whose malformed row PostgreSQL refuses too is recorded witho
   assert.equal(await stage.value("SELECT raw_fields FROM notification.malformed_intents"), "");
 });
 
-Deno.test("who read from an older place changes nothing and reads the place anew", async () => {
+Deno.test("a consumer that read from an older offset changes nothing and finds the offset again", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   await withConsumer(stage, async (_, pass) => {
@@ -95,16 +95,16 @@ Deno.test("who read from an older place changes nothing and reads the place anew
     assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
     const third = await stage.addIntent({ idempotency_key: "third" });
     await pass();
-    assert.deepEqual(await place(stage), [{ entry_id: third, entries_read: "3" }]);
+    assert.deepEqual(await offsetRow(stage), [{ entry_id: third, entries_read: "3" }]);
     assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "2");
   });
 });
 
-Deno.test("a small batch is accepted whole or by the longer way, whichever of its entries stands against it", async () => {
+Deno.test("a small batch is accepted by one statement or the longer way, whichever of its entries is not new", async () => {
   await using stage = await openStage();
   const ids: string[] = [];
   for (const idempotency_key of ["a", "b", "c"]) ids.push(await stage.addIntent({ idempotency_key }));
-  // Seen by the insertion alone: two were inserted by then, and are taken back.
+  // Only the insertion notices it: two were inserted before, and are rolled back.
   await stage.query(
     `INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields)
      VALUES ($1, $2, 'invalid_payload', 'by another catalog', '[]')`,
@@ -112,7 +112,7 @@ Deno.test("a small batch is accepted whole or by the longer way, whichever of it
   );
   await withConsumer(stage, async (_, pass) => {
     await pass();
-    // Seen beforehand.
+    // Noticed before the insertion.
     const again = await stage.addIntent({ idempotency_key: "a" });
     await stage.addIntent({ idempotency_key: "d" });
     await pass();
@@ -125,7 +125,7 @@ Deno.test("a small batch is accepted whole or by the longer way, whichever of it
   const keys = await stage.query("SELECT idempotency_key FROM notification.records ORDER BY 1");
   assert.deepEqual(keys.map((row) => row.idempotency_key), ["a", "c", "d"]);
   assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "6");
-  assert.equal((await place(stage))[0]!.entries_read, "5");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "5");
 });
 
 Deno.test("two consumers at once never give an entry two outcomes", async () => {
@@ -134,8 +134,8 @@ Deno.test("two consumers at once never give an entry two outcomes", async () => 
   await withConsumer(stage, async (_first, passFirst) => {
     await withConsumer(stage, async (_second, passSecond) => {
       const until = performance.now() + 60_000;
-      while ((await place(stage))[0]?.entries_read !== "200" && performance.now() < until) {
-        // Whoever finds it free takes it: both go on consuming on what they hold.
+      while ((await offsetRow(stage))[0]?.entries_read !== "200" && performance.now() < until) {
+        // Without the key both instances take the lease, and both consume.
         await stage.redis.del(consumerLeaseKey(INTENTS));
         await Promise.all([passFirst(), passSecond()]);
       }
@@ -144,10 +144,10 @@ Deno.test("two consumers at once never give an entry two outcomes", async () => 
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "200");
   assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), "400");
   assert.equal(await stage.value("SELECT count(*) FROM notification.malformed_intents"), "0");
-  assert.equal((await place(stage))[0]!.entries_read, "200");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "200");
 });
 
-Deno.test("two streams on one PostgreSQL share its keys, and have a place each", async () => {
+Deno.test("two streams on one PostgreSQL share the idempotency keys, and each has its own offset", async () => {
   await using stage = await openStage();
   const OTHER = "notification:intents:other";
   const outcomes: string[] = [];
@@ -158,7 +158,7 @@ Deno.test("two streams on one PostgreSQL share its keys, and have a place each",
   };
   const id = await stage.addIntent({ idempotency_key: "shared" });
   const [[, fields]] = await stage.redis.xrange(INTENTS, "-", "+") as [[string, string[]]];
-  // The same millisecond and sequence: nothing but the stream tells the entries apart.
+  // The same millisecond and sequence: only the stream distinguishes the entries.
   await stage.redis.xadd(OTHER, id, ...fields);
   const alone = await stage.redis.xadd(OTHER, "*", ...fields.map((value) => value === "shared" ? "alone" : value));
   await withConsumer(stage, async (_first, passFirst) => {
@@ -191,7 +191,7 @@ Deno.test("while the User Service fails temporarily the entries before are accep
   stage.users.behaviour = (id) => id === "down" ? new Response("oops", { status: 500 }) : undefined;
   await withConsumer(stage, async (_, pass) => {
     await assert.rejects(pass(), (error) => error instanceof OutageError && error.progressed);
-    assert.deepEqual(await place(stage), [{ entry_id: first, entries_read: "1" }]);
+    assert.deepEqual(await offsetRow(stage), [{ entry_id: first, entries_read: "1" }]);
     await assert.rejects(pass(), (error) => {
       assert.ok(error instanceof OutageError && !error.progressed);
       assert.deepEqual(error.answered, ["redis", "intent_stream", "postgres"]);
@@ -201,11 +201,11 @@ Deno.test("while the User Service fails temporarily the entries before are accep
     stage.users.behaviour = undefined;
     await pass();
     assert.deepEqual(stage.users.requestedIds, ["down"], "those found before the stall are not asked for again");
-    assert.equal((await place(stage))[0]!.entries_read, "3");
+    assert.equal((await offsetRow(stage))[0]!.entries_read, "3");
   });
 });
 
-Deno.test("a duplicate is one also when its recipient can't be found, or can't be asked about", async () => {
+Deno.test("a duplicate is one also if its recipient is not found, or can't be looked up", async () => {
   await using stage = await openStage();
   const fields = { recipient_user_ids_json: '["u1"]', idempotency_key: "once" };
   await stage.addIntent(fields);
@@ -216,7 +216,7 @@ Deno.test("a duplicate is one also when its recipient can't be found, or can't b
     stage.users.behaviour = () => new Response("oops", { status: 500 });
     await pass();
   });
-  assert.equal((await place(stage))[0]!.entries_read, "3");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "3");
   assert.equal(await stage.value("SELECT failure_code FROM notification.malformed_intents"), "idempotency_conflict");
 });
 
@@ -227,7 +227,7 @@ Deno.test("an entry keeps its outcome when it is read again", async () => {
   const notFound = () => Response.json({ error: "not_found" }, { status: 404 });
   stage.users.behaviour = (id) => id === "late" ? notFound() : undefined;
   await withConsumer(stage, (_, pass) => pass());
-  // The place is lost, and meanwhile the one user has appeared and the other has gone.
+  // The offset is lost; meanwhile one user was created and the other deleted.
   await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
   await stage.redis.del(streamOffsetKey(INTENTS));
   stage.users.behaviour = (id) => id === "u1" ? notFound() : undefined;
@@ -237,7 +237,7 @@ Deno.test("an entry keeps its outcome when it is read again", async () => {
     await stage.value("SELECT string_agg(idempotency_key, ',') FROM notification.malformed_intents"),
     "malformed",
   );
-  assert.equal((await place(stage))[0]!.entries_read, "2");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "2");
 });
 
 Deno.test("entries trimmed unread are counted once, also after a restart; trimming read ones raises no alarm", async () => {
@@ -256,10 +256,10 @@ Deno.test("entries trimmed unread are counted once, also after a restart; trimmi
   assert.deepEqual(trimmed, [7]);
   await withConsumer(stage, (_, pass) => pass(2), counting);
   assert.deepEqual(trimmed, [7]);
-  assert.equal((await place(stage))[0]!.entries_read, "20");
+  assert.equal((await offsetRow(stage))[0]!.entries_read, "20");
 });
 
-Deno.test("of two consumers that find the same entries trimmed, one tells it", async () => {
+Deno.test("of two consumers that find the same trimmed entries, only one reports it", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];
   const counting = { events: { ...stage.intakeEvents() } };
@@ -268,7 +268,7 @@ Deno.test("of two consumers that find the same entries trimmed, one tells it", a
   const stop = new AbortController();
   const consumers = [await stage.consumer(counting), await stage.consumer(counting)];
   for (const consumer of consumers) {
-    // As over maxmemory, where each goes on without the lease.
+    // As over maxmemory, when each consumes without the lease.
     await stage.redis.del(consumerLeaseKey(INTENTS));
     await consumer.pass(stop.signal);
     await consumer.pass(stop.signal);
@@ -281,7 +281,7 @@ Deno.test("of two consumers that find the same entries trimmed, one tells it", a
   assert.deepEqual(trimmed, [5]);
 });
 
-Deno.test("entries trimmed unread are noticed also when none is left", async () => {
+Deno.test("entries trimmed unread are reported also if no entry is left", async () => {
   await using stage = await openStage();
   const trimmed: number[] = [];
   const events = { ...stage.intakeEvents() };
@@ -295,22 +295,22 @@ Deno.test("entries trimmed unread are noticed also when none is left", async () 
   assert.deepEqual(trimmed, [1]);
 });
 
-Deno.test("a stream made anew with smaller ids is read from its beginning", async () => {
+Deno.test("a new stream with smaller ids is read from its beginning", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 3; at++) await stage.addIntent();
   await withConsumer(stage, async (_, pass) => {
     await pass();
     await stage.redis.del(INTENTS);
-    await stage.addIntent({ idempotency_key: "anew-1" }, "1-1");
-    await stage.addIntent({ idempotency_key: "anew-2" }, "1-2");
+    await stage.addIntent({ idempotency_key: "new-1" }, "1-1");
+    await stage.addIntent({ idempotency_key: "new-2" }, "1-2");
     await pass(3);
   });
-  assert.deepEqual(await place(stage), [{ entry_id: "1-2", entries_read: "2" }]);
+  assert.deepEqual(await offsetRow(stage), [{ entry_id: "1-2", entries_read: "2" }]);
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "5");
   assert.equal(await stage.redis.hget(streamOffsetKey(INTENTS), "entry_id"), "1-2");
 });
 
-Deno.test("a stream made anew with ids around the place is read from its beginning too", async () => {
+Deno.test("a new stream with ids around the offset is read from its beginning too", async () => {
   await using stage = await openStage();
   for (let at = 1; at <= 5; at++) await stage.addIntent({}, `5-${at}`);
   await withConsumer(stage, async (_, pass) => {
@@ -323,7 +323,7 @@ Deno.test("a stream made anew with ids around the place is read from its beginni
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "7");
 });
 
-Deno.test("a hash ahead of the table means that lost entries are read again; no table row, that the hash counts", async () => {
+Deno.test("if the hash is ahead of the row, the entries in between are read again; without a row the hash is used", async () => {
   await using stage = await openStage();
   const ids = [];
   for (let at = 0; at < 4; at++) ids.push(await stage.addIntent());
@@ -346,7 +346,7 @@ Deno.test("a hash ahead of the table means that lost entries are read again; no 
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "0");
 });
 
-Deno.test("an entry of many megabytes is dealt with in pieces, and one that is valid is accepted", async () => {
+Deno.test("an entry of many megabytes is read in pieces, and accepted if it is valid", async () => {
   await using stage = await openStage();
   const megabytes = (count: number) => "x".repeat(count * 1024 * 1024);
   await stage.addIntent({ idempotency_key: "noted", note: megabytes(9) });
@@ -387,7 +387,7 @@ Deno.test("batches are bounded in recipients, and one entry always fits", async 
   await withConsumer(stage, async (_, pass) => {
     for (let at = 0; at < 5; at++) {
       await pass();
-      read.push((await place(stage))[0]!.entries_read);
+      read.push((await offsetRow(stage))[0]!.entries_read);
     }
   });
   assert.equal(read.at(-1), "5");

@@ -1,7 +1,9 @@
-// In: a real PostgreSQL, directly and through a session pooler without a reset query. Out: which of its answers are about data,
-// and which cost a connection.
-// Guaranteed: every pool is closed, which the leak detector would notice.
-
+/**
+ * A real PostgreSQL, directly and through a session pooler without a reset query → which of its errors are about data,
+ * and which close the connection.
+ *
+ * Every pool is closed, which the leak detector would notice.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -33,7 +35,10 @@ async function failureOf(promise: Promise<unknown>): Promise<Error> {
   return error;
 }
 
-/** SQLSTATE 54000 for a value: what an operator's index or storage can't hold. Random, so that it can't be compressed. */
+/**
+ * SQLSTATE 54000 for a value that an operator's index or the storage can't hold; random, so that it can't be
+ * compressed.
+ */
 const TOO_LARGE = [
   { name: "a B-tree index", definition: "v text; CREATE INDEX ON large (v)", size: 4_000 },
   { name: "an index tuple", definition: "v text; CREATE INDEX ON large (v)", size: 40_000 },
@@ -56,7 +61,7 @@ for (const { name, definition, size } of TOO_LARGE) {
   });
 }
 
-Deno.test("a prepared statement whose result has another type since costs its connection, and then works", async () => {
+Deno.test("a prepared statement whose result type has changed closes its connection, and then works", async () => {
   await withPool(async (pool) => {
     await pool.query("CREATE TABLE t (n int)");
     const select = () => pool.query({ name: "select_all", text: "SELECT * FROM t" });
@@ -69,7 +74,7 @@ Deno.test("a prepared statement whose result has another type since costs its co
   });
 });
 
-Deno.test("a prepared statement that was deallocated costs its connection, and then works", async () => {
+Deno.test("a prepared statement that was deallocated closes its connection, and then works", async () => {
   await withPool(async (pool) => {
     const one = (client: Pick<pg.ClientBase, "query">) => client.query({ name: "one", text: "SELECT 1" });
     for (

@@ -1,7 +1,9 @@
-// In: a database and roles of its own for each test. Out: what migrate(), migrateDown(), migrationStatus() and checkOwnership() make
-// of it, and what they refuse.
-// Guaranteed: databases, roles and folders are removed again.
-
+/**
+ * A database and roles of its own for each test → the effects and refusals of migrate(), migrateDown(),
+ * migrationStatus() and checkOwnership().
+ *
+ * Databases, roles and folders are removed again.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -52,7 +54,7 @@ class Rig {
     return this.open(url.href);
   }
 
-  /** A folder with the given migrations after the first, which makes the schema. */
+  /** A folder with the given migrations after the first one, which creates the schema. */
   async folder(files: Readonly<Record<string, string>>): Promise<URL> {
     const path = await Deno.makeTempDir({ prefix: "migrations-" });
     this.#folders.push(path);
@@ -207,7 +209,7 @@ test("the version table is goose's own, with its row 0", async ({ pool }) => {
     { id: 1, version_id: "0", is_applied: true },
     ...ALL.map((_, at) => ({ id: at + 2, version_id: String(at + 1), is_applied: true })),
   ]);
-  // As goose inserts, and as goose's older versions recorded a Down.
+  // As goose inserts rows, and as its older versions recorded a Down.
   await pool.query("INSERT INTO notification.goose_db_version (version_id, is_applied) VALUES ($1, false)", [
     ALL.length,
   ]);
@@ -229,7 +231,7 @@ test("status and Down follow what is applied", async (rig) => {
   assert.deepEqual(await migrate(pool, OPTIONS), { applied: ALL });
 });
 
-test("four instances that start at once on an empty database all come up", async (rig) => {
+test("four instances that start at once on an empty database all start", async (rig) => {
   const results = await Promise.all(Array.from({ length: 4 }, () => migrate(rig.open(), OPTIONS)));
   assert.deepEqual(results.flatMap(({ applied }) => applied), ALL);
   assert.equal((await rig.tables()).length, TABLES.length);
@@ -241,14 +243,14 @@ test("a role without rights on the database runs where the schema exists", async
   const pool = rig.as(role);
   assert.deepEqual(await migrate(pool, OPTIONS), { applied: ALL });
   await checkOwnership(pool);
-  // Once the tables are there it does not need to create anything in the schema either.
+  // Once the tables exist it needs no right to create anything in the schema either.
   await rig.pool.query(
     `ALTER SCHEMA notification OWNER TO CURRENT_USER; GRANT USAGE ON SCHEMA notification TO ${role}`,
   );
   assert.deepEqual(await migrate(pool, OPTIONS), { applied: [] });
 });
 
-test("a role that may not create the missing schema is told what to ask for", async (rig) => {
+test("a role that may not create the missing schema gets advice", async (rig) => {
   const role = await rig.role();
   const { message } = await refusal(migrate(rig.as(role), OPTIONS));
   assert.match(message, /^There is no schema notification in database test_/);
@@ -271,7 +273,7 @@ test("tables of another role are refused, with their names and owner", async (ri
   assert.deepEqual(await migrate(pool, OPTIONS), { applied: [] });
   await checkOwnership(pool);
 
-  // From PostgreSQL 16 on the role's attribute counts when the membership is granted.
+  // From PostgreSQL 16 on the role's attribute is used when the membership is granted.
   const grantAs = async (attribute: "INHERIT" | "NOINHERIT") => {
     await rig.pool.query(`ALTER ROLE ${other} ${attribute}`);
     await rig.pool.query(`REVOKE ${owner} FROM ${other}`);
@@ -292,7 +294,7 @@ test("a table that is missing after the migrations is named", async ({ pool }) =
   assert.equal((await refusal(checkOwnership(pool))).message, "There is no table notification.dead_letters");
 });
 
-test("a schema that is newer than the executable is refused, and so is a migration left out", async (rig) => {
+test("a schema that is newer than the executable is refused, and so is one with a missing migration", async (rig) => {
   await migrate(rig.pool, OPTIONS);
   const folder = await rig.folder({
     "00001_one.sql": "-- +goose Up\nSELECT 1;\n",
@@ -317,7 +319,7 @@ test("a schema that is newer than the executable is refused, and so is a migrati
   );
 });
 
-test("the wait for another instance is bounded, and its end is waited for", async (rig) => {
+test("the wait for another instance is bounded, and ends when that instance is done", async (rig) => {
   const holder = new pg.Client({ connectionString: rig.url, application_name: "notification-service/the-other" });
   await holder.connect();
   try {
@@ -367,7 +369,7 @@ test("time-outs that a database has for its sessions don't cut a migration", asy
   assert.deepEqual(await migrate(rig.open(), { ...OPTIONS, folder }), { applied: ["1_slow.sql"] });
 });
 
-test("a migration that fails leaves nothing of itself, and keeps what came before", async (rig) => {
+test("a migration that fails leaves nothing behind, and earlier ones stay", async (rig) => {
   const files = {
     "1_good.sql": "-- +goose Up\nCREATE TABLE notification.good (n int);\n",
     "2_bad.sql": "-- +goose Up\nCREATE TABLE notification.half (n int);\nSELECT 1 / 0;\n-- +goose Down\nSELECT 1;\n",
@@ -403,12 +405,12 @@ test("an abort ends a migration at once and undoes it", async (rig) => {
   await eventually(async () => (await rig.pool.query(isAsleep)).rowCount === 1);
   stop.abort(reason);
   assert.equal(await pending, reason);
-  // The server notices when the statement in hand is done; only then is its lock free.
+  // The server notices the end when the current statement is done; only then is the lock free.
   assert.deepEqual(await migrate(rig.pool, { ...OPTIONS, lockTimeoutMs: 20_000 }), { applied: ALL });
   assert.ok(!(await rig.tables()).includes("half"));
 });
 
-test("a connection lost in the middle of a migration is told as such", async (rig) => {
+test("a connection lost in the middle of a migration is reported as such", async (rig) => {
   const folder = await rig.folder({
     "1_killed.sql": "-- +goose Up\nSELECT pg_terminate_backend(pg_backend_pid());\n",
   });
@@ -444,7 +446,7 @@ test("claims, the next wake-up and the depth are served by the index of live rou
   assert.match(await plan(depth), /Index Only Scan using routes_live_idx/);
 });
 
-test("migrations go on where the ids of goose's table are behind its rows, as in a logical replica", async ({ pool }) => {
+test("migrations work although the ids of goose's table are behind its rows, as in a logical replica", async ({ pool }) => {
   await migrate(pool, OPTIONS);
   await migrateDown(pool, OPTIONS);
   await pool.query("ALTER TABLE notification.goose_db_version ALTER id RESTART");

@@ -1,6 +1,9 @@
-// In: the shared PostgreSQL, and addresses where nobody or nothing answers. Out: what the pool does about time, loss and secrets.
-// Guaranteed: every pool is closed, which the leak detector would notice.
-
+/**
+ * The shared PostgreSQL, and addresses that refuse or do not answer → how the pool handles time-outs, losses and
+ * secrets.
+ *
+ * Every pool is closed, which the leak detector would notice.
+ */
 import assert from "node:assert/strict";
 import net from "node:net";
 import { inspect } from "node:util";
@@ -32,7 +35,7 @@ function withParameters(url: string, parameters: Record<string, string>): string
   return changed.href;
 }
 
-/** Accepts connections and never says a word. */
+/** Accepts connections and never answers. */
 async function withSilentServer(work: (url: string) => Promise<void>) {
   const sockets = new Set<net.Socket>();
   const server = net.createServer((socket) => {
@@ -82,8 +85,8 @@ Deno.test("every session has the service's settings, whatever the DSN says", asy
   assert.ok(shownName(applicationName).endsWith("-the-instance-id"));
 });
 
-Deno.test("a statement that takes too long is ended by the server, and its connection stays", async () => {
-  // This side's time-out follows after half a second, which is the longest it leaves the server.
+Deno.test("the server ends a statement that takes too long, and its connection stays", async () => {
+  // This side's time-out follows at most half a second later.
   await withPool({ operationTimeoutMs: 5_000 }, async (pool) => {
     const client = await pool.connect();
     const error = await failureOf(client.query("SELECT pg_sleep(30)"));
@@ -95,7 +98,7 @@ Deno.test("a statement that takes too long is ended by the server, and its conne
   });
 });
 
-Deno.test("where the server's time-out does not come, this side's does, and destroys the connection", async () => {
+Deno.test("if the server's time-out does not come, this side's does, and destroys the connection", async () => {
   await withPool({ operationTimeoutMs: 2_000 }, async (pool) => {
     const client = await pool.connect();
     const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
@@ -110,7 +113,7 @@ Deno.test("where the server's time-out does not come, this side's does, and dest
   });
 });
 
-Deno.test("waiting for a lock is told from being slow", async () => {
+Deno.test("waiting for a lock is distinguished from being slow", async () => {
   await withPool({ url: await freshDatabase(), operationTimeoutMs: 5_000 }, async (pool) => {
     await pool.query("CREATE TABLE t (id int)");
     const holder = await pool.connect();
@@ -130,9 +133,9 @@ Deno.test("an exhausted pool, a closed port, an unknown host and a silent server
   });
   const closed = await withClosedPort();
   const refused = /ECONNREFUSED/;
-  const unknown = /ENOTFOUND|EAI_AGAIN|timeout/; // a name server may take its time to say so
+  const unknown = /ENOTFOUND|EAI_AGAIN|timeout/; // a name server may answer late
   for (
-    const [host, told] of [
+    const [host, expected] of [
       [`127.0.0.1:${closed}`, refused],
       [`localhost:${closed}`, refused],
       ["no-such-host.invalid:5432", unknown],
@@ -142,7 +145,7 @@ Deno.test("an exhausted pool, a closed port, an unknown host and a silent server
       const error = await failureOf(pool.query("SELECT 1"));
       const text = describePostgresError(error);
       assert.equal(postgresFailure(error), "outage", inspect(error));
-      assert.match(text, told);
+      assert.match(text, expected);
       assert.doesNotMatch(text + inspect(error), /hunter2/);
     });
   }
@@ -164,7 +167,7 @@ async function withClosedPort(): Promise<number> {
   return port;
 }
 
-Deno.test("a refused password is not told, nor is a DSN that can't be used", async () => {
+Deno.test("a refused password and an unusable DSN are not in the message", async () => {
   const url = new URL(testPostgres());
   url.password = "hunter2";
   await withPool({ url: url.href }, async (pool) => {
@@ -188,7 +191,7 @@ Deno.test("a refused password is not told, nor is a DSN that can't be used", asy
   }
 });
 
-Deno.test("an idle connection that breaks is replaced, and nothing is said of it", async () => {
+Deno.test("an idle connection that breaks is replaced, and nothing is logged", async () => {
   await withPool({}, async (pool) => {
     const first = await backend(pool);
     await withPool({}, async (other) => {
@@ -232,7 +235,7 @@ Deno.test("close() ends idle connections at once and hanging ones at its bound",
   );
 });
 
-Deno.test("checkServer() wants a primary of version 14 that takes writes", async () => {
+Deno.test("checkServer() requires a primary of version 14 that accepts writes", async () => {
   const url = await freshDatabase();
   const name = new URL(url).pathname.slice(1);
   const refusal = async (change: string): Promise<string> => {
@@ -243,7 +246,7 @@ Deno.test("checkServer() wants a primary of version 14 that takes writes", async
   };
   await withPool({ url }, async (pool) => assert.match((await checkServer(pool)).version, /^\d+/));
 
-  // The server's answers stand behind functions of the same names that are found first.
+  // Functions of the same names that are found first replace the server's answers.
   const pretend = (result: string) =>
     `CREATE SCHEMA IF NOT EXISTS pretended;
      ALTER DATABASE ${name} SET search_path = pretended, pg_catalog;

@@ -1,7 +1,9 @@
-// In: a PostgreSQL whose role, limits or standbys are set against the service. Out: that the pool's sessions, and the number of
-// its connections, are what the service needs.
-// Guaranteed: every pool is closed and every role dropped.
-
+/**
+ * A PostgreSQL with unfavourable settings of the role, limits or standbys → the pool's sessions and the number of its
+ * connections are right.
+ *
+ * Every pool is closed and every role dropped.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -58,7 +60,7 @@ for (
   });
 }
 
-Deno.test("time-outs of the role end neither a transaction that takes its time nor an idle connection", async () => {
+Deno.test("time-outs of the role end neither a long transaction nor an idle connection", async () => {
   const knows = await (async () => {
     const pool = open(testPostgres());
     const value = await setting(pool, "transaction_timeout");
@@ -82,7 +84,7 @@ Deno.test("time-outs of the role end neither a transaction that takes its time n
 
 Deno.test("a role with fewer connections than the pool may have makes statements wait, and none fail", async () => {
   await withRole(["ALTER ROLE $role CONNECTION LIMIT 3"], async (pool) => {
-    // One has to be there: where the server grants none at all that is an outage.
+    // At least one connection is needed: if the server grants none, that is an outage.
     await pool.query("SELECT 1");
     for (let round = 0; round < 3; round++) {
       await Promise.all(Array.from({ length: 50 }, () => pool.query("SELECT pg_sleep(0.02)")));
@@ -110,7 +112,7 @@ Deno.test("statements that wait for a synchronous standby leave less than twice 
   try {
     await insert(0);
     await setStandby(observer, "'nowhere'");
-    // It is the checkpointer that makes commits wait, a little later.
+    // The checkpointer makes commits wait, a little later.
     await eventually(() => pool.query("INSERT INTO trials DEFAULT VALUES").then(() => false, () => true));
     const failures: string[] = [];
     let most = 0;
@@ -128,7 +130,7 @@ Deno.test("statements that wait for a synchronous standby leave less than twice 
     await setStandby(observer, "''");
     await eventually(() => insert(1_000).then(() => true));
     await eventually(async () => await backends() <= maxOpenConns);
-    // What was sent is committed, once.
+    // Every statement that was sent is committed once.
     const { rows } = await observer.query<{ n: number }>("SELECT n FROM numbers ORDER BY n");
     assert.ok(rows.length > maxOpenConns && rows.length <= 2 * maxOpenConns + 1, String(rows.length));
   } finally {

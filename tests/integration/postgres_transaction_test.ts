@@ -1,7 +1,9 @@
-// In: a database of its own for each test. Out: what inTransaction() commits, rolls back, keeps and destroys when statements fail,
-// the server cuts the connection, time runs out or the signal aborts.
-// Guaranteed: every pool is closed, which the leak detector would notice.
-
+/**
+ * A database of its own for each test → what inTransaction() commits, rolls back, keeps and destroys when statements
+ * fail, the server cuts the connection, time runs out or the signal aborts.
+ *
+ * Every pool is closed, which the leak detector would notice.
+ */
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -13,9 +15,9 @@ import { eventually } from "../support/wait.ts";
 
 interface Rig {
   readonly pool: PostgresPool;
-  /** Numbers in the table, by a connection of its own. */
+  /** The numbers in the table, read over another connection. */
   numbers(): Promise<number[]>;
-  /** Any statement by that connection. */
+  /** Runs any statement over that connection. */
   run(sql: string, values?: unknown[]): Promise<pg.QueryResult<Record<string, unknown>>>;
 }
 
@@ -62,7 +64,7 @@ async function untilGone(run: Rig["run"], pid: number): Promise<void> {
   await eventually(async () => (await run("SELECT FROM pg_stat_activity WHERE pid = $1", [pid])).rowCount === 0);
 }
 
-test("it commits, gives the work's result, and the connection back", async ({ pool, numbers }) => {
+test("it commits, returns the work's result, and releases the connection", async ({ pool, numbers }) => {
   const pids = [];
   for (const n of [1, 2]) {
     pids.push(
@@ -89,7 +91,7 @@ test("it rolls back and rejects with the work's own error", async ({ pool, numbe
   assert.equal(await backend(pool), pid);
 });
 
-test("statements sent without waiting share the transaction; one that fails takes all along", async ({ pool, numbers }) => {
+test("statements sent without waiting share the transaction; one that fails fails all", async ({ pool, numbers }) => {
   await inTransaction(pool, (client) => Promise.all([insert(client, 1), insert(client, 2), insert(client, 3)]));
   assert.deepEqual(await numbers(), [1, 2, 3]);
   const pid = await backend(pool);
@@ -113,7 +115,7 @@ test("it does not resolve when the work has swallowed a failed statement", async
   assert.deepEqual(await numbers(), []);
 });
 
-test("it rejects when COMMIT itself fails, and the connection is sound", async ({ pool, numbers, run }) => {
+test("it rejects when COMMIT itself fails, and the connection stays usable", async ({ pool, numbers, run }) => {
   await run("CREATE TABLE children (n int REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)");
   const pid = await backend(pool);
   const error = await failureOf(inTransaction(pool, async (client) => {
@@ -125,7 +127,7 @@ test("it rejects when COMMIT itself fails, and the connection is sound", async (
   assert.equal(await backend(pool), pid);
 });
 
-test("a statement that pg can't send is not committed around", async ({ pool, numbers }) => {
+test("nothing is committed if pg can't send one of the statements", async ({ pool, numbers }) => {
   const circle: Record<string, unknown> = {};
   circle.self = circle;
   await failureOf(inTransaction(pool, async (client) => {
@@ -139,7 +141,7 @@ test("cancelled statements, BEGIN and COMMIT included, leave all of a transactio
   const begun = performance.now();
   let committed = 0;
   let failed = 0;
-  // For as long as it takes to see both.
+  // Until both results were seen.
   const goesOn = () => performance.now() - begun < (committed > 0 && failed > 0 ? 1_500 : 60_000);
   const cancelling = (async () => {
     while (goesOn()) {
@@ -220,7 +222,7 @@ test("an answer that is overdue rejects in time and destroys the connection", as
   assert.deepEqual(await numbers(), []);
 }, { operationTimeoutMs: 1_500 });
 
-test("a server that takes no writes is left, for a new connection may find the primary", async ({ pool }) => {
+test("the connection to a server that accepts no writes is closed, because a new one may find the primary", async ({ pool }) => {
   const pid = await backend(pool);
   const error = await failureOf(inTransaction(pool, async (client) => {
     await client.query("SET TRANSACTION READ ONLY");
@@ -245,7 +247,7 @@ test("a process that is paused within a transaction loses it after idle_in_trans
   assert.deepEqual(await numbers(), []);
 });
 
-test("abort cuts a statement that waits", async ({ pool, run }) => {
+test("an abort ends a statement that waits", async ({ pool, run }) => {
   await run("BEGIN");
   await run("LOCK TABLE numbers");
   const cut = new AbortController();
@@ -260,7 +262,7 @@ test("abort cuts a statement that waits", async ({ pool, run }) => {
   await run("ROLLBACK");
 });
 
-test("abort cuts the work between its statements", async ({ pool, numbers }) => {
+test("an abort ends the work between its statements", async ({ pool, numbers }) => {
   const cut = new AbortController();
   const reason = new Error("cut");
   const error = await failureOf(withClient(pool, { signal: cut.signal }, async (client) => {
@@ -274,7 +276,7 @@ test("abort cuts the work between its statements", async ({ pool, numbers }) => 
   assert.equal(pool.totalCount, 0);
 });
 
-test("abort cuts the wait for a connection, which goes back when it comes", async ({ pool, numbers }) => {
+test("an abort ends the wait for a connection, which returns to the pool when it comes", async ({ pool, numbers }) => {
   const busy = await pool.connect();
   const cut = new AbortController();
   const pending = failureOf(withClient(pool, { signal: cut.signal }, (client) => insert(client, 1)));
@@ -287,7 +289,7 @@ test("abort cuts the wait for a connection, which goes back when it comes", asyn
   assert.deepEqual(await numbers(), [2]);
 }, { maxOpenConns: 1 });
 
-test("the work's own error outlives an abort", async ({ pool }) => {
+test("the work's own error is kept after an abort", async ({ pool }) => {
   const cut = new AbortController();
   const own = new Error("of the work");
   const error = await failureOf(withClient(pool, { signal: cut.signal }, () => {

@@ -1,4 +1,4 @@
-/** Publishing where something is in its way: many recipients of large payloads, lost replicas, standing backlogs. */
+/** Publishing in hard cases: many recipients of large payloads, lost replicas, backlogs that remain. */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { type Delivery, handOff } from "../../src/publish/hand_off.ts";
@@ -32,9 +32,9 @@ Deno.test("one intent of a large payload for thousands of users is published, al
   });
   const startedAt = performance.now();
   assert.equal(await publisher.pass(), "again");
-  // The payload is unpacked once, not once a route: that took minutes and gigabytes.
+  // The payload is unpacked once; once per route would take minutes and gigabytes.
   assert.ok(performance.now() - startedAt < 20_000, `${performance.now() - startedAt} ms`);
-  // On a slow machine one claim does not last for all of them.
+  // On a slow machine one claim does not last for all routes.
   const published = "SELECT count(*) FROM notification.routes WHERE channel = 'push' AND status = 'published'";
   await eventually(async () => {
     while (await publisher.pass() === "again");
@@ -43,7 +43,7 @@ Deno.test("one intent of a large payload for thousands of users is published, al
   await publisher.close();
 });
 
-Deno.test("a route that appears behind a standing backlog does not wait for its end", async () => {
+Deno.test("a new route does not wait for the end of a large backlog", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 200; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   await accept(stage);
@@ -62,7 +62,7 @@ Deno.test("a route that appears behind a standing backlog does not wait for its 
   assert.equal(await isPublished(), "true");
 });
 
-Deno.test("a lone route that is parked at infinity leaves the publisher idle, and others are published", async () => {
+Deno.test("a single route with next_attempt_at at infinity leaves the publisher idle, and others are published", async () => {
   await using stage = await openStage();
   await stage.addIntent({ recipient_user_ids_json: '["parked"]' });
   await accept(stage);
@@ -92,7 +92,7 @@ Deno.test("a lone route that is parked at infinity leaves the publisher idle, an
   );
 });
 
-Deno.test("a route whose record does not exist any more becomes a dead letter and holds nobody up", async () => {
+Deno.test("a route whose record no longer exists becomes a dead letter and delays no other", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 4; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   await accept(stage);
@@ -125,7 +125,7 @@ Deno.test("a route that was published before the catalog lost its type is writte
   assert.equal(await stage.value("SELECT status FROM notification.routes WHERE channel = 'push'"), "published");
 });
 
-Deno.test("replicas' acknowledgements cover a script that Redis had to be told anew", async () => {
+Deno.test("the replicas' acknowledgements cover a script that was sent again", async () => {
   await using master = await startRedis();
   await using replica = await startRedis({ password: master.password });
   await using stage = await openStage({ redisServer: master });
@@ -173,7 +173,7 @@ Deno.test("checkHandOff() leaves nothing behind, and names a right that is missi
   }
 });
 
-Deno.test("checkHandOff() passes where Redis refuses writes for now, and not where the connection is lost", async () => {
+Deno.test("checkHandOff() passes if Redis refuses writes for now, and fails if the connection is lost", async () => {
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   const redis = await stage.connection();

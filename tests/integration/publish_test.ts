@@ -1,4 +1,4 @@
-/** The publisher's pass on real servers: every route is published once, whatever is refused, lost or repeated. */
+/** The publisher's pass on real servers: every route is published once, whatever fails, is lost or repeated. */
 import assert from "node:assert/strict";
 import { systemClock } from "../../src/clock.ts";
 import { OutageError, outageOf } from "../../src/lifecycle/outage.ts";
@@ -22,7 +22,7 @@ async function accept(stage: Stage, count: number): Promise<void> {
   await stage.endClaims();
 }
 
-/** Accepts what is in the stream, and returns what the consumer hands over, all passes together. */
+/** Accepts all entries of the stream, and returns what the consumer hands over, of all passes together. */
 async function acceptedHere(stage: Stage): Promise<Accepted> {
   const handedOver: Accepted[] = [];
   const stop = new AbortController();
@@ -36,7 +36,7 @@ async function acceptedHere(stage: Stage): Promise<Accepted> {
   return { ...handedOver[0]!, intents: handedOver.flatMap(({ intents }) => intents) };
 }
 
-/** A relay that holds what was accepted, as if it had been read just now or `ageMs` ago by Redis's clock. */
+/** A relay with accepted routes, as if they were read now or `ageMs` ago by Redis's clock. */
 async function relayWith(
   stage: Stage,
   accepted: Accepted,
@@ -53,7 +53,7 @@ async function justTaken(stage: Stage, batch: Batch, ageMs = 0): Promise<Batch> 
   return { ...batch, takenAtMs, takenAt: systemClock.monotonic() };
 }
 
-/** The second source of batches, by itself. */
+/** Only the second source of batches. */
 async function dueRoutes(stage: Stage, batchSize = 1000): Promise<DueRoutes> {
   return new DueRoutes({
     channel: "push",
@@ -65,7 +65,7 @@ async function dueRoutes(stage: Stage, batchSize = 1000): Promise<DueRoutes> {
   });
 }
 
-/** Runs passes until there is nothing more to do, and all of it is written. */
+/** Runs passes until nothing is left to do, and all outcomes are written. */
 async function work(publisher: Publisher): Promise<void> {
   while (await publisher.pass() === "again");
   await publisher.close();
@@ -102,7 +102,7 @@ Deno.test("a pass publishes what is due, in full batches until nothing is left",
   assert.equal(await stage.redis.xlen(STREAMS.email), 0);
 });
 
-Deno.test("routes whose outcomes are lost are not appended again, and get the ids they had", async () => {
+Deno.test("routes whose outcomes are lost are not appended again, and keep their entry ids", async () => {
   await using stage = await openStage();
   await accept(stage, 5);
   const heal = await stage.failWriting();
@@ -123,7 +123,7 @@ Deno.test("routes whose outcomes are lost are not appended again, and get the id
   assert.deepEqual(written.map((row) => row.published_entry_id), before.map(([id]) => id));
 });
 
-Deno.test("leases live on for a claim's life once the outcomes are committed, and for their full time before", async () => {
+Deno.test("leases live for a claim's life after the outcomes are committed, and for their full time before", async () => {
   await using stage = await openStage();
   await accept(stage, 3);
   const publisher = await stage.publisher("push");
@@ -189,8 +189,8 @@ Deno.test("a lease key of another type is that route's failure and stops no othe
   ]);
 });
 
-Deno.test("a type that the catalog doesn't know is left to other instances for an hour, then a dead letter", async () => {
-  await using log = await captureLog();
+Deno.test("a route of an unknown type is left to other instances for an hour, and then becomes a dead letter", async () => {
+  await using log = captureLog();
   await using stage = await openStage();
   await accept(stage, 2);
   const publisher = await stage.publisher("push", { catalog: new Map() });
@@ -213,8 +213,8 @@ Deno.test("a type that the catalog doesn't know is left to other instances for a
   );
 });
 
-Deno.test("one route whose outcome PostgreSQL refuses keeps no other from being written, and is published once", async () => {
-  await using log = await captureLog();
+Deno.test("one outcome that PostgreSQL refuses does not keep others from being written, and its route is published once", async () => {
+  await using log = captureLog();
   await using stage = await openStage();
   await accept(stage, 20);
   await stage.query(`
@@ -236,7 +236,7 @@ Deno.test("one route whose outcome PostgreSQL refuses keeps no other from being 
   assert.equal((await stage.delivered("push")).length, 20);
 });
 
-Deno.test("Redis over maxmemory uses no attempt, and the channel goes on once there is room", async () => {
+Deno.test("Redis over maxmemory uses no attempt, and the channel resumes once there is room", async () => {
   const { startRedis } = await import("../../scripts/servers/redis.ts");
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
@@ -245,7 +245,7 @@ Deno.test("Redis over maxmemory uses no attempt, and the channel goes on once th
   await stage.redis.config("SET", "maxmemory", "1");
   await assert.rejects(publisher.pass(), isOutage("redis"));
   assert.deepEqual(await statuses(stage), [{ status: "pending", count: "3", attempts: "0" }]);
-  // In doubt it takes no batch that would be refused.
+  // A doubtful publisher takes no batch that would be refused.
   await stage.endClaims();
   await assert.rejects(publisher.pass(), isOutage("redis"));
   assert.equal(await stage.value("SELECT count(*) FROM notification.routes WHERE next_attempt_at > now()"), "0");
@@ -254,7 +254,7 @@ Deno.test("Redis over maxmemory uses no attempt, and the channel goes on once th
   assert.equal((await stage.delivered("push")).length, 3);
 });
 
-Deno.test("intake goes on while Redis is over maxmemory, also for an instance that has to take the lease", async () => {
+Deno.test("intake continues while Redis is over maxmemory, also in an instance that has to take the lease", async () => {
   const { startRedis } = await import("../../scripts/servers/redis.ts");
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
@@ -269,7 +269,7 @@ Deno.test("intake goes on while Redis is over maxmemory, also for an instance th
   assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
 });
 
-Deno.test("what the Redis user may not do: a denied XADD is the route's failure, a denied lease takes the entry back", async () => {
+Deno.test("missing rights: a denied XADD is the route's failure, a denied lease removes the entry again", async () => {
   const { startRedis } = await import("../../scripts/servers/redis.ts");
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
@@ -286,7 +286,7 @@ Deno.test("what the Redis user may not do: a denied XADD is the route's failure,
   await assert.rejects(publisher.pass(), isOutage("redis"));
   assert.equal((await stage.delivered("push")).length, 0);
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "1" }]);
-  // Neither lease nor taking back: the entry is there, and counts.
+  // Neither lease nor XDEL is allowed: the entry stays and counts as published.
   await acl("-xdel");
   await stage.endClaims();
   await publisher.pass();
@@ -297,7 +297,7 @@ Deno.test("what the Redis user may not do: a denied XADD is the route's failure,
   assert.equal((await stage.delivered("push")).length, 1);
 });
 
-Deno.test("with too few replicas nothing counts as published, and the later retry appends nothing", async () => {
+Deno.test("with too few replicas no route counts as published, and a later retry appends nothing", async () => {
   await using stage = await openStage();
   await accept(stage, 2);
   const publisher = await stage.publisher("push", { waitReplicas: 1, operationTimeoutMs: 100 });
@@ -312,7 +312,7 @@ Deno.test("with too few replicas nothing counts as published, and the later retr
   assert.equal((await stage.delivered("push")).length, 2);
 });
 
-Deno.test("publishers side by side share the backlog and publish each route once", async () => {
+Deno.test("several publishers share the backlog and publish each route once", async () => {
   await using stage = await openStage();
   await accept(stage, 300);
   const publishers = await Promise.all(Array.from({ length: 4 }, () => stage.publisher("push", { batchSize: 20 })));
@@ -327,7 +327,7 @@ Deno.test("publishers side by side share the backlog and publish each route once
   assert.equal(new Set(delivered).size, 300);
 });
 
-Deno.test("a batch of a claim is bounded in payload, and brings each record once", async () => {
+Deno.test("a claimed batch is bounded in payload, and reads each record once", async () => {
   await using stage = await openStage();
   const users = JSON.stringify(Array.from({ length: 200 }, (_, at) => `u${at}`));
   const filler = "x".repeat(200_000);
@@ -344,7 +344,7 @@ Deno.test("a batch of a claim is bounded in payload, and brings each record once
   assert.equal(due.inMs, 0);
 });
 
-Deno.test("a claim moves the routes' time ahead: for that long no other claim takes them", async () => {
+Deno.test("a claim moves next_attempt_at ahead: until then no other claim takes the routes", async () => {
   await using stage = await openStage();
   await accept(stage, 3);
   const options = { channel: "push", from: FROM_THE_BEGINNING, limit: 2 } as const;
@@ -366,7 +366,7 @@ Deno.test("a claim moves the routes' time ahead: for that long no other claim ta
   assert.equal((await claimDue(stage.pool, options)).nextDueInMs, Infinity);
 });
 
-Deno.test("a route that was accepted here is the same as one that is claimed", async () => {
+Deno.test("a route that was accepted here equals one that is claimed", async () => {
   await using stage = await openStage();
   await stage.addIntent({ request_id: "r-1", trace_id: "t-1", idempotency_key: "kept" });
   await stage.addIntent({
@@ -386,7 +386,7 @@ Deno.test("a route that was accepted here is the same as one that is claimed", a
   assert.deepEqual(born.routes.map(withoutClaim), batch!.routes.map(withoutClaim));
 });
 
-Deno.test("for two seconds no other process claims what was accepted", async () => {
+Deno.test("for two seconds no other process claims accepted routes", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   await acceptedHere(stage);
@@ -396,14 +396,14 @@ Deno.test("for two seconds no other process claims what was accepted", async () 
   await eventually(async () => await due.take(500) !== undefined, { timeoutMs: BIRTH_CLAIM_MS + 1500 });
 });
 
-Deno.test("a publisher takes what its process accepted without a claim, in full batches, and writes the outcomes", async () => {
+Deno.test("a publisher takes the routes that its process accepted without a claim, in full batches, and writes the outcomes", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const relay = await relayWith(stage, await acceptedHere(stage));
   const publisher = await stage.publisher("push", { relay, batchSize: 10 });
   assert.equal(await publisher.pass(), "again");
   assert.equal(await stage.redis.xlen(STREAMS.push), 10);
-  // In turn with what has to be claimed: nothing, as these are claimed by this process.
+  // Every second pass looks for due routes, of which there are none: this process has claimed them.
   assert.equal(await publisher.pass(), "again");
   assert.equal(await stage.redis.xlen(STREAMS.push), 10);
   assert.equal(await publisher.pass(), "again");
@@ -439,12 +439,12 @@ Deno.test("due routes get a turn at least once a second while accepted ones keep
   assert.deepEqual(due, ["u0", "u1", "u2"]);
 });
 
-Deno.test("what comes later than its claim is not appended, but left to be claimed", async () => {
-  await using log = await captureLog();
+Deno.test("a batch that is late is not appended, but left to be claimed", async () => {
+  await using log = captureLog();
   await using stage = await openStage();
   for (let at = 0; at < 3; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = await acceptedHere(stage);
-  // As if the process had been paused after the commit: Redis's clock says so, this process's does not.
+  // As if the process had been paused after the commit: only Redis's clock shows it.
   const relay = await relayWith(stage, accepted, { ageMs: BIRTH_CLAIM_MS + 1 });
   const publisher = await stage.publisher("push", { relay });
   await work(publisher);
@@ -465,7 +465,7 @@ Deno.test("of two publishers that have one route at once, one appends it, and an
   const accepted = await acceptedHere(stage);
   await stage.endClaims();
   const other = await stage.publisher("push");
-  // The other one has claimed it, as it may once the birth claim is over; the acceptor does not know.
+  // The other publisher has claimed it after the birth claim ended; the acceptor does not know.
   await stage.redis.set(STREAMS.push, "no stream");
   await other.pass();
   await finish(other);
@@ -478,13 +478,13 @@ Deno.test("of two publishers that have one route at once, one appends it, and an
   assert.equal(await stage.redis.xlen(STREAMS.push), 1);
 });
 
-Deno.test("only the owner of a claim gives a route up; a publication is written whoever owns it", async () => {
+Deno.test("only the owner of a claim gives a route up; a publication is written by any process", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   const accepted = { ...await acceptedHere(stage), maxAttempts: { push: 1, email: 1 } };
   await stage.query("UPDATE notification.routes SET max_attempts = 1");
   await stage.endClaims();
-  // Another process has claimed the route, and has not answered yet.
+  // Another process has claimed the route, and has not written an outcome yet.
   const claim = await (await dueRoutes(stage)).take(10);
   assert.equal(claim!.routes.length, 1);
   await stage.redis.set(STREAMS.push, "no stream");
@@ -496,7 +496,7 @@ Deno.test("only the owner of a claim gives a route up; a publication is written 
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "1" }]);
 });
 
-Deno.test("a born claim's last attempt makes a dead letter at once", async () => {
+Deno.test("the last attempt within a claim at birth makes a dead letter at once", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   const accepted = { ...await acceptedHere(stage), maxAttempts: { push: 1, email: 1 } };
@@ -506,7 +506,7 @@ Deno.test("a born claim's last attempt makes a dead letter at once", async () =>
   assert.deepEqual(await statuses(stage), [{ status: "dead_letter", count: "1", attempts: "1" }]);
 });
 
-Deno.test("what both channels publish at about the same time is written by one transaction", async () => {
+Deno.test("outcomes of both channels at about the same time are written by one transaction", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 5; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = await acceptedHere(stage);
@@ -526,7 +526,9 @@ Deno.test("what both channels publish at about the same time is written by one t
   for (const key of leases) assert.ok(await stage.redis.pttl(key) <= 10_000);
 });
 
-/** How many routes are published, `expected` at least, while no outcome can be written; then it goes on to the end. */
+/**
+ * Publishes while no outcome can be written, at least `expected` routes; returns how many, then continues to the end.
+ */
 async function aheadOfWriting(stage: Stage, publisher: Publisher, expected: number): Promise<number> {
   const other = await stage.pool.connect();
   await other.query("BEGIN");
@@ -543,7 +545,7 @@ async function aheadOfWriting(stage: Stage, publisher: Publisher, expected: numb
   return ahead;
 }
 
-Deno.test("a publisher goes on while PostgreSQL writes, two batches ahead and no further", async () => {
+Deno.test("a publisher continues while PostgreSQL writes, at most two batches ahead", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 25; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const accepted = await acceptedHere(stage);
@@ -554,7 +556,23 @@ Deno.test("a publisher goes on while PostgreSQL writes, two batches ahead and no
   assert.equal(await stage.redis.xlen(STREAMS.push), 25);
 });
 
-Deno.test("of large payloads fewer routes wait to be written", async () => {
+Deno.test("outcomes that a publisher waits for are gathered no longer, however small its batches are", async () => {
+  await using stage = await openStage();
+  for (let at = 0; at < 9; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
+  const accepted = await acceptedHere(stage);
+  const redis = await stage.connection();
+  const publisher = await stage.publisher("push", {
+    relay: await relayWith(stage, accepted),
+    writer: stage.writer(redis, 3_600_000),
+    redis,
+    batchSize: 1,
+  });
+  while (await publisher.pass() === "again");
+  await finish(publisher);
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "9", attempts: "1" }]);
+});
+
+Deno.test("with large payloads fewer routes wait to be written", async () => {
   await using stage = await openStage();
   const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(200_000)}","turn_number":1}`;
   for (let at = 0; at < 40; at++) await stage.addIntent({ payload_json: payloadOf(at), idempotency_key: `k${at}` });
@@ -567,7 +585,7 @@ Deno.test("of large payloads fewer routes wait to be written", async () => {
 });
 
 Deno.test("outcomes that could not be written are reported by the next pass, or at the end; a claim then comes first", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   for (let at = 0; at < 6; at++) await stage.addIntent({ recipient_user_ids_json: `["u${at}"]` });
   const batch = batchesOf(await acceptedHere(stage)).get("push")!;
@@ -578,7 +596,7 @@ Deno.test("outcomes that could not be written are reported by the next pass, or 
   await publisher.pass();
   await eventually(() => publisher.pass().then(() => false, (error) => error.code === "57P02"));
   relay.accepted.add(await justTaken(stage, { ...batch, routes: batch.routes.slice(3) }));
-  // The first pass after a failure is a claim, which finds that PostgreSQL answers.
+  // The first pass after a failure is a claim, which shows that PostgreSQL answers.
   assert.equal(await publisher.pass(), "again");
   assert.equal(await stage.redis.xlen(STREAMS.push), 3);
   assert.equal(await publisher.pass(), "idle");
@@ -616,20 +634,20 @@ Deno.test("the retry of a route wakes the loop that already waits for longer", a
   assert.deepEqual(await statuses(stage), [{ status: "failed", count: "1", attempts: "2" }]);
 });
 
-Deno.test("leases of routes that PostgreSQL does not know are not shortened", async () => {
+Deno.test("leases of routes that PostgreSQL does not have are not shortened", async () => {
   await using stage = await openStage();
   await stage.addIntent();
   const relay = await relayWith(stage, await acceptedHere(stage));
-  // As after PostgreSQL was put back to an earlier point: the entry is read again, and its route found published.
+  // As after a restore of PostgreSQL: the entry is read again, and its route is found published.
   await stage.query("TRUNCATE notification.records, notification.routes");
   await work(await stage.publisher("push", { relay }));
   const [key] = await stage.redis.keys(ROUTE_LEASE_PATTERN);
   assert.ok(await stage.redis.pttl(key!) > 10_000);
 });
 
-Deno.test("leases that can't be shortened are reported, and keep nothing from being published", async () => {
+Deno.test("leases that can't be shortened are reported, and do not keep routes from being published", async () => {
   const { startRedis } = await import("../../scripts/servers/redis.ts");
-  await using log = await captureLog();
+  await using log = captureLog();
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   await accept(stage, 2);
@@ -640,7 +658,7 @@ Deno.test("leases that can't be shortened are reported, and keep nothing from be
   assert.deepEqual(kept.map(({ level, leases }) => [level, leases]), [["warn", 2]]);
 });
 
-Deno.test("a claim of large payloads is published in several batches, and skips none", async () => {
+Deno.test("a claim of large payloads is published in several batches, and skips no route", async () => {
   await using stage = await openStage();
   const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(60_000)}","turn_number":1}`;
   for (let at = 0; at < 60; at++) await stage.addIntent({ payload_json: payloadOf(at) });
@@ -659,7 +677,7 @@ Deno.test("a claim of large payloads is published in several batches, and skips 
   assert.equal(new Set(batches.map(({ takenAtMs }) => takenAtMs)).size, 1);
 });
 
-Deno.test("what a claim has not read when it ends is due again", async () => {
+Deno.test("routes that are not read before their claim ends are due again", async () => {
   await using stage = await openStage();
   const payloadOf = (at: number) => `{"game_id":"g${at}","game_name":"${"x".repeat(200_000)}","turn_number":1}`;
   for (let at = 0; at < 15; at++) await stage.addIntent({ payload_json: payloadOf(at), idempotency_key: `k${at}` });
@@ -681,8 +699,8 @@ Deno.test("what a claim has not read when it ends is due again", async () => {
   assert.deepEqual(await statuses(stage), [{ status: "published", count: "15", attempts: "1" }]);
 });
 
-Deno.test("a publisher whose claims are too old says so, takes fewer, and goes on when they are not", async () => {
-  await using log = await captureLog();
+Deno.test("a publisher whose claims are too old logs it, takes fewer routes, and continues when they are not", async () => {
+  await using log = captureLog();
   await using stage = await openStage();
   await accept(stage, 8);
   const redis = await stage.connection();
@@ -713,13 +731,13 @@ Deno.test("a publisher whose claims are too old says so, takes fewer, and goes o
   assert.deepEqual(late.map(({ routes }) => routes).slice(0, 2), [8, 4]);
 });
 
-Deno.test("routes behind the time up to which the last claim looked are found by a full scan", async () => {
+Deno.test("routes that became due before the last claim's time are found by a full scan", async () => {
   await using stage = await openStage();
   await accept(stage, 4);
   const clock = new TestClock();
   const publisher = await stage.publisher("push", { clock });
   await publisher.pass();
-  // As another instance's slower transaction would leave them.
+  // As a slower transaction of another instance leaves them.
   await stage.query(`
     UPDATE notification.routes SET status = 'pending', next_attempt_at = now() - interval '1 hour'
     WHERE route_id = 'email:user:u1'`);
@@ -736,7 +754,7 @@ Deno.test("a clock that is set back does not keep routes from being found", asyn
   const clock = Object.assign(new TestClock(), { setBackMs: 0, now: () => Date.now() - clock.setBackMs });
   const publisher = await stage.publisher("push", { clock });
   await publisher.pass();
-  // Due before all that was looked at: what is due by a clock that was set back.
+  // Due by a clock that was set back, before all routes that were looked at.
   await stage.query(`
     UPDATE notification.routes SET next_attempt_at = now() - interval '1 hour' WHERE route_id = 'email:user:u1'`);
   await stage.query("UPDATE notification.routes SET channel = 'push' WHERE route_id = 'email:user:u1'");
@@ -747,7 +765,7 @@ Deno.test("a clock that is set back does not keep routes from being found", asyn
   assert.equal((await stage.delivered("push")).length, 4);
 });
 
-Deno.test("a Redis that is away is an outage and changes nothing", async () => {
+Deno.test("a Redis that can't be reached is an outage and changes nothing", async () => {
   await using stage = await openStage();
   await accept(stage, 1);
   const redis = await stage.connection();

@@ -1,5 +1,4 @@
-// Connections to a real Redis: by the address forms that the configuration takes, and after the master has moved.
-
+/** Connections to a real Redis: with the address forms of the configuration, and after the master has moved. */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
@@ -36,7 +35,7 @@ Deno.test("[::1]:6379 is connected to over IPv6", { ignore: !hasIpv6() }, async 
   }
 });
 
-Deno.test("connections of a process follow the address to the new master when the one that only waits learns of it", async () => {
+Deno.test("all connections of a process move to the new master when the one that only waits notices it", async () => {
   await using old = await startRedis();
   await using next = await startRedis({ password: old.password });
   await using address = await MovingAddress.open(old.port);
@@ -46,7 +45,7 @@ Deno.test("connections of a process follow the address to the new master when th
   const lost = writing!.call("BLPOP", "list", 0).catch((error) => error);
   address.target = next.port;
   await withClient(old, (client) => client.call("REPLICAOF", "127.0.0.1", next.port));
-  const isTaught = ({ code, message }: RedisError) => code === "UNBLOCKED" || /no master any more/.test(message);
+  const isTaught = ({ code, message }: RedisError) => code === "UNBLOCKED" || /no longer a master/.test(message);
   for (const error of [await waited, await lost]) {
     assert.ok(error instanceof RedisError && isTaught(error), String(error));
   }
@@ -55,7 +54,7 @@ Deno.test("connections of a process follow the address to the new master when th
   assert.equal(await reading!.call("GET", "key"), "value");
 });
 
-Deno.test("a connection that reaches another master takes the others along, although theirs still takes writes", async () => {
+Deno.test("when a connection reaches another master, the others move too, although the old one still accepts writes", async () => {
   await using old = await startRedis();
   await using next = await startRedis({ password: old.password });
   await using address = await MovingAddress.open(old.port);
@@ -67,7 +66,7 @@ Deno.test("a connection that reaches another master takes the others along, alth
   for (const connection of group.connections) await reaches(connection, next);
 });
 
-Deno.test("a replica is refused, for as long as it is one", async () => {
+Deno.test("a replica is refused until it is promoted", async () => {
   await using server = await startRedis();
   await using address = await MovingAddress.open(server.port);
   await using group = await openGroup({ address, password: server.password }, 2);
@@ -105,14 +104,14 @@ async function reaches(connection: RedisConnection, { port }: RedisServer): Prom
   await eventually(async () => String(await connection.call("INFO", "server")).includes(`tcp_port:${port}\r\n`));
 }
 
-/** By a connection of its own, which no address moves. */
+/** Over another connection, which does not move. */
 async function withClient(server: RedisServer, use: (client: Redis) => Promise<unknown>): Promise<void> {
   const client = await openRedis(server);
   await use(client);
   await closeRedis(client);
 }
 
-Deno.test("a script that an operator kills is an outage of Redis, and the connection goes on", async () => {
+Deno.test("a script that an operator kills is an outage of Redis, and the connection stays", async () => {
   await using server = await startRedis({ args: ["--busy-reply-threshold", "10"] });
   await using address = await MovingAddress.open(server.port);
   await using group = await openGroup({ address, password: server.password }, 1);

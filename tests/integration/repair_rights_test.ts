@@ -1,4 +1,4 @@
-/** A Redis that refuses to show a stream has not lost it: `docs/contract.md`, section 11. */
+/** A Redis that refuses to show a stream has not lost it (docs/contract.md, section 11). */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
@@ -10,7 +10,7 @@ import { openStage, STREAMS } from "../support/stage.ts";
 const PASSWORD = "with-an-observer";
 const ADMINISTRATOR = ["--user", OBSERVER, "on", `>${PASSWORD}`, "~*", "&*", "+@all"];
 
-Deno.test("a stream that this user may not look at is no loss: the check fails, and goes on once it may", async () => {
+Deno.test("a stream that this user may not read is no loss: the check fails until the user may", async () => {
   await using server = await startRedis({ password: PASSWORD, args: isRestricted() ? [] : ADMINISTRATOR });
   await using stage = await openStage({ redisServer: server });
   const observer = await openRedis(server, { username: OBSERVER });
@@ -18,7 +18,7 @@ Deno.test("a stream that this user may not look at is no loss: the check fails, 
   try {
     const end = await observer.xadd(STREAMS.push, "*", "event_id", "n/r");
     await stage.query("UPDATE notification.stream_offsets SET entry_id = $1 WHERE stream = $2", [end, STREAMS.push]);
-    // Another life of the server.
+    // As after a restart of the server.
     await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before' WHERE redis_epoch IS NOT NULL");
     await observer.set(redisEpochKey(), "before");
     for (const command of ["xinfo", "get", "set"]) {
@@ -34,7 +34,7 @@ Deno.test("a stream that this user may not look at is no loss: the check fails, 
   }
 });
 
-Deno.test("a start, and check, try what the repair loop has to read", async () => {
+Deno.test("the start and check try the commands of the repair loop", async () => {
   await using server = await startRedis({ password: PASSWORD, args: isRestricted() ? [] : ADMINISTRATOR });
   await using stage = await openStage({ redisServer: server });
   const observer = await openRedis(server, { username: OBSERVER });

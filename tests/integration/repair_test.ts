@@ -1,6 +1,7 @@
-/** What is found lost and what is done about it, on real stores: `docs/contract.md`, section 11. */
+/** Losses and their repair on real stores (docs/contract.md, section 11). */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
+import { openRepairAgeMs } from "../../src/backlog/open_repair.ts";
 import { systemClock } from "../../src/clock.ts";
 import { CLAIM_MS } from "../../src/notification/route.ts";
 import { handOff } from "../../src/publish/hand_off.ts";
@@ -35,14 +36,17 @@ const statuses = async (stage: Stage) =>
   ))
     .map(({ status }) => status);
 
-/** As if the server had been started again with nothing behind `entryId`. */
+/** As if the server had been restarted without the entries after `entryId`. */
 async function loseTail(stage: Stage, entryId: string): Promise<void> {
-  for (const [id, fields] of await stage.redis.xrange(PUSH, `(${entryId}`, "+")) {
-    await stage.redis.xdel(PUSH, id);
+  const kept = await stage.redis.xrange(PUSH, "-", entryId);
+  for (const [, fields] of await stage.redis.xrange(PUSH, `(${entryId}`, "+")) {
     const [notificationId, routeId] = fields[fields.indexOf("event_id") + 1]!.split("/");
     await stage.redis.del(routeLeaseKey(notificationId!, routeId!));
   }
-  await stage.redis.call("XSETID", PUSH, entryId);
+  // Made again: a stream whose last entries were deleted remembers them, and Valkey 8 refuses to have its last id set
+  // back.
+  await stage.redis.del(PUSH);
+  for (const [id, fields] of kept) await stage.redis.xadd(PUSH, id, ...fields);
   await stage.redis.hset(streamOffsetKey(PUSH), "entry_id", entryId);
   await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before' WHERE redis_epoch IS NOT NULL");
   await stage.redis.set(redisEpochKey(), "before");
@@ -51,7 +55,7 @@ async function loseTail(stage: Stage, entryId: string): Promise<void> {
 const putBack = (stage: Stage, limit: number, isRepublished = true) =>
   putBackLost(stage.pool, { streams: STREAMS, limit, isRepublished });
 
-Deno.test("on stores of a version that knew no epoch the first check takes the streams as they are", async () => {
+Deno.test("with stores of a version without epochs the first check accepts the streams as they are", async () => {
   await using stage = await openStage();
   await publish(stage, 3);
   const end = (await stage.redis.xrevrange(PUSH, "+", "-"))[0]![0];
@@ -62,7 +66,7 @@ Deno.test("on stores of a version that knew no epoch the first check takes the s
   assert.equal(await stage.value("SELECT count(*) FROM notification.repairs"), "0");
 });
 
-Deno.test("the offset of an outbound stream is its highest entry that is written as published, its copy too", async () => {
+Deno.test("the offset of an outbound stream and its copy are the highest entry that is written as published", async () => {
   await using stage = await openStage();
   await publish(stage, 3);
   const end = (await stage.redis.xrevrange(PUSH, "+", "-"))[0]![0];
@@ -82,7 +86,21 @@ Deno.test("of several instances that find a loss at once one commits the repair"
   assert.deepEqual(await stage.checkRedis(), []);
 });
 
-Deno.test("a server that was emptied in its own life has lost nothing: no repair", async () => {
+Deno.test("how long a repair has been open is known until it is finished", async () => {
+  await using stage = await openStage();
+  await publish(stage, 2);
+  assert.equal(await openRepairAgeMs(stage.pool), 0);
+  const [first] = (await stage.redis.xrange(PUSH, "-", "+")).map(([id]) => id);
+  await loseTail(stage, first!);
+  assert.equal((await stage.checkRedis()).length, 1);
+  await stage.query("UPDATE notification.repairs SET detected_at = detected_at - interval '1 hour'");
+  const ageMs = await openRepairAgeMs(stage.pool);
+  assert.ok(ageMs >= 3_600_000 && ageMs < 3_660_000, `${ageMs}`);
+  while (!(await putBack(stage, 10))!.isFinished);
+  assert.equal(await openRepairAgeMs(stage.pool), 0);
+});
+
+Deno.test("a server that was emptied without a restart has lost nothing: no repair", async () => {
   await using stage = await openStage();
   await publish(stage, 2);
   await stage.redis.flushdb();
@@ -91,7 +109,7 @@ Deno.test("a server that was emptied in its own life has lost nothing: no repair
   assert.equal(await offsetOf(stage), "0-0");
 });
 
-Deno.test("a stream that was deleted is no loss after a restart either: the copy of its offset is still there", async () => {
+Deno.test("a deleted stream is no loss after a restart either, because the copy of its offset still exists", async () => {
   await using stage = await openStage();
   await publish(stage, 2);
   const end = await offsetOf(stage);
@@ -102,14 +120,14 @@ Deno.test("a stream that was deleted is no loss after a restart either: the copy
   assert.equal(await offsetOf(stage), end);
 });
 
-Deno.test("a loss whose repair PostgreSQL has lost is found again, although the stream has gone on since", async () => {
+Deno.test("a loss whose repair PostgreSQL has lost is found again, although the stream has grown since", async () => {
   await using stage = await openStage();
   await publish(stage, 4);
   const [, second, , fourth] = (await stage.redis.xrange(PUSH, "-", "+")).map(([id]) => id);
   await loseTail(stage, second!);
   assert.equal((await stage.checkRedis()).length, 1);
   await stage.redis.xadd(PUSH, "*", "event_id", "later/push:user:1");
-  // PostgreSQL put back to the moment before.
+  // PostgreSQL is restored to the time before.
   await stage.query("DELETE FROM notification.repairs");
   await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'before', entry_id = $1 WHERE stream = $2", [
     fourth,
@@ -119,7 +137,7 @@ Deno.test("a loss whose repair PostgreSQL has lost is found again, although the 
   assert.deepEqual(await stage.checkRedis(), []);
 });
 
-Deno.test("a stream whose end can't be asked for is an outage, not a loss", async () => {
+Deno.test("a stream whose end can't be read is an outage, not a loss", async () => {
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   await publish(stage, 1);
@@ -129,7 +147,7 @@ Deno.test("a stream whose end can't be asked for is an outage, not a loss", asyn
   assert.equal(await stage.value("SELECT count(*) FROM notification.repairs"), "0");
 });
 
-Deno.test("commits that wrote no higher entry are missed too when PostgreSQL has lost them", async () => {
+Deno.test("lost commits that wrote no higher entry are noticed too", async () => {
   await using stage = await openStage();
   await publish(stage, 2);
   const redis = await stage.connection();
@@ -155,13 +173,13 @@ Deno.test("commits that wrote no higher entry are missed too when PostgreSQL has
   assert.deepEqual((await check()).rebuilt, []);
 });
 
-Deno.test("a repair goes on where another process left it, and puts back what was lost and nothing else", async () => {
+Deno.test("a repair resumes where another process left it, and puts back only lost routes", async () => {
   await using stage = await openStage();
   await publish(stage, 7);
   const ids = (await stage.redis.xrange(PUSH, "-", "+")).map(([id]) => id);
   await loseTail(stage, ids[2]!);
   assert.equal((await stage.checkRedis()).length, 1);
-  // The server uses an id of the lost ones again, for a route that was not lost.
+  // The server uses the id of a lost entry again, for a route that was not lost.
   const reused = ids[4]!;
   await stage.query(
     "UPDATE notification.routes SET published_entry_id = $1, updated_at = now() WHERE published_entry_id = $2",
@@ -203,7 +221,7 @@ Deno.test("a repair that only reports counts and changes no route", async () => 
   assert.deepEqual(await statuses(stage), ["published", "published", "published"]);
 });
 
-Deno.test("a server that was not checked gets no entry, and a hand-off answers with the epoch that it was done in", async () => {
+Deno.test("nothing is appended on a server that was not checked, and a hand-off returns the epoch in which it was done", async () => {
   await using server = await startRedis({ appendOnly: true });
   await using stage = await openStage({ redisServer: server });
   const redis = await stage.connection();
@@ -226,7 +244,7 @@ Deno.test("a server that was not checked gets no entry, and a hand-off answers w
   assert.equal(answer?.kind === "published" ? answer.publication.epoch : undefined, epoch);
 });
 
-Deno.test("a publication of an epoch that is over is not written; its lease says so when the route is due again", async () => {
+Deno.test("a publication of an earlier epoch is not written; its lease shows it when the route is due again", async () => {
   await using stage = await openStage();
   await publish(stage, 1);
   await stage.addIntent({ idempotency_key: "second" });
@@ -236,7 +254,7 @@ Deno.test("a publication of an epoch that is over is not written; its lease says
   stop.abort();
   await consumer.close();
   await stage.endClaims();
-  // Another instance has checked another server; this one's answer is on its way.
+  // Another instance has checked another server, before this one has its answer.
   await stage.query("UPDATE notification.stream_offsets SET redis_epoch = 'later' WHERE redis_epoch IS NOT NULL");
   const redis = await stage.connection();
   let unchecked = 0;
@@ -256,7 +274,7 @@ Deno.test("a publication of an epoch that is over is not written; its lease says
   assert.equal(await stage.redis.xlen(PUSH), 2);
 });
 
-Deno.test("leases are rebuilt from an entry on, in pieces: those that are missing are set, the others live their full life", async () => {
+Deno.test("leases are rebuilt from an entry on, in pieces: missing ones are set, the others get their full life", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();
   const ids: string[] = [];

@@ -1,4 +1,7 @@
-/** Retention on a real PostgreSQL: what is past its time goes, a record with a live route stays however old. */
+/**
+ * Retention on a real PostgreSQL: rows past their time are deleted, a record with a live route is kept however old it
+ * is.
+ */
 import assert from "node:assert/strict";
 import { RetentionCleaner } from "../../src/retention/cleaner.ts";
 import { createRetentionEvents } from "../../src/retention/events.ts";
@@ -44,7 +47,7 @@ async function run(stage: Stage, postgres = stage.pool): Promise<void> {
 
 const count = (stage: Stage, table: string) => stage.value(`SELECT count(*) FROM notification.${table}`);
 
-Deno.test("records past their retention go with their routes and dead letters, unless a route is live", async () => {
+Deno.test("records past their retention are deleted with their routes and dead letters, unless a route is live", async () => {
   await using stage = await openStage();
   await addRecords(stage, [1, 2500], "2 hours", "dead_letter");
   await addRecords(stage, [2501, 2510], "2 hours", "failed");
@@ -60,7 +63,7 @@ Deno.test("records past their retention go with their routes and dead letters, u
   assert.equal(await count(stage, "dead_letters"), "0");
 });
 
-Deno.test("malformed intents past their retention go, others stay", async () => {
+Deno.test("malformed intents past their retention are deleted, others are kept", async () => {
   await using stage = await openStage();
   await stage.query(`
     INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields,
@@ -70,7 +73,7 @@ Deno.test("malformed intents past their retention go, others stay", async () => 
   assert.equal(await count(stage, "malformed_intents"), "2");
 });
 
-Deno.test("several instances clean at once without standing in each other's way", async () => {
+Deno.test("several instances clean at once without blocking each other", async () => {
   await using stage = await openStage();
   await addRecords(stage, [1, 5000], "2 hours", "published");
   await addRecords(stage, [5001, 5003], "2 hours", "pending");
@@ -95,7 +98,7 @@ Deno.test("a record of many routes is a batch of its own", async () => {
 });
 
 Deno.test("a batch that takes PostgreSQL too long is tried again at half its size, in the same run", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await addRecords(stage, [1, 60], "2 hours", "published");
   await addTrigger(stage, "records", "PERFORM pg_sleep(0.05)");
@@ -106,7 +109,7 @@ Deno.test("a batch that takes PostgreSQL too long is tried again at half its siz
   assert.deepEqual(await log.messages(), ["info cleaned"]);
 });
 
-/** What makes PostgreSQL refuse every deletion, and the code it gives. */
+/** Ways to make PostgreSQL refuse every deletion, with the SQLSTATE. */
 const REFUSALS = [
   { name: "a trigger raises an exception", code: "P0001", refuse: "RAISE EXCEPTION 'kept'" },
   { name: "a trigger raises an exception of its own", code: "ZZ123", refuse: "RAISE SQLSTATE 'ZZ123'" },
@@ -116,15 +119,15 @@ const REFUSALS = [
 ] as const;
 
 for (const { name, code, refuse } of REFUSALS) {
-  Deno.test(`${name}: one error line, malformed intents go all the same, the next run tries again`, async () => {
-    await using log = await captureLog();
+  Deno.test(`${name}: one error line, malformed intents are deleted all the same, the next run tries again`, async () => {
+    await using log = captureLog();
     await using stage = await openStage();
     await addRecords(stage, [1, 2500], "2 hours", "published");
     await stage.query(`
       INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields,
         recorded_at)
       SELECT 's', n || '-0', 'c', 'm', '[]', now() - interval '3 hours' FROM generate_series(1, 1500) AS n`);
-    // The first batches are deleted before.
+    // The first batches are deleted before the failure.
     await addTrigger(stage, "records", `IF OLD.stream_entry_id::text = '2000-0' THEN ${refuse}; END IF`);
     const loop = cleaner(stage);
     while (await loop.pass() === "again");
@@ -143,7 +146,7 @@ for (const { name, code, refuse } of REFUSALS) {
 }
 
 Deno.test("records that another table refers to are passed over, all others are deleted", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   await addRecords(stage, [1, 2500], "2 hours", "published");
   await stage.query("CREATE TABLE complaints (id uuid REFERENCES notification.records)");
@@ -159,8 +162,8 @@ Deno.test("records that another table refers to are passed over, all others are 
   assert.match(String(error?.reason), /complaints_id_fkey\)$/);
 });
 
-Deno.test("a constraint that forbids every deletion does not keep the cleaner busy", async () => {
-  await using log = await captureLog();
+Deno.test("a constraint that refuses every deletion does not keep the cleaner busy", async () => {
+  await using log = captureLog();
   await using stage = await openStage();
   await addRecords(stage, [1, 2500], "2 hours", "published");
   await stage.query("CREATE TABLE complaints (id uuid REFERENCES notification.records)");
@@ -174,7 +177,7 @@ Deno.test("a constraint that forbids every deletion does not keep the cleaner bu
 });
 
 Deno.test("a PostgreSQL that can't be reached ends the run, not the loop", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   const pool = stage.poolWith(1000);
   const loop = cleaner(stage, pool);

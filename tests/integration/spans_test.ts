@@ -1,6 +1,7 @@
-// Spans of intents and routes on a real SDK: which ids they get, what is made of a batch that comes again, and that nothing at
-// all is made where tracing is off.
-
+/**
+ * Spans of intents and routes on a real SDK: their ids, the spans of a repeated batch, and that no span is created if
+ * tracing is off.
+ */
 import assert from "node:assert/strict";
 import { trace } from "@opentelemetry/api";
 import { type ReadableSpan, TracerProvider } from "@opentelemetry/sdk-trace";
@@ -47,7 +48,7 @@ function intake(tracing: Tracing | undefined, stream = "a") {
   return createIntakeEvents({ stream, catalog: new Map(), instruments, tracing, clock: systemClock });
 }
 
-Deno.test("with tracing off a batch goes through as it came: the very same objects", () => {
+Deno.test("with tracing off a batch passes unchanged: the same objects", () => {
   const routes = [traced(TRACEPARENT), traced("")];
   const items = [item("1-0", TRACEPARENT), item("2-0", "")];
   for (const tracing of [undefined, OFF]) {
@@ -56,7 +57,7 @@ Deno.test("with tracing off a batch goes through as it came: the very same objec
   }
 });
 
-Deno.test("a route of a trace that is not sampled goes through as it came", () => {
+Deno.test("a route of a trace that is not sampled passes unchanged", () => {
   const [route] = [traced(UNSAMPLED)];
   assert.equal(publishing(ON).began([route])[0], route);
 });

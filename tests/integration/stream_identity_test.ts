@@ -1,4 +1,6 @@
-/** What the consumer finds about its stream on real servers: other people's groups, entries deleted unread, another stream. */
+/**
+ * The consumer's findings about its stream on real servers: groups of others, entries deleted unread, another stream.
+ */
 import assert from "node:assert/strict";
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
@@ -34,7 +36,7 @@ const records = (stage: Stage) => stage.value("SELECT count(*) FROM notification
 const ordinal = (stage: Stage) =>
   stage.value("SELECT entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'");
 
-Deno.test("a read costs Redis the same whatever consumer groups others keep on the stream", async () => {
+Deno.test("consumer groups of others do not make a read more expensive", async () => {
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   await stage.addIntent();
@@ -51,12 +53,12 @@ Deno.test("a read costs Redis the same whatever consumer groups others keep on t
     ...[...stats.matchAll(/cmdstat_(?:evalsha|eval|xinfo\|stream):calls=\d+,usec=\d+,usec_per_call=([\d.]+)/g)]
       .map(([, microseconds]) => Number(microseconds)),
   );
-  // With XINFO STREAM … FULL it is some 100 ms.
+  // With XINFO STREAM … FULL it takes some 100 ms.
   assert.ok(most > 0 && most < 20_000, `${most} µs`);
 });
 
-Deno.test("an entry over client-output-buffer-limit is recorded, and what is behind it goes on", async () => {
-  await using log = await captureLog();
+Deno.test("an entry over client-output-buffer-limit is recorded, and later entries are accepted", async () => {
+  await using log = captureLog();
   await using server = await startRedis();
   await using stage = await openStage({ redisServer: server });
   await stage.redis.config("SET", "client-output-buffer-limit", "normal 8388608 0 0");
@@ -67,7 +69,7 @@ Deno.test("an entry over client-output-buffer-limit is recorded, and what is beh
     blockingRedis: await stage.connection(2000, 2000),
   });
   await consumer.pass(stop.signal);
-  // The consumer waits behind the last entry when the large one comes.
+  // The consumer waits after the last entry when the large one arrives.
   const waiting = consumer.pass(stop.signal).catch(() => {});
   await eventually(async () => (await stage.redis.info("clients")).includes("blocked_clients:1"));
   await stage.addIntent({ idempotency_key: "large", payload_json: `{"x":"${"x".repeat(20 * 1024 * 1024)}"}` });
@@ -84,7 +86,7 @@ Deno.test("an entry over client-output-buffer-limit is recorded, and what is beh
   assert.equal(warnings.length, 1);
 });
 
-Deno.test("entries deleted unread are reported when they are passed, though read ones still exist", async () => {
+Deno.test("entries deleted unread are reported when the offset passes them, although read ones still exist", async () => {
   await using stage = await openStage();
   for (let at = 0; at < 5; at++) await stage.addIntent();
   await consume(stage, async () => await ordinal(stage) === "5");
@@ -95,7 +97,7 @@ Deno.test("entries deleted unread are reported when they are passed, though read
   await consume(stage, undefined, { events });
   assert.deepEqual(trimmed, [2]);
   assert.equal(await ordinal(stage), "7");
-  // An innocent trim later reports nothing more.
+  // A later trim of read entries reports nothing more.
   await stage.redis.xtrim(INTENTS, "MAXLEN", 0);
   await stage.addIntent({ idempotency_key: "later" });
   await consume(stage, undefined, { events });
@@ -113,7 +115,7 @@ Deno.test("an offset whose ordinal is unknown stays so until the end of the stre
   await consume(stage, async () => await records(stage) === "1", { events, batchSize: 1 });
   assert.equal(await ordinal(stage), "null");
   assert.equal(await stage.redis.hget(streamOffsetKey(INTENTS), "entries_read"), "");
-  // What was read is trimmed meanwhile.
+  // Entries that were read are trimmed meanwhile.
   await stage.redis.xtrim(INTENTS, "MAXLEN", 2);
   await consume(stage, undefined, { events });
   assert.equal(await records(stage), "3");
@@ -124,7 +126,7 @@ Deno.test("an offset whose ordinal is unknown stays so until the end of the stre
 });
 
 Deno.test("another stream whose ids and ordinals fit is reported as an error", async () => {
-  await using log = await captureLog();
+  await using log = captureLog();
   await using stage = await openStage();
   const fill = async (name: string, count: number) => {
     for (let at = 1; at <= count; at++) await stage.addIntent({ idempotency_key: `${name}-${at}` }, `${at}-0`);
@@ -143,7 +145,35 @@ Deno.test("another stream whose ids and ordinals fit is reported as an error", a
   assert.deepEqual([error?.offset, more.length], ["10-0", 0]);
 });
 
-/** As when the stream is deleted together with all that is known about how far it was read. */
+const errorsOf = async (log: ReturnType<typeof captureLog>) =>
+  (await log.lines()).filter(({ level }) => level === "error");
+
+Deno.test("the entry at the offset may be older than its record's retention, on another server too", async () => {
+  await using log = captureLog();
+  await using stage = await openStage();
+  await stage.addIntent();
+  await consume(stage, async () => await records(stage) === "1");
+  await stage.query("DELETE FROM notification.routes");
+  await stage.query("DELETE FROM notification.records");
+  await stage.query(
+    "UPDATE notification.stream_offsets SET updated_at = now() - interval '2 hours', redis_epoch = 'before'",
+  );
+  for (let finds = 0; finds < 2; finds++) await consume(stage);
+  assert.deepEqual(await errorsOf(log), []);
+});
+
+Deno.test("a malformed intent at the offset may be older than its own retention, which is the shorter one", async () => {
+  await using log = captureLog();
+  await using stage = await openStage();
+  await stage.addIntent({ payload_json: "{}" });
+  await consume(stage, async () => await malformedRows(stage) === "1");
+  await stage.query("DELETE FROM notification.malformed_intents");
+  await stage.query("UPDATE notification.stream_offsets SET updated_at = now() - interval '10 minutes'");
+  await consume(stage, undefined, { malformedRetentionMs: 60_000 });
+  assert.deepEqual(await errorsOf(log), []);
+});
+
+/** As if the stream is deleted together with its offset. */
 async function forgetStream(stage: Stage): Promise<void> {
   await stage.redis.del(INTENTS, streamOffsetKey(INTENTS));
   await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
@@ -167,7 +197,7 @@ for (const { name, fields } of OLD_ENTRIES) {
   });
 
   Deno.test(`a malformed entry is recorded instead of an earlier stream's one of its id, which ${name}`, async () => {
-    await using log = await captureLog();
+    await using log = captureLog();
     const reported = async () => (await log.messages()).filter((message) => message === "warn malformed intent");
     await using stage = await openStage();
     await stage.redis.xadd(INTENTS, "5-1", ...fields);
@@ -183,7 +213,7 @@ for (const { name, fields } of OLD_ENTRIES) {
     // The same entry keeps its row.
     const recordedAt = () => stage.value("SELECT recorded_at FROM notification.malformed_intents");
     const before = await recordedAt();
-    // Read once more, by a consumer that does not know how far the stream was read.
+    // The stream is read once more by a consumer without an offset.
     await stage.redis.del(streamOffsetKey(INTENTS));
     await stage.query("DELETE FROM notification.stream_offsets WHERE stream = 'notification:intents'");
     await consume(stage, async () => await ordinal(stage) === "1");

@@ -1,6 +1,4 @@
-// Notifications over a real datagram socket, path and abstract; who is told what, and that nothing keeps the service from
-// running when nobody can be told.
-
+/** Notifications over a real datagram socket, path and abstract; the service runs even if it can't notify anything. */
 import assert from "node:assert/strict";
 import { systemClock } from "../../src/clock.ts";
 import type { Supervisor } from "../../src/config/supervisor.ts";
@@ -12,7 +10,7 @@ import { Outages } from "../../src/telemetry/outages.ts";
 import { NotifySocket } from "../support/notify_socket.ts";
 import { eventually } from "../support/wait.ts";
 
-/** Deno 2.7 knows no abstract names, Deno 2.9 does. (2.8 learnt them on the way, in 2.8.3.) */
+/** Deno 2.7 does not support abstract names, Deno 2.9 does (from 2.8.3 on). */
 const KNOWS_ABSTRACT = !/^2\.(7\.|8\.[0-2]$)/.test(Deno.version.deno);
 
 function open(changes: Partial<Supervisor>): { systemd: Systemd; problems: string[] } {
@@ -25,7 +23,7 @@ Deno.test("notifications arrive in order at a path", async () => {
   const runtimeDirectory = await Deno.makeTempDir();
   {
     await using socket = await NotifySocket.open(`${runtimeDirectory}/notify`);
-    const { systemd, problems } = open({ notifySocket: socket.place, runtimeDirectory });
+    const { systemd, problems } = open({ notifySocket: socket.address, runtimeDirectory });
     assert.ok(systemd.isListening);
     systemd.ready();
     systemd.status("Running:\nlag 1");
@@ -35,16 +33,16 @@ Deno.test("notifications arrive in order at a path", async () => {
     assert.deepEqual(socket.received, ["READY=1", "STATUS=Running: lag 1", "STOPPING=1 STATUS=Stopping"]);
     assert.deepEqual(problems, []);
   }
-  // Neither the supervisor's socket nor one's own is left.
+  // Neither the supervisor's socket nor the service's own is left.
   assert.deepEqual([...Deno.readDirSync(runtimeDirectory)], []);
   await Deno.remove(runtimeDirectory);
 });
 
-Deno.test(`abstract socket, Deno ${Deno.version.deno}: ${KNOWS_ABSTRACT ? "reached" : "told to be out of reach"}`, async () => {
+Deno.test(`abstract socket, Deno ${Deno.version.deno}: ${KNOWS_ABSTRACT ? "reached" : "reported as unreachable"}`, async () => {
   const runtimeDirectory = await Deno.makeTempDir();
   {
     await using socket = await NotifySocket.open(`@notification-service-test-${crypto.randomUUID()}`);
-    const { systemd, problems } = open({ notifySocket: socket.place, runtimeDirectory });
+    const { systemd, problems } = open({ notifySocket: socket.address, runtimeDirectory });
     for (const notify of [() => systemd.ready(), () => systemd.stopping()]) notify();
     await systemd.close();
     if (KNOWS_ABSTRACT) {
@@ -63,17 +61,17 @@ Deno.test(`abstract socket, Deno ${Deno.version.deno}: ${KNOWS_ABSTRACT ? "reach
   await Deno.remove(runtimeDirectory);
 });
 
-Deno.test("without a socket nothing is sent, and nothing goes wrong", async () => {
+Deno.test("without a socket nothing is sent, and nothing fails", async () => {
   const { systemd, problems } = open({ watchdogMs: 1 });
   systemd.ready();
   systemd.feedWatchdog({ stuckLoop: () => undefined, onStuck: () => {} });
-  assert.equal(await systemd.patiently(() => Promise.resolve("done")), "done");
+  assert.equal(await systemd.whileExtendingTimeout(() => Promise.resolve("done")), "done");
   await systemd.close();
   assert.equal(systemd.isListening, false);
   assert.deepEqual(problems, []);
 });
 
-Deno.test("a socket that can't be reached is told once", async () => {
+Deno.test("a socket that can't be reached is reported once", async () => {
   const runtimeDirectory = await Deno.makeTempDir();
   const gone = open({ notifySocket: `${runtimeDirectory}/gone`, runtimeDirectory });
   for (let times = 0; times < 3; times++) gone.systemd.ready();
@@ -88,17 +86,17 @@ Deno.test("a socket that can't be reached is told once", async () => {
   assert.deepEqual(odd.problems, ["NOTIFY_SOCKET is neither a path nor an abstract name"]);
 });
 
-Deno.test("while work goes on that may take long, the supervisor is asked for patience", async () => {
+Deno.test("during work that may take long, the supervisor's time-out is extended", async () => {
   await withSocket(async (socket, supervisor) => {
     const { systemd } = open(supervisor);
     const work = () => eventually(() => socket.count("EXTEND_TIMEOUT_USEC=30000000") >= 3);
-    await systemd.patiently(work, 5);
-    await assert.rejects(systemd.patiently(() => Promise.reject(new Error("refused"))), /refused/);
+    await systemd.whileExtendingTimeout(work, 5);
+    await assert.rejects(systemd.whileExtendingTimeout(() => Promise.reject(new Error("refused"))), /refused/);
     await systemd.close();
   });
 });
 
-Deno.test("a loop that is stuck stops the feeding of the watchdog, one in an outage does not", async () => {
+Deno.test("a stuck loop stops the watchdog's signs of life, a loop in an outage does not", async () => {
   await withSocket(async (socket, supervisor) => {
     const { systemd } = open({ ...supervisor, watchdogMs: 20 });
     const heartbeats = new Heartbeats({ stuckAfterMs: 60 });
@@ -118,7 +116,7 @@ Deno.test("a loop that is stuck stops the feeding of the watchdog, one in an out
 
     loops.push(start("email_publisher", () => new Promise(() => {})));
     await eventually(() => stuck.length > 0);
-    // What was sent before may still be on its way, but comes before what is sent now.
+    // Earlier notifications may still arrive, but only before later ones.
     systemd.status("stuck");
     await eventually(() => socket.count("STATUS=stuck") === 1);
     const fed = socket.count("WATCHDOG=1");
@@ -142,7 +140,7 @@ async function withSocket(use: (socket: NotifySocket, supervisor: Partial<Superv
   const runtimeDirectory = await Deno.makeTempDir();
   try {
     await using socket = await NotifySocket.open(`${runtimeDirectory}/notify`);
-    await use(socket, { notifySocket: socket.place, runtimeDirectory });
+    await use(socket, { notifySocket: socket.address, runtimeDirectory });
   } finally {
     await Deno.remove(runtimeDirectory);
   }

@@ -1,20 +1,21 @@
-// In: nothing. Out: the lines that are logged from here on, as objects, in place of standard output.
-// Guaranteed: disposing of it takes LogTape back to where it logs nowhere, and leaves no timer.
-
-import { reset } from "@logtape/logtape";
+/**
+ * Nothing → the lines that are logged from now on, as objects, instead of standard output.
+ *
+ * After it is disposed of, nothing is logged, and no timer is left.
+ */
 import { type LogSettings, setUpLogging } from "../../src/telemetry/logging.ts";
 
 type LogLine = Readonly<Record<string, unknown>>;
 
 export interface CapturedLog {
-  /** What was logged so far. Ends the running second of the limiter. */
+  /** The lines logged so far. Ends the current second of the limiter. */
   lines(): Promise<LogLine[]>;
-  /** The same, as `level message` alone. */
+  /** Like {@link lines}, but each line only as `level message`. */
   messages(): Promise<string[]>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export async function captureLog(level: LogSettings["level"] = "debug"): Promise<CapturedLog> {
+export function captureLog(level: LogSettings["level"] = "debug"): CapturedLog {
   let text = "";
   const decoder = new TextDecoder();
   const output = {
@@ -23,7 +24,7 @@ export async function captureLog(level: LogSettings["level"] = "debug"): Promise
       return Promise.resolve(bytes.length);
     },
   };
-  const logging = await setUpLogging({ level, format: "json" }, output);
+  const logging = setUpLogging({ level, format: "json" }, output);
   const lines = async () => {
     await logging.flush(5_000);
     return text.split("\n").slice(0, -1).map((line): LogLine => JSON.parse(line));
@@ -33,7 +34,7 @@ export async function captureLog(level: LogSettings["level"] = "debug"): Promise
     messages: async () => (await lines()).map(({ level, message }) => `${level} ${message}`),
     [Symbol.asyncDispose]: async () => {
       await logging.flush(5_000);
-      await reset();
+      logging.stop();
     },
   };
 }

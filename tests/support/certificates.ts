@@ -1,7 +1,9 @@
-// In: a folder. Out: a certificate authority in it, and certificates for 127.0.0.1 that it or another authority signed, made
-// by the `openssl` of this machine.
-// Guaranteed: files that belong to `account`, readable by nobody else, as PostgreSQL demands of keys.
-
+/**
+ * A folder → a certificate authority in it, and certificates for 127.0.0.1 that this authority signed, made by the
+ * `openssl` of this machine.
+ *
+ * The files belong to `account`, and only it can read them, as PostgreSQL requires of keys.
+ */
 import type { Account } from "../../scripts/servers/account.ts";
 
 export interface Certificate {
@@ -34,8 +36,8 @@ export class Authority {
   }
 
   /**
-   * @param days until it expires; negative for one that has
-   * @param names whom it is for, as openssl writes them
+   * @param days until it expires; negative for an expired one
+   * @param names for which the certificate is valid, in openssl's form
    */
   async sign(
     name: string,

@@ -1,6 +1,8 @@
-// In: a rig (or the variables themselves) and a command line. Out: the exit code and all that the command printed.
-// Guaranteed: it is the very program that serves, run once; standard output is told from standard error.
-
+/**
+ * A rig (or the variables themselves) and a command line → the exit code and the output.
+ *
+ * It is the same program as the service, run once; standard output and standard error are separate.
+ */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import type { Rig } from "./service_rig.ts";
@@ -17,7 +19,7 @@ export async function runProgram(
   args: readonly string[],
   options: ServiceOptions = {},
 ): Promise<Ran> {
-  // `check` tries the probe's address: not one that tests beside this one try as well.
+  // `check` tries the probe's address, so it must differ from those of concurrent tests.
   const probe = { NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}` };
   await using service = await startService({ ...probe, ...env }, { ...options, args });
   const { code } = await service.ended;
@@ -36,12 +38,12 @@ export async function jsonOf(rig: Rig, args: readonly string[], { code = 0, env 
   return JSON.parse(ran.stdout);
 }
 
-/** Nothing in it steers a terminal or turns the writing direction around. */
+/** The text contains no characters that control a terminal or reverse the writing direction. */
 export function assertPrintable(text: string): void {
   assert.doesNotMatch(text.replaceAll("\n", ""), /[\p{Cc}\p{Cf}\u2028\u2029]/u);
 }
 
-/** For people: every line fits in 80 columns, and without a terminal there is no colour. */
+/** Every line fits in 80 columns, and without a terminal there is no colour. */
 export function assertReadable(text: string): void {
   for (const line of text.split("\n")) assert.ok([...line].length <= 80, `over 80 columns: ${line}`);
   assertPrintable(text);

@@ -1,8 +1,10 @@
-// In: the servers that `deno task test` has started once for all tests (TEST_REDIS_ADDR, TEST_REDIS_PASSWORD,
-// TEST_POSTGRES_DSN). Where they are not given, as when one file is run by `deno test -A`, this module starts its own.
-// Out: an empty database and an empty logical Redis database for whoever asks.
-// Guaranteed: nobody is given the same twice at the same time (up to 1,023 key spaces at once).
-
+/**
+ * The servers that `deno task test` has started once for all tests → an empty database and an empty logical Redis
+ * database for each call. No two callers have the same one at the same time (up to 1,023 key spaces at once).
+ *
+ * TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and TEST_POSTGRES_DSN name the servers. If they are not set, for example when one
+ * file is run by `deno test -A`, this module starts its own.
+ */
 import { createDatabase, dropDatabase, startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { closeRedis, openRedis, type RedisAddress } from "./redis_client.ts";
@@ -13,8 +15,8 @@ export interface KeySpace extends RedisAddress {
   readonly db: number;
 }
 
-// While the module loads, not on first use: what a test starts the leak detector holds against it. Our own servers end
-// with this process (scripts/servers/guard.ts).
+// They start while the module loads, not on first use, because the leak detector would report servers that a test
+// starts. Our own servers end with this process (scripts/servers/guard.ts).
 const [redis, postgres] = await Promise.all([givenRedis() ?? startRedis(), givenPostgres() ?? startPostgres()]);
 
 /** The shared Redis; tests that stop it or change its settings start their own instead. */
@@ -36,7 +38,7 @@ export async function removeDatabase(database: string): Promise<void> {
   await dropDatabase(postgres.dsn, database);
 }
 
-/** Returns a logical database with nothing in it; numbers come around again after 1,023 of them. */
+/** Returns an empty logical database; its numbers repeat after 1,023 of them. */
 export async function freshKeySpace(): Promise<KeySpace> {
   const server = testRedis();
   const client = await openRedis(server);

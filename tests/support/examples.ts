@@ -22,7 +22,7 @@ export const ADMINISTRATOR_FIELDS = {
 
 export type Changes = Readonly<Record<string, FieldValue | undefined>>;
 
-/** A valid intent's fields with changes; `undefined` takes a field away. */
+/** A valid intent's fields with changes; `undefined` removes a field. */
 export function fieldsWith(changes: Changes = {}): FieldValue[] {
   const fields = Object.entries({ ...VALID_FIELDS, ...changes });
   return fields.flatMap(([name, value]) => value === undefined ? [] : [name, value]);
@@ -32,7 +32,7 @@ export function entryWith(changes: Changes = {}, id = "1763000000001-0"): Stream
   return { id, fields: fieldsWith(changes) };
 }
 
-/** A value that was cut, as `exact_entry.ts` makes one of it. */
+/** A value that was cut, as `exact_entry.ts` makes it. */
 export function cutValue(head: string | Uint8Array, length = 20_000_000): FieldValue {
   return { head: typeof head === "string" ? new TextEncoder().encode(head) : head, length, sha256: "5".repeat(64) };
 }

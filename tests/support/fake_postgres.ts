@@ -1,20 +1,22 @@
-// In: how connecting fails, if it does. Out: a socket for pg's client that behaves like PostgreSQL until the test destroys it.
-// Guaranteed: no network; every statement is answered with one row, `pid` 1, until the socket is made mute.
-
+/**
+ * How connecting fails, if it does → a socket for pg's client that behaves like PostgreSQL until the test destroys it.
+ *
+ * No network; every statement is answered with one row, `pid` 1, until the socket is made mute.
+ */
 import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 
 export interface FakePostgresOptions {
-  /** What the runtime says of the attempt to connect. */
+  /** The error of the runtime for the attempt to connect. */
   readonly connectFails?: Error;
   /** The fields of an ErrorResponse to the start of the session, by their letters. */
   readonly startFails?: Readonly<Record<string, string>>;
 }
 
 export class FakePostgresSocket extends Duplex {
-  /** Statements get no answer any more. */
+  /** While set, statements get no answer. */
   isMute = false;
-  /** All that pg sent, as Latin-1. */
+  /** Everything that pg sent, as Latin-1. */
   sent = "";
   readonly #options: FakePostgresOptions;
   #isStarted = false;
@@ -30,7 +32,7 @@ export class FakePostgresSocket extends Duplex {
     return this;
   }
 
-  /** What pg does with a socket of node's. */
+  /** The methods of a node socket that pg calls. */
   setNoDelay(): this {
     return this;
   }
@@ -87,7 +89,7 @@ const STARTED = Buffer.concat([
   message("K", Buffer.from([0, 0, 0, 1, 0, 0, 0, 0])),
   READY,
 ]);
-/** To Query. */
+/** The answer to Query. */
 const RESULT = Buffer.concat([
   // RowDescription: one column, of type int4, as text; DataRow.
   message("T", Buffer.from("\0\x01pid\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0", "latin1")),
@@ -95,7 +97,7 @@ const RESULT = Buffer.concat([
   message("C", Buffer.from("SELECT 1\0")),
   READY,
 ]);
-/** To Parse, Bind, Describe, Execute and Sync. */
+/** The answer to Parse, Bind, Describe, Execute and Sync. */
 const ANSWER = Buffer.concat([message("1", Buffer.alloc(0)), message("2", Buffer.alloc(0)), RESULT]);
 
 function* messageTypes(bytes: Buffer): Iterable<string> {

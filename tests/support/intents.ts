@@ -1,5 +1,8 @@
-// In: what matters about an intent. Out: the fields of a valid one with just that in it.
-// Guaranteed: without changes it is a `game.turn.ready` for `user-1` under an idempotency key of its own.
+/**
+ * Changes of an intent → the fields of a valid intent with these changes.
+ *
+ * Without changes it is a `game.turn.ready` for `user-1` with a new idempotency key.
+ */
 
 /** An entry's fields; `undefined` leaves one out. */
 export type IntentFields = Readonly<Record<string, string | Uint8Array | undefined>>;

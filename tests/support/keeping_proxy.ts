@@ -1,7 +1,8 @@
 /**
- * In: the addresses of two Redis servers, one after the other. Out: an address whose client connections stay open while what is
- * behind them changes from one server to the other, as some proxies and service meshes do.
- * Guaranteed: each connection changes between two commands, logged in and in the same database again.
+ * The addresses of two Redis servers, one after the other → an address whose client connections stay open while they
+ * move from one server to the other, as with some proxies and service meshes.
+ *
+ * Each connection changes between two commands, logged in and in the same database again.
  */
 import net from "node:net";
 import { Buffer } from "node:buffer";
@@ -141,7 +142,7 @@ class KeptConnection {
   }
 }
 
-/** Where the value of RESP 2 ends that begins at `from`; -1 if it isn't there yet. */
+/** The end of the RESP 2 value that begins at `from`; -1 if it is not complete yet. */
 function endOfValue(buffer: Buffer, from: number): number {
   const line = buffer.indexOf("\r\n", from);
   if (line < 0) return -1;

@@ -1,14 +1,16 @@
-// In: a rig. Out: Redis or PostgreSQL as it was at an earlier moment, as after a failover or a restore.
-// Guaranteed: Redis is another server then (a new replication id), with every key that it had but the consumer lease; of PostgreSQL's rows those
-// are gone that have been added since, and the offsets are the ones of that moment. No service may run meanwhile.
-
+/**
+ * A rig → Redis or PostgreSQL in an earlier state, as after a failover or a restore.
+ *
+ * Redis is then another server (a new replication id) with its earlier keys except the consumer lease; PostgreSQL has
+ * lost the rows that were added since, and has its earlier offsets. No service may run meanwhile.
+ */
 import type { RedisServer } from "../../scripts/servers/redis.ts";
 import type { Rig } from "./rig.ts";
 import { eventually } from "./wait.ts";
 
-/** Keeps what Redis, which writes nothing to disk, has now; resolves with what puts it back. */
+/** Keeps the current state of a Redis that writes nothing to disk; resolves with a function that restores it. */
 export async function keepRedis(rig: Rig, server: RedisServer): Promise<() => Promise<void>> {
-  // The consumer's process has ended by the time that this is put back.
+  // The consumer's process has ended before this is restored.
   const keys = (await rig.redis.keys("*")).filter((key) => !key.startsWith("notification:consumer_lease:"));
   const dumps = await Promise.all(keys.map(async (key) => ({
     key,
@@ -23,7 +25,10 @@ export async function keepRedis(rig: Rig, server: RedisServer): Promise<() => Pr
   };
 }
 
-/** Keeps what PostgreSQL has now; resolves with what deletes everything that was committed since. Leases are over by then. */
+/**
+ * Keeps the current state of PostgreSQL; resolves with a function that deletes everything that was committed since.
+ * Leases have expired by then.
+ */
 export async function keepPostgres(rig: Rig): Promise<() => Promise<void>> {
   const known = (await rig.query<{ id: string }>("SELECT notification_id AS id FROM notification.records"))
     .map(({ id }) => id);

@@ -1,7 +1,16 @@
-// In: ports of 127.0.0.1. Out: one port that leads to one of them at a time, as a virtual address or a proxy does.
-// Guaranteed: moving it leaves connections that exist where they are; only new ones reach the other server.
-
+/**
+ * Ports of 127.0.0.1, and optionally a stream that all bytes pass through → one port that leads to one of them at a
+ * time, like a virtual address or a proxy.
+ *
+ * Existing connections stay when it moves; only new ones reach the other server.
+ */
 import net from "node:net";
+import type { Duplex } from "node:stream";
+
+export interface MovingAddressOptions {
+  /** Makes what the bytes of one direction of a connection pass through. */
+  readonly through?: () => Duplex;
+}
 
 export class MovingAddress implements AsyncDisposable {
   /** The port that new connections reach. */
@@ -9,13 +18,16 @@ export class MovingAddress implements AsyncDisposable {
   readonly #listener: net.Server;
   readonly #sockets = new Set<net.Socket>();
 
-  private constructor(target: number) {
+  readonly #through: MovingAddressOptions["through"];
+
+  private constructor(target: number, { through }: MovingAddressOptions) {
     this.target = target;
+    this.#through = through;
     this.#listener = net.createServer((client) => this.#join(client, net.connect(this.target, "127.0.0.1")));
   }
 
-  static async open(target: number): Promise<MovingAddress> {
-    const address = new MovingAddress(target);
+  static async open(target: number, options: MovingAddressOptions = {}): Promise<MovingAddress> {
+    const address = new MovingAddress(target, options);
     await new Promise<void>((resolve) => address.#listener.listen(0, "127.0.0.1", resolve));
     return address;
   }
@@ -37,7 +49,9 @@ export class MovingAddress implements AsyncDisposable {
         to.destroy();
       });
       from.setNoDelay(true);
-      from.pipe(to);
+      const through = this.#through?.();
+      if (through === undefined) from.pipe(to);
+      else from.pipe(through).pipe(to);
     }
   }
 }

@@ -1,31 +1,33 @@
-// In: a place, as NOTIFY_SOCKET has it (a path, or `@` and an abstract name). Out: a real datagram socket there, and the
-// notifications that came, in their order.
-// Guaranteed: nothing is lost while it is open; the file is gone when it is disposed of. Python holds the socket, because
-// it can bind an abstract one whatever Deno's version is.
-
+/**
+ * A value of NOTIFY_SOCKET (a path, or `@` and an abstract name) → a real datagram socket there, and the received
+ * notifications in their order.
+ *
+ * Nothing is lost while it is open; the file is removed when it is disposed of. Python opens the socket, because it can
+ * bind an abstract one with every version of Deno.
+ */
 import { eventually } from "./wait.ts";
 
 const RECEIVE = `
 import os, socket, sys
-place = sys.argv[1]
+address = sys.argv[1]
 receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-receiver.bind("\\0" + place[1:] if place[0] == "@" else place)
+receiver.bind("\\0" + address[1:] if address[0] == "@" else address)
 print("bound", flush=True)
 while True:
     print(receiver.recv(65536).decode().replace("\\n", " "), flush=True)
 `;
 
 export class NotifySocket implements AsyncDisposable {
-  readonly place: string;
+  readonly address: string;
   /** Each notification's lines, joined by a space. */
   readonly received: string[] = [];
   readonly #child: Deno.ChildProcess;
   readonly #reading: Promise<void>;
 
-  constructor(place: string) {
-    this.place = place;
+  constructor(address: string) {
+    this.address = address;
     this.#child = new Deno.Command("python3", {
-      args: ["-c", RECEIVE, place],
+      args: ["-c", RECEIVE, address],
       stdin: "null",
       stdout: "piped",
       stderr: "inherit",
@@ -33,8 +35,8 @@ export class NotifySocket implements AsyncDisposable {
     this.#reading = this.#read();
   }
 
-  static async open(place: string): Promise<NotifySocket> {
-    const socket = new NotifySocket(place);
+  static async open(address: string): Promise<NotifySocket> {
+    const socket = new NotifySocket(address);
     await eventually(() => socket.received[0] === "bound");
     socket.received.shift();
     return socket;
@@ -48,7 +50,7 @@ export class NotifySocket implements AsyncDisposable {
     this.#child.kill("SIGKILL");
     await this.#child.status;
     await this.#reading;
-    if (!this.place.startsWith("@")) await Deno.remove(this.place);
+    if (!this.address.startsWith("@")) await Deno.remove(this.address);
   }
 
   async #read(): Promise<void> {

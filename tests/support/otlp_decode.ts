@@ -1,7 +1,9 @@
-// In: the bytes of an OTLP export request (protobuf, or JSON as OTLP has it). Out: what is in it, as flat objects.
-// Guaranteed: protobuf is decoded by the definitions that OpenTelemetry publishes with a package of its own, not by ours;
-// ids are hexadecimal, numbers are numbers.
-
+/**
+ * The bytes of an OTLP export request (protobuf, or OTLP's JSON) → its content as flat objects.
+ *
+ * Protobuf is decoded by the definitions in a package of OpenTelemetry, not by our own; ids are hexadecimal, numbers
+ * are numbers.
+ */
 import { Buffer } from "node:buffer";
 import definitions from "otlp-definitions";
 
@@ -37,7 +39,7 @@ export interface ReceivedLog extends Emitted {
 
 export interface Point {
   readonly attributes: Attributes;
-  /** A histogram's is its sum. */
+  /** The value of a histogram is its sum. */
   readonly value: number;
   readonly count?: number;
   readonly bounds?: readonly number[];
@@ -51,7 +53,7 @@ export interface ReceivedMetric extends Emitted {
   readonly points: readonly Point[];
 }
 
-/** A message; a member is one too, or a list of them, or a plain value. */
+/** A message; each member is a message, a list of messages, or a plain value. */
 export interface Raw {
   readonly [member: string]: Raw | undefined;
 }
@@ -132,7 +134,7 @@ export function metricsOf(request: Raw): ReceivedMetric[] {
   });
 }
 
-/** Every item on the third level of lists, with what the levels above say. */
+/** Every item on the third level of lists, with the attributes of the levels above. */
 function emittedOf<Item>(
   request: Raw,
   [resources, scopes, items]: readonly [string, string, string],

@@ -1,6 +1,8 @@
-// In: a protocol. Out: a small OpenTelemetry collector: it takes what is exported to it and keeps it, decoded.
-// Guaranteed: every request is answered with success, unless the test says otherwise; disposing of it closes the port.
-
+/**
+ * A protocol → a small OpenTelemetry collector that decodes and keeps every export.
+ *
+ * Every request is answered with success, unless the test sets another answer; disposing of it closes the port.
+ */
 import { Buffer } from "node:buffer";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
@@ -25,8 +27,10 @@ import { eventually } from "./wait.ts";
 export interface ReceiverTls {
   readonly certificate: string;
   readonly key: string;
-  /** The authority of those who may send; without one, everybody may. */
+  /** The authority of the allowed clients; without one, every client is allowed. */
   readonly clients?: string;
+  /** Any free one without it. */
+  readonly port?: number;
 }
 
 export type Protocol = "http/protobuf" | "http/json" | "grpc";
@@ -35,11 +39,11 @@ export class OtlpReceiver implements AsyncDisposable {
   readonly protocol: Protocol;
   readonly spans: ReceivedSpan[] = [];
   readonly logs: ReceivedLog[] = [];
-  /** One list an export. */
+  /** One list for each export. */
   readonly metricExports: (readonly ReceivedMetric[])[] = [];
   /** `<signal> <content type>` of every request. */
   readonly requests: string[] = [];
-  /** All that came, as text: to look for what should not be in it. */
+  /** Every export as text, to search for text that should not be in it. */
   readonly texts: string[] = [];
   #endpoint = "";
   #close: () => Promise<void> = () => Promise.resolve();
@@ -56,7 +60,7 @@ export class OtlpReceiver implements AsyncDisposable {
     return receiver;
   }
 
-  /** What a service exports to it with, all signals, several times a second. */
+  /** The variables with which a service exports all signals to it, several times a second. */
   get env(): Readonly<Record<string, string>> {
     return {
       OTEL_EXPORTER_OTLP_ENDPOINT: this.#endpoint,
@@ -69,12 +73,12 @@ export class OtlpReceiver implements AsyncDisposable {
     };
   }
 
-  /** The metric as it was exported last. */
+  /** The metric in the last export. */
   metric(name: string): ReceivedMetric | undefined {
     return this.metricExports.at(-1)?.find((metric) => metric.name === name);
   }
 
-  /** The point of that metric with exactly these attributes, as exported last. */
+  /** The point of that metric with exactly these attributes, in the last export. */
   point(name: string, attributes: Readonly<Record<string, unknown>> = {}): Point | undefined {
     const wanted = JSON.stringify(Object.entries(attributes).sort());
     return this.metric(name)?.points.find((point) =>
@@ -82,7 +86,7 @@ export class OtlpReceiver implements AsyncDisposable {
     );
   }
 
-  /** Returns when an export that began after this call is here. */
+  /** Returns when an export that began after this call has arrived. */
   async nextExport(): Promise<readonly ReceivedMetric[]> {
     const seen = this.metricExports.length;
     return await eventually(() => this.metricExports.length >= seen + 2 ? this.metricExports.at(-1) : undefined);
@@ -92,7 +96,7 @@ export class OtlpReceiver implements AsyncDisposable {
     return this.spans.filter((span) => span.name === name);
   }
 
-  /** Returns the spans that are wanted once there are so many. */
+  /** Returns the wanted spans once there are `count` of them. */
   async untilSpans(count: number, isWanted: (span: ReceivedSpan) => boolean): Promise<ReceivedSpan[]> {
     return await eventually(() => {
       const found = this.spans.filter(isWanted);
@@ -125,7 +129,7 @@ export class OtlpReceiver implements AsyncDisposable {
     this.#close = () => server.shutdown();
   }
 
-  /** By node:https: Deno's own server asks no client for a certificate. */
+  /** Uses node:https, because Deno's own server can't ask a client for a certificate. */
   async #listenHttps(tls: ReceiverTls): Promise<void> {
     const { ca, cert, key } = await filesOf(tls);
     const clients = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true };
@@ -138,7 +142,7 @@ export class OtlpReceiver implements AsyncDisposable {
       response.writeHead(200, { "content-type": contentType }).end(isJson ? "{}" : "");
     });
     server.on("tlsClientError", () => {});
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => server.listen(tls.port ?? 0, "127.0.0.1", resolve));
     this.#endpoint = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
     this.#close = async () => {
       server.closeAllConnections();
@@ -191,12 +195,12 @@ export class OtlpReceiver implements AsyncDisposable {
     );
     const port = await new Promise<number>((resolve, reject) =>
       server.bindAsync(
-        "127.0.0.1:0",
+        `127.0.0.1:${tls?.port ?? 0}`,
         credentials,
         (error, bound) => error === null ? resolve(bound) : reject(error),
       )
     );
-    // Over TLS gRPC's client takes no IP address here.
+    // Over TLS gRPC's client does not accept an IP address here.
     this.#endpoint = tls === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`;
     this.#close = () => new Promise((resolve) => server.tryShutdown(() => resolve()));
   }

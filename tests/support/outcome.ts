@@ -1,8 +1,9 @@
-// In: a rig and the id of an entry of its intents stream. Out: all that became of that entry, from PostgreSQL and the
-// outbound streams.
-// Guaranteed: nothing is taken from the service's own word (its log); rows come with all their columns, routes in the
-// order of their ids.
-
+/**
+ * A rig and the id of an entry of its intents stream → the whole outcome of that entry, from PostgreSQL and the
+ * outbound streams.
+ *
+ * The service's log is not used; rows have all their columns, routes are in the order of their ids.
+ */
 import type { ClientEvent, MailCommand, Rig } from "./service_rig.ts";
 
 interface RecordRow {
@@ -75,7 +76,7 @@ export interface Outcome {
   readonly mailCommands: readonly MailCommand[];
 }
 
-/** All that has become of the entry so far. */
+/** The outcome of the entry so far. */
 export async function outcomeOf(rig: Rig, entryId: string): Promise<Outcome> {
   const { rows: [record] } = await rig.pool.query<RecordRow>(
     `SELECT notification_id, notification_type, producer, audience_kind, recipient_user_ids, payload::text AS payload,
@@ -105,7 +106,7 @@ export async function outcomeOf(rig: Rig, entryId: string): Promise<Outcome> {
   };
 }
 
-/** Nothing is in a stream while a test has put a key of another type in its place. */
+/** A key of another type counts as an empty stream. */
 async function readable<Entry>(entries: Promise<Entry[]>): Promise<Entry[]> {
   try {
     return await entries;
@@ -119,7 +120,7 @@ function isOf(deliveryId: string | undefined, notificationId: string | null): bo
   return deliveryId?.startsWith(`${notificationId}/`) ?? false;
 }
 
-/** `accepted`, `duplicate` or the failure's code, of every entry in the order given; for settled rigs. */
+/** `accepted`, `duplicate` or the failure's code, of every entry, in the given order; the rig must be settled. */
 export async function verdicts(rig: Rig, entryIds: readonly string[]): Promise<string[]> {
   const rows = await rig.query<{ entry_id: string; verdict: string }>(
     `SELECT stream_entry_id AS entry_id, 'accepted' AS verdict FROM notification.records

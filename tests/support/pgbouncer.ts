@@ -1,7 +1,9 @@
-// In: a PostgreSQL URL and a pool mode. Out: a PgBouncer on a free port of 127.0.0.1 between the URL's role and its server.
-// Guaranteed: it starts its connections to the server afresh; process and folder are gone when it is disposed of or this
-// process ends. Where PgBouncer is missing it is unpacked or installed as the servers are, or the error says what to type.
-
+/**
+ * A PostgreSQL URL and a pool mode → a PgBouncer on a free port of 127.0.0.1 between the URL's role and its server.
+ *
+ * It begins without connections to the server; process and folder are removed when it is disposed of or this process
+ * ends. If PgBouncer is missing, it is unpacked or installed like the servers, or the error says how.
+ */
 import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
 import { distribution, installServers } from "../../scripts/servers/install.ts";
 import { ServerProcess, withFreePort } from "../../scripts/servers/server_process.ts";
@@ -9,14 +11,15 @@ import { unpackPackage } from "../../scripts/servers/unpack_package.ts";
 
 export interface PgBouncerOptions {
   readonly mode: "session" | "transaction" | "statement";
-  /** More lines of its configuration by name; `server_reset_query: ""` keeps what a client set for the next one. */
+  /** More lines of its configuration by name; `server_reset_query: ""` keeps a client's settings for the next one. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-interface Place {
+interface Place extends PgBouncerOptions {
   readonly folder: string;
-  /** The server's. */
+  /** The server's URL. */
   readonly dsn: URL;
+  readonly port: number;
 }
 
 export class PgBouncer implements AsyncDisposable {
@@ -36,8 +39,9 @@ export class PgBouncer implements AsyncDisposable {
     return await withFreePort(async (port) => {
       const through = new URL(dsn);
       through.port = String(port);
-      const place = { folder: await scratchFolder("notification-pgbouncer", await serverAccount()), dsn: new URL(dsn) };
-      const server = await serverOf(program, { ...place, port, ...options });
+      const folder = await scratchFolder("notification-pgbouncer", await serverAccount());
+      const place = { folder, dsn: new URL(dsn), port, ...options };
+      const server = await serverOf(program, place);
       try {
         await server.start();
       } catch (error) {
@@ -48,7 +52,7 @@ export class PgBouncer implements AsyncDisposable {
     });
   }
 
-  /** Clients need this password from now on, the URL's with it; connections that there are break. */
+  /** From now on clients need this password, also in the URL; existing connections break. */
   async usePassword(password: string): Promise<string> {
     const { folder, dsn } = this.#place;
     await this.stop();
@@ -57,6 +61,12 @@ export class PgBouncer implements AsyncDisposable {
     const url = new URL(this.dsn);
     url.password = password;
     return url.href;
+  }
+
+  /** As `RELOAD` does: clients that are connected notice it only by what happens to their sessions. */
+  async useMode(mode: PgBouncerOptions["mode"]): Promise<void> {
+    await write(this.#place.folder, { "pgbouncer.ini": configurationOf({ ...this.#place, mode }) });
+    await this.#server.kill("SIGHUP");
   }
 
   async stop(): Promise<void> {
@@ -72,11 +82,22 @@ export class PgBouncer implements AsyncDisposable {
   }
 }
 
-async function serverOf(
-  program: string,
-  { folder, dsn, port, mode, settings }: PgBouncerOptions & Place & { port: number },
-): Promise<ServerProcess> {
-  const [user, password] = [decodeURIComponent(dsn.username), decodeURIComponent(dsn.password)];
+async function serverOf(program: string, place: Place): Promise<ServerProcess> {
+  const { folder, dsn, port } = place;
+  const [user, password] = credentials(dsn);
+  await write(folder, { "pgbouncer.ini": configurationOf(place), users: `"${user}" "${password}"\n` });
+  return new ServerProcess({
+    name: "PgBouncer",
+    command: [program, `${folder}/pgbouncer.ini`],
+    folder,
+    account: await serverAccount(),
+    quickSignal: "KILL",
+    isReady: () => answers(port),
+  });
+}
+
+function configurationOf({ folder, dsn, port, mode, settings }: Place): string {
+  const [user, password] = credentials(dsn);
   const all = {
     listen_addr: "127.0.0.1",
     listen_port: String(port),
@@ -89,16 +110,11 @@ async function serverOf(
   };
   const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`);
   const server = `host=${dsn.hostname} port=${dsn.port} user=${user} password=${password}`;
-  const configuration = `[databases]\n* = ${server}\n[pgbouncer]\n${lines.join("\n")}\n`;
-  await write(folder, { "pgbouncer.ini": configuration, users: `"${user}" "${password}"\n` });
-  return new ServerProcess({
-    name: "PgBouncer",
-    command: [program, `${folder}/pgbouncer.ini`],
-    folder,
-    account: await serverAccount(),
-    quickSignal: "KILL",
-    isReady: () => answers(port),
-  });
+  return `[databases]\n* = ${server}\n[pgbouncer]\n${lines.join("\n")}\n`;
+}
+
+function credentials({ username, password }: URL): readonly [string, string] {
+  return [decodeURIComponent(username), decodeURIComponent(password)];
 }
 
 async function write(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
@@ -114,11 +130,11 @@ async function answers(port: number): Promise<boolean> {
     (await Deno.connect({ hostname: "127.0.0.1", port })).close();
     return true;
   } catch {
-    return false; // nobody listens yet
+    return false; // it does not listen yet
   }
 }
 
-/** Debian's own is in /usr/sbin, which is not in the PATH of every account. */
+/** Debian's own PgBouncer is in /usr/sbin, which is not in the PATH of every account. */
 function find(): string | undefined {
   const folders = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/opt/homebrew/bin"];
   return folders.map((folder) => `${folder}/pgbouncer`).find((path) => {

@@ -1,8 +1,10 @@
-// In: a PostgreSQL's port of 127.0.0.1. Out: another port that leads to it, as a session pooler does: by connections of its own
-// that outlive those of clients, without a reset query in between; or that refuses, in a pooler's words.
-// Guaranteed: a client's statements reach one server connection as they are; the prepared statements and settings of the client
-// before it are still there, which is what such a pooler is like.
-
+/**
+ * A PostgreSQL's port of 127.0.0.1 → another port that leads to it like a session pooler, by connections that outlive
+ * those of clients, without a reset query in between; or that refuses with a pooler's errors.
+ *
+ * A client's statements reach one server connection unchanged; the prepared statements and settings of the previous
+ * client still exist there, as with such a pooler.
+ */
 import { Buffer } from "node:buffer";
 import net from "node:net";
 
@@ -34,7 +36,7 @@ export class PostgresFront implements AsyncDisposable {
     return (this.#listener.address() as net.AddressInfo).port;
   }
 
-  /** How many connections to the server there are. */
+  /** The number of connections to the server. */
   get serverConnections(): number {
     return this.#sessions.size;
   }
@@ -99,7 +101,7 @@ const AUTHENTICATION_OK = Buffer.from([AUTHENTICATION, 0, 0, 0, 8, 0, 0, 0, 0]);
 class ServerSession {
   readonly socket: net.Socket;
   #client: net.Socket | undefined;
-  /** What the server said between the authentication and its being ready. */
+  /** The server's messages between the authentication and its being ready. */
   readonly #greeting: Buffer[] = [];
   #isGreeted = false;
   /** The transaction status that the server named last. */
@@ -124,7 +126,7 @@ class ServerSession {
     client.write(Buffer.concat([AUTHENTICATION_OK, ...this.#greeting]));
   }
 
-  /** The client has gone; what it left unfinished ends with the connection. */
+  /** Call this when the client has closed; an unfinished statement ends with the connection. */
   release(): void {
     this.#client = undefined;
     if (this.#status !== IDLE) this.socket.destroy();

@@ -1,8 +1,10 @@
-// In: metrics as they were exported, and the files of docs/observability. Out: the series that Prometheus makes of the
-// metrics, and the series and labels that the files' queries ask for.
-// Guaranteed: names are put together by the rules of OpenTelemetry's "Prometheus and OpenMetrics Compatibility", with
-// suffixes, as the Collector's exporter and Prometheus's own OTLP receiver do by default.
-
+/**
+ * Exported metrics, and the files of docs/observability → the series that Prometheus makes of the metrics, and the
+ * series and labels in the queries of the files.
+ *
+ * Names are composed by the rules of OpenTelemetry's "Prometheus and OpenMetrics Compatibility", with suffixes, as the
+ * Collector's exporter and Prometheus's own OTLP receiver do by default.
+ */
 import { parse } from "yaml";
 import type { ReceivedMetric } from "./otlp_decode.ts";
 
@@ -15,7 +17,7 @@ export interface Query {
 }
 
 const UNITS: Readonly<Record<string, string>> = { s: "seconds", ms: "milliseconds", By: "bytes", "1": "" };
-/** Those of every series: from the resource, by the Collector's configuration. */
+/** The labels of every series: from the resource, by the Collector's configuration. */
 const RESOURCE_LABELS = ["job", "instance", "deployment_environment_name", "service_version"];
 const WORDS = new Set([
   "by",
@@ -82,7 +84,10 @@ export function ruleQueries(yaml: string): Query[] {
   return groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => ({ where: alert, expr })));
 }
 
-/** What of a query no series has, as texts for a person; a label counts where one of the query's series has it. */
+/**
+ * The names and labels of a query that no series has, as readable texts; a label counts if one of the query's series
+ * has it.
+ */
 export function unknownIn({ where, expr }: Query, series: Series): string[] {
   const text = expr.replaceAll(/"[^"]*"/g, '""').replaceAll(/\[[^\]]*\]/g, "");
   const inBraces = [...text.matchAll(/\{([^}]*)\}/g)].flatMap(([, matchers]) =>

@@ -1,7 +1,9 @@
-// In: where a key space is. Out: an ioredis client for a test to read and write it with.
-// Guaranteed: commands fail at once while there is no connection (nothing is queued or sent twice), and after
-// `closeRedis` neither connection nor timer is left.
-
+/**
+ * The address of a key space → an ioredis client with which a test reads and writes it.
+ *
+ * Commands fail at once while there is no connection (nothing is queued or sent twice), and after `closeRedis` neither
+ * connection nor timer is left.
+ */
 import { Redis, type RedisOptions } from "ioredis";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 
@@ -23,7 +25,7 @@ export async function openRedis({ host, port, password, db = 0 }: RedisAddress, 
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     ...options,
   });
-  client.on("error", () => {}); // each command that suffers from it says so too
+  client.on("error", () => {}); // the failing commands reject too
   try {
     await client.connect();
   } catch (error) {
@@ -35,7 +37,8 @@ export async function openRedis({ host, port, password, db = 0 }: RedisAddress, 
 
 export async function closeRedis(client: Redis): Promise<void> {
   if (client.status === "end") return;
-  // Between two connections there is no `end` to wait for, only ioredis's timer on the stream that is gone already.
+  // Between two connections there is no "end" event to wait for, only ioredis's timer on the stream that is already
+  // closed.
   const over = client.status === "reconnecting"
     ? new Promise((resolve) => setTimeout(resolve, 10 * DISCONNECT_TIMEOUT_MS))
     : new Promise((resolve) => client.once("end", resolve));

@@ -1,4 +1,6 @@
-/** In: a Redis master. Out: a replica of it on a free port, which has all that the master had when it was started. */
+/**
+ * A Redis master → a replica of it on a free port, which has all data that the master had when the replica was started.
+ */
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { isRestricted, OBSERVER } from "../../scripts/servers/restricted.ts";
 import { closeRedis, openRedis } from "./redis_client.ts";

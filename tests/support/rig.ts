@@ -1,8 +1,10 @@
-// In: nothing, or users, variables and servers of the test's own. Out: all that a test of the running service needs: a
-// fresh database and key space, a stand-in User Service, clients for all of them, and the service itself, once or
-// several times.
-// Guaranteed: disposing of it ends every instance, closes every connection and drops the database.
-
+/**
+ * Nothing, or the test's own users, variables and servers → everything that a test of the running service needs: a
+ * fresh database and key space, a stand-in User Service, clients for all of them, and the service itself, once or
+ * several times.
+ *
+ * Disposing of it ends every instance, closes every connection and drops the database.
+ */
 import type { Postgres } from "../../scripts/servers/postgres.ts";
 import type { RedisServer } from "../../scripts/servers/redis.ts";
 import { isRestricted, restrictedRole } from "../../scripts/servers/restricted.ts";
@@ -13,15 +15,18 @@ import { openRigOn, type Rig } from "./service_rig.ts";
 export type { Rig } from "./service_rig.ts";
 
 export interface RigOptions {
-  /** Added to the rig's own variables; `undefined` takes one away. */
+  /** Added to the rig's own variables; `undefined` removes one. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Default: `user-1` (German) and `user-2` (English), both with an address. */
   readonly users?: Iterable<readonly [string, User]>;
-  /** For a crowd of users: asked about whoever is not in `users`. */
+  /** For many users: called for an id that is not in `users`. */
   readonly otherUsers?: (id: string) => User | undefined;
-  /** A server of the test's own, to be stopped and killed; the test disposes of it after the rig. */
+  /** A server of the test's own, which it may stop and kill; the test disposes of it after the rig. */
   readonly redisServer?: RedisServer;
-  /** For tests that make schema or roles themselves: the service is PostgreSQL's superuser, also with `--restricted`. */
+  /**
+   * For tests that create a schema or roles themselves: the service is PostgreSQL's superuser, also with
+   * `--restricted`.
+   */
   readonly superuser?: true;
   readonly postgresServer?: Postgres;
   /** Options of CREATE DATABASE for the shared server, e.g. `TEMPLATE template0 ENCODING 'LATIN1'`. */

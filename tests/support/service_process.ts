@@ -1,8 +1,10 @@
-// In: the service's environment, whole. Out: the real service as a process of its own: from source with the flags of
-// the `start` task, or the executable that NOTIFICATION_SERVICE_BIN names.
-// Guaranteed: it sees no variable but those given and what Deno needs to run; all it prints is kept; it ends when it is
-// disposed of or when this process ends, however it ends.
-
+/**
+ * The complete environment of the service → the real service as a process: from source with the flags of the `start`
+ * task, or the executable that NOTIFICATION_SERVICE_BIN names.
+ *
+ * It sees only the given variables and those that Deno needs; its output is kept; it ends when it is disposed of or
+ * when this process ends in any way.
+ */
 import { Buffer } from "node:buffer";
 import { resolve } from "node:path";
 import { Guard } from "../../scripts/servers/guard.ts";
@@ -10,7 +12,7 @@ import { eventually } from "./wait.ts";
 
 export type Environment = Readonly<Record<string, string>>;
 
-/** One JSON line of the service's log; other members come through as they are. */
+/** One JSON line of the service's log, with all its members. */
 export interface LogLine {
   readonly time: string;
   readonly level: string;
@@ -32,7 +34,7 @@ export interface ServiceOptions {
   readonly stdin?: string | Uint8Array;
   /** A command that runs the service's own command, which follows it. */
   readonly prefix?: readonly string[];
-  /** For runs of many hours: keeps the last so many lines, of those that are worth it. Default: all of them. */
+  /** For runs of many hours: keeps only the last lines, of the selected ones. Default: all lines. */
   readonly keep?: KeptLines;
   /** Standard output is left unread until this resolves. */
   readonly readFrom?: Promise<void>;
@@ -63,7 +65,7 @@ export async function startService(env: Environment, options: ServiceOptions = {
     stdin: options.stdin === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
-    detached: true, // Ctrl-C in a terminal is for whoever started it, not for the service
+    detached: true, // Ctrl-C in a terminal must not reach the service
   }).spawn();
   const guard = new Guard();
   await guard.watch(child.pid, "KILL");
@@ -78,7 +80,7 @@ export class ServiceProcess implements AsyncDisposable {
   readonly pid: number;
   /** The JSON lines of standard output so far. */
   readonly logs: LogLine[] = [];
-  /** Settles when the process has ended and all it printed has been read. */
+  /** Settles when the process has ended and its output has been read. */
   readonly ended: Promise<Deno.CommandStatus>;
   readonly #child: Deno.ChildProcess;
   readonly #keep: KeptLines | undefined;
@@ -117,7 +119,7 @@ export class ServiceProcess implements AsyncDisposable {
     return `http://${addr.startsWith(":") ? "127.0.0.1" : ""}${addr}`;
   }
 
-  /** Returns when the probe says that the service is ready; throws with all it printed when it ends instead. */
+  /** Returns when the probe reports that the service is ready; throws with its output if it ends instead. */
   async ready(): Promise<this> {
     await this.#unlessEnded("get ready", START_LIMIT_MS, async () => {
       const response = await fetch(`${this.probeUrl}/readyz`);
@@ -127,12 +129,12 @@ export class ServiceProcess implements AsyncDisposable {
     return this;
   }
 
-  /** Returns the first line, past or to come, that `predicate` accepts. */
+  /** Returns the first past or future line that `predicate` accepts. */
   async waitForLog(predicate: (line: LogLine) => boolean, { timeoutMs = 10_000 } = {}): Promise<LogLine> {
     return await this.#unlessEnded("log what was waited for", timeoutMs, () => this.logs.find(predicate));
   }
 
-  /** Returns the exit code of a service that ends by itself; throws with all it printed when it does not. */
+  /** Returns the exit code of a service that ends by itself; throws with its output if it does not. */
   async exit({ timeoutMs = 20_000 } = {}): Promise<number> {
     const message = () => `The service did not end; it printed:\n${this.output()}\n`;
     const { code } = await eventually(() => this.#status, { timeoutMs, message });
@@ -143,12 +145,12 @@ export class ServiceProcess implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** SIGTERM, and how it ended. */
+  /** Sends SIGTERM and returns how the process ended. */
   async terminate(): Promise<Exit> {
     return await this.#end("SIGTERM");
   }
 
-  /** SIGKILL, and how it ended; does nothing to a service that has ended. */
+  /** Sends SIGKILL and returns how the process ended; does nothing if it has ended. */
   async kill(): Promise<Exit> {
     return await this.#end("SIGKILL");
   }
@@ -157,7 +159,7 @@ export class ServiceProcess implements AsyncDisposable {
     await this.kill();
   }
 
-  /** All it printed, for a message about what went wrong. */
+  /** The whole output, for an error message. */
   output(): string {
     return [...this.#stdout, ...this.#stderr].join("\n");
   }
@@ -224,7 +226,7 @@ export class ServiceProcess implements AsyncDisposable {
   }
 }
 
-/** The flags have one place, the `start` task in deno.json: `deno run <flags> main.ts`. */
+/** The flags come from the `start` task in deno.json: `deno run <flags> main.ts`. */
 export async function serviceCommand(root?: string): Promise<[string, ...string[]]> {
   const executable = root === undefined ? Deno.env.get("NOTIFICATION_SERVICE_BIN") : undefined;
   if (executable !== undefined && executable !== "") return [resolve(ROOT, executable)];
@@ -232,12 +234,12 @@ export async function serviceCommand(root?: string): Promise<[string, ...string[
   const task: unknown = typeof tasks?.start === "object" ? tasks.start.command : tasks?.start;
   const [deno, ...args] = typeof task === "string" ? task.split(/\s+/) : [];
   if (deno !== "deno" || /["'$&|;]/.test(args.join(""))) {
-    throw new Error(`The task start in deno.json is to be plain words, "deno run <flags> main.ts", found: ${task}`);
+    throw new Error(`The task start in deno.json should be "deno run <flags> main.ts" in plain words, found: ${task}`);
   }
   return [Deno.execPath(), ...args];
 }
 
-/** What Deno itself needs to find its cache and the registry. */
+/** The variables that Deno needs to find its cache and the registry. */
 export function surroundings(): Record<string, string> {
   const names = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE", "SSL_CERT_FILE"];
   return Object.fromEntries(

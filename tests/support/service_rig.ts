@@ -1,8 +1,10 @@
-// In: where a Redis, a PostgreSQL and a stand-in User Service are. Out: clients for all of them and the real service on
-// top, once or several times.
-// Guaranteed: an instance gets the variables of `env` and a probe address of its own; disposing of the rig ends every
-// instance and closes every connection.
-
+/**
+ * The addresses of a Redis, a PostgreSQL and a stand-in User Service → clients for all of them, and one or several
+ * instances of the real service.
+ *
+ * An instance gets the variables of `env` and a probe address of its own; disposing of the rig ends every instance and
+ * closes every connection.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { Buffer } from "node:buffer";
@@ -18,9 +20,9 @@ export interface Surroundings {
   readonly keySpace: RedisAddress;
   readonly dsn: string;
   readonly users: UserService;
-  /** Added to the variables that name these three; `undefined` takes one away. */
+  /** Added to the variables that name these three; `undefined` removes one. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Called last of all when the rig is disposed of. */
+  /** Called at the end of the rig's disposal. */
   readonly afterwards?: () => Promise<void>;
 }
 
@@ -50,14 +52,14 @@ export async function openRigOn(surroundings: Surroundings): Promise<Rig> {
 }
 
 export class Rig implements AsyncDisposable {
-  /** What an instance is started with, but for the probe's address, of which each gets its own. */
+  /** The variables of an instance, except the probe's address, which differs for each. */
   readonly env: Environment;
   readonly dsn: string;
   readonly keySpace: RedisAddress;
   readonly users: UserService;
   readonly redis: Redis;
   readonly pool: pg.Pool;
-  /** Every instance started so far, the ended ones too. */
+  /** Every instance started so far, also the ended ones. */
   readonly instances: ServiceProcess[] = [];
   readonly #afterwards: () => Promise<void>;
 
@@ -92,7 +94,7 @@ export class Rig implements AsyncDisposable {
     return await (await this.spawn(env)).ready();
   }
 
-  /** Adds an intent, and resolves once the service waits for its look-up, which gets no answer from now on. */
+  /** Adds an intent, and resolves once the service waits for its look-up, which gets no answer. */
   async addHangingIntent(): Promise<void> {
     this.users.behaviour = () => hang();
     await this.addIntent();
@@ -105,7 +107,7 @@ export class Rig implements AsyncDisposable {
     return await this.addEntry(fields.flatMap(([name, value]) => value === undefined ? [] : [[name, value]]));
   }
 
-  /** Adds any entry at all to the intents stream and returns its id. */
+  /** Adds an entry with any fields to the intent stream and returns its id. */
   async addEntry(fields: readonly (readonly [string | Uint8Array, string | Uint8Array])[]): Promise<string> {
     const id = await this.redis.xadd(this.intentsStream, "*", ...fields.flat().map((value) => Buffer.from(value)));
     if (id === null) throw new Error("XADD added nothing");
@@ -129,20 +131,20 @@ export class Rig implements AsyncDisposable {
   }
 
   /**
-   * Returns when every entry of the intents stream has its outcome and every route is terminal, however much that is;
-   * throws when nothing has come nearer to it for `timeoutMs`.
+   * Returns when every entry of the intent stream has its outcome and every route is terminal; throws if there was no
+   * progress for `timeoutMs`.
    */
   async settled({ timeoutMs = 30_000 } = {}): Promise<void> {
     let left = "";
     await eventually(async () => {
       const [last] = await this.redis.xrevrange(this.intentsStream, "+", "-", "COUNT", 1);
-      const [found] = await this.query<{ place: string | null; live: number }>(
-        `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
+      const [found] = await this.query<{ offset: string | null; live: number }>(
+        `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS offset,
                 (SELECT count(*)::int FROM notification.routes WHERE status IN ('pending', 'failed')) AS live`,
         [this.intentsStream],
       );
-      left = `place ${found?.place}, ${found?.live} live routes`;
-      return (last === undefined || found?.place === last[0]) && found?.live === 0;
+      left = `offset ${found?.offset}, ${found?.live} live routes`;
+      return (last === undefined || found?.offset === last[0]) && found?.live === 0;
     }, { timeoutMs, progress: () => left, message: () => `${left} were left over\n${this.#outputs()}\n` });
   }
 

@@ -1,7 +1,9 @@
-// In: a name, a rig's options, and steps by name. Out: one test whose steps use one rig and one running service.
-// Guaranteed: a failed step does not keep the next ones from running; leaks are looked for around them all, because the
-// service's output is read across the borders of steps.
-
+/**
+ * A name, a rig's options, and steps by name → one test whose steps use one rig and one running service.
+ *
+ * A failed step does not keep the next ones from running; leaks are checked for all steps together, because the
+ * service's output is read across steps.
+ */
 import type { Rig } from "./service_rig.ts";
 import type { ServiceProcess } from "./service_process.ts";
 import { openRig, type RigOptions } from "./rig.ts";

@@ -1,7 +1,8 @@
 /**
- * In: nothing. Out: what a test of a single stage needs: a migrated database, a key space, the service's own pool and
- * Redis connections on them, and loops to call `pass` on.
- * Guaranteed: disposing of it ends every connection and drops the database.
+ * Nothing → everything that a test of a single stage needs: a migrated database, a key space, the service's own pool
+ * and Redis connections, and loops whose `pass` the test calls.
+ *
+ * Disposing of it ends every connection and drops the database.
  */
 // @ts-types="@types/pg"
 import type pg from "pg";
@@ -69,13 +70,13 @@ export class Stage implements AsyncDisposable {
     this.users = startUserService({ otherUsers: (id) => ({ email: `${id}@example.com`, preferred_language: "en" }) });
   }
 
-  /** Another pool of the service's own kind; whoever asks closes it. */
+  /** Another pool like the service's; the caller closes it. */
   poolWith(operationTimeoutMs: number): PostgresPool {
     const dsn = { reveal: () => this.#dsn };
     return openPool({ dsn, operationTimeoutMs, maxOpenConns: 4, applicationName: "test" });
   }
 
-  /** A connection of the service's own kind. */
+  /** A connection like the service's. */
   async connection(operationTimeoutMs = 2000, blockMs = 0): Promise<RedisConnection> {
     const { host, port, password, db = 0 } = this.#address;
     const connection = new RedisConnection(
@@ -94,6 +95,7 @@ export class Stage implements AsyncDisposable {
       batchSize: 1_000,
       readBlockTimeoutMs: 20,
       recordRetentionMs: 3_600_000,
+      malformedRetentionMs: 3_600_000,
       catalog: embeddedCatalog(),
       administratorEmails: new Map(),
       maxAttempts: { push: 3, email: 7 },
@@ -144,9 +146,9 @@ export class Stage implements AsyncDisposable {
     return createIntakeEvents({ stream: INTENTS, catalog, instruments, tracing: undefined, clock: systemClock });
   }
 
-  /** What writes outcomes; `gatherMs` is how long it waits for those of the other channel. */
+  /** The writer of outcomes; `gatherMs` is how long it waits for those of the other channel. */
   writer(redis: RedisConnection, gatherMs?: number, onUncheckedServer: () => void = () => {}): OutcomeWriter {
-    const sleep = gatherMs === undefined ? systemClock.sleep : () => systemClock.sleep(gatherMs);
+    const sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(gatherMs ?? ms, signal);
     return new OutcomeWriter({
       postgres: this.pool,
       redis,
@@ -155,7 +157,7 @@ export class Stage implements AsyncDisposable {
     });
   }
 
-  /** What the service does at start and when Redis was restarted. */
+  /** Does what the service does at its start and when Redis was restarted. */
   async checkRedis(): Promise<readonly Loss[]> {
     const redis = await this.connection();
     return await checkRedisServer({ redis, postgres: this.pool, streams: Object.values(STREAMS) });
@@ -172,7 +174,9 @@ export class Stage implements AsyncDisposable {
     await this.query("UPDATE notification.routes SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL");
   }
 
-  /** Makes every transaction that writes outcomes fail at its COMMIT, as when PostgreSQL crashes, until it is healed. */
+  /**
+   * Makes every transaction that writes outcomes fail at its COMMIT, as when PostgreSQL crashes, until it is healed.
+   */
   async failWriting(): Promise<() => Promise<void>> {
     await this.query(`
       CREATE FUNCTION notification.fail() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,7 +1,7 @@
-// What tests rely on in their own support: waiting, key spaces and databases of one's own, and what is told of a
-// service process. The stand-in for the service is a script, named by NOTIFICATION_SERVICE_BIN as the executable would
-// be.
-
+/**
+ * The support functions on which tests rely: waiting, separate key spaces and databases, and the control of a service
+ * process. A script stands in for the service, named by NOTIFICATION_SERVICE_BIN like the executable.
+ */
 import assert from "node:assert/strict";
 import { freshDatabase, freshKeySpace, removeDatabase } from "./environment.ts";
 import { validIntent } from "./intents.ts";
@@ -9,7 +9,7 @@ import { openRig } from "./rig.ts";
 import { startService } from "./service_process.ts";
 import { eventually } from "./wait.ts";
 
-Deno.test("eventually() returns the first truthy value and forgives exceptions on the way", async () => {
+Deno.test("eventually() returns the first truthy value and ignores exceptions before it", async () => {
   let count = 0;
   const value = await eventually(() => {
     if (++count === 1) throw new Error("too soon");
@@ -18,20 +18,20 @@ Deno.test("eventually() returns the first truthy value and forgives exceptions o
   assert.equal(value, "the 3rd");
 });
 
-Deno.test("eventually() says what did not happen, and the last exception", async () => {
+Deno.test("eventually() reports what did not happen, and the last exception", async () => {
   const never = eventually(() => Promise.reject(new Error("no route")), { timeoutMs: 20, message: "Nothing came" });
   await assert.rejects(never, /^Error: Nothing came within 20 ms: no route$/);
 });
 
-Deno.test("eventually() is patient for as long as there is progress", async () => {
+Deno.test("eventually() waits while there is progress", async () => {
   const begun = performance.now();
   const steps = () => Math.min(5, Math.floor((performance.now() - begun) / 100));
   const never = eventually(() => false, { timeoutMs: 250, progress: steps });
-  await assert.rejects(never, /^Error: The condition did not come true within 250 ms since things stood still$/);
+  await assert.rejects(never, /^Error: The condition did not come true within 250 ms since the last progress$/);
   assert.ok(performance.now() - begun >= 500);
 });
 
-Deno.test("freshKeySpace() and freshDatabase() give nobody the same twice", async () => {
+Deno.test("freshKeySpace() and freshDatabase() never return the same twice", async () => {
   const spaces = await Promise.all([1, 2, 3].map(() => freshKeySpace()));
   assert.equal(new Set(spaces.map((space) => space.db)).size, 3);
   const databases = await Promise.all([1, 2].map(() => freshDatabase()));
@@ -66,7 +66,7 @@ Deno.test("openRig() adds intents and reads the outbound streams", async () => {
   assert.equal(user.user.email, "user-1@example.com");
 });
 
-Deno.test("startService() keeps what the service prints and tells how it ended", async () => {
+Deno.test("startService() keeps the service's output and returns how it ended", async () => {
   const script = `#!/bin/sh
 trap 'echo bye >&2; kill $pid; exit 7' TERM
 echo '{"level":"info","logger":"probe","message":"started"}'

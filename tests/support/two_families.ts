@@ -1,7 +1,9 @@
-// In: ports of 127.0.0.1. Out: a host name with an IPv4 and an IPv6 address, known to one process alone, and for each port
-// another one that leads to it in one of the two families; in the other nothing listens, or nothing answers.
-// Guaranteed: the machine's own /etc/hosts stays as it is: the process sees another one, in a mount namespace of its own.
-
+/**
+ * Ports of 127.0.0.1 → a host name with an IPv4 and an IPv6 address that only one process can resolve, and for each
+ * port another one that leads to it in one of the two families; in the other nothing listens, or nothing answers.
+ *
+ * The machine's /etc/hosts is not changed: the process sees another one in its own mount namespace.
+ */
 import net from "node:net";
 import { freePort } from "../../scripts/servers/free_port.ts";
 import { eventually } from "./wait.ts";
@@ -11,7 +13,10 @@ export const ADDRESSES = { IPv4: "127.0.0.1", IPv6: "::1" } as const;
 export type Family = keyof typeof ADDRESSES;
 export type Death = "refuses" | "is silent";
 
-/** A socket whose queue of connections is full: what comes more is not answered. Deno can't set a queue's length. */
+/**
+ * A socket whose queue of connections is full: further connections get no answer. Deno can't set the length of the
+ * queue.
+ */
 const SILENT = `
 import socket, sys
 address, port = sys.argv[1], int(sys.argv[2])
@@ -30,7 +35,7 @@ print("full", flush=True)
 sys.stdin.read()
 `;
 
-/** What a command has to be called with so that it knows the name; absent where this machine does not let us. */
+/** The command prefix with which a command can resolve the name; `undefined` if this machine does not allow it. */
 export async function prefixFor(hostsFile: string): Promise<string[] | undefined> {
   const hosts = await Deno.readTextFile("/etc/hosts");
   const names = Object.values(ADDRESSES).map((address) => `${address} ${HOST}\n`);

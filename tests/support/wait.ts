@@ -1,18 +1,24 @@
-// In: a condition. Out: its value once it holds.
-// Guaranteed: asked again and again, an exception counting as "not yet", until it holds or the time is over; the error
-// then says what was waited for and what the last exception was.
+/**
+ * A condition → its value once it holds.
+ *
+ * It is checked again and again (an exception means "not yet") until it holds or the time is over; the error then names
+ * the condition and the last exception.
+ */
 
 export interface WaitOptions {
   /** Default ten seconds. */
   readonly timeoutMs?: number;
   readonly intervalMs?: number;
-  /** What did not happen, as a text or made when it is needed. */
+  /** What did not happen, as a text or a function that returns it. */
   readonly message?: string | (() => string);
-  /** How far things are: the time begins anew whenever this has changed. It has to end by itself, or the wait never does. */
+  /**
+   * The progress so far: whenever it changes, the time begins again. It must stop changing at some point, or the wait
+   * never ends.
+   */
   readonly progress?: () => unknown;
 }
 
-/** Returns the first value of `condition` that is truthy. */
+/** Returns the first truthy value of `condition`. */
 export async function eventually<T>(
   condition: () => T | Promise<T>,
   { timeoutMs = 10_000, intervalMs = 10, message = "The condition did not come true", progress }: WaitOptions = {},
@@ -34,7 +40,7 @@ export async function eventually<T>(
     if (performance.now() > deadline) {
       const text = typeof message === "string" ? message : message();
       const reason = cause instanceof Error ? `: ${cause.message}` : "";
-      const since = progress === undefined ? "" : " since things stood still";
+      const since = progress === undefined ? "" : " since the last progress";
       throw new Error(`${text} within ${timeoutMs} ms${since}${reason}`, { cause });
     }
     await new Promise((resolve) => setTimeout(resolve, intervalMs));

@@ -1,6 +1,8 @@
-// Version 0.1 and the present one on the same Redis and PostgreSQL, as during an upgrade, under load: both consume, claim and
-// publish, instances of both are killed, and a stream refuses entries for a while. The chaos harness's judge reads what came of it.
-
+/**
+ * Version 0.1 and the current one on the same Redis and PostgreSQL, as during an upgrade, under load: both consume,
+ * claim and publish, instances of both are killed, and a stream refuses entries for a while. The chaos harness's judge
+ * checks the result.
+ */
 import assert from "node:assert/strict";
 import { Chance } from "../../scripts/chaos/chance.ts";
 import { playEnd } from "../../scripts/chaos/end.ts";
@@ -20,16 +22,19 @@ const TURNS = 12;
 const TURN_MS = 1_500;
 /** Within this time an instance notices that another one has the consumer lease. */
 const RENEWAL_MS = 1_200;
-/** Every so many turns the instance that consumes is killed. */
+/** The consuming instance is killed once in this many turns. */
 const TURNS_PER_KILL = 3;
-/** Of version 0.1, which does not start on the tables of this version: half of the kills are theirs, and one stops in good order. */
+/**
+ * Of version 0.1, which does not start on the tables of this version: half of the kills are theirs, and one stops in
+ * order.
+ */
 const OLD_INSTANCES = 3;
 const NEW_INSTANCES = 2;
 /** In this turn the push stream refuses entries, so that both versions claim what failed. */
 const REFUSING_TURN = 4;
 const MIN_INTENTS = 2_000;
 
-/** As by default: routes that fail twice have lived for longer than version 0.1 takes them for its own. */
+/** As by default: routes that fail twice are older than the time for which version 0.1 owns them. */
 const ENV = { NOTIFICATION_ROUTE_BACKOFF_MIN: "1s", NOTIFICATION_ROUTE_BACKOFF_MAX: "2s" };
 
 Deno.test("two versions side by side under load lose nothing and repeat nothing", async () => {
@@ -79,7 +84,7 @@ Deno.test("two versions side by side under load lose nothing and repeat nothing"
   await Deno.remove(logFolder, { recursive: true });
 });
 
-/** Gives the consumer lease to an instance of that version; returns when it alone consumes. */
+/** Gives the consumer lease to an instance of that version; returns when only it consumes. */
 async function consume(fleet: Fleet, { redis }: Setting, root: string | undefined): Promise<Instance> {
   const instance = fleet.working.find((one) => one.root === root);
   if (instance === undefined) throw new Error("No instance of this version works");

@@ -1,5 +1,7 @@
-// Version 0.1 is killed and leaves entries and routes in every state. The present version takes over: each ends as it should, once.
-
+/**
+ * Version 0.1 is killed and leaves entries and routes in every state. The current version takes over: each gets the
+ * right outcome, once.
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { refuse } from "../../scripts/servers/user_service.ts";
@@ -10,14 +12,14 @@ import { eventually } from "../support/wait.ts";
 import { provideVersion01 } from "./version_0_1.ts";
 
 const PUSH = "gateway:client-events";
-/** So long that what waits for it is still waiting when the present version starts. */
+/** So long that the route still waits when the current version starts. */
 const LONG_BACKOFF = "45s";
-/** Of version 0.1: what it accepted is its own for so long. */
+/** How long version 0.1 owns the routes that it accepted. */
 const FRESH_MS = 2_000;
 /** Until the longest back-off is over. */
 const SETTLES_WITHIN_MS = 90_000;
 
-/** Entry ids by what version 0.1 has made of them. */
+/** Entry ids by the state in which version 0.1 leaves them. */
 interface Left {
   /** Push and e-mail published. */
   readonly published: string;
@@ -25,13 +27,13 @@ interface Left {
   readonly skipped: string;
   /** Push given up. */
   readonly deadLetter: string;
-  /** Push failed once of three times, and is to be tried much later. */
+  /** Push failed once of three times, and will be tried much later. */
   readonly failedLater: string;
-  /** Push failed once of two times, and is to be tried much later. */
+  /** Push failed once of two times, and will be tried much later. */
   readonly lastLater: string;
   /** Push failed once of two times, and is due. */
   readonly lastDue: string;
-  /** E-mail is in its stream, which PostgreSQL does not know. */
+  /** The e-mail is in its stream, but its outcome is not written. */
   readonly handedOff: string;
   /** Never tried, and due. */
   readonly due: string;
@@ -40,7 +42,7 @@ interface Left {
   readonly unread: string;
 }
 
-Deno.test("what version 0.1 leaves in every state ends as it should, once", async () => {
+Deno.test("entries and routes of version 0.1 in every state get the right outcome, once", async () => {
   await using version01 = await provideVersion01();
   await using redis = await startRedis({ appendOnly: true });
   await using rig = await openRig({
@@ -104,7 +106,7 @@ async function leaveEveryState(rig: Rig, start: (env: Environment) => Promise<Se
     return statusOf(outcome, "push") === "failed" && statusOf(outcome, "email") === "published";
   });
   const handedOff = await leaveHandedOff(rig);
-  // A Redis that is full keeps everything else as it is, and the User Service decides what is accepted when.
+  // A full Redis keeps everything else as it is, and the User Service decides when an entry is accepted.
   const unknown = new Set(["user-due", "user-born", "user-unread"]);
   rig.users.behaviour = (id) => unknown.has(id) ? refuse(503, "later") : undefined;
   const addFor = (user: string) => rig.addIntent({ recipient_user_ids_json: JSON.stringify([user]) });

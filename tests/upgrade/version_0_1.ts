@@ -1,6 +1,9 @@
-// In: this clone's git history. Out: the source of version 0.1 in a temporary folder, ready to be run.
-// Guaranteed: the folder is deleted when it is disposed of. A clone without that commit is a clear error, never a skipped test.
-
+/**
+ * This clone's git history → the source of version 0.1 in a temporary folder, ready to run.
+ *
+ * The folder is deleted when it is disposed of. A clone without that commit is a clear error, never a skipped test.
+ */
+import { outputOf } from "../../scripts/command_output.ts";
 import { resolve } from "node:path";
 
 /** "version 0.1": the last commit before claims became time. */
@@ -8,20 +11,20 @@ const COMMIT = "706e03c5854905cd4289d513fb26ce22b2f93274";
 const REPOSITORY = resolve(import.meta.dirname ?? ".", "../..");
 
 export interface OldVersion extends AsyncDisposable {
-  /** Where `main.ts` and `deno.json` are. */
+  /** The folder of `main.ts` and `deno.json`. */
   readonly root: string;
 }
 
-/** @throws when this is no clone, or one without that commit */
+/** @throws when this is not a clone, or a clone without that commit */
 export async function provideVersion01(): Promise<OldVersion> {
   await needCommit();
   const root = await Deno.makeTempDir({ prefix: "notification-0.1-" });
   const archive = `${root}.tar`;
   try {
-    await run("git", ["-C", REPOSITORY, "archive", `--output=${archive}`, COMMIT]);
-    await run("tar", ["-x", "-f", archive, "-C", root]);
+    await outputOf("git", ["-C", REPOSITORY, "archive", `--output=${archive}`, COMMIT]);
+    await outputOf("tar", ["-x", "-f", archive, "-C", root]);
     // Its packages, so that no start waits for a download.
-    await run(Deno.execPath(), ["install", "--quiet", "--frozen", "--entrypoint", "main.ts"], root);
+    await outputOf(Deno.execPath(), ["install", "--quiet", "--frozen", "--entrypoint", "main.ts"], { cwd: root });
   } catch (error) {
     await Deno.remove(root, { recursive: true });
     throw error;
@@ -33,7 +36,7 @@ export async function provideVersion01(): Promise<OldVersion> {
 
 async function needCommit(): Promise<void> {
   try {
-    await run("git", ["-C", REPOSITORY, "cat-file", "-e", `${COMMIT}^{commit}`]);
+    await outputOf("git", ["-C", REPOSITORY, "cat-file", "-e", `${COMMIT}^{commit}`]);
   } catch (cause) {
     throw new Error(
       `The upgrade tests run version 0.1, commit ${COMMIT.slice(0, 7)}, which ${REPOSITORY} does not have: ` +
@@ -41,11 +44,4 @@ async function needCommit(): Promise<void> {
       { cause },
     );
   }
-}
-
-async function run(command: string, args: readonly string[], cwd = REPOSITORY): Promise<void> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args: [...args], cwd, stdin: "null" }).output();
-  if (success) return;
-  const output = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
-  throw new Error(`${command} ${args.join(" ")} failed:\n${output}`);
 }

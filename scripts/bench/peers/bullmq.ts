@@ -1,14 +1,16 @@
-// In: intents (peer.ts). Out: two BullMQ jobs for each, and what the jobs publish.
-// Guaranteed: a batch's jobs are added in one pipeline, which is not atomic. The job id is made of the dedup key: BullMQ
-// ignores a job whose id it still has, and completed jobs are kept for as long as the service keeps its records.
-
+/**
+ * Intents (peer.ts) → two BullMQ jobs for each, and what the jobs publish.
+ *
+ * A batch's jobs are added in one pipeline, which is not atomic. The job id is made of the dedup key: BullMQ ignores a
+ * job whose id it still has, and completed jobs are kept for as long as the service keeps its records.
+ */
 import { Queue, Worker } from "bullmq";
 import { deliveriesOf, type Delivery } from "./intents.ts";
 import { runPeer } from "./peer.ts";
 
 const QUEUE = "deliveries";
-// Of 50 to 2,000, and of one to four workers, the best by little: the JavaScript is what is full, and 20,000 intents take
-// some 3.3 s of it with each.
+// Of 50 to 2,000, and of one to four workers, the best by little: the JavaScript is what is full, and 20,000 intents
+// take some 3.3 s of it with each.
 const CONCURRENCY = 500;
 // 2,000 and no bound at all come to about the same.
 const MOST_WAITING = 8_000;

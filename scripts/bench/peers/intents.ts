@@ -1,7 +1,9 @@
-// In: the intent stream, and deliveries. Out: batches of intents, and entries of the two outbound streams.
-// Guaranteed: every entry is read once from the stream's beginning, as the service reads it; no batch has one dedup key
-// twice, as two of the libraries refuse that. What is checked is what is needed here, far less than the service checks.
-
+/**
+ * The intent stream, and deliveries → batches of intents, and entries of the two outbound streams.
+ *
+ * Every entry is read once from the stream's beginning, as the service reads it; no batch has one dedup key twice, as
+ * two of the libraries refuse that. What is checked is what is needed here, far less than the service checks.
+ */
 import type { Redis } from "ioredis";
 
 const INTENTS = "notification:intents";

@@ -1,7 +1,9 @@
-// In: BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN, and a library set up to do the service's work.
-// Out: one line `ready` on standard output when it is about to read, then the work until SIGTERM, then exit code 0.
-// Guaranteed: a batch is accepted for good before the next one is read; nothing else goes to standard output.
-
+/**
+ * BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN, and a library set up to do the service's work → one line
+ * `ready` on standard output when it is about to read, then the work until SIGTERM, then exit code 0.
+ *
+ * A batch is accepted for good before the next one is read; nothing else goes to standard output.
+ */
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { CHANNELS, type Delivery, type Intent, publish, readIntents } from "./intents.ts";

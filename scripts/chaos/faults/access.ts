@@ -1,5 +1,4 @@
-// Keys or commands are taken away from the Redis user while the service runs, and given back.
-
+/** Keys or commands are taken away from the Redis user while the service runs, and given back. */
 import { ROUTE_LEASE_PATTERN } from "../../../src/redis/keys.ts";
 import { type Fault, pause } from "../fault.ts";
 import type { Channel } from "../cast.ts";
@@ -51,7 +50,7 @@ export const ACCESS_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Whether somebody else than the producer, who adds to the intent stream, has been refused something. */
+/** Whether Redis has refused a command of a client other than the producer, which adds to the intent stream. */
 async function isDenied({ redis }: Setting): Promise<boolean> {
   const entries = await redis.call("ACL", "LOG") as unknown[][];
   return entries.some((entry) => {

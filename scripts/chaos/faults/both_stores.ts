@@ -1,5 +1,4 @@
-// Both stores come back with less than they acknowledged, one after the other.
-
+/** Both stores come back with less than they acknowledged, one after the other. */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
 import { copyData, type DataCopy, putBack, restore } from "./postgres_losses.ts";
@@ -40,7 +39,10 @@ async function redisThenPostgres(scene: Scene): Promise<Losses> {
   return [first, await restore(scene, [1, 3])];
 }
 
-/** PostgreSQL is copied before Redis loses anything, and put back at once: the repair, perhaps unfinished, is lost with the rest. */
+/**
+ * PostgreSQL is copied before Redis loses anything, and put back at once: the repair, perhaps unfinished, is lost with
+ * the rest.
+ */
 async function redisThenOlderPostgres(scene: Scene): Promise<Losses> {
   const copy = await copyData(scene.setting);
   const first = await promoteReplica(scene);
@@ -48,7 +50,10 @@ async function redisThenOlderPostgres(scene: Scene): Promise<Losses> {
   return [first, { ...await putBack(scene.setting, copy), note: "a copy of before" }];
 }
 
-/** The copy is of the time when Redis has lost something and the service does not know it yet: what it finds out is lost. */
+/**
+ * The copy is of the time when Redis has lost something and the service does not know it yet: what it finds out is
+ * lost.
+ */
 async function redisThenForgetfulPostgres(scene: Scene): Promise<Losses> {
   const copies: DataCopy[] = [];
   const first = await promoteReplica(scene, {

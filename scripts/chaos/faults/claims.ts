@@ -1,8 +1,10 @@
-// A claim is lost, or ends, while its owner's hand-off or outcome is on its way: what arrives late must neither append an entry for
-// a route that was given up, nor give up a route that was published.
-//
-// Routes have one attempt or two here, so that the other instance gives up what it claims while a stream refuses entries.
-
+/**
+ * A claim is lost, or ends, while its owner's hand-off or outcome is on its way: what arrives late must neither append
+ * an entry for a route that was given up, nor give up a route that was published.
+ *
+ * Routes have one attempt or two here, so that the other instance gives up what it claims while a stream refuses
+ * entries.
+ */
 import { IS_OF_INSTANCE } from "../fleet.ts";
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Channel } from "../cast.ts";
@@ -49,7 +51,7 @@ export const CLAIM_FAULTS: readonly Fault[] = [
     summary:
       "an instance's dead letters reach PostgreSQL after its claim, when another published and has not written it",
     part: "instances",
-    // The only other one, so that nobody else writes what it publishes.
+    // The only other one, so that no other instance writes what it publishes.
     instances: [1, 1],
     env: ONE_ATTEMPT,
     isAlwaysAlone: true,

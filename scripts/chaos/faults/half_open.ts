@@ -1,5 +1,4 @@
-// Connections that nobody has closed and on which nothing comes any more, and connections that break at any moment.
-
+/** Connections that are not closed and on which nothing arrives any more, and connections that break at any moment. */
 import { again, type Fault, pause } from "../fault.ts";
 import { withinBackoff } from "./user_service.ts";
 

@@ -1,5 +1,4 @@
-// Instances of the service are killed, frozen, started and stopped, at moments that hurt.
-
+/** Instances of the service are killed, frozen, started and stopped, at moments that hurt. */
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import { again, type Fault, type Injection, pause, type Scene } from "../fault.ts";
@@ -11,14 +10,17 @@ import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./w
 /** docs/contract.md, section 6: another instance takes over within this time. */
 const TAKEOVER_SECONDS = 6;
 const MOST_TRIES = 60;
-/** An instance has routes in hand for a millisecond or two, and only the one that accepts: 180 tries have met none (seen). */
+/**
+ * An instance has routes in hand for a millisecond or two, and only the one that accepts: 180 tries have met none
+ * (seen).
+ */
 const MOST_TRIES_BEFORE_HAND_OFF = 400;
 const MOST_INSTANCES = 4;
 
 export const INSTANCE_FAULTS: readonly Fault[] = [
   {
     name: "kill",
-    summary: "SIGKILL at random moments with work in hand",
+    summary: "SIGKILL at random moments with unfinished work",
     part: "instances",
     instances: [1, 2],
     inject: (scene) => killAgainAndAgain(scene, (instance) => hasWorkInHand(scene, instance)),
@@ -51,12 +53,12 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
         (instance) => isBeforeHandOff(scene.setting, instance),
         MOST_TRIES_BEFORE_HAND_OFF,
       );
-      if (frozen === undefined) return { times: 0, note: "nobody was met with routes in hand" };
+      if (frozen === undefined) return { times: 0, note: "no instance had unfinished routes" };
       // Past the life of the leases that the other instance leaves behind.
       const seconds = chance.between(12.5, 14);
       await pause(seconds);
       fleet.thaw(frozen);
-      return { times: 1, note: `${seconds.toFixed(1)} s with routes in hand` };
+      return { times: 1, note: `${seconds.toFixed(1)} s with unfinished routes` };
     },
   },
   {
@@ -88,7 +90,10 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Whether the instance accepts, claims or writes, has accepted what it has not handed off, or handed off what is not written. */
+/**
+ * Whether the instance accepts, claims or writes, has accepted what it has not handed off, or handed off what is not
+ * written.
+ */
 async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
   if (await isInTransaction(setting, instance)) return true;
   if (await isBeforeHandOff(setting, instance)) return true;
@@ -106,7 +111,7 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
     hits++;
     const { profile } = victim;
     await fleet.kill(victim);
-    // As a rule nobody waits until the dead one's lease has run out: this is about what it had in hand.
+    // As a rule no instance waits until the dead one's lease has run out: this is about what it had in hand.
     if (!chance.oneIn(5)) await setting.redis.del(consumerLeaseKey(STREAMS.intents)).catch(() => {});
     const successor = await fleet.join(profile);
     if (chance.oneIn(4)) {
@@ -130,7 +135,7 @@ async function freezeWhen(
     if (fleet.working.length === 0) continue;
     const victim = chance.pick(fleet.working);
     fleet.freeze(victim);
-    if (await isHit(victim).catch(() => false)) return victim; // what nobody can be asked about doesn't count
+    if (await isHit(victim).catch(() => false)) return victim; // what cannot be asked for does not count
     fleet.thaw(victim);
   }
   return undefined;
@@ -139,8 +144,8 @@ async function freezeWhen(
 async function killConsumer(scene: Scene): Promise<Injection> {
   const { fleet, chance, setting, isAlone } = scene;
   await pause(chance.between(0, 1));
-  const victim = await eventually(() => fleet.consuming(), { message: "Nobody consumes" }).catch(() => undefined);
-  if (victim === undefined) return { times: 0, note: "nobody consumed" };
+  const victim = await eventually(() => fleet.consuming(), { message: "No instance consumes" }).catch(() => undefined);
+  if (victim === undefined) return { times: 0, note: "no instance consumed" };
   const start = performance.now();
   await fleet.kill(victim);
   if (!isAlone) {
@@ -154,7 +159,7 @@ async function killConsumer(scene: Scene): Promise<Injection> {
     .catch(() => false);
   const seconds = (performance.now() - start) / 1000;
   await fleet.join(victim.profile);
-  const note = moved ? `the place moved again after ${seconds.toFixed(2)} s` : "nobody took over";
+  const note = moved ? `the offset moved again after ${seconds.toFixed(2)} s` : "no instance took over";
   return { times: 1, breaches: seconds > TAKEOVER_SECONDS ? [{ kind: "wrong", text: note }] : [], note };
 }
 

@@ -1,12 +1,15 @@
-// What the consuming instance has sent arrives long after it gave up waiting, and after another instance has done the work: a
-// script call with entries to append, a statement of PostgreSQL.
-
+/**
+ * What the consuming instance has sent arrives long after it gave up waiting, and after another instance has done the
+ * work: a script call with entries to append, a statement of PostgreSQL.
+ */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { consumes, joinReady, wayToPostgres, wayToRedis } from "../own_way.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
 const HOLDS_WITHIN_SECONDS = 10;
-/** Names of prepared statements: what is accepted, claimed and written. A batch that is not all new takes a transaction. */
+/**
+ * Names of prepared statements: what is accepted, claimed and written. A batch that is not all new takes a transaction.
+ */
 const STATEMENTS = ["accept_all", "claim_due", "write_published", "COMMIT"] as const;
 
 export const LATE_FAULTS: readonly Fault[] = [

@@ -1,5 +1,4 @@
-// PostgreSQL goes and comes back, breaks connections, has none left, or makes everybody wait for a lock.
-
+/** PostgreSQL goes and comes back, breaks connections, has none left, or makes everybody wait for a lock. */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { again, type Fault, pause, type Scene } from "../fault.ts";

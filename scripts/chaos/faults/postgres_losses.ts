@@ -1,8 +1,9 @@
-// PostgreSQL comes back with less than it committed: its data directory is put back to a copy some seconds old, or an asynchronous
-// standby is promoted that missed the last commits.
-//
-// A loss counts where the push stream's offset is further back than it was before.
-
+/**
+ * PostgreSQL comes back with less than it committed: its data directory is put back to a copy some seconds old, or an
+ * asynchronous standby is promoted that missed the last commits.
+ *
+ * A loss counts where the push stream's offset is further back than it was before.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { compareEntryIds } from "../../../src/redis/entry_ids.ts";

@@ -1,5 +1,4 @@
-// Redis goes and comes back, refuses writes, forgets its scripts, or lets nobody in.
-
+/** Redis goes and comes back, refuses writes, forgets its scripts, or accepts no login. */
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Setting } from "../setting.ts";
 import { again, type Fault, pause } from "../fault.ts";
@@ -31,8 +30,8 @@ export const REDIS_FAULTS: readonly Fault[] = [
     part: "redis",
     outage: "redis",
     async inject({ setting, chance }) {
-      // Over it at once, or in the middle of a batch a little later: how soon a room is used up is not known, so that it ends.
-      // Producers are refused as well; what feels it for certain is the lease, which is renewed every second.
+      // Over it at once, or in the middle of a batch a little later: how soon a room is used up is not known, so that
+      // it ends. Producers are refused as well; what feels it for certain is the lease, which is renewed every second.
       const room = chance.oneIn(2) ? 0 : chance.whole(20_000, 400_000);
       const used = Number(/used_memory:(\d+)/.exec(await setting.redis.info("memory"))?.[1]);
       if (room > 0) {
@@ -54,7 +53,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
       const { redis } = setting;
       const stale = chance.oneIn(3) ? "no" : "yes";
       await redis.config("SET", "replica-serve-stale-data", stale);
-      await redis.replicaof("127.0.0.1", 1); // nobody is there, so that it keeps its data
+      await redis.replicaof("127.0.0.1", 1); // no server is there, so that it keeps its data
       await pause(chance.between(0.8, 2));
       await redis.replicaof("NO", "ONE");
       await redis.config("SET", "replica-serve-stale-data", "yes");
@@ -131,7 +130,7 @@ async function shortenFile({ redis }: Setting): Promise<void> {
   });
 }
 
-/** How often somebody asked for a script that Redis has forgotten. */
+/** How often a script was called that Redis has forgotten. */
 async function countMissedScripts({ redis }: Setting): Promise<number> {
   return Number(/errorstat_NOSCRIPT:count=(\d+)/.exec(await redis.info("errorstats"))?.[1] ?? 0);
 }
@@ -147,7 +146,7 @@ async function countLoading({ redisServer: { port, password } }: Setting, signal
       const length = await connection.read(reply);
       if (new TextDecoder().decode(reply.subarray(0, length ?? 0)).includes("LOADING")) seen++;
     } catch {
-      // nobody listens yet
+      // not listening yet
     }
     await pause(0.01);
   }

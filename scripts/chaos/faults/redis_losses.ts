@@ -1,8 +1,9 @@
-// Redis comes back with less than it acknowledged: a replica is promoted that missed the last writes, the append-only file ends
-// earlier than it did, or there are only snapshots.
-//
-// A loss counts where the push stream ends earlier than it did before.
-
+/**
+ * Redis comes back with less than it acknowledged: a replica is promoted that missed the last writes, the append-only
+ * file ends earlier than it did, or there are only snapshots.
+ *
+ * A loss counts where the push stream ends earlier than it did before.
+ */
 import { readFile, stat, truncate } from "node:fs/promises";
 import type { Redis } from "ioredis";
 import { closeRedis, openRedis } from "../../../tests/support/redis_client.ts";
@@ -63,7 +64,7 @@ export async function promoteReplica(
   await pause(chance.between(0.8, 1.5));
   await whileHeld();
   const before = await endOf(setting.redis);
-  // The old master dies, or is told to be none any more when the address has moved already.
+  // The old master dies, or is made a replica when the address has moved already.
   const diesFirst = chance.oneIn(2);
   if (diesFirst) await old.kill("SIGKILL");
   await client.replicaof("NO", "ONE");

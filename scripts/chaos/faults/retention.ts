@@ -1,5 +1,4 @@
-// Records go as soon as they are finished, while they are still worked on.
-
+/** Records go as soon as they are finished, while they are still worked on. */
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Breach } from "../facts.ts";
 import { type Fault, pause } from "../fault.ts";

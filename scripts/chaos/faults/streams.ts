@@ -1,6 +1,7 @@
-// A stream's key holds something else: where it is the outbound push stream's, the one fault that rightly uses up
-// attempts. And two consumers at once, by deleting the lease that keeps them apart.
-
+/**
+ * A stream's key holds something else: where it is the outbound push stream's, the one fault that rightly uses up
+ * attempts. And two consumers at once, by deleting the lease that keeps them apart.
+ */
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import type { Channel } from "../cast.ts";

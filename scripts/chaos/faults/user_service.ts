@@ -1,6 +1,7 @@
-// The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
-// out.
-
+/**
+ * The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
+ * out.
+ */
 import { type Behaviour, refuse } from "../../servers/user_service.ts";
 import { userOf } from "../cast.ts";
 import { type Fault, pause } from "../fault.ts";
@@ -35,7 +36,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
     }),
     recoversWithin: withinBackoff({ retryAfterSeconds: 1 }),
   },
-  answering("garbage", "answers with garbage, or about somebody else", (id) => {
+  answering("garbage", "answers with garbage, or about another user", (id) => {
     return id.length % 2 === 0
       ? new Response('{"user": {"user_id": ')
       : Response.json({ user: { user_id: "somebody-else", email: "somebody@example.com" } });
@@ -46,7 +47,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
   answering("html-404", "is behind an ingress that answers 404 in HTML", () => {
     return new Response("<html><h1>404 page not found</h1></html>", { status: 404, headers: HTML });
   }),
-  answering("slow", "takes half a second for an answer, or longer than anybody waits", async (id) => {
+  answering("slow", "takes half a second for an answer, or longer than any time-out", async (id) => {
     const user = userOf(id);
     await pause(id.length % 2 === 0 ? 1.5 : 0.5);
     return user === undefined ? refuse(404, "not_found") : Response.json({ user: { user_id: id, ...user } });

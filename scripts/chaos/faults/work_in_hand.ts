@@ -1,6 +1,7 @@
-// In: the setting, while an instance is frozen. Out: what this one instance has in hand at this moment, as PostgreSQL and
-// Redis show it.
-
+/**
+ * The setting, while an instance is frozen → what this one instance has in hand at this moment, as PostgreSQL and Redis
+ * show it.
+ */
 import { consumerLeaseKey, routeLeaseKey } from "../../../src/redis/keys.ts";
 import { type Instance, instanceOf, IS_OF_INSTANCE } from "../fleet.ts";
 import { type Setting, STREAMS } from "../setting.ts";
@@ -8,8 +9,8 @@ import { type Setting, STREAMS } from "../setting.ts";
 const MOST_ROUTES = 2000;
 
 /**
- * Whether a transaction of the instance, mostly of one statement, has written something and is not over: a batch is being
- * accepted, routes are being claimed, or outcomes written.
+ * Whether a transaction of the instance, mostly of one statement, has written something and is not over: a batch is
+ * being accepted, routes are being claimed, or outcomes written.
  */
 export async function isInTransaction(setting: Setting, { name }: Instance): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
@@ -21,16 +22,16 @@ export async function isInTransaction(setting: Setting, { name }: Instance): Pro
 }
 
 /**
- * Whether a route is in its outbound stream that PostgreSQL doesn't know to be published, and that was accepted since the
- * instance is ready: what an earlier one left behind doesn't count. To be asked of an instance that works alone.
+ * Whether a route is in its outbound stream that PostgreSQL doesn't know to be published, and that was accepted since
+ * the instance is ready: what an earlier one left behind doesn't count. To be asked of an instance that works alone.
  */
 export async function isBetweenHandOffAndCommit(setting: Setting, { readyAtMs }: Instance): Promise<boolean> {
   return (await liveRoutes(setting, readyAtMs)).handedOff > 0;
 }
 
 /**
- * Whether the instance has routes in hand that it has not handed off: it consumes, what it accepted in the last second is
- * not in the outbound stream, and neither is anything else that it did not record.
+ * Whether the instance has routes in hand that it has not handed off: it consumes, what it accepted in the last second
+ * is not in the outbound stream, and neither is anything else that it did not record.
  */
 export async function isBeforeHandOff(setting: Setting, { name }: Instance): Promise<boolean> {
   if (instanceOf(await setting.redis.get(consumerLeaseKey(STREAMS.intents))) !== name) return false;

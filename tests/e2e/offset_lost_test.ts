@@ -1,6 +1,7 @@
-// What keeps the consumer's place is taken from it while it runs and while it is stopped, together with whatever else
-// was in Redis: every entry still has one outcome, and nothing is published twice (docs/contract.md, section 6).
-
+/**
+ * The consumer's offset is deleted while the service runs and while it is stopped, alone or with everything in Redis:
+ * every entry still has one outcome, and nothing is published twice (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { streamOffsetKey } from "../../src/redis/keys.ts";
@@ -39,7 +40,7 @@ for (const [what, lose] of Object.entries(LOSSES)) {
     const next = await rig.start();
     await rig.settled();
     await dealtWithOnce(rig, entryIds);
-    assert.deepEqual(await place(rig), { entry_id: entryIds.at(-1), entries_read: String(entryIds.length) });
+    assert.deepEqual(await offsetRow(rig), { entry_id: entryIds.at(-1), entries_read: String(entryIds.length) });
     await next.terminate();
     noAlarm(running);
     noAlarm(next);
@@ -53,12 +54,12 @@ Deno.test("Redis flushed, under a running service and a stopped one", async () =
   const before = await add(rig, 5);
   await rig.settled();
   await rig.redis.flushall();
-  // What was published is not published again; what comes from now on is, once.
+  // Published routes are not published again; later ones are published once.
   const after = await add(rig, 3);
   await rig.settled();
   await dealtWithOnce(rig, after);
   assert.deepEqual(await verdicts(rig, before), Array(5).fill("accepted"));
-  assert.deepEqual(await place(rig), { entry_id: after.at(-1), entries_read: "3" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: after.at(-1), entries_read: "3" });
 
   await running.terminate();
   await rig.redis.flushall();
@@ -66,13 +67,13 @@ Deno.test("Redis flushed, under a running service and a stopped one", async () =
   const next = await rig.start();
   await rig.settled();
   await dealtWithOnce(rig, last);
-  assert.deepEqual(await place(rig), { entry_id: last.at(-1), entries_read: "2" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: last.at(-1), entries_read: "2" });
   await next.terminate();
   noAlarm(running);
   noAlarm(next);
 });
 
-Deno.test("a row that is put back under a running consumer: the entries behind it keep their outcomes", async () => {
+Deno.test("a row that is set back under a running consumer: the entries after it keep their outcomes", async () => {
   await using rig = await openRig({ env: QUICK });
   const service = await rig.start();
   const entryIds = await add(rig, 6);
@@ -84,7 +85,7 @@ Deno.test("a row that is put back under a running consumer: the entries behind i
   entryIds.push(...await add(rig, 2));
   await rig.settled();
   await dealtWithOnce(rig, entryIds);
-  assert.deepEqual(await place(rig), { entry_id: entryIds.at(-1), entries_read: "8" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds.at(-1), entries_read: "8" });
   await service.terminate();
   noAlarm(service);
 });
@@ -110,7 +111,7 @@ async function dealtWithOnce(rig: Rig, entryIds: readonly string[]): Promise<voi
   assert.deepEqual(notificationIds(commands), expected);
 }
 
-async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
+async function offsetRow(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );

@@ -1,6 +1,7 @@
-// The consumer's place in the stream: where it is kept, and what is made of one that is missing, ahead, or of another
-// stream (docs/contract.md, section 6).
-
+/**
+ * The consumer's offset: where it is kept, and what happens if it is missing, ahead, or from another stream
+ * (docs/contract.md, section 6).
+ */
 import assert from "node:assert/strict";
 import { ROUTE_LEASE_PATTERN, streamOffsetKey } from "../../src/redis/keys.ts";
 import { verdicts } from "../support/outcome.ts";
@@ -12,7 +13,7 @@ import { eventually } from "../support/wait.ts";
 const STREAM = "notification:intents";
 const HASH = streamOffsetKey(STREAM);
 
-Deno.test("row and hash have the last entry dealt with and its ordinal", async () => {
+Deno.test("row and hash have the last entry with an outcome and its ordinal", async () => {
   await using rig = await openRig();
   const before = Date.now();
   await rig.start();
@@ -29,14 +30,14 @@ Deno.test("row and hash have the last entry dealt with and its ordinal", async (
   await hashIs(rig, { entry_id: entryIds.at(-1) ?? "", entries_read: "7" });
 });
 
-Deno.test("a start goes on at the place; without the hash too, without the row by the hash", async () => {
+Deno.test("a start resumes at the offset; also without the hash, and without the row by the hash", async () => {
   await using rig = await openRig();
   const first = await rig.start();
   const dealtWith = await add(rig, 3);
   await rig.settled();
   await first.terminate();
 
-  // The entries that were dealt with would come out as malformed now.
+  // The entries that have an outcome would be malformed now.
   await rig.query("DELETE FROM notification.records WHERE stream_entry_id <> $1", [dealtWith.at(-1)]);
   rig.users.users.delete("user-1");
   const unread = [await rig.addIntent({ recipient_user_ids_json: '["user-2"]' })];
@@ -51,11 +52,11 @@ Deno.test("a start goes on at the place; without the hash too, without the row b
   const third = await rig.start();
   await rig.settled();
   assert.deepEqual(await verdicts(rig, [...dealtWith, ...unread]), [
-    "duplicate", // no trace of it: it was not read again
+    "duplicate", // it was not read again
     "duplicate",
     ...Array(3).fill("accepted"),
   ]);
-  assert.deepEqual(await place(rig), { entry_id: unread[1], entries_read: "5" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: unread[1], entries_read: "5" });
   for (const service of [second, third]) await quiet(service);
 });
 
@@ -71,7 +72,7 @@ Deno.test("with neither row nor hash, reading starts at the beginning, and repla
   await rig.settled();
   assert.deepEqual(await verdicts(rig, entryIds), Array(4).fill("accepted"));
   assert.equal((await rig.clientEvents()).length, 4);
-  assert.deepEqual(await place(rig), { entry_id: entryIds[3], entries_read: "4" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds[3], entries_read: "4" });
   await quiet(second);
 });
 
@@ -81,9 +82,9 @@ Deno.test("a hash ahead of the row means lost commits: one warning, and the entr
   const entryIds = await add(rig, 6);
   await rig.settled();
   await first.terminate();
-  // The leases of what was published live for ten seconds; that has to do, however long this takes.
+  // The leases of published routes live for ten seconds, which must be enough for this.
   for (const lease of await rig.redis.keys(ROUTE_LEASE_PATTERN)) await rig.redis.pexpire(lease, 600_000);
-  // PostgreSQL was put back to where it was after the second entry.
+  // PostgreSQL was restored to its state after the second entry.
   const [, kept] = entryIds;
   await rig.query(
     `DELETE FROM notification.routes WHERE notification_id IN (
@@ -102,7 +103,7 @@ Deno.test("a hash ahead of the row means lost commits: one warning, and the entr
   await hashIs(rig, { entry_id: entryIds[5] ?? "", entries_read: "6" });
   await second.terminate();
   assert.deepEqual(complaints(second).map((line) => line.level), ["warn"]);
-  // The leases know what was published before, for as long as a claim lives.
+  // The leases show what was published before, for the life of a claim.
   assert.equal((await rig.clientEvents()).length, 6);
 });
 
@@ -119,7 +120,7 @@ Deno.test("ids are compared as pairs of unsigned 64-bit numbers", async () => {
   await addWithId(rig, "18446744073709551615-18446744073709551615");
   const second = await rig.start();
   await rig.settled();
-  // The one warning that it is to say: these ids tell no time.
+  // The only expected warning: these ids do not show the time.
   const ahead = await second.waitForLog(({ message }) => message.startsWith("the ids of the intent stream are ahead"));
   assert.equal(ahead["stream_entry_id"], "18446744073709551615-18446744073709551615");
   const all = [...ids, "18446744073709551615-18446744073709551615"];
@@ -142,7 +143,7 @@ for (const running of [true, false]) {
     if (!running) service = await rig.start();
     await rig.settled();
     assert.deepEqual(await verdicts(rig, ["5-1", "5-2"]), ["accepted", "accepted"]);
-    assert.deepEqual(await place(rig), { entry_id: "5-2", entries_read: "2" });
+    assert.deepEqual(await offsetRow(rig), { entry_id: "5-2", entries_read: "2" });
     await hashIs(rig, { entry_id: "5-2", entries_read: "2" });
     await service.waitForLog((line) => line.level === "error");
     assert.deepEqual(complaints(service).map((line) => line.level), ["error"]);
@@ -164,7 +165,7 @@ Deno.test("a new stream under the old name, with larger ids, is read whole and w
   const entryIds = await add(rig, 2);
   await rig.settled();
   assert.deepEqual(await verdicts(rig, entryIds), ["accepted", "accepted"]);
-  assert.deepEqual(await place(rig), { entry_id: entryIds[1], entries_read: "2" });
+  assert.deepEqual(await offsetRow(rig), { entry_id: entryIds[1], entries_read: "2" });
   await service.terminate();
   await quiet(await rig.start());
   assert.doesNotMatch(service.output(), /trimmed unread/);
@@ -176,7 +177,7 @@ Deno.test("a stream that is missing is no error", async () => {
   await add(rig, 1);
   await rig.settled();
   await rig.redis.del(STREAM);
-  await new Promise((resolve) => setTimeout(resolve, 300)); // reads that find nothing can't be seen from outside
+  await new Promise((resolve) => setTimeout(resolve, 300)); // reads without entries can't be observed
   assert.deepEqual(complaints(service), []);
   const entryIds = await add(rig, 1);
   await rig.settled();
@@ -194,7 +195,7 @@ async function addWithId(rig: Rig, id: string): Promise<void> {
   await rig.redis.xadd(STREAM, id, ...fields.flat());
 }
 
-async function place(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
+async function offsetRow(rig: Rig): Promise<{ entry_id: string; entries_read: string } | undefined> {
   const [row] = await rig.query<{ entry_id: string; entries_read: string }>(
     "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = 'notification:intents'",
   );
@@ -210,7 +211,10 @@ async function hashIs(rig: Rig, expected: Readonly<Record<string, string>>): Pro
   assert.deepEqual({ ...found }, expected);
 }
 
-/** Warnings and errors, but for Redis's persistence (the tests' has none), malformed intents and ids of the future. */
+/**
+ * Warnings and errors, except those about Redis's persistence (the tests' Redis has none), malformed intents and ids of
+ * the future.
+ */
 function complaints(service: ServiceProcess) {
   return service.logs.filter((line) =>
     (line.level === "warn" || line.level === "error") &&

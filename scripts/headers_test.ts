@@ -1,0 +1,14 @@
+/** Every file opens with a block that says what it is for, in the same form everywhere. */
+import assert from "node:assert/strict";
+import { sourceFiles } from "./imports.ts";
+
+const ROOT = new URL("../", import.meta.url);
+
+Deno.test("every file opens with a block that says what it is for, without labels", () => {
+  for (const file of ["src", "scripts", "tests"].flatMap((folder) => [...sourceFiles(ROOT, folder)])) {
+    const text = Deno.readTextFileSync(new URL(file, ROOT));
+    const header = /^\/\*\*[^]*?\*\//.exec(text)?.[0] ?? "";
+    assert.notEqual(header, "", `${file} does not open with a block comment`);
+    assert.doesNotMatch(header, /(\* |\. )(In|Out|Guaranteed): /, file);
+  }
+});

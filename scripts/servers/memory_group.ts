@@ -1,0 +1,64 @@
+/**
+ * A number of MiB → a cgroup in which a command has so much memory and no swap, the peak that it used, and how often the
+ * kernel killed a process for it. Needs root and a writable cgroup file system, of version 1 or 2.
+ *
+ * Disposing of it removes the cgroup; its processes must have ended before.
+ */
+/** The files of a memory cgroup, by the version of the file system. */
+const VERSIONS = {
+  v1: {
+    root: "/sys/fs/cgroup/memory",
+    limits: ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"],
+    peak: "memory.max_usage_in_bytes",
+    events: "memory.oom_control",
+  },
+  v2: { root: "/sys/fs/cgroup", limits: ["memory.max"], peak: "memory.peak", events: "memory.events" },
+} as const;
+
+export class MemoryGroup implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #files: typeof VERSIONS[keyof typeof VERSIONS];
+
+  private constructor(folder: string, files: typeof VERSIONS[keyof typeof VERSIONS]) {
+    this.#folder = folder;
+    this.#files = files;
+  }
+
+  static async create(mib: number): Promise<MemoryGroup> {
+    const files = await exists(VERSIONS.v1.root) ? VERSIONS.v1 : VERSIONS.v2;
+    const folder = `${files.root}/notification-${Deno.pid}`;
+    await Deno.mkdir(folder);
+    for (const name of files.limits) {
+      // Where the kernel does not account for swap there is no limit of it to set.
+      if (await exists(`${folder}/${name}`)) await Deno.writeTextFile(`${folder}/${name}`, String(mib * 1024 * 1024));
+    }
+    return new MemoryGroup(folder, files);
+  }
+
+  /** Runs the command behind it within this group. */
+  get prefix(): readonly string[] {
+    return ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', this.#folder];
+  }
+
+  async peakMb(): Promise<number> {
+    return Math.round(Number(await Deno.readTextFile(`${this.#folder}/${this.#files.peak}`)) / 1_000_000);
+  }
+
+  async kills(): Promise<number> {
+    const text = await Deno.readTextFile(`${this.#folder}/${this.#files.events}`);
+    return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.#folder);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch {
+    return false; // another version, or not accounted for
+  }
+}
