@@ -158,7 +158,7 @@ Deno.test("LinearPattern remembers nothing wrong when it has dropped what it kne
   }
 });
 
-Deno.test("LinearPattern keeps a bounded number of kinds of characters, and stays right when it drops them", () => {
+Deno.test("LinearPattern stays right when it drops the kinds of characters that it knew", () => {
   // Each character is a kind of its own.
   const characters = Array.from({ length: 4_900 }, (_, at) => String.fromCodePoint(0x4e00 + at));
   const limit = new WorkLimit();

@@ -22,7 +22,7 @@ export function quote(value: string): string {
   return JSON.stringify(value.length > 80 ? `${value.slice(0, 80).toWellFormed()}…` : value);
 }
 
-/** Messages of zod and V8 may repeat much of the payload, and end in the middle of a character. */
+/** Messages about schemas and of V8 may repeat much of the payload, and end in the middle of a character. */
 export function shortened(message: string): string {
   return (message.length > MAX_MESSAGE_UNITS ? `${message.slice(0, MAX_MESSAGE_UNITS - 1)}…` : message).toWellFormed();
 }

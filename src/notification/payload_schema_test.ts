@@ -3,6 +3,7 @@
  * The judge is a second implementation, a few lines long and slow, of the keywords that it generates.
  */
 import assert from "node:assert/strict";
+import process from "node:process";
 import fc from "fast-check";
 import { payloadChecker } from "./payload_schema.ts";
 
@@ -306,13 +307,13 @@ Deno.test("payloadChecker() checks 256 KiB in under a second, whatever the keywo
   }
 });
 
-/** The quickest of three: what else goes on on the machine only adds to it. */
+/** By the processor's time, and the quickest of three: what else goes on on the machine only adds to it. */
 function assertQuick(name: string, check: () => void): void {
   let tookMs = Infinity;
   for (let attempt = 0; attempt < 3 && tookMs >= MAX_MS; attempt++) {
-    const startMs = performance.now();
+    const before = process.cpuUsage();
     check();
-    tookMs = Math.min(tookMs, performance.now() - startMs);
+    tookMs = Math.min(tookMs, process.cpuUsage(before).user / 1000);
   }
   assert.ok(tookMs < MAX_MS, `${name}: ${tookMs} ms`);
 }
