@@ -1,11 +1,11 @@
 /**
  * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source), `--mib <number>` (default 512) and
- * `--minutes <number>` (default 30) → how one instance works in a cgroup of so much memory without swap, with an endless
- * backlog of 200 KiB payloads, every trace exported and a collector that accepts connections and never answers: intents
- * published, peaks of resident memory and of the cgroup.
+ * `--minutes <number>` (default 30) → how one instance works in a cgroup of so much memory without swap, with an
+ * endless backlog of 200 KiB payloads, every trace exported and a collector that accepts connections and never answers:
+ * intents published, peaks of resident memory and of the cgroup.
  *
- * Exit code 1 if the kernel killed it, it ended by itself, or fewer than ten intents a second were published. Needs root
- * and a writable cgroup file system (version 1 or 2).
+ * Exit code 1 if the kernel killed it, it ended by itself, or fewer than ten intents a second were published. Needs
+ * root and a writable cgroup file system (version 1 or 2).
  */
 import { MemoryGroup } from "./servers/memory_group.ts";
 import { startPostgres } from "./servers/postgres.ts";
@@ -92,7 +92,10 @@ function silentCollector(): AsyncDisposable & { readonly port: number } {
   return { port: server.addr.port, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
-/** Fills the intent stream up to its backlog, and forgets what has been read of it and of the mail stream. Returns how many were added. */
+/**
+ * Fills the intent stream up to its backlog, and forgets what has been read of it and of the mail stream. Returns how
+ * many were added.
+ */
 async function keepBacklog(rig: Rig, from: number): Promise<number> {
   const [offset] = await rig.query<{ entry_id: string }>(
     "SELECT entry_id FROM notification.stream_offsets WHERE stream = $1",

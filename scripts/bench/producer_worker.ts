@@ -1,9 +1,9 @@
 /**
- * A worker: where Redis is, a rate and a number of intents → these intents, sent evenly at that rate; then a message with
- * the seconds that it took.
+ * A worker: where Redis is, a rate and a number of intents → these intents, sent evenly at that rate; then a message
+ * with the seconds that it took.
  *
- * The request id of an intent begins with the time just before its XADD, in microseconds of the clock that all threads of
- * a process share (`now` in latency.ts).
+ * The request id of an intent begins with the time just before its XADD, in microseconds of the clock that all threads
+ * of a process share (`now` in latency.ts).
  */
 import { closeRedis, openRedis, type RedisAddress } from "../../tests/support/redis_client.ts";
 import { INTENTS, USERS } from "./fill.ts";

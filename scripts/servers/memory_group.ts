@@ -1,6 +1,6 @@
 /**
- * A number of MiB → a cgroup in which a command has so much memory and no swap, the peak that it used, and how often the
- * kernel killed a process for it. Needs root and a writable cgroup file system, of version 1 or 2.
+ * A number of MiB → a cgroup in which a command has so much memory and no swap, the peak that it used, and how often
+ * the kernel killed a process for it. Needs root and a writable cgroup file system, of version 1 or 2.
  *
  * Disposing of it removes the cgroup; its processes must have ended before.
  */

@@ -1,6 +1,6 @@
 /**
- * How long the oldest unfinished repair has been open: published entries that Redis lost are then still missing. `docs/contract.md`,
- * section 11.
+ * How long the oldest unfinished repair has been open: published entries that Redis lost are then still missing.
+ * `docs/contract.md`, section 11.
  */
 import type pg from "pg";
 

@@ -47,7 +47,9 @@ export async function* malformedAgain(
   }
 }
 
-/** A time as PostgreSQL writes it, to the microsecond; `undefined` where fewer malformed intents than a step are left. */
+/**
+ * A time as PostgreSQL writes it, to the microsecond; `undefined` where fewer malformed intents than a step are left.
+ */
 async function endOfStep(postgres: pg.Pool, after: string, since: Date | undefined): Promise<string | undefined> {
   const { rows } = await postgres.query<{ recorded_at: string }>(
     `SELECT recorded_at::text AS recorded_at FROM notification.malformed_intents

@@ -14,8 +14,13 @@ export interface ReissueFilters {
 export type Reissued =
   | { readonly kind: "intent"; readonly fields: readonly string[] }
   | { readonly kind: "left_out"; readonly reason: string }
-  /** About {@link STEP} more dead letters or malformed intents were looked at, whether they match the filters or not. */
+  /**
+   * About {@link STEP} more dead letters or malformed intents were looked at, whether they match the filters or not.
+   */
   | { readonly kind: "looked_at" };
 
-/** So many rows of a table are looked at by one statement, which then takes a fraction of its time however few of them match. */
+/**
+ * So many rows of a table are looked at by one statement, which then takes a fraction of its time however few of them
+ * match.
+ */
 export const STEP = 20_000;

@@ -1,8 +1,8 @@
 /**
  * The catalog: which notification types exist, who may send them to whom, and what their payload is.
  *
- * The embedded default and an operator's file have one format. A broken file gives every problem with its place in it; a
- * loaded one is never wrong.
+ * The embedded default and an operator's file have one format. A broken file gives every problem with its place in it;
+ * a loaded one is never wrong.
  */
 import { escapeControls } from "./control_characters.ts";
 import defaultCatalog from "./default_catalog.json" with { type: "json" };
@@ -84,16 +84,16 @@ export function loadCatalog(text: string): LoadedCatalog {
 }
 
 /**
- * Where JSON text is wrong, and nothing else of what V8 says: that may quote the file, which may be another than was meant,
- * with a password in it.
+ * Where JSON text is wrong, and nothing else of what V8 says: that may quote the file, which may be another than was
+ * meant, with a password in it.
  */
 function placeOfError(text: string): string {
   const message = jsonError(text);
   const [, line, column] = /\(line (\d+) column (\d+)\)$/.exec(message) ?? [];
   if (line !== undefined) return `line ${line}, column ${column}`;
   if (!isUnexpectedToken(message)) return "it ends too early";
-  // V8 quotes what stands around an unexpected token in the place of saying where it is. The shortest beginning of the text
-  // that has the error ends with it.
+  // V8 quotes what stands around an unexpected token in the place of saying where it is. The shortest beginning of the
+  // text that has the error ends with it.
   let [without, having] = [0, text.length];
   while (having - without > 1) {
     const middle = Math.floor((without + having) / 2);
@@ -119,8 +119,8 @@ function jsonError(text: string): string {
 }
 
 /**
- * The catalog that is part of the executable. A test loads it as an operator's file would be, which here would only make
- * each start 60 ms longer; what checks a type's payloads is made when the first comes.
+ * The catalog that is part of the executable. A test loads it as an operator's file would be, which here would only
+ * make each start 60 ms longer; what checks a type's payloads is made when the first comes.
  */
 export function embeddedCatalog(): Catalog {
   const { types } = defaultCatalog as unknown as CatalogFile;

@@ -1,9 +1,10 @@
 /**
  * A pattern of a JSON Schema and a text → whether the pattern matches somewhere in the text.
  *
- * Answers as `RegExp` with the flag `u` does, without backtracking: all ways through the pattern are followed at once, and
- * a set of places in the pattern (a *state*) that was met before is not worked out again. The time grows with the length
- * of the text alone; only where states are large and ever new does it grow with text × pattern. Those steps are counted.
+ * Answers as `RegExp` with the flag `u` does, without backtracking: all ways through the pattern are followed at once,
+ * and a set of places in the pattern (a *state*) that was met before is not worked out again. The time grows with the
+ * length of the text alone; only where states are large and ever new does it grow with text × pattern. Those steps are
+ * counted.
  */
 import { Condition, Operation, type PatternProgram } from "./pattern_program.ts";
 import type { WorkLimit } from "./work_limit.ts";
@@ -34,7 +35,9 @@ const OTHER = 2;
 
 const END: CharacterKind = { index: 0, heldBy: new Set(), side: EDGE };
 
-/** Numbers that the states of one pattern may hold together, some 500 KiB, before all are dropped; the kinds likewise. */
+/**
+ * Numbers that the states of one pattern may hold together, some 500 KiB, before all are dropped; the kinds likewise.
+ */
 const MAX_HELD = 2 ** 16;
 const STATE_OVERHEAD = 16;
 const KIND_OVERHEAD = 16;

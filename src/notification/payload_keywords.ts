@@ -1,14 +1,14 @@
 /**
  * Keywords for ajv instead of its own, and one more that counts what references cost. ajv's take a time that grows with
- * the square of a list's length (`uniqueItems`), are wrong for large and for decimal numbers (`multipleOf`), and throw at
- * objects with a member called `valueOf` (`enum`, `const`).
+ * the square of a list's length (`uniqueItems`), are wrong for large and for decimal numbers (`multipleOf`), and throw
+ * at objects with a member called `valueOf` (`enum`, `const`).
  */
 import { _, type Ajv2020, Name } from "ajv/dist/2020.js";
 import type { WorkLimit } from "./work_limit.ts";
 
 /**
- * Stands next to each `$ref` of a schema that ajv compiles; no catalog may have it. References alone can make a schema look
- * at a value more often than the schema is long: twice at each level of a tree is 2ⁿ times at the bottom.
+ * Stands next to each `$ref` of a schema that ajv compiles; no catalog may have it. References alone can make a schema
+ * look at a value more often than the schema is long: twice at each level of a tree is 2ⁿ times at the bottom.
  */
 export const COUNTED = "counted";
 

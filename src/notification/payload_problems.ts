@@ -1,8 +1,9 @@
 /**
- * What ajv finds wrong with a value → problems, each with its place in the value, in words for those who wrote the value.
+ * What ajv finds wrong with a value → problems, each with its place in the value, in words for those who wrote the
+ * value.
  *
- * ajv lists what each alternative (`anyOf`, `oneOf`) finds wrong. Where one alone is about the value's type, what it finds
- * is the problem; else it is that no alternative fits.
+ * ajv lists what each alternative (`anyOf`, `oneOf`) finds wrong. Where one alone is about the value's type, what it
+ * finds is the problem; else it is that no alternative fits.
  */
 import type { ErrorObject } from "ajv/dist/2020.js";
 import { kindOf, quote, shortened } from "./message_text.ts";

@@ -83,7 +83,9 @@ function compile(schema: Schema, limit: WorkLimit): ValidateFunction {
   return ajv.compile(copy);
 }
 
-/** Whether it names a member that every object has by inheritance; to look at own members alone makes ajv's code slower. */
+/**
+ * Whether it names a member that every object has by inheritance; to look at own members alone makes ajv's code slower.
+ */
 function namesInherited(schema: Schema): boolean {
   const names = (part: Schema) => [
     ...Object.keys(part["properties"] ?? {}),

@@ -1,8 +1,8 @@
 /**
  * A payload's JSON Schema → everything that keeps the service from checking payloads by it, with its place. Pure.
  *
- * Refused rather than passed over: keywords that are not known, references that lead nowhere or in a circle, and patterns
- * on whose time there is no bound.
+ * Refused rather than passed over: keywords that are not known, references that lead nowhere or in a circle, and
+ * patterns on whose time there is no bound.
  */
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { problemsOf } from "./payload_problems.ts";

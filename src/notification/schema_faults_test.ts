@@ -1,5 +1,6 @@
 /**
- * What keeps the service from checking payloads by a schema is found when the catalog is loaded, all of it, with its place.
+ * What keeps the service from checking payloads by a schema is found when the catalog is loaded, all of it, with its
+ * place.
  */
 import assert from "node:assert/strict";
 import { schemaFaults } from "./schema_faults.ts";

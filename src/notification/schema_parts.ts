@@ -19,8 +19,8 @@ const ANNOTATIONS = [
 ];
 
 /**
- * What a schema may contain. Left out is what nothing but a whole document or a look at other keywords' results can mean:
- * `$anchor`, `$dynamicRef`, `$vocabulary`, `unevaluatedItems`, `unevaluatedProperties`.
+ * What a schema may contain. Left out is what nothing but a whole document or a look at other keywords' results can
+ * mean: `$anchor`, `$dynamicRef`, `$vocabulary`, `unevaluatedItems`, `unevaluatedProperties`.
  */
 export const KEYWORDS: ReadonlySet<string> = new Set([
   ...SCHEMA_KEYWORDS,

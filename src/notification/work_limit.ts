@@ -1,6 +1,6 @@
 /**
- * A bound on the work that one check of a payload may take, in steps of some 10 to 20 ns, so that no payload can keep the
- * process's one thread busy for longer than a moment. Counted, not timed: what is refused once is refused always.
+ * A bound on the work that one check of a payload may take, in steps of some 10 to 20 ns, so that no payload can keep
+ * the process's one thread busy for longer than a moment. Counted, not timed: what is refused once is refused always.
  *
  * A part of a check that takes longer than the payload is long counts its steps; when there are too many it throws.
  */

@@ -91,9 +91,9 @@ const NO_SUCH_STATEMENT = "26000";
 const STATEMENT_EXISTS = "42P05";
 
 /**
- * Whether a pooled connection's statement failed as it does where the pooler has been switched to transaction or statement mode since
- * the connection was made. The names of prepared statements are this connection's own (client.ts): one that is missing, or exists
- * already, was prepared in another session.
+ * Whether a pooled connection's statement failed as it does where the pooler has been switched to transaction or
+ * statement mode since the connection was made. The names of prepared statements are this connection's own (client.ts):
+ * one that is missing, or exists already, was prepared in another session.
  */
 export function showsSharedSession(error: unknown, statement: unknown): boolean {
   if (statement === "BEGIN") return isWithoutTransactions(error);

@@ -1,6 +1,6 @@
 /**
- * The hand-off script on a throwaway stream and lease, which are deleted again: whether this Redis lets publishing work, for
- * now (a publisher in doubt) and at all (start-up, `check`).
+ * Runs the hand-off script on a throwaway stream and lease, which are then deleted: shows whether Redis accepts
+ * publications at this moment (a publisher in doubt) and whether it can at all (start-up, `check`).
  */
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError, refusesAllWrites } from "../redis/failures.ts";
@@ -15,12 +15,12 @@ type ThrowawayOptions = Replicas & Pick<HandOffOptions, "isEpochIgnored">;
 
 const THROWAWAY_MS = 10_000;
 
-/** Why Redis refuses to publish anything at this moment, if it does. */
+/** The reason why Redis refuses every publication at this moment; `undefined` if it does not. */
 export async function refusalToPublish(redis: RedisConnection, replicas: Replicas): Promise<RedisError | undefined> {
   return await withThrowaway(redis, replicas, ({ outage }) => Promise.resolve(outage));
 }
 
-/** @throws when publishing can't work; that Redis refuses writes for now is no reason not to start */
+/** @throws if publishing can't work; a Redis that only refuses writes at this moment does not prevent the start */
 export async function checkHandOff(redis: RedisConnection): Promise<void> {
   try {
     await withThrowaway(
@@ -30,14 +30,14 @@ export async function checkHandOff(redis: RedisConnection): Promise<void> {
         if (outage !== undefined) throw outage;
         if (answer?.kind !== "published") throw new Error(`The hand-off script answered ${JSON.stringify(answer)}`);
         await shortenLeases(redis, [leaseKey], []);
-        // What the script does when the lease can't be set.
+        // The script does this if the lease can't be set.
         await redis.call("XDEL", stream, answer.publication.entryId);
         await redis.call("DEL", stream, leaseKey);
         await redis.call("WAIT", 0, 0);
       },
     );
   } catch (error) {
-    // By the code, which is empty where there was no reply: a lost connection has the message of what broke it.
+    // By the code, which is empty without a reply: the message of a lost connection comes from the cause of the loss.
     if (!(error instanceof RedisError && refusesAllWrites(error.code))) throw error;
   }
 }
@@ -56,7 +56,7 @@ async function withThrowaway<Result>(
     const result = await handOff(redis, [delivery], { stream, ...bounds, claim, isEpochIgnored });
     return await use(result, { stream, leaseKey });
   } finally {
-    // A Redis that can't be asked any more keeps an entry of a few bytes.
+    // A Redis that no longer answers keeps an entry of a few bytes.
     await redis.call("DEL", stream, leaseKey).catch(() => {});
   }
 }

@@ -1,19 +1,19 @@
 /**
- * Due routes of a channel → claimed ones: one statement moves their `next_attempt_at` ahead (`relay/batch.ts`). Routes that
- * another process is claiming at this moment are skipped.
+ * Due routes of a channel → claimed ones: one statement moves their `next_attempt_at` ahead (`relay/batch.ts`). Routes
+ * that another process is claiming at this moment are skipped.
  */
 import type pg from "pg";
 import { type Channel, CLAIM_MS, type ClaimedRoute } from "../notification/route.ts";
 import { packed, type PackedRow, returnedNumber, returnedText } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
 
-/** Before every route that can be due. */
+/** A time before all due times. */
 export const FROM_THE_BEGINNING = "-infinity";
 
 export interface ClaimOptions {
   readonly channel: Channel;
   readonly limit: number;
-  /** Routes due before this time are not looked for, which spares a scan over index entries of finished routes. */
+  /** Routes due before this time are not claimed, which avoids a scan over index entries of finished routes. */
   readonly from: string;
 }
 
@@ -25,7 +25,7 @@ export interface Claim {
   readonly routes: readonly UnreadRoute[];
   /** Whether more may be due. */
   readonly isFull: boolean;
-  /** All that was due up to this time is claimed, as PostgreSQL writes it. */
+  /** All routes that were due up to this time are claimed; in the form that PostgreSQL writes. */
   readonly upTo: string;
   /** Milliseconds until the next route becomes due; absent when the claim is full, or no other route is live. */
   readonly nextDueInMs: number | undefined;

@@ -1,9 +1,9 @@
 /**
- * The second source of batches: routes that are due, of whichever process they were. A claim takes many at once; their records are
- * read, and handed to the publisher, a batch of bounded size at a time, all under that claim.
+ * The second source of batches: routes that are due, no matter which process accepted them. One claim takes many
+ * routes. Their records are read, and passed to the publisher, in batches of bounded size, all under that claim.
  *
- * While more is due, the next batch is taken ahead: PostgreSQL claims and reads while Redis appends. What is not handed off before
- * the claim ends is due again; so is everything a failure leaves behind.
+ * While more routes are due, the next batch is prepared ahead: PostgreSQL claims and reads while Redis appends. Routes
+ * that are not handed off before the claim ends are due again, also after a failure.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -18,7 +18,7 @@ import { withProblem } from "./encode.ts";
 import { readRecords, type RecordRow } from "./read_records.ts";
 import { Scan } from "./scan.ts";
 
-/** How often due routes are looked for while none is known to become due earlier. */
+/** The interval between claims while no route is known to become due earlier. */
 const LOOK_MS = 1_000;
 
 export interface DueRoutesOptions {
@@ -33,7 +33,9 @@ export interface DueRoutesOptions {
 export class DueRoutes {
   readonly #options: DueRoutesOptions;
   readonly #scan: Scan;
-  /** Routes whose records are read together. Fewer while payloads are large: PostgreSQL unpacks one to know its size. */
+  /**
+   * Routes whose records are read together. Fewer while payloads are large: PostgreSQL unpacks one to know its size.
+   */
   readonly #readLimit: BatchLimit;
   /** Routes claimed together. Fewer while not all of them can be handed off before their claim ends. */
   readonly #claimLimit: BatchLimit;
@@ -59,7 +61,7 @@ export class DueRoutes {
       : Math.max(0, this.#lookAt - this.#options.clock.monotonic());
   }
 
-  /** A route becomes due in `ms` milliseconds that the last claim knew nothing of. */
+  /** Announces a route that becomes due in `ms` milliseconds and that the last claim did not see. */
   expect(ms: number): void {
     this.#lookAt = Math.min(this.#lookAt, this.#options.clock.monotonic() + ms);
   }
@@ -72,15 +74,15 @@ export class DueRoutes {
     const batch = isUsable ? ahead : await this.#takeNow(limit);
     if (batch !== undefined && this.inMs === 0) {
       this.#ahead = this.#takeNow(limit);
-      // What it fails with counts when its turn has come.
+      // Its error is reported when the batch is taken.
       this.#ahead.catch(() => {});
     }
     return batch;
   }
 
   /**
-   * Drops what was taken ahead: after a failure the next batch is one that is claimed then. Rows that were locked while their
-   * outcomes could not be written are behind the place where the last claim ended.
+   * Drops the batch that was prepared ahead: after a failure the next batch comes from a new claim, which begins at the
+   * earliest due time. Rows that were locked while their outcomes could not be written lie before the last claim's end.
    */
   dropAhead(): void {
     this.#ahead = undefined;
@@ -88,7 +90,7 @@ export class DueRoutes {
     this.#scan.startOver();
   }
 
-  /** Resolves when no statement of this is under way. */
+  /** Resolves when no statement of this object is running. */
   async settled(): Promise<void> {
     await this.#ahead?.catch(() => {});
   }
@@ -107,7 +109,8 @@ export class DueRoutes {
 
   async #claim(limit: number): Promise<void> {
     const { channel, postgres, redis, clock } = this.#options;
-    // Redis's clock first: a claim may only be younger than that (and a Redis that is away leaves all as it is).
+    // Redis's clock is read first: the claim must be later than the reading. If Redis does not answer, nothing is
+    // claimed.
     const takenAt = clock.monotonic();
     const takenAtMs = await redisTimeMs(redis);
     const from = this.#scan.begin();

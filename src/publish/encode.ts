@@ -1,5 +1,5 @@
 /**
- * Routes → what is handed off for each, and why a stored record can't be encoded (any more). Pure; docs/contract.md,
+ * Routes → one delivery each, or the reason why a stored record can no longer be encoded. Pure; docs/contract.md,
  * section 7.
  */
 import type { Catalog } from "../notification/catalog.ts";

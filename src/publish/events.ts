@@ -1,9 +1,9 @@
 /**
- * What happens to the routes of one channel → metrics, spans and logs; one method for each event, none of which throws.
+ * Events of one channel's routes → metrics, spans and logs; one method for each event, none of which throws.
  * Names, units and attributes are those of section 9 of docs/contract.md.
  *
- * `route.publish` is one span for each attempt, from the taking of the route to the commit of its outcome: the child of the
- * record's `intent.process`, however long ago that was.
+ * `route.publish` is one span for each attempt, from the taking of the route to the commit of its outcome: the child of
+ * the record's `intent.process`, which may have ended long before.
  */
 import type { Clock } from "../clock.ts";
 import { type Channel, type ClaimedRoute, deliveryId } from "../notification/route.ts";
@@ -33,14 +33,14 @@ export function createPublishEvents({ channel, stream, instruments, tracing, clo
   const foreignTypes = new Set<string>();
 
   return {
-    /** The routes of a batch, before anything is done with them: go on with what is returned. */
+    /** Call this with the routes of a batch before all else, and use the returned ones instead. */
     began(routes: readonly ClaimedRoute[]): readonly ClaimedRoute[] {
       if (!spans.isOn) return routes;
       const startTime = clock.now();
       return routes.map((route) => beganOne(spans, route, { channel, stream, startTime }));
     },
 
-    /** Outcomes that are committed. */
+    /** Call this with committed outcomes. */
     written(results: readonly Result[]): void {
       const failed = results.filter((result) => result.kind !== "published");
       countPublished(results);
@@ -116,7 +116,7 @@ export function createPublishEvents({ channel, stream, instruments, tracing, clo
   }
 }
 
-/** The route with its own span's `traceparent`, which is what goes out with its entry. */
+/** The route with its own span's `traceparent`, which its entry carries. */
 function beganOne(
   spans: Spans,
   route: ClaimedRoute,
@@ -125,7 +125,7 @@ function beganOne(
   const { record, attemptCount, routeId } = route;
   if (!spans.begins(record.traceparent)) return route;
   const { traceparent, span } = spans.begin({
-    // The same again until the attempt is answered: whatever was appended belongs to this span.
+    // The span stays the same until the attempt is answered: an appended entry belongs to it.
     idName: `route.publish ${deliveryId(route)} ${attemptCount}`,
     traceparent: record.traceparent,
     kind: SpanKind.PRODUCER,

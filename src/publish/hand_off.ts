@@ -1,10 +1,11 @@
 /**
- * Outbound entries → the outbound stream, each at most once, whatever dies and however often it is tried.
+ * Outbound entries → the outbound stream, each at most once, whatever dies and however often the hand-off is repeated.
  *
- * One atomic script for a hundred routes. For each route it looks at the route's lease: `published:<entry id>` means that
- * the entry is in the stream already, and is answered with its id; otherwise the script appends the entry and sets the lease.
- * For a batch whose claim is over, or begins in the future, it appends nothing; nor does it on a server that was not checked for
- * losses since it was started or promoted (`redis/epoch.ts`). `docs/contract.md`, sections 6 and 11.
+ * One atomic script for a hundred routes. For each route it reads the route's lease: `published:<entry id>` means that
+ * the entry is already in the stream, and the script answers with its id; otherwise the script appends the entry and
+ * sets the lease. It appends nothing for a batch whose claim has ended or begins in the future, and nothing on a server
+ * that was not checked for losses since it was started or promoted (`redis/epoch.ts`). `docs/contract.md`, sections 6
+ * and 11.
  */
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { SERVER_EPOCH_LUA, UNCHECKED_EPOCH } from "../redis/epoch.ts";
@@ -23,21 +24,21 @@ export interface Publication {
   readonly epoch: string;
 }
 
-/** What became of one route's entry. */
+/** The answer about one route's entry. */
 export type HandOffAnswer =
   | { readonly kind: "published"; readonly publication: Publication }
-  /** The route was not published before, and there was nothing to append. */
+  /** The route was not published before, and the delivery has no fields to append. */
   | { readonly kind: "absent" }
   /** The outbound stream refused this very entry. */
   | { readonly kind: "refused"; readonly message: string }
   /** The batch came too late for its claim: the route was not published before, and nothing was appended. */
   | { readonly kind: "late" }
-  /** Nothing is known: the route stays as it is. */
+  /** The answer is unknown: the route stays as it is. */
   | { readonly kind: "unanswered" };
 
 export interface Delivery {
   readonly leaseKey: string;
-  /** Names and values in turn; without any the script only answers whether the route was published before. */
+  /** Names and values in turn; if empty, the script only answers whether the route was published before. */
   readonly fields: readonly string[];
 }
 
@@ -48,11 +49,11 @@ export interface HandOffOptions {
   readonly leaseTtlMs: number;
   /** Replicas that must acknowledge before an answer counts; 0 for none. */
   readonly waitReplicas: number;
-  /** Bound of the wait for them, in milliseconds. */
+  /** The longest wait for them, in milliseconds. */
   readonly waitMs: number;
   /** The claim on the routes. */
   readonly claim: Pick<Batch, "takenAtMs" | "lifeMs">;
-  /** Also on a server that was not checked for losses: for a try at start-up, before the check. */
+  /** Allows a server that was not checked for losses: for the test at start-up, before the check. */
   readonly isEpochIgnored?: boolean;
 }
 
@@ -63,10 +64,11 @@ export interface HandOffResult {
   readonly outage: RedisError | undefined;
 }
 
-// KEYS: the stream, the checked epoch. ARGV: when the claim was taken, its life, the lease's TTL, MAXLEN, whether a lease that exists is to be
-// written again (so that a WAIT that follows covers it), whether the epoch is ignored, and the deliveries as JSON, which JavaScript
-// writes and Lua reads several times as fast as two thousand arguments. The leases' keys are in it: only a cluster needs them as KEYS.
-// Answers the epoch and, as JSON: "+id" published, "-" absent, "!error" refused by the stream, "?error" refused by the server, "~" late.
+// KEYS: the stream, the checked epoch. ARGV: the time of the claim, its life, the lease's TTL, MAXLEN, whether an
+// existing lease is written again (so that a WAIT that follows covers it), whether the epoch is ignored, and the
+// deliveries as JSON, which JavaScript writes and Lua reads several times as fast as two thousand arguments. The JSON
+// contains the leases' keys: only a cluster needs them as KEYS. The answer is the epoch and, as JSON: "+id" published,
+// "-" absent, "!error" refused by the stream, "?error" refused by the server, "~" late.
 const HAND_OFF = new Script(`${SERVER_EPOCH_LUA}
 local epoch = server_epoch()
 if ARGV[6] ~= '1' and redis.pcall('GET', KEYS[2]) ~= epoch then
@@ -108,7 +110,7 @@ end
 return { epoch, cjson.encode(answers) }
 `);
 
-/** Never rejects for what Redis does: what is not known is unanswered. */
+/** Never rejects because of Redis: the answers that are unknown are `unanswered`. */
 export async function handOff(
   redis: RedisConnection,
   deliveries: readonly Delivery[],
@@ -117,7 +119,7 @@ export async function handOff(
   if (deliveries.length === 0) return { answers: [], outage: undefined };
   const { stream } = options;
   const calls = callsOf(deliveries);
-  // All calls are on their way before the first is answered; the WAIT follows them on the same connection.
+  // All calls are sent before the first is answered; the WAIT follows them on the same connection.
   const pending = calls.map((call) => settled(runCall(redis, call, options)));
   const waiting = options.waitReplicas > 0 ? settled(waitForReplicas(redis, options)) : undefined;
   const answers: HandOffAnswer[] = [];
@@ -162,7 +164,7 @@ async function runCall(
   const flags = [isWaited ? 1 : 0, isEpochIgnored ? 1 : 0];
   const keys = [stream, redisEpochKey()];
   const args = [claim.takenAtMs, claim.lifeMs, leaseTtlMs, maxLength, ...flags, JSON.stringify(call)];
-  // With a WAIT behind it the script must not be sent again behind that.
+  // If a WAIT follows, the script must not be repeated after it.
   const reply = await (isWaited ? redis.runAtOnce(HAND_OFF, keys, args) : redis.run(HAND_OFF, keys, args));
   const [epoch, answers] = reply as [string, string];
   return { epoch, answers: JSON.parse(answers) };
@@ -186,7 +188,7 @@ async function settled<Value>(promise: Promise<Value>): Promise<Value | RedisErr
   }
 }
 
-/** The server's refusal of all writes, where the script got that instead of an answer about this route. */
+/** The server's refusal of all writes, if the script got that instead of an answer about this route. */
 function serverRefusal(answer: string | undefined): RedisError | undefined {
   const message = answer?.slice(1) ?? "";
   const refused = answer?.[0] === "?" || (answer?.[0] === "!" && refusesAllWrites(message));

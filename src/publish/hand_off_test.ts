@@ -1,6 +1,6 @@
 /**
- * The hand-off where there is no Redis: nothing is known of any route, and it never rejects. The rest is tested on a real
- * one (tests/integration).
+ * The hand-off without a Redis: every route is unanswered, and the call never rejects. The rest is tested on a real
+ * Redis (tests/integration).
  */
 import assert from "node:assert/strict";
 import { freePort } from "../../scripts/servers/free_port.ts";

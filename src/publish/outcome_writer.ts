@@ -1,10 +1,10 @@
 /**
- * Outcomes of all channels → PostgreSQL, behind the publishers' passes, then the leases of what is published are shortened.
- * The one place that writes outcomes.
+ * Outcomes of all channels → PostgreSQL, while the publishers' passes continue; then the leases of published routes are
+ * shortened. Outcomes are written nowhere else.
  *
- * All that came since the last write began is written together, publications first, so that a channel's trouble with PostgreSQL may
- * delay the other's. Until outcomes are written, the leases say which routes are published; what can't be written is claimed again
- * when its claim ends.
+ * All outcomes that arrived since the last write began are written together, publications first, so trouble with one
+ * channel's outcomes may delay the other's. Until outcomes are written, the leases show which routes are published;
+ * routes whose outcomes can't be written are claimed again when their claims end.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -21,12 +21,12 @@ import { shortenLeases } from "./shorten_leases.ts";
 import { type Result, statementsFor, writeOutcomes, type WrittenOutcomes } from "./write_outcomes.ts";
 
 /**
- * How long outcomes are gathered for one statement, unless a publisher waits for them ({@link OutcomeWriter.hurry}). Fewer
- * commits leave PostgreSQL to the statements that accept: at 1,000 intents a second 10 ms cost it a quarter less CPU an
- * intent than 2 ms.
+ * How long outcomes are gathered for one statement, unless a publisher waits for them ({@link OutcomeWriter.hurry}).
+ * Fewer commits leave PostgreSQL to the statements that accept: at 1,000 intents a second 10 ms cost it a quarter less
+ * CPU an intent than 2 ms.
  */
 const GATHER_MS = 10;
-/** About a full batch of each channel; what comes beyond that is the next transaction's. */
+/** About a full batch of each channel; later outcomes belong to the next transaction. */
 const MAX_GATHERED = 2_000;
 
 export interface OutcomeWriterOptions {
@@ -78,12 +78,12 @@ export class OutcomeWriter {
     };
   }
 
-  /** Gathers no longer: call this to wait for outcomes. */
+  /** Ends the gathering. Call this before waiting for outcomes. */
   hurry(): void {
     this.#gathering?.hurry();
   }
 
-  /** Resolves when the leases of all that was written are shortened, or could not be. */
+  /** Resolves when the leases of all written outcomes are shortened, or could not be. */
   async leasesShortened(): Promise<void> {
     await this.#shortening;
   }
@@ -115,7 +115,8 @@ export class OutcomeWriter {
     const { postgres } = this.#options;
     const [published, others] = [results.filter(isPublished), results.filter((result) => !isPublished(result))];
     if (published.length > 0 && others.length > 0) {
-      // In a statement of their own: the rows of the offsets are locked, and other instances must not wait for this process meanwhile.
+      // Publications have a statement of their own: it locks the rows of the offsets, and a transaction with further
+      // statements would keep other instances waiting for this process.
       const first = await this.#writeHalving(published, refused);
       return [...first, ...await this.#writeHalving(others, refused)];
     }
@@ -140,7 +141,7 @@ export class OutcomeWriter {
     for (const result of written) {
       if (result.kind !== "published") continue;
       const { route, publication } = result;
-      // What was appended long before the others is not looked at when leases are rebuilt: its lease has to live on.
+      // Leases of entries that were appended long before the others are not rebuilt: they keep their full life.
       if (latestMs - entryTimeMs(publication.entryId) > REBUILD_MARGIN_MS / 2) continue;
       keys.push(routeLeaseKey(route.record.notificationId, route.routeId));
     }

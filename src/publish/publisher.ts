@@ -1,16 +1,16 @@
 /**
  * The second loop, one for each channel: claimed routes → the outbound stream, each once → their outcomes → PostgreSQL.
  *
- * A pass: take a batch → hand it off → settle what was answered → write the outcomes, which goes on behind the next passes.
+ * A pass: take a batch → hand it off → settle the answers → write the outcomes, while the next passes continue.
  *
  * Two modes:
- * - *working*: batches come from what this process has just accepted, and from claims of due routes, in turn when both have
- *   some; due routes are looked for at least every second.
- * - *doubtful*, after any failure, until a throwaway hand-off and a claim have succeeded: so no batch is taken that a store would
- *   refuse, and an outage is over only when Redis and PostgreSQL both take writes again.
+ * - *working*: batches come from the routes that this process has just accepted, and from claims of due routes; in turn
+ *   if both sources have some. Due routes are claimed at least every second.
+ * - *doubtful*, after any failure, until a throwaway hand-off and a claim have succeeded: the publisher takes no batch
+ *   that a store would refuse, and an outage ends only when Redis and PostgreSQL both accept writes again.
  *
- * Whatever fails or dies, the routes stay claimed until their claims end, and the leases in Redis say which of them are published
- * (`relay/batch.ts`).
+ * Whatever fails or dies, the routes stay claimed until their claims end, and the leases in Redis show which of them
+ * are published (`relay/batch.ts`).
  */
 import type { Clock } from "../clock.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
@@ -44,7 +44,7 @@ export interface PublisherOptions extends DueRoutesOptions {
   readonly ladder: RetryLadder;
   readonly relay: ChannelRelay;
   readonly writer: OutcomeWriter;
-  /** Called when Redis is a server that was not checked for losses since it was started or promoted. */
+  /** Called if the Redis server was not checked for losses since it was started or promoted. */
   readonly onUncheckedServer: () => void;
   readonly redis: RedisConnection;
   readonly events: PublishEvents;
@@ -59,7 +59,7 @@ export class Publisher implements Loop {
   /** Routes in a batch. Fewer while batches come too late for their claims, or take PostgreSQL too long. */
   readonly #limit: BatchLimit;
   #isDoubtful = false;
-  /** What was accepted just now comes first. */
+  /** Routes that were just accepted come first. */
   #lastWasClaim = true;
 
   constructor(options: PublisherOptions) {
@@ -92,7 +92,7 @@ export class Publisher implements Loop {
     try {
       this.#unwritten.throwFailure();
     } catch (error) {
-      // No pass follows that would report it.
+      // No later pass would report it.
       const reason = describePostgresError(error);
       loggerOf(this.name).warn("the outcomes of the last routes could not be written", { reason });
     }
@@ -136,7 +136,7 @@ export class Publisher implements Loop {
     return routes.map((route, at) => settle(route, answers[at]!, { channel, ladder, random: clock.random(), nowMs }));
   }
 
-  /** Behind the pass. */
+  /** Runs while the next passes continue. */
   async #write(results: readonly Result[], startedAt: number): Promise<void> {
     const { writer, events, clock, relay: { wake } } = this.#options;
     try {
@@ -146,7 +146,7 @@ export class Publisher implements Loop {
       if (written.length > 0) events.publishDuration(clock.monotonic() - startedAt);
       const retries = written.flatMap((result) => result.kind === "failed" ? [result.retryInMs] : []);
       if (retries.length === 0) return;
-      // The loop may be waiting already, and for longer.
+      // The loop may already be waiting, and for longer.
       this.#due.expect(Math.min(...retries));
       wake.ring();
     } catch (error) {

@@ -1,4 +1,6 @@
-/** The records of claimed routes, bounded in bytes; each record is read once, however many of its routes are claimed. */
+/**
+ * The records of claimed routes, bounded in bytes; each record is read once, however many of its routes are claimed.
+ */
 import type pg from "pg";
 import { bigint, packed, type PackedRow, returnedText, rows, uuid } from "../postgres/columns.ts";
 import { statement } from "../postgres/statement.ts";
@@ -24,8 +26,8 @@ type Wanted = readonly [notificationId: string, routes: number];
 
 const WANTED = rows<Wanted>()({ notification_id: uuid(([id]) => id), routes: bigint(([, routes]) => routes) });
 
-// The record is looked up row by row: a join of two sets whose sizes the planner doesn't know now and then becomes one of
-// every id with every record (seen: 25 ms instead of 4).
+// The record is looked up row by row: the planner doesn't know the sizes of the two sets, and sometimes joins every id
+// with every record (seen: 25 ms instead of 4).
 const READ_RECORDS = statement({ name: "read_records", takes: { wanted: WANTED, max_bytes: "bigint" } }, (p) => `
 WITH wanted AS (
   SELECT *, row_number() OVER () AS ordinal FROM ${p.wanted()}
@@ -49,8 +51,8 @@ FROM counted
 WHERE bytes_before < ${p.max_bytes}`);
 
 /**
- * Reads records, in the order given, until the entries of their routes have `maxBytes` of payload; the first always comes.
- * A record that doesn't exist any more comes without a type.
+ * Reads records, in the given order, until the entries of their routes have `maxBytes` of payload; the first record is
+ * always returned. A record that no longer exists is returned without a type.
  *
  * @param wanted how many routes of each record are claimed, by notification id
  */

@@ -1,17 +1,17 @@
 /**
- * Where the next claim begins to look.
+ * The due time at which the next claim begins.
  *
- * Routes become due in the order of time, so that a scan can begin where the last one ended, and need not pass over index
- * entries of finished routes that an old snapshot keeps. A route can also become due behind that place: one that a slow
- * transaction accepted or gave back, or that an operator moved. A full scan finds it: at least every second while that is
- * quick, never more than 2 % of the time, and at least every ten seconds.
+ * Routes become due in the order of time. A scan can therefore begin where the last one ended, and skips index entries
+ * of finished routes that an old snapshot keeps. A route can also become due before that time: if a slow transaction
+ * accepted it, or an operator changed it. A full scan finds it: at least every second while that is quick, for at most
+ * 2 % of the time, and at least every ten seconds.
  */
 import type { Clock } from "../clock.ts";
 import { pauseAfterMs } from "../lifecycle/pacing.ts";
 import { FROM_THE_BEGINNING } from "./claim_due.ts";
 
 const MIN_PAUSE_MS = 1_000;
-/** Also the pause under a standing backlog, where each scan is full and the routes it would find are many. */
+/** Also the pause during a backlog, when each scan is full. */
 const MAX_PAUSE_MS = 10_000;
 
 export class Scan {

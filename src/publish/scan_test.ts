@@ -1,4 +1,4 @@
-/** Where claims begin to look: behind what is dealt with, and from the beginning as often as that is cheap. */
+/** Claims begin where the last one ended, and from the beginning as often as that is cheap. */
 import assert from "node:assert/strict";
 import { systemClock } from "../clock.ts";
 import { FROM_THE_BEGINNING } from "./claim_due.ts";
@@ -24,7 +24,7 @@ Deno.test("Scan goes on where the last claim ended, and starts over after a seco
   assert.equal(scan.begin(), FROM_THE_BEGINNING);
 });
 
-Deno.test("startOver() begins anew, as after a failure", () => {
+Deno.test("startOver() makes the next scan a full one, as after a failure", () => {
   const { scan } = scanAt(0);
   scan.begin();
   scan.took(3, SHORT);

@@ -1,4 +1,4 @@
-/** What was answered for a route → its outcome. Pure; contract, section 5. */
+/** The answer about a route → its outcome. Pure; docs/contract.md, section 5. */
 import type { Channel, ClaimedRoute, FailureClassification } from "../notification/route.ts";
 import { retryDelayMs, type RetryLadder } from "../notification/retry_ladder.ts";
 import type { HandOffAnswer, Publication } from "./hand_off.ts";
@@ -7,7 +7,7 @@ export type Outcome =
   | { readonly kind: "published"; readonly route: ClaimedRoute; readonly publication: Publication }
   | { readonly kind: "failed"; readonly route: ClaimedRoute; readonly failure: Failure; readonly retryInMs: number }
   | { readonly kind: "dead_letter"; readonly route: ClaimedRoute; readonly failure: Failure }
-  /** Stays claimed, and is due when the claim ends. */
+  /** The route stays claimed, and is due when the claim ends. */
   | {
     readonly kind: "unchanged";
     readonly route: ClaimedRoute;
@@ -33,7 +33,7 @@ const STREAM_FAILURE: Readonly<Record<Channel, FailureClassification>> = {
   email: "mail_stream_publish_failed",
 };
 
-/** For so long a type that this catalog doesn't know is left to instances of another version, which may know it. */
+/** For this long, routes of a type that this catalog doesn't have are left to instances of another version. */
 const FOREIGN_TYPE_MS = 3_600_000;
 
 export function settle(route: ClaimedRoute, answer: HandOffAnswer, options: SettleOptions): Outcome {

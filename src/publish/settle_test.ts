@@ -1,5 +1,5 @@
 /**
- * What one attempt makes of a route, and that no sequence of attempts makes a route do what its state diagram forbids.
+ * The outcome of one attempt; and no sequence of attempts moves a route against its state diagram.
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";

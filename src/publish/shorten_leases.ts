@@ -1,9 +1,9 @@
 /**
- * After outcomes are committed: the copies of the outbound streams' offsets move forward, then the leases of the routes live on for a
- * claim's life, since a late batch may still ask.
+ * Committed outcomes → the copies of the outbound streams' offsets move forward, then the leases of the routes are
+ * shortened to a claim's life, because a late batch may still read them.
  *
- * In this order, and on the server of the outcomes alone: should PostgreSQL lose the outcomes, the copy says from where on to look
- * for entries whose leases are gone (`repair/postgres_check.ts`).
+ * The order matters, and so does the server, which must be that of the outcomes: if PostgreSQL loses the outcomes, the
+ * copy shows from where entries may have no lease any more (`repair/postgres_check.ts`).
  */
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { SERVER_EPOCH_LUA } from "../redis/epoch.ts";
@@ -24,8 +24,8 @@ for _, key in ipairs(cjson.decode(ARGV[3])) do redis.call('PEXPIRE', key, ARGV[1
 `);
 
 /**
- * @param moved up to where the outbound streams are written as published
- * @throws RedisError; leases that are not shortened live for their full time, and cost Redis memory meanwhile
+ * @param moved the highest entry of each outbound stream that is written as published
+ * @throws RedisError; leases that are not shortened keep their full life, and cost Redis memory
  */
 export async function shortenLeases(
   redis: RedisConnection,

@@ -1,6 +1,6 @@
 /**
- * Outcomes of one channel that are being written behind the passes: how many there are, which bounds how far the publisher may
- * go ahead, and what the last write failed with, which the publisher's next pass reports.
+ * The outcomes of one channel that are being written while the passes continue: their number bounds how far the
+ * publisher may go ahead, and the error of the last failed write is reported by the publisher's next pass.
  */
 import { outageOf } from "../lifecycle/outage.ts";
 import { MAX_BATCH_CHARS, payloadChars } from "../relay/batch.ts";
@@ -17,14 +17,14 @@ export class Unwritten {
   #all: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
 
-  /** @param hurry called when something waits for what is being written */
+  /** @param hurry called before a wait for the running writes */
   constructor(hurry: () => void) {
     this.#hurry = hurry;
   }
 
   /**
    * Resolves when another batch may be published.
-   * @throws what a write failed with since the last call
+   * @throws the error of a write that has failed since the last call
    */
   async room(batchSize: number): Promise<void> {
     while (this.#routes >= MAX_BATCHES * batchSize || this.#chars >= MAX_BATCHES * MAX_BATCH_CHARS) {

@@ -1,10 +1,10 @@
 /**
- * Outcomes → PostgreSQL, one statement for each kind there is. A publication is written for any live route, and moves the offset of
- * its outbound stream forward; a failure and a dead letter only under the claim that was taken (`relay/batch.ts`). A row that isn't
- * changed has the outcome of another process.
+ * Outcomes → PostgreSQL, one statement for each kind. A publication is written for any live route, and moves the offset
+ * of its outbound stream forward; a failure or a dead letter is written only under the claim that was taken
+ * (`relay/batch.ts`). A row that is not changed has the outcome of another process.
  *
- * A publication of an epoch that is not the one of its stream's row any more is not written: the entry may have been lost, and the
- * lease says so when the route is due again (`redis/epoch.ts`).
+ * A publication whose epoch is no longer that of its stream's row is not written: the entry may have been lost, and the
+ * lease shows it when the route is due again (`redis/epoch.ts`).
  */
 import type pg from "pg";
 import { deliveryId } from "../notification/route.ts";
@@ -22,14 +22,14 @@ type Published = Extract<Outcome, { kind: "published" }>;
 type Failed = Extract<Outcome, { kind: "failed" }>;
 type DeadLetter = Extract<Outcome, { kind: "dead_letter" }>;
 
-/** What there is to write. */
+/** An outcome that is written. */
 export type Result = Published | Failed | DeadLetter;
 
 const MAX_MESSAGE_CHARACTERS = 500;
 
 /** The highest entry of a stream among outcomes, and the epoch of its server. */
 export interface Move extends Publication {
-  /** Once written: how many commits have written outcomes of the stream. */
+  /** After writing: how many commits have written outcomes of the stream. */
   readonly commits?: number;
 }
 
@@ -83,8 +83,8 @@ const MOVES = rows<Move>()({
   entry_id: text(({ entryId }) => entryId),
 });
 
-// The rows of the offsets are locked first, always in the same order: until this commits no check of a new server can begin to
-// look for what is lost.
+// The rows of the offsets are locked first, always in the same order: no check of a new server can begin to search for
+// losses before this commits.
 const WRITE_PUBLISHED = statement(
   { name: "write_published", takes: { outcome: PUBLISHED, move: MOVES, sent: "integer", moves: "integer" } },
   (p) => `
@@ -115,7 +115,7 @@ SELECT count(*)::int AS written, CASE WHEN count(*) < ${p.sent} THEN string_agg(
 FROM written`,
 );
 
-/** All of them, or those alone whose epochs are not over. */
+/** Writes all publications, or only those whose epochs are not over. */
 async function writePublished(client: Queryable, published: readonly Published[]): Promise<WrittenOutcomes> {
   const moves = movesOf(published);
   const whole = await writeUnderMoves(client, published, moves);
@@ -133,7 +133,7 @@ async function writePublished(client: Queryable, published: readonly Published[]
   };
 }
 
-/** Absent, with nothing changed, where one of the epochs is over. */
+/** `undefined`, with nothing changed, if one of the epochs is over. */
 async function writeUnderMoves(
   client: Queryable,
   published: readonly Published[],

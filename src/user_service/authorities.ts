@@ -1,7 +1,8 @@
 /**
  * The runtime's variables → the authorities' certificates that their files hold now.
  *
- * The runtime itself reads these files once, when the process starts: an authority that is replaced later would not be trusted.
+ * The runtime itself reads these files once, when the process starts: an authority that is replaced later would not be
+ * trusted.
  */
 export interface Variables {
   get(name: string): string | undefined;

@@ -32,7 +32,8 @@ export class UserService {
 
   /**
    * @param observe called after every request, with its duration and the kind of its answer
-   * @param authorities the certificates of authorities to trust besides those known at the start, read when a handshake failed
+   * @param authorities the certificates of authorities to trust besides those known at the start, read when a handshake
+   * failed
    */
   constructor(
     settings: UserServiceSettings,
@@ -115,8 +116,8 @@ export class UserService {
   }
 
   /**
-   * If a firewall has dropped the idle connections, each of them would cost another time-out; after a failed handshake the
-   * authority may have been replaced. Requests over the old connections continue.
+   * If a firewall has dropped the idle connections, each of them would cost another time-out; after a failed handshake
+   * the authority may have been replaced. Requests over the old connections continue.
    */
   #replace(connections: Deno.HttpClient | undefined): void {
     if (this.#connections !== connections) return;

@@ -110,7 +110,8 @@ Deno.test("reissue looks through more rows than one statement looks at, and miss
   await rig.addIntent({ idempotency_key: "many-recipients", payload_json: PAYLOAD });
   await rig.settled();
   assert.equal((await service.terminate()).code, 0);
-  // 19,990 dead letters of older records that are gone; then 20 of this one, of which the first and the last, beyond the 20,000th, match.
+  // 19,990 dead letters of older records that are gone; then 20 of this one, of which the first and the last, beyond
+  // the 20,000th, match.
   await rig.query(`
     INSERT INTO notification.dead_letters
     SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, now(), 1, 1, 'push:user:u', 'push', 'user:u',

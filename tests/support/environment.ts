@@ -2,8 +2,8 @@
  * The servers that `deno task test` has started once for all tests → an empty database and an empty logical Redis
  * database for each call. No two callers have the same one at the same time (up to 1,023 key spaces at once).
  *
- * TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and TEST_POSTGRES_DSN name the servers. If they are not set, for example when one
- * file is run by `deno test -A`, this module starts its own.
+ * TEST_REDIS_ADDR, TEST_REDIS_PASSWORD and TEST_POSTGRES_DSN name the servers. If they are not set, for example when
+ * one file is run by `deno test -A`, this module starts its own.
  */
 import { createDatabase, dropDatabase, startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";

@@ -27,8 +27,8 @@ export interface Peer {
 }
 
 /**
- * @param mostWaiting so many deliveries may wait before no more intents are read: the queues get slower as they get longer.
- *   Every intent's key has to be another, as fill.ts makes them: a delivery that is never made is waited for.
+ * @param mostWaiting so many deliveries may wait before no more intents are read: the queues get slower as they get
+ *   longer. Every intent's key has to be another, as fill.ts makes them: a delivery that is never made is waited for.
  */
 export async function runPeer(
   { mostWaiting }: { mostWaiting: number },
