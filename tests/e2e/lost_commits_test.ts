@@ -62,7 +62,9 @@ Deno.test("PostgreSQL put back to an earlier state: nothing is lost, nothing is 
   // No entry arrives: the service notices by itself.
   await untilPublished(rig, 16);
   await eachOnce(rig, 16);
-  const rebuilt = service.logs.filter(({ message }) => String(message).startsWith("PostgreSQL lost commits: what"));
+  const rebuilt = service.logs.filter(({ message }) =>
+    String(message).startsWith("PostgreSQL lost commits: the leases")
+  );
   assert.deepEqual(rebuilt.map(({ level, stream }) => [level, stream]).sort(), [
     ["warn", "gateway:client-events"],
     ["warn", "mail:delivery_commands"],

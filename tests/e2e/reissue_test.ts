@@ -174,7 +174,7 @@ Deno.test("malformed intents that would be accepted today are reissued under the
   const { lines, stderr } = await reissue(rig, ["malformed"]);
   assert.equal(lines.length, 117);
   const reasons = [
-    "1: the same key comes before it",
+    "1: an earlier one has the same key",
     "1: its key has a record now",
     "1: its key belongs to another request",
     "1: still invalid_payload",
