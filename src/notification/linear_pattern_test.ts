@@ -134,6 +134,17 @@ const { pattern } = fc.letrec<{ pattern: string }>((tie) => {
   };
 });
 
+Deno.test("LinearPattern takes needless escapes as RegExp does without the flag u", () => {
+  const sources = ["^\\d{3}\\-\\d{4}$", "^[a\\-z]\\@[\\@\\w\\-.]+$", "\\#\\_\\ ", "\\\\-", "[\\]\\-]\\-", "a\\:b|\\%"];
+  const texts = ["123-4567", "123 4567", "a@x-1.y", "b@x", "-@@", "#_ ", "\\-", "]-", "--", "a:b", "%", ""];
+  for (const source of sources) {
+    for (const text of texts) {
+      assert.equal(linear(source).test(text), new RegExp(source).test(text), `/${source}/ on ${JSON.stringify(text)}`);
+    }
+  }
+  for (const source of ["\\i", "[\\i]", "(\\-"]) assert.equal(compilePattern(source).kind, "refused", source);
+});
+
 Deno.test("LinearPattern matches as RegExp does, whatever the pattern and the text", () => {
   const text = fc.array(fc.constantFrom("a", "b", "-", " ", "\n", "😀", "é"), { maxLength: 8 }).map((parts) =>
     parts.join("")

@@ -36,12 +36,33 @@ const MAX_INSTRUCTIONS = 10_000;
 const parser = new RegExpParser();
 
 export function compilePattern(pattern: string): CompiledPattern {
+  const compiled = compile(pattern);
+  const plain = withoutNeedlessEscapes(pattern);
+  if (compiled.kind === "program" || plain === pattern) return compiled;
+  const tolerated = compile(plain);
+  return tolerated.kind === "program" ? tolerated : compiled;
+}
+
+function compile(pattern: string): CompiledPattern {
   try {
     const { alternatives } = parser.parsePattern(pattern, 0, pattern.length, { unicode: true });
     return { kind: "program", program: new Compiler().program(alternatives) };
   } catch (error) {
     return { kind: "refused", message: reasonOf(error as Error) };
   }
+}
+
+/**
+ * Without backslashes before punctuation that has no meaning of its own there (`\@`, and `\-` outside of a class). The
+ * flag `u` refuses them; without it, as catalogs may have been written, they mean the character itself.
+ */
+function withoutNeedlessEscapes(pattern: string): string {
+  let isInClass = false;
+  return pattern.replace(/\\[^]|[[\]]/gu, (part) => {
+    if (part === "[") isInClass = true;
+    if (part === "]") isInClass = false;
+    return /^\\[!"#%&',:;<=>@_`~ ]$/.test(part) || (part === "\\-" && !isInClass) ? part.slice(1) : part;
+  });
 }
 
 class Refused extends Error {}
