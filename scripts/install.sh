@@ -42,7 +42,8 @@ mkdir -p "$documents"
 cp -R "$here/../docs/." "$here/../CHANGELOG.md" "$here/../LICENSE" "$documents"
 # What is not installed is named there and not linked.
 for page in "$documents"/*.md; do
-  sed -e 's|(\.\./CHANGELOG\.md)|(CHANGELOG.md)|g' -e 's|(docs/|(|g' -e 's|\[\([^]]*\)\](\.\./[^)]*)|\1|g' "$page" >"$documents/.page"
+  # A link may continue on the next line.
+  sed -z -e 's|(\.\./CHANGELOG\.md)|(CHANGELOG.md)|g' -e 's|(docs/|(|g' -e 's|\[\([^]]*\)\](\.\./[^)]*)|\1|g' "$page" >"$documents/.page"
   mv "$documents/.page" "$page"
 done
 chmod -R a+rX "$documents"
