@@ -43,12 +43,11 @@ Deno.test("a Redis that may evict keys, is a replica or a cluster is refused", a
   const servers: readonly (readonly [string[], ...RegExp[]])[] = [
     [["--maxmemory-policy", "allkeys-lru"], /maxmemory-policy/, /noeviction/],
     [["--replicaof", "127.0.0.1", "1"], /replica|master/i],
-    [["--cluster-enabled", "yes"], /cluster/i],
+    // A cluster has only one logical database, and a second port, which is by default among those of outgoing connections.
+    [["--cluster-enabled", "yes", "--databases", "1", "--cluster-port", String(freePort())], /cluster/i],
   ];
   await Promise.all(servers.map(async ([args, ...expected]) => {
-    // A cluster has only one logical database.
-    const databases = args[0] === "--cluster-enabled" ? ["--databases", "1"] : [];
-    await using redis = await startRedis({ args: [...args, ...databases] });
+    await using redis = await startRedis({ args });
     await using rig = await openRig({ redisServer: redis });
     await refused(rig, {}, /redis/i, ...expected);
   }));
