@@ -11,7 +11,7 @@ export const BUILD_FILE = "dist/build.json";
 export const command: Command = {
   usage: "version [--json]",
   help: `
-Tells version, commit and runtime.
+Prints version, commit and runtime.
 
 --json: {"version", "commit", "deno", "target"}; commit is null from source.`,
   options: { json: { type: "boolean" } },

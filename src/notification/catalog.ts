@@ -92,8 +92,8 @@ function placeOfError(text: string): string {
   const [, line, column] = /\(line (\d+) column (\d+)\)$/.exec(message) ?? [];
   if (line !== undefined) return `line ${line}, column ${column}`;
   if (!isUnexpectedToken(message)) return "it ends too early";
-  // V8 quotes what stands around an unexpected token in the place of saying where it is. The shortest beginning of the
-  // text that has the error ends with it.
+  // V8 quotes the text around an unexpected token, and does not give its position. The token ends the shortest
+  // beginning of the text that has the error.
   let [without, having] = [0, text.length];
   while (having - without > 1) {
     const middle = Math.floor((without + having) / 2);

@@ -1,6 +1,5 @@
 /**
- * The default catalog word for word, and what an operator is told about a broken one: every problem, each with its
- * place.
+ * The default catalog word for word, and the messages for a broken catalog: every problem, each with its place.
  */
 import assert from "node:assert/strict";
 import { administratorTypes, type Catalog, embeddedCatalog, loadCatalog } from "./catalog.ts";

@@ -1,15 +1,14 @@
 /**
  * A pattern of a JSON Schema and a text → whether the pattern matches somewhere in the text.
  *
- * Answers as `RegExp` with the flag `u` does, without backtracking: all ways through the pattern are followed at once,
- * and a set of places in the pattern (a *state*) that was met before is not worked out again. The time grows with the
- * length of the text alone; only where states are large and ever new does it grow with text × pattern. Those steps are
- * counted.
+ * The answer is that of `RegExp` with the flag `u`, without backtracking: all ways through the pattern are followed at
+ * once, and each set of places in the pattern (a *state*) is computed only once. The time grows with the length of the
+ * text; only if large new states keep appearing does it grow with text × pattern. These steps are counted.
  */
 import { Condition, Operation, type PatternProgram } from "./pattern_program.ts";
 import type { WorkLimit } from "./work_limit.ts";
 
-/** All characters that the same sets of the pattern hold, or the end of the text. */
+/** A kind: all characters that belong to the same sets of the pattern, or the end of the text. */
 interface CharacterKind {
   readonly index: number;
   /** Indexes of sets. */
@@ -20,7 +19,7 @@ interface CharacterKind {
 interface State {
   /** Places in the program, ascending. */
   readonly places: Int32Array;
-  /** What comes before. */
+  /** The neighbour before the next character. */
   readonly before: number;
   /** By the index of the next character's kind. */
   readonly next: (State | typeof MATCHED | undefined)[];
@@ -28,7 +27,7 @@ interface State {
 
 const MATCHED = Symbol("matched");
 
-/** What is next to a place in the text, as far as conditions ask. */
+/** The neighbour of a place in the text, as far as conditions need it. */
 const EDGE = 0;
 const WORD = 1;
 const OTHER = 2;
@@ -36,14 +35,14 @@ const OTHER = 2;
 const END: CharacterKind = { index: 0, heldBy: new Set(), side: EDGE };
 
 /**
- * Numbers that the states of one pattern may hold together, some 500 KiB, before all are dropped; the kinds likewise.
+ * The number of places in all states of one pattern, some 500 KiB, at which all states are dropped; kinds likewise.
  */
 const MAX_HELD = 2 ** 16;
 const STATE_OVERHEAD = 16;
 const KIND_OVERHEAD = 16;
 const MAX_CHARACTERS_KNOWN = 2 ** 14;
 const ASCII = 128;
-/** The largest that a Uint32Array holds. */
+/** The largest value of a Uint32Array. */
 const MAX_WALK = 2 ** 32 - 1;
 /** Characters that are looked up in the time of one step. */
 const CHARACTERS_PER_STEP = 4;
@@ -55,7 +54,7 @@ export class LinearPattern {
   readonly source: string;
   readonly #program: PatternProgram;
   readonly #limit: WorkLimit;
-  /** Whether it can match at the beginning of a text alone. */
+  /** Whether it can match only at the beginning of a text. */
   readonly #anchored: boolean;
   readonly #kinds = new Map<string, CharacterKind>();
   #heldByKinds = 0;
@@ -107,7 +106,7 @@ export class LinearPattern {
     return (state.next[END.index] ?? this.#newNext(state, END)) === MATCHED;
   }
 
-  /** ajv takes patterns with the same text for the same. */
+  /** ajv compares patterns by their text. */
   toString(): string {
     return this.source;
   }
@@ -139,7 +138,7 @@ export class LinearPattern {
     return kind;
   }
 
-  /** Drops all kinds, and with them all states, which refer to their indexes; the same state anew. */
+  /** Drops all kinds, and with them all states, which refer to their indexes. Returns the given state, built again. */
   #withoutKinds({ places, before }: State): State {
     this.#kinds.clear();
     this.#heldByKinds = 0;
@@ -179,7 +178,7 @@ export class LinearPattern {
     return result;
   }
 
-  /** Puts what lies on ways from these places, and takes a character or ends the pattern, into `#reached`. */
+  /** Adds to `#reached` the instructions, reachable from these places, that read a character or end the pattern. */
   #reach(places: Int32Array, before: number, after: number): number {
     const { operations, next, operand } = this.#program;
     const walk = this.#newWalk();

@@ -1,26 +1,26 @@
 /**
- * A regular expression of ECMA-262 (flag `u`) → a program for `linear_pattern.ts`, or why there is none.
+ * A regular expression of ECMA-262 (flag `u`) → a program for `linear_pattern.ts`, or the reason why it is refused.
  *
- * The program is an automaton without memory (Thompson's construction): look-around and back-references are refused,
- * since no bound on their time is known, and so is what becomes too large when its repetitions are written out.
+ * The program is an automaton without memory (Thompson's construction). Look-around and back-references are refused
+ * because no bound on their time is known, and patterns that become too large when their repetitions are written out.
  */
 import { type AST, RegExpParser } from "@eslint-community/regexpp";
 
-/** One instruction at each place; what it does, where it leads, and its operand. */
+/** One instruction at each place: its operation, the place that follows, and its operand. */
 export interface PatternProgram {
   readonly operations: Uint8Array;
   readonly next: Int32Array;
   readonly operand: Int32Array;
-  /** The place to begin at. */
+  /** The first place. */
   readonly start: number;
   /** The sets of characters that instructions refer to, each once. */
   readonly sets: readonly CharacterSet[];
 }
 
-/** The operand: a set's index; a {@link Condition}; the other place that it leads to; nothing. */
+/** Their operands: a set's index; a {@link Condition}; the second place that follows; none. */
 export const Operation = { character: 0, condition: 1, fork: 2, match: 3 } as const;
 
-/** What an instruction asks of its place in the text: its beginning, its end, a word's boundary (or none). */
+/** The condition that a place in the text must meet: the text's beginning, its end, a word boundary, or none. */
 export const Condition = { start: 0, end: 1, boundary: 2, noBoundary: 3 } as const;
 
 /** Whether a character, given as its code point, is one of a set. */
@@ -30,7 +30,7 @@ export type CompiledPattern =
   | { readonly kind: "program"; readonly program: PatternProgram }
   | { readonly kind: "refused"; readonly message: string };
 
-/** Some ten times as many as a host name takes, with the lengths of its labels. */
+/** About ten times as many as the pattern of a host name needs, with the lengths of its labels. */
 const MAX_INSTRUCTIONS = 10_000;
 
 const parser = new RegExpParser();
@@ -74,7 +74,7 @@ function reasonOf(error: Error): string {
   return `must be a regular expression of ECMA-262 with the flag u: ${error.message.split("/u: ").at(-1)}`;
 }
 
-/** Works from the end of the pattern to its beginning: each part is compiled for what comes after it. */
+/** Works from the end of the pattern to its beginning: each part needs the place that follows it. */
 class Compiler {
   readonly #operations: number[] = [];
   readonly #next: number[] = [];
@@ -98,7 +98,7 @@ class Compiler {
       .reduceRight((other, first) => this.#add(Operation.fork, first, other));
   }
 
-  /** The place of a part that leads to `next`. */
+  /** Returns the first place of a part that continues at `next`. */
   #part(part: AST.Element, next: number): number {
     switch (part.type) {
       case "Character":
@@ -134,7 +134,7 @@ class Compiler {
     if (max === Infinity) {
       const loop = this.#add(Operation.fork, next, next);
       this.#next[loop] = this.#part(element, loop);
-      // The loop is entered at its body where that comes once at least.
+      // A loop with at least one repetition begins with its body.
       start = min === 0 ? loop : this.#next[loop]!;
       copies = Math.max(0, min - 1);
     } else {
@@ -154,7 +154,7 @@ class Compiler {
   }
 }
 
-/** What one character matches is asked of JavaScript's own engine. */
+/** JavaScript's own engine decides whether a set has a character. */
 function setOf(source: string): CharacterSet {
   const one = new RegExp(`^${source}$`, "u");
   return (codePoint) => one.test(String.fromCodePoint(codePoint));

@@ -1,14 +1,15 @@
 /**
- * Keywords for ajv instead of its own, and one more that counts what references cost. ajv's take a time that grows with
- * the square of a list's length (`uniqueItems`), are wrong for large and for decimal numbers (`multipleOf`), and throw
- * at objects with a member called `valueOf` (`enum`, `const`).
+ * Keywords that replace ajv's own, and one that counts the cost of references. ajv's own `uniqueItems` takes a time
+ * that grows with the square of a list's length, its `multipleOf` is wrong for large and for decimal numbers, and its
+ * `enum` and `const` throw if an object has a member called `valueOf`.
  */
 import { _, type Ajv2020, Name } from "ajv/dist/2020.js";
 import type { WorkLimit } from "./work_limit.ts";
 
 /**
- * Stands next to each `$ref` of a schema that ajv compiles; no catalog may have it. References alone can make a schema
- * look at a value more often than the schema is long: twice at each level of a tree is 2ⁿ times at the bottom.
+ * A keyword that is added next to each `$ref` before ajv compiles a schema; a catalog may not contain it. Only
+ * references can check a value more often than the schema is long: two at each level of a tree are 2ⁿ checks at the
+ * bottom.
  */
 export const COUNTED = "counted";
 
@@ -49,20 +50,20 @@ export function addKeywords(ajv: Ajv2020, limit: WorkLimit): void {
   });
 }
 
-/** A reference is a call. */
+/** The cost of a reference, which is a function call. */
 const STEPS_PER_REFERENCE = 16;
 const UNITS_PER_STEP = 16;
 const ERRORS_PER_STEP = 8;
-/** To write a value in one certain way takes longer than to look at it. */
+/** Writing a value in its canonical form takes longer than reading it. */
 const CANONICAL_UNITS_PER_STEP = 4;
 const STEPS_PER_DECIMAL = 128;
 
-/** ajv copies its list of errors at each reference that finds one. */
+/** ajv copies its list of errors at each reference that adds one. */
 function stepsOf(units: number, errors: number): number {
   return STEPS_PER_REFERENCE + Math.ceil(units / UNITS_PER_STEP) + Math.ceil(errors / ERRORS_PER_STEP);
 }
 
-/** About the length of the value's JSON. */
+/** The approximate length of the value's JSON. */
 function sizeOf(value: unknown, sizes: WeakMap<object, number>): number {
   if (typeof value === "string") return value.length;
   if (typeof value !== "object" || value === null) return 1;
@@ -99,7 +100,7 @@ function isOneOf(values: readonly unknown[], limit: WorkLimit): (value: unknown)
   };
 }
 
-/** The same text for equal values: 1 and 1.0, and objects whatever the order of their members. */
+/** The same text for equal values: 1 and 1.0, and objects with the same members in any order. */
 function canonical(value: unknown): string {
   if (typeof value === "number") return `${value}`; // JSON.stringify makes `null` of what no double holds.
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
@@ -108,12 +109,15 @@ function canonical(value: unknown): string {
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join()}}`;
 }
 
-/** For numbers as they are written in decimal: 1.1 is a multiple of 0.1. What no double holds is taken for one. */
+/**
+ * Compares numbers as they are written in decimal: 1.1 is a multiple of 0.1. A number beyond a double's range is
+ * accepted.
+ */
 function isDecimalMultiple(value: number, divisor: number, limit: WorkLimit): boolean {
   if (!Number.isFinite(value)) return true;
   limit.spend(STEPS_PER_DECIMAL, "multipleOf");
   const [a, b] = [decimal(value), decimal(divisor)];
-  // Digits do not end with 0: what has digits further behind the point than the divisor is no multiple of it.
+  // Digits do not end with 0, so a number with more decimal places than the divisor is not a multiple of it.
   return a.exponent >= b.exponent && a.digits * 10n ** BigInt(a.exponent - b.exponent) % b.digits === 0n;
 }
 

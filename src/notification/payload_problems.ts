@@ -1,9 +1,8 @@
 /**
- * What ajv finds wrong with a value → problems, each with its place in the value, in words for those who wrote the
- * value.
+ * ajv's errors about a value → problems, each with its place in the value, in words for the author of the value.
  *
- * ajv lists what each alternative (`anyOf`, `oneOf`) finds wrong. Where one alone is about the value's type, what it
- * finds is the problem; else it is that no alternative fits.
+ * ajv lists the errors of every alternative (`anyOf`, `oneOf`). If only one alternative allows the value's type, its
+ * errors are the problem; otherwise the problem is that no alternative fits.
  */
 import type { ErrorObject } from "ajv/dist/2020.js";
 import { kindOf, quote, shortened } from "./message_text.ts";
@@ -14,7 +13,7 @@ export interface Problem {
   readonly message: string;
 }
 
-/** The first three problems on one line of at most 500 UTF-16 units. */
+/** The first three problems, on one line of at most 500 UTF-16 units. */
 export function describeProblems(problems: readonly Problem[]): string {
   const lines = new Set(problems.map(({ path, message }) => {
     const place = path.map((step) => step.length > MAX_STEP_UNITS ? `${step.slice(0, MAX_STEP_UNITS)}…` : step).join(
@@ -47,7 +46,7 @@ export function problemsOf(errors: readonly ErrorObject[], root: Schema): Proble
   return found.map((error) => ({ path: pathOf(error), message: messageOf(error) }));
 }
 
-/** Keywords whose own error follows those of the schemas in them. */
+/** Keywords whose own error follows the errors of the schemas in them. */
 const COMPOSITE = ["anyOf", "oneOf", "contains", "propertyNames"];
 
 /** The schemas of one alternative, and how their places begin (for what has no object of its own, as `false`). */
@@ -77,7 +76,9 @@ function branch(schema: unknown, { place, root }: { place: string; root: Schema 
   return result;
 }
 
-/** What an error of alternatives comes down to. Takes the alternatives' own errors away from the end of `found`. */
+/**
+ * The problem that an error of alternatives stands for. Removes the alternatives' own errors from the end of `found`.
+ */
 function folded(found: ErrorObject[], error: ErrorObject, branches: readonly Branch[]): ErrorObject[] {
   const byBranch = new Map<Branch, ErrorObject[]>();
   for (let last = found.at(-1); last !== undefined; last = found.at(-1)) {
@@ -99,7 +100,7 @@ function folded(found: ErrorObject[], error: ErrorObject, branches: readonly Bra
   return near.length === 1 ? near[0]!.reverse() : [error];
 }
 
-/** What is wrong with a name; `undefined` where no name is allowed. */
+/** The problem with a name; `undefined` if no name is allowed. */
 function reasonOf(errors: readonly ErrorObject[]): string | undefined {
   const reason = errors.find(({ keyword }) => keyword !== "false schema");
   return reason && messageOf(reason);

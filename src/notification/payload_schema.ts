@@ -1,9 +1,9 @@
 /**
- * The JSON Schema of a payload (draft 2020-12) → a function that says what is wrong with a payload.
+ * The JSON Schema of a payload (draft 2020-12) → a function that returns the problems of a payload.
  *
- * ajv compiles the schema; what it would get wrong or take too long for is replaced (`payload_keywords.ts`,
- * `linear_pattern.ts`). A `format` is an annotation, as the draft has it. Whatever the schema and the payload, a check
- * never throws and takes a moment at most (`work_limit.ts`).
+ * ajv compiles the schema; the keywords for which it is wrong or too slow are replaced (`payload_keywords.ts`,
+ * `linear_pattern.ts`). A `format` is an annotation, as the draft specifies. A check never throws, and takes a fraction
+ * of a second at most, whatever the schema and the payload (`work_limit.ts`).
  */
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { LinearPattern } from "./linear_pattern.ts";
@@ -14,7 +14,7 @@ import { type Fault, schemaFaults } from "./schema_faults.ts";
 import { allParts, type Schema } from "./schema_parts.ts";
 import { TooManySteps, WorkLimit } from "./work_limit.ts";
 
-/** What is wrong with a payload, or nothing. */
+/** The problems of a payload; `undefined` if there is none. */
 export type PayloadCheck = (payload: unknown) => string | undefined;
 
 export type PayloadChecker =
@@ -35,7 +35,7 @@ export function payloadCheck(schema: Schema): PayloadCheck {
       return found.length === 0 ? undefined : describeProblems(found);
     } catch (error) {
       if (error instanceof TooManySteps) return error.message;
-      // An entry must not stop the service, whatever its schema makes of it.
+      // An entry must not stop the service, even if its check fails unexpectedly.
       return `cannot be checked: ${(error as Error).message}`;
     }
   };
@@ -64,15 +64,15 @@ function compile(schema: Schema, limit: WorkLimit): ValidateFunction {
   const ajv = new Ajv2020({
     allErrors: true,
     verbose: true,
-    // What strict mode refuses is refused by schemaFaults(), with its place.
+    // schemaFaults() has refused what strict mode would refuse, with its place.
     strict: false,
     logger: false,
     meta: false,
     validateSchema: false,
     validateFormats: false,
-    // JSON.parse takes 1e400 for infinite; JSON allows it.
+    // JSON allows 1e400, which JSON.parse reads as infinite.
     strictNumbers: false,
-    // A reference that is written out in its place is not counted.
+    // An inlined reference would not be counted.
     inlineRefs: false,
     ownProperties: namesInherited(schema),
     code: { regExp: Object.assign((source: string) => linearPattern(source, limit), { code: "" }) },

@@ -1,5 +1,5 @@
 /**
- * Payloads are checked as JSON Schema (draft 2020-12) says, in bounded time, and the problems are told in few words.
+ * Payloads are checked as JSON Schema (draft 2020-12) says, in bounded time, with short descriptions of the problems.
  * The judge is a second implementation, a few lines long and slow, of the keywords that it generates.
  */
 import assert from "node:assert/strict";

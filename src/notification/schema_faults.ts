@@ -1,8 +1,8 @@
 /**
- * A payload's JSON Schema → everything that keeps the service from checking payloads by it, with its place. Pure.
+ * A payload's JSON Schema → all faults for which the service refuses it, each with its place. Pure.
  *
- * Refused rather than passed over: keywords that are not known, references that lead nowhere or in a circle, and
- * patterns on whose time there is no bound.
+ * Faults are unknown keywords, references that lead nowhere or in a circle, and patterns whose time has no bound. None
+ * of them is ignored, because the check of a payload would then mean something else than its author wrote.
  */
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { problemsOf } from "./payload_problems.ts";
@@ -35,7 +35,10 @@ export function schemaFaults(schema: Schema): Fault[] {
   ];
 }
 
-/** A schema within the one that is checked. What follows leaves values of a wrong form to {@link formFaults}. */
+/**
+ * A schema within the checked one. Only {@link formFaults} reports values of a wrong form; the other checks ignore
+ * them.
+ */
 interface PartAt {
   readonly part: Schema;
   readonly path: Path;
@@ -52,16 +55,16 @@ function unknownKeywords({ part, path }: PartAt): Fault[] {
 
 let metaSchema: ValidateFunction | undefined;
 
-/** By the draft's own schema for schemas, which takes 20 ms to compile. */
+/** Faults against the draft's own schema for schemas, which takes 20 ms to compile. */
 function formFaults(schema: Schema): Fault[] {
   metaSchema ??= new Ajv2020({ strict: false, allErrors: true, verbose: true, logger: false }).getSchema(DRAFT)!;
   if (metaSchema(schema)) return [];
-  // Each of the vocabularies that it consists of finds that something is no schema.
+  // Each vocabulary of that schema reports a value that is not a schema; one report is enough.
   const problems = problemsOf(metaSchema.errors!, metaSchema.schema as Schema);
   return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
 }
 
-/** JavaScript makes something else of this name. */
+/** A member of this name would set the object's prototype. */
 const UNUSABLE_NAME = "__proto__";
 
 function nameFaults({ part, path }: PartAt): Fault[] {
@@ -106,7 +109,7 @@ function referenceFaults({ part, path }: PartAt, root: Schema): Fault[] {
   return leadsBack(referred, { root, to: part }) ? fault("refers to itself without end") : [];
 }
 
-/** Whether one value comes to the same schema again, without a member or an item in between. */
+/** Whether a reference applies the same schema to the same value again, which would never end. */
 function leadsBack(
   from: unknown,
   { root, to, seen = new Set() }: { root: Schema; to: Schema; seen?: Set<unknown> },

@@ -1,4 +1,4 @@
-/** A JSON Schema (draft 2020-12) → its keywords and its parts: schemas within it, each with its place. */
+/** A JSON Schema (draft 2020-12) → its keywords and its parts, which are the schemas within it, each with its place. */
 
 export type Schema = Readonly<Record<string, unknown>>;
 
@@ -19,8 +19,8 @@ const ANNOTATIONS = [
 ];
 
 /**
- * What a schema may contain. Left out is what nothing but a whole document or a look at other keywords' results can
- * mean: `$anchor`, `$dynamicRef`, `$vocabulary`, `unevaluatedItems`, `unevaluatedProperties`.
+ * The keywords that a schema may contain. Not supported are those that need a whole document or the results of other
+ * keywords: `$anchor`, `$dynamicRef`, `$vocabulary`, `unevaluatedItems`, `unevaluatedProperties`.
  */
 export const KEYWORDS: ReadonlySet<string> = new Set([
   ...SCHEMA_KEYWORDS,
@@ -34,14 +34,14 @@ export const KEYWORDS: ReadonlySet<string> = new Set([
   ...["minItems", "maxItems", "uniqueItems", "minContains", "maxContains"],
 ]);
 
-/** Keywords whose schemas are about the same value as the schema that they are in. */
+/** Keywords whose schemas apply to the same value as the schema that contains them. */
 const SAME_VALUE = ["not", "if", "then", "else", "allOf", "anyOf", "oneOf", "dependentSchemas"];
 
 export function isSchemaObject(part: unknown): part is Schema {
   return typeof part === "object" && part !== null && !Array.isArray(part);
 }
 
-/** The schemas directly in a schema; none in a value that its keyword does not allow. */
+/** The schemas directly in a schema; a value that its keyword does not allow has none. */
 export function* directParts(schema: Schema): Generator<{ part: unknown; path: Path; sameValue: boolean }> {
   for (const keyword of Object.keys(schema)) {
     const value = schema[keyword];
@@ -61,7 +61,7 @@ export function* allParts(schema: unknown, path: Path = []): Generator<{ part: S
   for (const direct of directParts(schema)) yield* allParts(direct.part, [...path, ...direct.path]);
 }
 
-/** What a reference of the form `#` or `#/$defs/<name>` leads to; `undefined` if nowhere. */
+/** The target of a reference of the form `#` or `#/$defs/<name>`; `undefined` if it does not exist. */
 export function target(reference: string, root: Schema): unknown {
   if (reference === "#") return root;
   const name = reference.slice("#/$defs/".length).replaceAll("~1", "/").replaceAll("~0", "~");

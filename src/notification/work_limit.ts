@@ -1,12 +1,12 @@
 /**
- * A bound on the work that one check of a payload may take, in steps of some 10 to 20 ns, so that no payload can keep
- * the process's one thread busy for longer than a moment. Counted, not timed: what is refused once is refused always.
+ * A bound on the work of one payload check, in steps of 10 to 20 ns, so that no payload keeps the process's only thread
+ * busy for long. Steps are counted, not timed: a payload that is refused once is always refused.
  *
- * A part of a check that takes longer than the payload is long counts its steps; when there are too many it throws.
+ * The parts of a check whose time can grow faster than the payload's length count their steps, and throw at too many.
  */
 import { quote } from "./message_text.ts";
 
-/** Some 0.2 s. A payload of 256 KiB whose time grows with its length alone takes a hundredth of it. */
+/** About 0.2 s. A payload of 256 KiB takes a hundredth of it if its time grows only with its length. */
 const MAX_STEPS = 2 ** 23;
 
 export class TooManySteps extends Error {}

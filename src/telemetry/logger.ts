@@ -1,7 +1,8 @@
 /**
- * A message and its fields → a log record, for what {@link logTo} has set; before that, records are dropped.
+ * A message and its fields → a log record, passed to the sink that {@link logTo} has set; without one it is dropped.
  *
- * A message is text as it is, not a template. Logging never throws: what cannot be written is replaced by the reason.
+ * A message is plain text, not a template. Logging never throws: fields that cannot be written are replaced by the
+ * reason.
  */
 import { systemClock } from "../clock.ts";
 
@@ -56,7 +57,7 @@ function pass(record: LogRecord): void {
   try {
     take(record);
   } catch (error) {
-    // A field that is no JSON must not end what the line is about.
+    // A field that can't be written as JSON must not fail the work that is logged.
     take({ ...record, fields: { log_error: String(error) } });
   }
 }
