@@ -109,11 +109,11 @@ export class ServerProcess implements AsyncDisposable {
   /** Calls `act` while no process of the server runs: its files are as they were at one moment. */
   async whileFrozen(act: () => Promise<unknown>): Promise<void> {
     try {
-      // The second time for those that were forked while the first went round.
-      for (let round = 0; round < 2; round++) {
+      // Again for processes that were forked during the last round.
+      do {
         await this.kill("SIGSTOP");
-        while (!await this.#isFrozen()) await sleep(1);
-      }
+        await sleep(1);
+      } while (!await this.#isFrozen());
       await act();
     } finally {
       await this.kill("SIGCONT");
