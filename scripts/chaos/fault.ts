@@ -48,7 +48,7 @@ export interface Fault {
   readonly profile?: Profile;
   /** Variables that the instances get for this fault alone. */
   readonly env?: Readonly<Record<string, string>>;
-  /** How long recovery may take after so long an outage, where nothing else went wrong; else as long as any. */
+  /** The longest recovery after an outage of that length, if nothing else failed; otherwise the common bound holds. */
   readonly recoversWithin?: (outageSeconds: number) => number;
   /** With another fault at the same time, the cause of a breach could not be determined. */
   readonly isAlwaysAlone?: true;

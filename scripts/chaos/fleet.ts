@@ -13,7 +13,7 @@ import { type ServiceProcess, startService } from "../../tests/support/service_p
 import { freePort } from "../servers/free_port.ts";
 import type { Breach } from "./facts.ts";
 import { type Setting, STREAMS } from "./setting.ts";
-import { ToldOutages } from "./told_outages.ts";
+import { ReportedOutages } from "./reported_outages.ts";
 
 /** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
 const PROFILES = {
@@ -104,7 +104,7 @@ export class Fleet implements AsyncDisposable {
   ): Promise<Instance> {
     const name = `chaos-${++this.#joined}`;
     await mkdir(this.logFolder, { recursive: true });
-    const told = new ToldOutages((dependency) => {
+    const reported = new ReportedOutages((dependency) => {
       this.outages.set(dependency, (this.outages.get(dependency) ?? 0) + 1);
     });
     const process = await startService({
@@ -113,7 +113,7 @@ export class Fleet implements AsyncDisposable {
       ...env,
       NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}`,
       OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${name}`,
-    }, { root, keep: { most: 300, isWorthIt: (line) => this.#hear(line, { name, told }) } });
+    }, { root, keep: { most: 300, isWorthIt: (line) => this.#hear(line, { name, reported }) } });
     const instance: Instance = {
       ...{
         name,
@@ -216,9 +216,9 @@ export class Fleet implements AsyncDisposable {
     if (!this.#isClosed) await this.join(profile, env, { root });
   }
 
-  #hear(line: string, { name, told }: { name: string; told: ToldOutages }): boolean {
+  #hear(line: string, { name, reported }: { name: string; reported: ReportedOutages }): boolean {
     if (line.includes('"message":"accepted"')) return false;
-    const wrong = told.hear(line);
+    const wrong = reported.hear(line);
     if (wrong !== undefined) this.#note(`${name} ${wrong}`);
     const alarms = this.mayTellOfLosses ? ALARMS : [...ALARMS, ...LOSS_ALARMS];
     if (alarms.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);

@@ -56,7 +56,7 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   const { fleet, mix } = scene;
   const { faults } = round;
   await prepare(round, options);
-  const told = new Map(fleet.outages);
+  const reported = new Map(fleet.outages);
   fleet.mayTellOfLosses = faults.some(({ loses }) => loses);
   fleet.mayFailToStart = faults.some(({ part }) => part === "redis" || part === "postgres");
   const begun = performance.now();
@@ -95,7 +95,7 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   const judged = await judgeUpTo(untilMs, options, { faults, injections });
   return {
     times: Object.fromEntries(faults.map(({ name, outage }, at) => {
-      const isFelt = outage === undefined || fleet.outages.get(outage) !== told.get(outage);
+      const isFelt = outage === undefined || fleet.outages.get(outage) !== reported.get(outage);
       return [name, isFelt ? injections[at]!.times : 0];
     })),
     intents: judged.intents,

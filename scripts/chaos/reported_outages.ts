@@ -1,14 +1,14 @@
 /**
- * The lines of one instance's log → what it says is out, and what is wrong with how it says it: an outage is told once
- * when it begins and once, with its length, when it is over.
+ * The lines of one instance's log → the dependencies that it reports as out, and errors in the reports: an outage is
+ * reported once when it begins and once, with its length, when it is over.
  */
 
 const BEGINS = '"message":"dependency is unavailable"';
 const ENDS = '"message":"dependency is available again"';
 
-export class ToldOutages {
+export class ReportedOutages {
   readonly #now = new Set<string>();
-  /** Called with each dependency that is told to be out. */
+  /** Called with each dependency that is reported to be out. */
   readonly #onOutage: (dependency: string) => void;
 
   constructor(onOutage: (dependency: string) => void) {
