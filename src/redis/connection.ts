@@ -94,9 +94,11 @@ export class RedisConnection implements Follower {
     });
     // ioredis calls this in each attempt to connect, and prints to the console if Redis asks for no password.
     const authenticate = this.#client.auth.bind(this.#client);
+    let usedPassword = "";
     this.#client.auth = async () => {
+      usedPassword = settings.password.reveal();
       try {
-        return await authenticate(settings.password.reveal());
+        return await authenticate(usedPassword);
       } catch (error) {
         if (!isWithoutPassword(error)) throw error;
         this.#asksForPassword = false;
@@ -108,7 +110,7 @@ export class RedisConnection implements Follower {
     this.#client.on("close", () => master.closed(this));
     this.#client.on("error", (error) => {
       this.#broken = error;
-      if (isRefusedPassword(error) && isReplaced(settings.password)) {
+      if (isRefusedPassword(error) && isReplaced(settings.password, usedPassword)) {
         this.#broken = new Error("The password was replaced");
       }
       // Otherwise ioredis would continue in database 0, among the keys of other programs.
@@ -227,9 +229,11 @@ function isRefusedPassword(error: Error): boolean {
   return error.name === "ReplyError" && /^(WRONGPASS|NOAUTH)\b/.test(error.message);
 }
 
-/** Reads the password's file again; returns whether it holds another password than the one that was refused. */
-function isReplaced(password: RedisSettings["password"]): boolean {
-  const refused = password.reveal();
+/**
+ * Reads the password's file again; returns whether another password than the one that was refused is known now, by this
+ * reading or by that of another connection.
+ */
+function isReplaced(password: RedisSettings["password"], refused: string): boolean {
   password.readAgain?.();
   return password.reveal() !== refused;
 }

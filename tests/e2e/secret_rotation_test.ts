@@ -24,8 +24,9 @@ Deno.test("passwords of PostgreSQL and Redis are replaced under load, without a 
   await using load = new Load(rig);
 
   // The server first: connections are refused until the file follows.
-  for (const rotate of [() => files.rotatePostgres(rig), () => files.rotateRedis(rig)]) {
-    const writeFile = await rotate();
+  for (const server of ["postgres", "redis"] as const) {
+    const { setPassword, writeFile } = files.next(server, rig);
+    await setPassword();
     await breakConnections(rig);
     await load.more();
     await writeFile();
@@ -33,13 +34,16 @@ Deno.test("passwords of PostgreSQL and Redis are replaced under load, without a 
     await load.more();
   }
   // The file first: existing connections continue, the next one is refused once and reads the file again.
-  for (const rotate of [() => files.rotatePostgres(rig), () => files.rotateRedis(rig)]) {
-    const writeFile = await rotate();
-    await writeFile();
+  const becomesWell = () => eventually(() => isWell(service), { timeoutMs: 30_000, message: () => service.output() });
+  await becomesWell();
+  for (const server of ["postgres", "redis"] as const) {
     const linesBefore = service.logs.length;
+    const { setPassword, writeFile } = files.next(server, rig);
+    await writeFile();
+    await setPassword();
     await breakConnections(rig);
     await load.more();
-    await eventually(() => isWell(service), { timeoutMs: 30_000, message: () => service.output() });
+    await becomesWell();
     assert.deepEqual(service.logs.slice(linesBefore).filter(isRefusal), []);
   }
 
@@ -102,8 +106,11 @@ class Secrets {
   static async create(rig: Rig): Promise<Secrets> {
     const files = new Secrets(await Deno.makeTempDir());
     await rig.query(`CREATE ROLE ${files.#role} SUPERUSER LOGIN`);
-    await (await files.rotatePostgres(rig))();
-    await (await files.rotateRedis(rig))();
+    for (const server of ["postgres", "redis"] as const) {
+      const { setPassword, writeFile } = files.next(server, rig);
+      await setPassword();
+      await writeFile();
+    }
     return files;
   }
 
@@ -116,26 +123,29 @@ class Secrets {
     };
   }
 
-  /** Sets a new password in the server; returns a function that writes it to the file. */
-  async rotatePostgres(rig: Rig): Promise<() => Promise<void>> {
-    const password = this.#next("postgres");
-    await rig.query(`ALTER ROLE ${this.#role} PASSWORD '${password}'`);
+  /** A new password of `server`, to be set there and written to its file in any order. */
+  next(server: "redis" | "postgres", rig: Rig): Rotation {
+    const password = `${server}-s3cret-${++this.#rotations[server]}`;
+    this.secrets.push(password);
+    const write = (text: string) => Deno.writeTextFile(`${this.#folder}/${server}`, `${text}\n`);
+    if (server === "redis") {
+      return {
+        setPassword: () => rig.redis.config("SET", "requirepass", password),
+        writeFile: () => write(BYTE_ORDER_MARK + password),
+      };
+    }
     const url = new URL(rig.dsn);
     Object.assign(url, { username: this.#role, password });
-    return () => Deno.writeTextFile(`${this.#folder}/postgres`, `${url.href}\n`);
+    return {
+      setPassword: () => rig.query(`ALTER ROLE ${this.#role} PASSWORD '${password}'`),
+      writeFile: () => write(url.href),
+    };
   }
+}
 
-  async rotateRedis(rig: Rig): Promise<() => Promise<void>> {
-    const password = this.#next("redis");
-    await rig.redis.config("SET", "requirepass", password);
-    return () => Deno.writeTextFile(`${this.#folder}/redis`, `${BYTE_ORDER_MARK}${password}\n`);
-  }
-
-  #next(server: "redis" | "postgres"): string {
-    const secret = `${server}-s3cret-${++this.#rotations[server]}`;
-    this.secrets.push(secret);
-    return secret;
-  }
+interface Rotation {
+  setPassword(): Promise<unknown>;
+  writeFile(): Promise<void>;
 }
 
 /** Sends intents one after the other during the test. */

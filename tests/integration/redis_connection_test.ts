@@ -82,10 +82,35 @@ Deno.test("a replica is refused until it is promoted", async () => {
   for (const connection of group.connections) await reaches(connection, server);
 });
 
-async function openGroup({ address, password }: { address: MovingAddress; password: string }, size: number) {
+Deno.test("a replaced password is no failure for any of the connections that are refused with the old one", async () => {
+  await using server = await startRedis();
+  await using address = await MovingAddress.open(server.port);
+  let current = server.password;
+  let file = current;
+  const password = { reveal: () => current, readAgain: () => current = file };
+  await using group = await openGroup({ address, password }, 4);
+  await withClient(server, async (client) => {
+    await client.call("CONFIG", "SET", "requirepass", file = "another password");
+    await client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+  });
+  const refusals = new Set<string>();
+  await Promise.all(group.connections.map((connection) =>
+    eventually(async () => {
+      const answer = await connection.call("PING").catch((error: RedisError) => error);
+      if (/WRONGPASS|NOAUTH/.test(String(answer))) refusals.add(String(answer));
+      return answer === "PONG";
+    }, { intervalMs: 1 })
+  ));
+  assert.deepEqual([...refusals], []);
+});
+
+async function openGroup(
+  { address, password }: { address: MovingAddress; password: string | RedisSettings["password"] },
+  size: number,
+) {
   const settings: RedisSettings = {
     ...{ host: "127.0.0.1", port: address.port, db: 0, operationTimeoutMs: 2_000 },
-    password: { reveal: () => password },
+    password: typeof password === "string" ? { reveal: () => password } : password,
   };
   const master = new RedisMaster();
   const connections = Array.from(
