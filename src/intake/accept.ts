@@ -9,7 +9,7 @@
 import pg from "pg";
 import { type Intent, type Malformed, malformedIntent } from "../notification/intent.ts";
 import { allAnswered, atOnce, inTransaction } from "../postgres/transaction.ts";
-import { acceptAll, type AcceptAllResult, type NewIntents } from "./accept_all.ts";
+import { insertIntents, type InsertResult, type NewIntents } from "./insert_intents.ts";
 import { type Candidate, type Judgement, keyOf } from "./judge.ts";
 import { malformedBefore } from "./malformed_before.ts";
 import { insertMalformed } from "./reject.ts";
@@ -41,17 +41,17 @@ export async function acceptBatch(pool: pg.Pool, acceptance: Acceptance): Promis
   const { judgement, ...move } = acceptance;
   const { candidates, followers, rejected } = judgement;
   if (followers.length === 0 && rejected.length === 0) {
-    const result = await unlessTaken(atOnce(pool, (client) => acceptAll(client, { ...move, candidates })));
+    const result = await unlessTaken(atOnce(pool, (client) => insertIntents(client, { ...move, candidates })));
     if (result.kind === "offset_moved") return result;
-    if (result.kind === "accepted") {
+    if (result.kind === "inserted") {
       return { ...result, kind: "done", accepted: candidates, duplicates: [], malformed: [] };
     }
   }
-  return await acceptNew(pool, acceptance);
+  return await acceptRest(pool, acceptance);
 }
 
 /** The consumer of another stream may insert a record with the same key after the key was looked up. */
-async function unlessTaken(accepting: Promise<AcceptAllResult>): Promise<AcceptAllResult> {
+async function unlessTaken(accepting: Promise<InsertResult>): Promise<InsertResult> {
   try {
     return await accepting;
   } catch (error) {
@@ -60,7 +60,7 @@ async function unlessTaken(accepting: Promise<AcceptAllResult>): Promise<AcceptA
   }
 }
 
-async function acceptNew(pool: pg.Pool, { judgement, ...move }: Acceptance): Promise<AcceptanceResult> {
+async function acceptRest(pool: pg.Pool, { judgement, ...move }: Acceptance): Promise<AcceptanceResult> {
   const sorted = await sortOut(pool, move.stream, judgement);
   if (sorted === undefined) return { kind: "try_again" };
   const { accepted, duplicates, conflicts } = sorted;
@@ -68,10 +68,10 @@ async function acceptNew(pool: pg.Pool, { judgement, ...move }: Acceptance): Pro
   let recorded: ReadonlySet<string> = new Set();
   const result = await unlessTaken(inTransaction(pool, async (client) => {
     const [result, ids] = await allAnswered([
-      acceptAll(client, { ...move, candidates: accepted }),
+      insertIntents(client, { ...move, candidates: accepted }),
       insertMalformed(client, move.stream, rejected),
     ]);
-    if (result.kind !== "accepted") throw new RolledBack(result);
+    if (result.kind !== "inserted") throw new RolledBack(result);
     recorded = ids;
     return result;
   })).catch((error) => {
@@ -79,7 +79,7 @@ async function acceptNew(pool: pg.Pool, { judgement, ...move }: Acceptance): Pro
     throw error;
   });
   switch (result.kind) {
-    case "accepted":
+    case "inserted":
       return {
         ...result,
         kind: "done",
@@ -98,7 +98,7 @@ async function acceptNew(pool: pg.Pool, { judgement, ...move }: Acceptance): Pro
 
 /** Rolls the transaction back and carries the result out of it. */
 class RolledBack extends Error {
-  constructor(readonly result: Exclude<AcceptAllResult, { kind: "accepted" }>) {
+  constructor(readonly result: Exclude<InsertResult, { kind: "inserted" }>) {
     super("Rolled back");
   }
 }

@@ -10,8 +10,8 @@
 import type pg from "pg";
 import type { RedisConnection } from "../redis/connection.ts";
 import { BEFORE_ALL, isAtOrBefore } from "../redis/entry_ids.ts";
-import { standingOf, type StreamState } from "../stream_offset/ordinals.ts";
-import { resumptionOf, trimmedAfterRead } from "../stream_offset/resume.ts";
+import type { StreamState } from "../stream_offset/ordinals.ts";
+import { resumptionOf } from "../stream_offset/resume.ts";
 import {
   copyOffset,
   moveOffset,
@@ -21,8 +21,9 @@ import {
   replaceCopy,
   selectOffset,
 } from "../stream_offset/stream_offset.ts";
-import { hasOutcome } from "./has_outcome.ts";
+import { compareOffset, type VersionedOffset } from "./compare_offset.ts";
 import type { IntakeEvents } from "./events.ts";
+import { hasOutcome } from "./has_outcome.ts";
 
 export interface ConsumerOffsetOptions {
   readonly stream: string;
@@ -33,35 +34,10 @@ export interface ConsumerOffsetOptions {
   readonly malformedRetentionMs: number;
 }
 
-/**
- * An offset as this consumer found it. Each time the offset is found or moved it gets another version, even if it names
- * the same entry.
- */
-export interface VersionedOffset extends Offset {
-  readonly version: number;
-  /** The epoch of the Redis server on which the offset was found. Entries of another server can't be read behind it. */
-  readonly epoch: string;
-  /** Set if the row was set back: entries up to this one were read before. */
-  readonly readBefore?: Offset | undefined;
-  /**
-   * The copy in Redis, if it is ahead of the row: PostgreSQL has lost commits. If Redis had lost entries before, the
-   * row's ordinal still counts them, so the ordinal behind this entry is unknown until the end of the stream is
-   * reached.
-   */
-  readonly copyAhead?: string | undefined;
-}
-
-/** An offset that was found and is not yet compared with the stream. */
-interface Found {
-  readonly version: number;
-  readonly copy: Offset | undefined;
-}
-
 export class ConsumerOffset {
   readonly #options: ConsumerOffsetOptions;
   #offset: VersionedOffset | undefined;
   #versions = 0;
-  #found: Found | undefined;
   /** The stream's state at the last read. */
   #state: StreamState | undefined;
   /** The offset before the row was last set back. */
@@ -89,6 +65,52 @@ export class ConsumerOffset {
     return this.#offset;
   }
 
+  /**
+   * The offset with its ordinal in the stream as it was read; `undefined` if it has to be found again and the batch
+   * read again.
+   *
+   * @param options.isAtEnd no entry was behind it
+   */
+  async comparedWith(
+    offset: VersionedOffset,
+    state: StreamState,
+    options: { readonly isAtEnd: boolean },
+  ): Promise<VersionedOffset | undefined> {
+    this.#state = state;
+    const { entryId, found } = offset;
+    const comparison = compareOffset(offset, state, options);
+    switch (comparison.kind) {
+      case "find_again":
+        this.forget();
+        return undefined;
+      case "tail_lost":
+        await this.#resumeAtEnd(offset, state);
+        return undefined;
+      case "another_stream":
+        await this.#startOver(offset, state);
+        return undefined;
+      case "wrong_ordinal":
+        await this.#commit(offset, { entryId, entriesRead: undefined });
+        return undefined;
+      case "fits":
+        break;
+      default:
+        return comparison satisfies never;
+    }
+    if (found !== undefined) await this.#checkFound(offset, found.copy, state);
+    const { entriesRead, trimmedUnread, isOrdinalNew } = comparison;
+    if (trimmedUnread > 0) {
+      // If two consumers find the same, only the one that commits it reports it.
+      if (!await this.#commit(offset, { entryId, entriesRead }, { isOrdinalCompared: true })) return undefined;
+      this.#options.events.trimmedUnread(trimmedUnread);
+      return this.#offset;
+    }
+    if (isOrdinalNew) return await this.#commit(offset, { entryId, entriesRead }) ? this.#offset : undefined;
+    const compared = { ...offset, entriesRead, found: undefined };
+    if (this.#offset?.version === offset.version) this.#offset = compared;
+    return compared;
+  }
+
   /** The offset to move to: `entries` entries after `from`, the last of which is `entryId`. */
   behind(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
     const { entriesRead, epoch, readBefore, copyAhead } = from;
@@ -102,52 +124,6 @@ export class ConsumerOffset {
       readBefore: readBefore !== undefined && isAtOrBefore(readBefore.entryId, entryId) ? undefined : readBefore,
       copyAhead: passesCopy ? undefined : copyAhead,
     };
-  }
-
-  /**
-   * The offset with its ordinal in the stream as it was read; `undefined` if it has to be found again and the batch
-   * read again.
-   *
-   * @param options.isAtEnd no entry was behind it
-   */
-  async comparedWith(
-    offset: VersionedOffset,
-    state: StreamState,
-    { isAtEnd }: { readonly isAtEnd: boolean },
-  ): Promise<VersionedOffset | undefined> {
-    this.#state = state;
-    const found = this.#found?.version === offset.version ? this.#found : undefined;
-    const standing = standingOf(offset, state, { isAtEnd });
-    if (standing.kind === "ends_before") {
-      if (found === undefined) this.forget();
-      else await this.#endsBefore(offset, found, state);
-      return undefined;
-    }
-    if (standing.kind === "another_stream") {
-      const { entryId, copyAhead } = offset;
-      // If the copy fits the stream, the stream is the same one, and only the row's ordinal is wrong.
-      const isSame = copyAhead !== undefined && isAtOrBefore(copyAhead, state.lastGeneratedId);
-      if (isSame) await this.#commit(offset, { entryId, entriesRead: undefined });
-      else await this.#startOver(offset, state);
-      return undefined;
-    }
-    if (found !== undefined) await this.#lookAtStream(offset, found, state);
-    const { entriesRead } = standing;
-    const { entryId } = offset;
-    if (offset.entriesRead === undefined && entriesRead !== undefined && entryId !== BEFORE_ALL) {
-      // The end of the stream was reached, where the ordinal is known.
-      return await this.#commit(offset, { entryId, entriesRead }) ? this.#offset : undefined;
-    }
-    const trimmedUnread = standing.trimmedUnread - trimmedAfterRead(offset, standing.trimmedUnread);
-    if (trimmedUnread === 0) {
-      const compared = { ...offset, entriesRead };
-      if (this.#offset?.version === offset.version) this.#offset = compared;
-      return compared;
-    }
-    // If two consumers find the same, only the one that commits it reports it.
-    if (!await this.#commit(offset, { entryId, entriesRead }, { isOrdinalCompared: true })) return undefined;
-    this.#options.events.trimmedUnread(trimmedUnread);
-    return this.#offset;
   }
 
   /** The ordinal of the entry if it was the stream's last at the last read. */
@@ -168,16 +144,6 @@ export class ConsumerOffset {
     await this.#copying;
   }
 
-  /**
-   * Another stream may have the old name, with ids and ordinals that fit: the entry at the offset is then one that was
-   * never read. This is only reported: reading from the beginning would publish again what retention has deleted the
-   * records of.
-   */
-  async #checkEntry({ entryId }: Offset): Promise<void> {
-    if (entryId === BEFORE_ALL || await hasOutcome(this.#options, entryId)) return;
-    this.#options.events.offsetWithoutOutcome(entryId);
-  }
-
   async #find(): Promise<void> {
     const { postgres, redis, stream, recordRetentionMs, events } = this.#options;
     // The copy is read first: it is written after the commit, so a row read after it can be behind it only if
@@ -196,13 +162,18 @@ export class ConsumerOffset {
     const version = ++this.#versions;
     this.#readBefore = readBefore ?? this.#readBefore;
     const { entryId, entriesRead } = offset;
-    this.#offset = { entryId, entriesRead, version, epoch: copy.epoch, readBefore: this.#readBefore, copyAhead };
-    this.#found = { version, copy: copy.offset };
+    this.#offset = {
+      ...{ entryId, entriesRead, version, epoch: copy.epoch },
+      ...{ found: { copy: copy.offset }, readBefore: this.#readBefore, copyAhead },
+    };
   }
 
-  /** The first look at the stream since the offset was found. */
-  async #lookAtStream(offset: VersionedOffset, { copy }: Found, { lastGeneratedId }: StreamState): Promise<void> {
-    this.#found = undefined;
+  /** The first comparison with the stream since the offset was found. */
+  async #checkFound(
+    offset: VersionedOffset,
+    copy: Offset | undefined,
+    { lastGeneratedId }: StreamState,
+  ): Promise<void> {
     const { entryId, readBefore } = offset;
     if (readBefore !== undefined && !isAtOrBefore(readBefore.entryId, lastGeneratedId)) {
       this.#reportLostTail(readBefore.entryId, entryId, lastGeneratedId);
@@ -215,14 +186,20 @@ export class ConsumerOffset {
   }
 
   /**
-   * The stream ends before the offset that was found: it lost its tail if the copy fits it, otherwise it is another
-   * stream.
+   * Another stream may have the old name, with ids and ordinals that fit: the entry at the offset is then one that was
+   * never read. This is only reported: reading from the beginning would publish again what retention has deleted the
+   * records of.
    */
-  async #endsBefore(offset: VersionedOffset, { copy }: Found, state: StreamState): Promise<void> {
-    const { lastGeneratedId, entriesAdded } = state;
-    if (copy === undefined || !isAtOrBefore(copy.entryId, lastGeneratedId)) return await this.#startOver(offset, state);
-    // Reading resumes at the end of the stream: records may no longer exist that would show which of its entries were
-    // read.
+  async #checkEntry({ entryId }: Offset): Promise<void> {
+    if (entryId === BEFORE_ALL || await hasOutcome(this.#options, entryId)) return;
+    this.#options.events.offsetWithoutOutcome(entryId);
+  }
+
+  /**
+   * Reading resumes at the end of the stream: records may no longer exist that would show which of its entries were
+   * read.
+   */
+  async #resumeAtEnd(offset: VersionedOffset, { lastGeneratedId, entriesAdded }: StreamState): Promise<void> {
     if (!await this.#commit(offset, { entryId: lastGeneratedId, entriesRead: entriesAdded })) return;
     this.#reportLostTail(offset.entryId, lastGeneratedId, lastGeneratedId);
   }
@@ -251,7 +228,7 @@ export class ConsumerOffset {
   ): Promise<boolean> {
     const { postgres, stream } = this.#options;
     const isMoved = await moveOffset(postgres, { stream, from, to, ...options });
-    this.#offset = isMoved ? { ...from, ...to, version: ++this.#versions } : undefined;
+    this.#offset = isMoved ? { ...from, ...to, found: undefined, version: ++this.#versions } : undefined;
     return isMoved;
   }
 

@@ -19,7 +19,7 @@ import type pg from "pg";
 import type { Clock } from "../clock.ts";
 import { StallNote } from "../backlog/intake_stall.ts";
 import { BatchLimit } from "../lifecycle/batch_limit.ts";
-import { OutageError, outageOf } from "../lifecycle/outage.ts";
+import { outageOf } from "../lifecycle/outage.ts";
 import type { Loop } from "../lifecycle/run_loop.ts";
 import type { Catalog } from "../notification/catalog.ts";
 import type { Channel } from "../notification/route.ts";
@@ -29,18 +29,20 @@ import type { Relay } from "../relay/relay.ts";
 import { selectOffset } from "../stream_offset/stream_offset.ts";
 import { loggerOf } from "../telemetry/logger.ts";
 import type { UserService } from "../user_service/client.ts";
-import { acceptEntries, type Done } from "./accept_entries.ts";
+import { acceptOrRefuse, type Done } from "./accept_or_refuse.ts";
 import { ConsumerLease } from "./consumer_lease.ts";
-import { ConsumerOffset, type VersionedOffset } from "./consumer_offset.ts";
+import type { VersionedOffset } from "./compare_offset.ts";
+import { ConsumerOffset } from "./consumer_offset.ts";
 import { decodeBatch } from "./decode_batch.ts";
 import type { IntakeEvents } from "./events.ts";
 import { findKnown, wasReadBefore } from "./find_known.ts";
 import { IdsAhead } from "./ids_ahead.ts";
 import { IntentReader, type Reading } from "./intent_reader.ts";
-import { type Decoded, judge, type Judgement, type Stall } from "./judge.ts";
+import { type Decoded, judge, type Judgement } from "./judge.ts";
 import { recentStart } from "./recent_start.ts";
 import { Recipients } from "./recipients.ts";
 import { SetAside } from "./set_aside.ts";
+import { aboutEntry, outageAt } from "./stall.ts";
 
 /** A dead consumer's lease lives five seconds; another instance takes over within six. */
 const STANDBY_POLL_MS = 250;
@@ -152,47 +154,38 @@ export class IntentConsumer implements Loop {
     this.#hasFailed = false;
   }
 
-  async #consume(reading: Reading, stop: AbortSignal): Promise<void> {
-    const { events, clock, relay, administratorEmails } = this.#options;
+  async #consume({ batch, from }: Reading, stop: AbortSignal): Promise<void> {
+    const { events, clock, relay } = this.#options;
     const startedAt = clock.monotonic();
-    this.#idsAhead.check(reading.batch);
-    const decoded = this.#setAside.apply(events.began(await decodeBatch(reading.batch, this.#options)));
+    this.#idsAhead.check(batch);
+    const decoded = this.#setAside.apply(events.began(await decodeBatch(batch, this.#options)));
     try {
-      const { readBefore } = reading.from;
-      const known = await findKnown(decoded, { ...this.#options, recipients: this.#recipients, readBefore });
-      const judgement = judge(decoded, { ...known, administratorEmails });
-      const { covered, stall } = judgement;
-      if (covered > 0) {
+      const judgement = await this.#judge(decoded, from);
+      if (judgement.covered > 0) {
         await relay.room(stop);
-        const start = await recentStart(reading.batch, this.#options);
-        const result = await this.#accept(decoded.slice(0, covered), judgement, reading.from);
+        const start = await recentStart(batch, this.#options);
+        const result = await this.#accept(decoded.slice(0, judgement.covered), judgement, from);
         if (result === undefined) return;
         this.#handOver(result, start);
-        // An entry that was read before is a duplicate of itself; its outcome has been reported already.
-        events.outcomes({
-          ...result,
-          duplicates: result.duplicates.filter(({ entry }) => !wasReadBefore(entry, readBefore)),
-        });
+        events.outcomes(withoutReadBefore(result, from));
         events.acceptDuration(clock.monotonic() - startedAt);
       }
-      if (stall !== undefined) {
+      if (judgement.stall !== undefined) {
         if (await this.#setAside.hasMore(decoded)) return;
-        throw stallOf(stall, covered > 0);
+        throw outageAt(judgement.stall, { progressed: judgement.covered > 0 });
       }
     } catch (error) {
-      const outage = outageOf(error);
-      // The batch may be too large, or PostgreSQL may fail at one of its entries: halving finds that entry in the end.
-      if (outage?.dependency === "postgres") this.#limit.halve(decoded.length);
-      // The answers about recipients are kept only while the User Service stalls.
-      if (outage?.dependency !== "user_service") this.#recipients.release();
-      throw outage?.dependency === "postgres" && decoded.length === 1
-        ? aboutEntry(outage, decoded[0]!.entry.id)
-        : error;
+      throw this.#failed(error, decoded);
     }
     this.#recipients.release();
     this.#setAside.forget();
-    if (decoded.length < reading.batch.entries.length) this.#limit.reduceTo(decoded.length);
+    if (decoded.length < batch.entries.length) this.#limit.reduceTo(decoded.length);
     else this.#limit.grow();
+  }
+
+  async #judge(decoded: readonly Decoded[], { readBefore }: VersionedOffset): Promise<Judgement> {
+    const known = await findKnown(decoded, { ...this.#options, recipients: this.#recipients, readBefore });
+    return judge(decoded, { ...known, administratorEmails: this.#options.administratorEmails });
   }
 
   /** Returns `undefined` if nothing was changed and the entries have to be read again. */
@@ -200,7 +193,7 @@ export class IntentConsumer implements Loop {
     const { postgres, stream, batchSize, maxAttempts } = this.#options;
     const to = this.#offset.behind(from, { entryId: entries.at(-1)!.entry.id, entries: entries.length });
     if (entries.length === batchSize) this.#reader.readAhead(to);
-    const result = await acceptEntries(postgres, { stream, from, to, judgement, maxAttempts }, entries);
+    const result = await acceptOrRefuse(postgres, { stream, from, to, judgement, maxAttempts }, entries);
     switch (result.kind) {
       case "done":
         this.#offset.moved(to);
@@ -222,6 +215,17 @@ export class IntentConsumer implements Loop {
     relay.handOver({ ...start, acceptedAtMs, claimedUntil, maxAttempts, intents: accepted });
   }
 
+  /** Prepares the next pass for what has failed; returns the error to throw. */
+  #failed(error: unknown, decoded: readonly Decoded[]): unknown {
+    const outage = outageOf(error);
+    // The answers about recipients are kept only while the User Service stalls.
+    if (outage?.dependency !== "user_service") this.#recipients.release();
+    if (outage?.dependency !== "postgres") return error;
+    // The batch may be too large, or PostgreSQL may fail at one of its entries: halving finds that entry in the end.
+    this.#limit.halve(decoded.length);
+    return decoded.length === 1 ? aboutEntry(outage, decoded[0]!.entry.id) : error;
+  }
+
   #noteStall(error: unknown): void {
     const outage = outageOf(error);
     // Without Redis there is nowhere to note it.
@@ -231,17 +235,7 @@ export class IntentConsumer implements Loop {
   }
 }
 
-/**
- * The entries before the stalled one are committed. The offset stays until the User Service answers for its recipient.
- */
-function stallOf({ entryId, recipient, reason, retryAfterMs }: Stall, progressed: boolean): OutageError {
-  // Redis and PostgreSQL have answered: the entries were read, and their keys were looked up.
-  const answered = ["redis", "intent_stream", "postgres"] as const;
-  const about = { stream_entry_id: entryId, recipient };
-  return new OutageError("user_service", reason, { retryAfterMs, progressed, answered, about });
-}
-
-/** The same outage, with the id of the only entry in the batch. */
-function aboutEntry({ dependency, message, cause }: OutageError, entryId: string): OutageError {
-  return new OutageError(dependency, message, { about: { stream_entry_id: entryId }, cause });
+/** An entry that was read before is a duplicate of itself; its outcome has been reported already. */
+function withoutReadBefore(result: Done, { readBefore }: VersionedOffset): Done {
+  return { ...result, duplicates: result.duplicates.filter(({ entry }) => !wasReadBefore(entry, readBefore)) };
 }

@@ -10,7 +10,8 @@ import type { BatchLimit } from "../lifecycle/batch_limit.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { RedisError } from "../redis/failures.ts";
 import { loggerOf } from "../telemetry/logger.ts";
-import type { ConsumerOffset, VersionedOffset } from "./consumer_offset.ts";
+import type { VersionedOffset } from "./compare_offset.ts";
+import type { ConsumerOffset } from "./consumer_offset.ts";
 import { type ReadBatch, readBatch, readWhenThere } from "./read_batch.ts";
 
 export interface IntentReaderOptions {

@@ -22,7 +22,7 @@ import { Wake } from "./wake.ts";
 const MAX_WAIT_MS = 1_000;
 
 /** What intake has committed. */
-export interface Accepted extends ClaimStart {
+export interface AcceptedBatch extends ClaimStart {
   /** By PostgreSQL's clock, Unix milliseconds. */
   readonly acceptedAtMs: string;
   /** The routes' `next_attempt_at`, as PostgreSQL writes it. */
@@ -51,7 +51,7 @@ export class Relay {
   }
 
   /** Hands the accepted routes over to the publishers, and wakes them. */
-  handOver(accepted: Accepted): void {
+  handOver(accepted: AcceptedBatch): void {
     for (const [channel, batch] of batchesOf(accepted)) {
       this.channels[channel].accepted.add(batch);
       this.channels[channel].wake.ring();
@@ -61,7 +61,7 @@ export class Relay {
 
 /** The accepted live routes, as a claim would return them: a batch for each channel that has any. */
 export function batchesOf(
-  { acceptedAtMs, claimedUntil, maxAttempts, intents, takenAtMs, takenAt }: Accepted,
+  { acceptedAtMs, claimedUntil, maxAttempts, intents, takenAtMs, takenAt }: AcceptedBatch,
 ): Map<Channel, Batch> {
   const routesOf = new Map<Channel, ClaimedRoute[]>();
   for (const { intent, routes } of intents) {

@@ -9,7 +9,7 @@ import type { Publisher } from "../../src/publish/publisher.ts";
 import { ROUTE_LEASE_PATTERN, routeLeaseKey } from "../../src/redis/keys.ts";
 import { type Batch, MAX_BATCH_CHARS } from "../../src/relay/batch.ts";
 import { BIRTH_CLAIM_MS, CLAIM_MS } from "../../src/notification/route.ts";
-import { type Accepted, batchesOf, type ChannelRelay, Relay } from "../../src/relay/relay.ts";
+import { type AcceptedBatch, batchesOf, type ChannelRelay, Relay } from "../../src/relay/relay.ts";
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import { captureLog } from "../support/captured_log.ts";
 import { openStage, type Stage, STREAMS, TestClock } from "../support/stage.ts";
@@ -23,10 +23,13 @@ async function accept(stage: Stage, count: number): Promise<void> {
 }
 
 /** Accepts all entries of the stream, and returns what the consumer hands over, of all passes together. */
-async function acceptedHere(stage: Stage): Promise<Accepted> {
-  const handedOver: Accepted[] = [];
+async function acceptedHere(stage: Stage): Promise<AcceptedBatch> {
+  const handedOver: AcceptedBatch[] = [];
   const stop = new AbortController();
-  const relay = { room: () => Promise.resolve(), handOver: (accepted: Accepted) => void handedOver.push(accepted) };
+  const relay = {
+    room: () => Promise.resolve(),
+    handOver: (accepted: AcceptedBatch) => void handedOver.push(accepted),
+  };
   const consumer = await stage.consumer({ relay });
   const expected = await stage.redis.xlen("notification:intents");
   const count = () => handedOver.reduce((sum, { intents }) => sum + intents.length, 0);
@@ -39,7 +42,7 @@ async function acceptedHere(stage: Stage): Promise<Accepted> {
 /** A relay with accepted routes, as if they were read now or `ageMs` ago by Redis's clock. */
 async function relayWith(
   stage: Stage,
-  accepted: Accepted,
+  accepted: AcceptedBatch,
   { channel = "push", ageMs = 0 }: { channel?: Channel; ageMs?: number } = {},
 ): Promise<ChannelRelay> {
   const relay = new Relay(systemClock).channels[channel];

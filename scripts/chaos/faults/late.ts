@@ -10,7 +10,7 @@ const HOLDS_WITHIN_SECONDS = 10;
 /**
  * Names of prepared statements: what is accepted, claimed and written. A batch that is not all new takes a transaction.
  */
-const STATEMENTS = ["accept_all", "claim_due", "write_published", "COMMIT"] as const;
+const STATEMENTS = ["insert_intents", "claim_due", "write_published", "COMMIT"] as const;
 
 export const LATE_FAULTS: readonly Fault[] = [
   {

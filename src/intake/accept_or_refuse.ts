@@ -11,7 +11,7 @@ import { refused } from "./refuse.ts";
 
 export type Done = Extract<AcceptanceResult, { kind: "done" }>;
 
-export type AcceptEntriesResult =
+export type AcceptOrRefuseResult =
   | Done
   /** Another consumer has moved the offset: nothing was changed. */
   | { readonly kind: "offset_moved" }
@@ -19,11 +19,11 @@ export type AcceptEntriesResult =
   | { readonly kind: "too_many" };
 
 /** @throws OutageError when a single entry can't be accepted now and has to wait */
-export async function acceptEntries(
+export async function acceptOrRefuse(
   pool: pg.Pool,
   acceptance: Acceptance,
   entries: readonly Decoded[],
-): Promise<AcceptEntriesResult> {
+): Promise<AcceptOrRefuseResult> {
   let result: AcceptanceResult;
   try {
     result = await acceptBatch(pool, acceptance);
@@ -32,7 +32,7 @@ export async function acceptEntries(
     if (entries.length > 1) return { kind: "too_many" };
     const rejected = refused(entries[0]!, error);
     const judgement = { candidates: [], followers: [], rejected: [rejected] };
-    return await acceptEntries(pool, { ...acceptance, judgement }, [rejected]);
+    return await acceptOrRefuse(pool, { ...acceptance, judgement }, [rejected]);
   }
   if (result.kind !== "try_again") return result;
   if (entries.length > 1) return { kind: "too_many" };

@@ -15,9 +15,9 @@ export interface NewIntents extends OffsetMove {
   readonly maxAttempts: Readonly<Record<Channel, number>>;
 }
 
-export type AcceptAllResult =
+export type InsertResult =
   | {
-    readonly kind: "accepted";
+    readonly kind: "inserted";
     /** By PostgreSQL's clock, Unix milliseconds. */
     readonly acceptedAtMs: string;
     /** The routes' `next_attempt_at`, as PostgreSQL writes it. */
@@ -70,7 +70,7 @@ const TAKES = {
 // Keys and entries are looked up before anything is inserted, so that a duplicate causes no error in PostgreSQL's log.
 // Only a race with another stream's consumer does: a unique violation. `OFFSET 0` makes PostgreSQL look the rows up one
 // by one.
-const ACCEPT_ALL = statement({ name: "accept_all", takes: TAKES }, (p) => `
+const INSERT_INTENTS = statement({ name: "insert_intents", takes: TAKES }, (p) => `
 WITH known AS (
   SELECT FROM ${p.intent("producer", "idempotency_key")}, LATERAL (
     SELECT FROM notification.records AS record
@@ -85,7 +85,7 @@ WITH known AS (
   ) AS malformed
   LIMIT 1
 ), moved AS (${moveOffsetSql(p, "NOT EXISTS (SELECT FROM known)")}
-), accepted AS (
+), inserted AS (
   INSERT INTO notification.records (
     notification_id, notification_type, producer, audience_kind, recipient_user_ids, payload, idempotency_key,
     request_fingerprint, stream, stream_entry_id, request_id, trace_id, traceparent, occurred_at, accepted_at)
@@ -106,20 +106,20 @@ WITH known AS (
   WHERE EXISTS (SELECT FROM moved)
 )
 SELECT
-    CASE WHEN EXISTS (SELECT FROM moved) THEN 'accepted' WHEN EXISTS (SELECT FROM known) THEN 'not_all_new'
+    CASE WHEN EXISTS (SELECT FROM moved) THEN 'inserted' WHEN EXISTS (SELECT FROM known) THEN 'not_all_new'
       ELSE 'offset_moved' END AS kind,
     floor(extract(epoch FROM now()) * 1000)::text AS "acceptedAtMs",
     (now() + interval '${BIRTH_CLAIM_MS} milliseconds')::text AS "claimedUntil"`);
 
 /** @throws DatabaseError 23505 when another consumer inserts one of the keys at the same time: nothing was changed */
-export async function acceptAll(
+export async function insertIntents(
   client: Pick<pg.ClientBase, "query">,
   { candidates, maxAttempts, ...move }: NewIntents,
-): Promise<AcceptAllResult> {
+): Promise<InsertResult> {
   const route = candidates.flatMap(({ intent: { notificationId }, routes }) => (
     routes.map((route) => ({ notificationId, route }))
   ));
-  const { rows } = await client.query<AcceptAllResult & object>(ACCEPT_ALL({
+  const { rows } = await client.query<InsertResult & object>(INSERT_INTENTS({
     ...offsetMoveValues(move),
     push_attempts: maxAttempts.push,
     email_attempts: maxAttempts.email,

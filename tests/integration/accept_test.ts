@@ -1,7 +1,7 @@
 /** The statement that accepts new intents: all of them or none. */
 import assert from "node:assert/strict";
 import { acceptBatch } from "../../src/intake/accept.ts";
-import { acceptAll, type NewIntents } from "../../src/intake/accept_all.ts";
+import { insertIntents, type NewIntents } from "../../src/intake/insert_intents.ts";
 import { embeddedCatalog } from "../../src/notification/catalog.ts";
 import { decode } from "../../src/notification/decode.ts";
 import type { Intent } from "../../src/notification/intent.ts";
@@ -37,12 +37,12 @@ async function state(stage: Stage) {
   return [offset, await count("records"), await count("routes")];
 }
 
-Deno.test("acceptAll() moves the offset and inserts records and routes born claimed, or changes nothing", async () => {
+Deno.test("insertIntents() moves the offset and inserts records and routes born claimed, or changes nothing", async () => {
   await using stage = await openStage();
   const before = Date.now();
-  const result = await acceptAll(stage.pool, newIntents(["a", "b"]));
-  assert.equal(result.kind, "accepted");
-  const { acceptedAtMs, claimedUntil } = result as Extract<typeof result, { kind: "accepted" }>;
+  const result = await insertIntents(stage.pool, newIntents(["a", "b"]));
+  assert.equal(result.kind, "inserted");
+  const { acceptedAtMs, claimedUntil } = result as Extract<typeof result, { kind: "inserted" }>;
   assert.ok(Number(acceptedAtMs) >= before - 1000 && Number(acceptedAtMs) <= Date.now() + 1000);
   assert.deepEqual(await state(stage), ["2-0", "2", "4"]);
   assert.deepEqual(
@@ -60,27 +60,27 @@ Deno.test("acceptAll() moves the offset and inserts records and routes born clai
     ["not_all_new", newIntents(["c", "b", "e"], "2-0")],
   ];
   for (const [kind, intents] of refused) {
-    assert.deepEqual((await acceptAll(stage.pool, intents)).kind, kind);
+    assert.deepEqual((await insertIntents(stage.pool, intents)).kind, kind);
     assert.deepEqual(await state(stage), ["2-0", "2", "4"], kind);
   }
 });
 
-Deno.test("acceptAll() changes nothing if an entry is recorded as malformed", async () => {
+Deno.test("insertIntents() changes nothing if an entry is recorded as malformed", async () => {
   await using stage = await openStage();
   await stage.query(
     `INSERT INTO notification.malformed_intents (stream, stream_entry_id, failure_code, failure_message, raw_fields)
      VALUES ($1, '2-0', 'invalid_payload', 'by another catalog', '[]')`,
     [INTENTS],
   );
-  assert.equal((await acceptAll(stage.pool, newIntents(["a", "b", "c"]))).kind, "not_all_new");
+  assert.equal((await insertIntents(stage.pool, newIntents(["a", "b", "c"]))).kind, "not_all_new");
   assert.deepEqual(await state(stage), ["null", "0", "0"]);
 });
 
-Deno.test("acceptAll() moves the offset past entries that are all malformed", async () => {
+Deno.test("insertIntents() moves the offset past entries that are all malformed", async () => {
   await using stage = await openStage();
   assert.equal(
-    (await acceptAll(stage.pool, { ...newIntents([]), to: { entryId: "7-0", entriesRead: 7 } })).kind,
-    "accepted",
+    (await insertIntents(stage.pool, { ...newIntents([]), to: { entryId: "7-0", entriesRead: 7 } })).kind,
+    "inserted",
   );
   assert.deepEqual(await state(stage), ["7-0", "0", "0"]);
 });
@@ -89,7 +89,7 @@ Deno.test("acceptBatch() accepts the other intents when another stream's consume
   await using stage = await openStage();
   const other = await stage.pool.connect();
   await other.query("BEGIN");
-  await acceptAll(other, newIntents(["b"], "0-0", "notification:others"));
+  await insertIntents(other, newIntents(["b"], "0-0", "notification:others"));
   const { candidates, ...move } = newIntents(["a", "b", "c"]);
   const accepting = acceptBatch(stage.pool, { ...move, judgement: { candidates, followers: [], rejected: [] } });
   // It waits for the other transaction's key.
