@@ -34,7 +34,7 @@ export type Comparison =
   | {
     readonly kind: "fits";
     readonly entriesRead: number | undefined;
-    /** How many entries behind the offset were deleted before anybody read them. */
+    /** How many entries behind the offset were deleted unread. */
     readonly trimmedUnread: number;
     /** The ordinal was unknown, and is known now, at the end of the stream. */
     readonly isOrdinalNew: boolean;

@@ -47,7 +47,7 @@ export interface IntentTypes {
       readonly [member: string]: unknown;
     };
   };
-  /** Somebody applies for a place in a game. */
+  /** A user applies for a place in a game. */
   "lobby.application.submitted": {
     readonly producer: "game-lobby";
     readonly audience: "user" | "admin_email";
@@ -79,7 +79,7 @@ export interface IntentTypes {
       readonly [member: string]: unknown;
     };
   };
-  /** Somebody is invited to a game. */
+  /** A user is invited to a game. */
   "lobby.invite.created": {
     readonly producer: "game-lobby";
     readonly audience: "user";

@@ -18,12 +18,11 @@ export class MovingAddress implements AsyncDisposable {
   readonly #listener: net.Server;
   readonly #sockets = new Set<net.Socket>();
 
-  readonly #through: MovingAddressOptions["through"];
-
   private constructor(target: number, { through }: MovingAddressOptions) {
     this.target = target;
-    this.#through = through;
-    this.#listener = net.createServer((client) => this.#join(client, net.connect(this.target, "127.0.0.1")));
+    this.#listener = net.createServer((client) =>
+      joinSockets(client, net.connect(this.target, "127.0.0.1"), this.#sockets, through)
+    );
   }
 
   static async open(target: number, options: MovingAddressOptions = {}): Promise<MovingAddress> {
@@ -40,18 +39,23 @@ export class MovingAddress implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#listener.close(resolve));
   }
+}
 
-  #join(client: net.Socket, server: net.Socket): void {
-    for (const [from, to] of [[client, server], [server, client]] as const) {
-      this.#sockets.add(from);
-      from.on("error", () => {}).on("close", () => {
-        this.#sockets.delete(from);
-        to.destroy();
-      });
-      from.setNoDelay(true);
-      const through = this.#through?.();
-      if (through === undefined) from.pipe(to);
-      else from.pipe(through).pipe(to);
-    }
+/** All that one side sends reaches the other; when one closes, so does the other. `sockets` holds those that are open. */
+export function joinSockets(
+  client: net.Socket,
+  server: net.Socket,
+  sockets: Set<net.Socket>,
+  through?: () => Duplex,
+): void {
+  for (const [from, to] of [[client, server], [server, client]] as const) {
+    sockets.add(from);
+    from.on("error", () => {}).on("close", () => {
+      sockets.delete(from);
+      to.destroy();
+    });
+    from.setNoDelay(true);
+    if (through === undefined) from.pipe(to);
+    else from.pipe(through()).pipe(to);
   }
 }

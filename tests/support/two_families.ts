@@ -6,6 +6,7 @@
  */
 import net from "node:net";
 import { freePort } from "../../scripts/servers/free_port.ts";
+import { joinSockets } from "./moving_address.ts";
 import { eventually } from "./wait.ts";
 
 export const HOST = "two-families.test";
@@ -61,7 +62,7 @@ export class TwoFamilies implements AsyncDisposable {
   async open(target: number, { dead, death }: { dead: Family; death: Death }): Promise<number> {
     const alive = dead === "IPv4" ? "IPv6" : "IPv4";
     const port = freePort();
-    const listener = net.createServer((client) => this.#join(client, net.connect(target, "127.0.0.1")));
+    const listener = net.createServer((client) => joinSockets(client, net.connect(target, "127.0.0.1"), this.#sockets));
     this.#listeners.push(listener);
     await new Promise<void>((resolve, reject) => {
       listener.once("error", reject);
@@ -92,16 +93,5 @@ export class TwoFamilies implements AsyncDisposable {
     const reader = child.stdout.getReader();
     await eventually(async () => (await reader.read()).value !== undefined);
     reader.releaseLock();
-  }
-
-  #join(client: net.Socket, server: net.Socket): void {
-    for (const [from, to] of [[client, server], [server, client]] as const) {
-      this.#sockets.add(from);
-      from.on("error", () => {}).on("close", () => {
-        this.#sockets.delete(from);
-        to.destroy();
-      });
-      from.pipe(to);
-    }
   }
 }
