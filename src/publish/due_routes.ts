@@ -71,9 +71,9 @@ export class DueRoutes {
     const ahead = await this.#ahead;
     this.#ahead = undefined;
     const isUsable = ahead !== undefined && !isOver(ahead, this.#options.clock.monotonic());
-    const batch = isUsable ? ahead : await this.#takeNow(limit);
+    const batch = isUsable ? ahead : await this.#prepare(limit);
     if (batch !== undefined && this.inMs === 0) {
-      this.#ahead = this.#takeNow(limit);
+      this.#ahead = this.#prepare(limit);
       // Its error is reported when the batch is taken.
       this.#ahead.catch(() => {});
     }
@@ -95,7 +95,8 @@ export class DueRoutes {
     await this.#ahead?.catch(() => {});
   }
 
-  async #takeNow(limit: number): Promise<Batch | undefined> {
+  /** Reads the records of claimed routes into a batch; claims routes first if none are left to read. */
+  async #prepare(limit: number): Promise<Batch | undefined> {
     const { clock } = this.#options;
     if (this.#unread.length > 0 && isOver({ ...this.#claimStart, lifeMs: CLAIM_MS }, clock.monotonic())) {
       this.#claimLimit.halve();
