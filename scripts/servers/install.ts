@@ -86,7 +86,7 @@ export function instructions(system: string, packages: readonly string[]): strin
   const [command, names] = [COMMANDS[system], NAMES[system]];
   const missing = `Missing: ${packages.join(" and ")}${oldestOf(packages)}.`;
   if (command === undefined) {
-    return `${missing} Install with this system's package manager and see that it is in PATH.`;
+    return `${missing} Install it with this system's package manager, and add it to PATH.`;
   }
   return `${missing} Type:\n  ${command} ${packages.map((name) => names?.[name] ?? name).join(" ")}`;
 }

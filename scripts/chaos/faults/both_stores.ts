@@ -10,7 +10,8 @@ const FRESH_INTENTS = 10;
 export const BOTH_STORES_FAULTS: readonly Fault[] = [
   {
     name: "both-stores",
-    summary: "a replica of Redis is promoted without the last writes and PostgreSQL is restored from a copy, in any order",
+    summary:
+      "a replica of Redis is promoted without the last writes and PostgreSQL is restored from a copy, in any order",
     part: "redis",
     outage: "redis",
     loses: true,
