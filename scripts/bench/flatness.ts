@@ -66,7 +66,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
     },
   ]);
 
-  session.progress("publishing what is left");
+  session.progress("publishing the remaining routes");
   await publishRate(many, "all");
   const manyRecords = `${thousands(records)} records`;
   const accept = await inRounds(rounds, [

@@ -93,7 +93,7 @@ export class EvidenceReader {
     const found: string[] = [];
     const note = (channel: string, id: string, deliveryId: string) => {
       if (this.#judged.has(`${channel} ${id}`) || found.length === MAX_SHOWN) return;
-      const where = this.#later.some(({ entryId }) => entryId === id) ? "behind the mark" : "never read";
+      const where = this.#later.some(({ entryId }) => entryId === id) ? "belongs to a later stretch" : "never read";
       const isRepeated = this.#deliveries.has(deliveryId) ? ", judged before as another entry" : "";
       found.push(`${channel} ${id} of ${deliveryId} (${where}${isRepeated})`);
     };

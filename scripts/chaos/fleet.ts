@@ -222,7 +222,7 @@ export class Fleet implements AsyncDisposable {
     if (wrong !== undefined) this.#note(`${name} ${wrong}`);
     const alarms = this.mayTellOfLosses ? ALARMS : [...ALARMS, ...LOSS_ALARMS];
     if (alarms.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);
-    const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be deleted already
+    const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be deleted
     this.#writing.add(written);
     written.finally(() => this.#writing.delete(written));
     return true;

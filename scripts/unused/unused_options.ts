@@ -1,5 +1,5 @@
 /**
- * The compiled project → optional parameters and options of src/ that the program never sets.
+ * The compiled project → optional parameters and options of src/ that the program never gives.
  *
  * Every option must be given by the program, or must have a default and be given by a test. Passing an option on does
  * not count as giving it. The producer module, which is for other programs, is not checked.

@@ -179,7 +179,7 @@ function isOf(statement: string, routes?: readonly HeldRoute[]): (text: string) 
 /** Waits until other instances have given up some of the routes, and returns how many they have given up. */
 async function givenUp(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
   const count = () => countStatus(setting, routes, "dead_letter");
-  await eventually(async () => await count() > 0, { timeoutMs: WORKS_WITHIN_MS }).catch(() => {}); // the count is returned
+  await eventually(async () => await count() > 0, { timeoutMs: WORKS_WITHIN_MS }).catch(() => {}); // the count is 0
   await pause(0.3); // the next batch may contain some more
   return await count();
 }
