@@ -1,10 +1,10 @@
 /**
- * `--quick` for two minutes, `--only` for some parts → the service side by side with the floor that its design leaves
- * and with other libraries: tables and bench/results.json; with `--docs`, tables and charts in docs/benchmarks.md too.
- * `--compare` adds the service of another checkout, in the same sitting.
+ * Options (`--quick` takes two minutes, `--only` selects parts) → measurements of the service, of the floor (the limit
+ * that its design sets) and of other libraries: tables, and bench/results.json; with `--docs`, also tables and charts
+ * in docs/benchmarks.md. `--compare` adds the service of another checkout to the same run.
  *
- * Exit code 1 when a count was wrong (something lost, or twice), never for time; 64 for bad arguments, 69 without
- * servers; nothing is left running, also after Ctrl-C.
+ * Exit code 1 if a count was wrong (something was lost or published twice), but never because of a slow result; 64 for
+ * invalid arguments; 69 if the servers are not installed. No process is left running, also after Ctrl-C.
  */
 import { paint } from "./demo/table.ts";
 import { measureBacklog } from "./bench/backlog.ts";
@@ -88,7 +88,7 @@ async function measure(options: Options): Promise<Results> {
     try {
       found[part] = await MEASURE[part](session);
     } catch (error) {
-      // What the other parts find out is worth having.
+      // A failed part must not discard the results of the others.
       session.problems.push(`${part}: ${error instanceof Error ? error.message : error}`);
     }
     seconds[part] = Math.round((performance.now() - begun) / 1000);

@@ -1,9 +1,10 @@
 /**
- * A seed, a number of seconds (or each fault once), names of faults → the Notification Service under faults drawn from
- * the seed, while a producer keeps feeding; then a table of what each fault did.
+ * A seed and a number of seconds (or each fault once), perhaps names of faults → the Notification Service runs under
+ * faults drawn from the seed, while a producer sends intents without a pause; then a table of what each fault did.
  *
- * Exit code 0 only when no entry and no route was lost, none published twice, none wrongly given up, and every fault
- * recovered from within 30 s; 1 when not, with what exactly; 64 for bad arguments, 69 without servers.
+ * Exit code 0 only if no entry and no route was lost, none was published twice, no route was given up wrongly, and the
+ * service recovered from every fault within 30 s; 1 if not, with a list of what was wrong; 64 for invalid arguments; 69
+ * if the servers are not installed.
  */
 import { paint } from "./demo/table.ts";
 import { Chance } from "./chaos/chance.ts";
@@ -22,7 +23,7 @@ import { Setting } from "./chaos/setting.ts";
 import { ServersMissing } from "./servers/install.ts";
 
 const PROGRESS_MS = 5000;
-/** How often a fault is tried until the service feels it. */
+/** A fault that had no effect on the service is tried again, at most this many times in all. */
 const MOST_TRIES = 3;
 
 if (import.meta.main) {
@@ -33,7 +34,7 @@ if (import.meta.main) {
   }
   if (options.list) {
     for (const { name, summary } of FAULTS) console.log(`${name.padEnd(22)} ${summary}`);
-    console.log(`${MIXED.padEnd(22)} two of them at once`);
+    console.log(`${MIXED.padEnd(22)} two of these faults at the same time`);
     Deno.exit(0);
   }
   try {
@@ -65,7 +66,7 @@ async function chaos(options: Options): Promise<number> {
   let playing = "";
   const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
   let rounds = 0;
-  // A fault that no instance felt is tried again: the moment decides.
+  // Whether a fault has an effect depends on the moment, so a fault without one is tried again.
   const playUntilFelt = async (round: Round) => {
     for (let tries = MOST_TRIES, { faults } = round; faults.length > 0 && tries > 0; tries--) {
       playing = describe({ ...round, faults });
@@ -89,20 +90,20 @@ async function chaos(options: Options): Promise<number> {
   print(...tally.lines([...FAULTS.map(({ name }) => name), MIXED, END]), "", ...tally.countLines(), "");
   if (tally.breaches.length === 0) {
     await Deno.remove(logFolder, { recursive: true });
-    print(`${paint("green", "✓")} Nothing lost, nothing twice, nothing given up wrongly.`);
+    print(`${paint("green", "✓")} Nothing was lost, published twice, or given up wrongly.`);
     return 0;
   }
   print(...breachLines(tally.breaches), "");
-  print(`${paint("red", "✗")} ${tally.breaches.length} breaches. Again: deno task chaos --seed ${seed} …`);
+  print(`${paint("red", "✗")} ${tally.breaches.length} breaches. To repeat: deno task chaos --seed ${seed} …`);
   print(`  Logs of all instances: ${logFolder}`);
   return 1;
 }
 
 function neverFelt(name: string): Breach {
-  return { kind: "wrong", text: `${name} was never felt: nothing is proven by it` };
+  return { kind: "wrong", text: `${name} never had an effect on the service, so it proves nothing` };
 }
 
-/** Which faults have their turn, and whether some of them come two at once. */
+/** Which faults are played, and whether some of them are played in pairs. */
 function wanted({ only, once }: Options): ScheduleOptions {
   const named = FAULTS.filter(({ name }) => only.includes(name));
   const mixable = FAULTS.filter(({ isAlwaysAlone }) => !isAlwaysAlone);

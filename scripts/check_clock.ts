@@ -1,7 +1,7 @@
 /**
- * A file's name and source → every line of it that uses time or chance past src/clock.ts.
+ * A file's path and source → every line that uses the system's time or randomness without src/clock.ts.
  *
- * Comments are not looked at; neither are tests, which may use the system's clock.
+ * Comments are not checked. Tests are not checked either, because they may use the system's clock.
  */
 
 export interface Breach {
@@ -9,7 +9,7 @@ export interface Breach {
   readonly message: string;
 }
 
-/** A `Date` of a moment that is known is none of them. */
+/** A `Date` made from a given time is allowed. */
 const USE = new RegExp(
   [
     String.raw`\bDate\.now\b|\bnew Date(?:\(\s*\)|(?![\w(]))|(?<!new |[\w.])Date\(|\bTemporal\.Now\b`,

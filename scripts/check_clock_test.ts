@@ -1,4 +1,4 @@
-/** Which lines the check refuses as time or chance that no test can set. */
+/** Which lines the check refuses, because they use time or randomness that a test cannot set. */
 import assert from "node:assert/strict";
 import { checkClock } from "./check_clock.ts";
 

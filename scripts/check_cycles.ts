@@ -1,8 +1,8 @@
 /**
- * The source under src/, scripts/ and tests/ (of another project, if its folder is given) → one line `file:line: what
- * is wrong` for every import that closes a cycle of files; exit code 1 when there is one.
+ * The source under src/, scripts/ and tests/ (of another project, if its folder is given) → one line `file:line:
+ * message` for every import that closes a cycle of files; exit code 1 if there is one.
  *
- * Imports of types count too.
+ * Imports of types are checked, too.
  */
 import { importsOf, sourceFiles, targetOf } from "./imports.ts";
 
@@ -14,7 +14,7 @@ if (import.meta.main) {
   if (lines.length > 0) Deno.exit(1);
 }
 
-/** @param sources the text of every file, by its path in the project */
+/** @param sources the text of every file, by path relative to the project */
 export function findCycles(sources: ReadonlyMap<string, string>): string[] {
   const found: string[] = [];
   const seen = new Set<string>();

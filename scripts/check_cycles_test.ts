@@ -1,4 +1,4 @@
-/** That the check finds the import that closes a cycle, and that it can fail as a command. */
+/** The check finds the import that closes a cycle, and the command then fails. */
 import { runCheck } from "../tests/support/run_check.ts";
 import assert from "node:assert/strict";
 import { findCycles } from "./check_cycles.ts";

@@ -1,11 +1,11 @@
 /**
- * dist/notification-service and the Containerfile → exit code 0 when the image builds, and a container of it starts on
- * real servers, as the image's user, delivers an intent, is healthy by the image's own health check, and ends with 0
- * after SIGTERM.
+ * dist/notification-service and the Containerfile → exit code 0 if the image can be built, and a container of it starts
+ * with real servers as the image's user, delivers an intent, passes the image's health check, and ends with 0 after
+ * SIGTERM.
  *
- * The base that the Containerfile names can't be had without its registry. A stand-in takes its name: the Debian
- * packages that it is made of, unpacked, without a shell, with its user. Needs root and buildah (installed where that
- * can be done).
+ * The base image in the Containerfile can only be downloaded from its registry. It is replaced by an image of the same
+ * name, made of the same Debian packages, without a shell and with the same user. Needs root and buildah, which is
+ * installed if possible.
  */
 import { outputOf } from "./command_output.ts";
 import assert from "node:assert/strict";
@@ -18,7 +18,7 @@ import { startUserService } from "./servers/user_service.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const IMAGE = "localhost/notification-service";
-/** What gcr.io/distroless/cc-debian12 is made of, as far as a program can tell. */
+/** The packages in gcr.io/distroless/cc-debian12 that matter to a program. */
 const PACKAGES = ["base-files", "netbase", "ca-certificates", "tzdata", "libc6", "libgcc-s1", "gcc-12-base"];
 const USERS = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n";
 
@@ -54,7 +54,7 @@ async function checkImage(buildah: Buildah, folder: string): Promise<void> {
   }
 }
 
-/** A base image from Debian's own packages. */
+/** Makes a base image from Debian packages. */
 async function makeBase(buildah: Buildah, { name, folder }: { name: string; folder: string }): Promise<void> {
   const archives = `${folder}/archives`;
   await Deno.mkdir(archives);
@@ -112,7 +112,7 @@ async function startOnce(
   assert.match(lines.join(""), /"message":"stopped","exit_code":0/);
 }
 
-/** Buildah with a store of its own, which goes with its folder. */
+/** Buildah with a separate store, which is deleted with its folder. */
 class Buildah {
   readonly #options: readonly string[];
 
@@ -134,7 +134,7 @@ class Buildah {
   }
 }
 
-/** The service itself, not what buildah has put around it. By its probe's address, which no other process has. */
+/** Finds the process of the service, not the processes of buildah around it, by its probe address, which is unique. */
 async function servicePid(address: string): Promise<number> {
   for (const { name } of Deno.readDirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
@@ -144,7 +144,7 @@ async function servicePid(address: string): Promise<number> {
       return Number(name);
     }
   }
-  throw new Error("The service's process is not there");
+  throw new Error("The service's process was not found");
 }
 
 function isInstalled(program: string): boolean {
@@ -160,7 +160,7 @@ function isInstalled(program: string): boolean {
 
 if (import.meta.main) {
   if (Deno.uid() !== 0) {
-    console.error("An image is built by root alone here: run this as root");
+    console.error("Building an image needs root here: run this as root");
     Deno.exit(69);
   }
   if (!isInstalled("buildah")) await installServers(["buildah"]);

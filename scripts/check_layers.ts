@@ -1,10 +1,10 @@
 /**
- * main.ts and the source under src/ (of another project, if its folder is given) → one line `file:line: what is wrong`
- * for every import that goes against the layers, every look at the environment outside its place and every use of time
- * past the clock; exit code 1 when there is one.
+ * main.ts and the source under src/ (of another project, if its folder is given) → one line `file:line: message` for
+ * every import that violates the layers, every read of the environment outside main.ts and src/config, and every use of
+ * time without the clock; exit code 1 if there is one.
  *
- * The nouns (src/notification) stand alone, stages do not know each other, support folders know no stage, and the
- * producer module, which others install, brings nothing but the nouns.
+ * src/notification imports no other folder, stages do not import each other, support folders import no stage, and the
+ * producer module, which other projects install, imports only src/notification.
  */
 import { type Breach, checkClock } from "./check_clock.ts";
 import { importsOf, sourceFiles, targetOf } from "./imports.ts";
@@ -21,10 +21,10 @@ const SUPPORT = [
   "telemetry",
   "user_service",
 ];
-/** They meet in src/relay alone. */
+/** Stages share only src/relay. */
 const STAGES = ["intake", "publish", "retention", "repair"];
 
-/** What a folder or file of src/ may import besides itself. */
+/** What a folder or file of src/ may import in addition to itself. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   notification: [],
   producer: ["notification"],
@@ -93,7 +93,7 @@ function reasonAgainst(from: string, to: string): string {
   return "";
 }
 
-/** The folder or file under src/, a test's own file being that which it tests; empty for what is elsewhere. */
+/** The folder or file under src/ of a path; for a test, that of the tested file; empty for files elsewhere. */
 function layerOf(file: string): string {
   const [top, layer = ""] = file.split("/");
   return top === "src" ? layer.replace(/_test\.ts$/, ".ts") : "";

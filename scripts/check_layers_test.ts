@@ -1,4 +1,4 @@
-/** That the check finds what it is there to find, line by line, and that it can fail as a command. */
+/** The check finds each kind of violation with its line, and the command then fails. */
 import { runCheck } from "../tests/support/run_check.ts";
 import assert from "node:assert/strict";
 import { checkFile } from "./check_layers.ts";

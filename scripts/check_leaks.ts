@@ -1,11 +1,11 @@
 /**
- * `--rounds <number>` (default 200), `--minutes <number>` (default 1) and `--intents <number>` (default 6,000) → a
- * table of what this process held early and late while the whole service was opened and closed in it that often, while
- * it went through outages that long, and while so many intents came to it one at a time.
+ * `--rounds <number>` (default 200), `--minutes <number>` (default 1) and `--intents <number>` (default 6,000) → tables
+ * of the resources of this process, early and late, while the whole service in it is started and stopped `--rounds`
+ * times, while its dependencies fail for `--minutes` minutes, and while it gets `--intents` intents one at a time.
  *
- * Exit code 0 only when no figure grows; 1 when one does; 64 for bad arguments, 69 without servers.
+ * Exit code 0 if no figure grows; 1 if one does; 64 for invalid arguments; 69 if the servers are not installed.
  */
-import "./leaks/listeners.ts"; // first: what is loaded after it is watched
+import "./leaks/listeners.ts"; // first, because it watches only modules that are loaded later
 import { paint, table } from "./demo/table.ts";
 import { type Growth, growthOf, type Tolerances } from "./leaks/growth.ts";
 import { playOutages } from "./leaks/outages.ts";
@@ -53,7 +53,7 @@ function parseOptions(args: readonly string[]): Options | undefined {
   return options;
 }
 
-/** Whether nothing grows. */
+/** Returns whether no figure grows. */
 async function checkLeaks({ rounds, minutes, intents }: Options): Promise<boolean> {
   let isClean = true;
   if (rounds > 0) isClean = await part(`${rounds} starts and stops`, (scene) => playRounds(scene, rounds)) && isClean;

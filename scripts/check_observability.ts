@@ -1,11 +1,11 @@
 /**
- * docs/observability → what promtool says about the alert rules, their unit tests and the dashboard's queries, and a
- * line for everything in the files that leads nowhere (a component that a pipeline of the collector names, a heading of
- * the runbook that an alert names, a panel's id that is there twice) or that fails at the service's export interval.
- * Exit code 1 when there is one.
+ * docs/observability → promtool's errors in the alert rules, their unit tests and the dashboard's queries, and one line
+ * for every broken reference in the files (a missing component in a pipeline of the collector, a missing heading of the
+ * runbook in an alert, a repeated panel id) and for every query that fails with the service's export interval. Exit
+ * code 1 if there is an error.
  *
- * On Debian and Ubuntu a missing promtool is installed for root and unpacked for an ordinary user; elsewhere it is exit
- * code 69 and what to type.
+ * On Debian and Ubuntu, a missing promtool is installed for root and unpacked for other users. On other systems, the
+ * exit code is 69 and the command to type is printed.
  */
 import { parse, stringify } from "yaml";
 import { dashboardQueries } from "../tests/support/prometheus.ts";
@@ -15,7 +15,7 @@ import { unpackedPrograms, unpackPackage } from "./servers/unpack_package.ts";
 
 const PROMETHEUS = { name: "prometheus", programs: ["promtool"] } as const;
 const KINDS = ["receivers", "processors", "exporters"] as const;
-/** Pages of the runbook that are no incident. */
+/** Sections of the runbook that describe no incident. */
 const ROUTINE = ["Steady-state verification", "Shutdown and planned restart"];
 const FOLDER = new URL("../docs/observability/", import.meta.url);
 
@@ -70,7 +70,7 @@ async function findPromtool(): Promise<string> {
     );
   }
   for (const command of ["promtool", unpacked]) if (await runs(command)) return command;
-  throw new Error("No promtool, not even after the installation");
+  throw new Error("promtool is missing, even after the installation");
 }
 
 async function runs(command: string): Promise<boolean> {
@@ -83,7 +83,7 @@ async function runs(command: string): Promise<boolean> {
 }
 
 /**
- * PromQL has no command of its own to check a query with: each becomes a rule, with a time for each of Grafana's
+ * promtool cannot check single queries, so each query becomes a rule, in which a fixed duration replaces Grafana's
  * variables.
  */
 async function misspeltQueries(dashboard: string): Promise<string[]> {
@@ -111,19 +111,24 @@ interface Rules {
   readonly groups: readonly { rules: readonly Rule[] }[];
 }
 
-/** Alerts that the last word of an instance that has ended could set off, before the collector forgets it. */
+/**
+ * Returns alerts that could fire because of the last metrics of an ended instance, which the collector still exports
+ * for some time.
+ */
 function hastyAlerts(rules: string, collector: string): string[] {
   const { exporters } = parse(collector) as { exporters: { prometheus: { metric_expiration: string } } };
   const expiration = exporters.prometheus.metric_expiration;
   return (parse(rules) as Rules).groups.flatMap((group) => group.rules)
     .filter((rule) => rule.for !== undefined && seconds(rule.for) <= seconds(expiration))
-    .map((rule) => `alerts.yaml: ${rule.alert} waits for ${rule.for}, but an ended instance stands for ${expiration}`);
+    .map((rule) =>
+      `alerts.yaml: ${rule.alert} waits for ${rule.for}, but ended instances are exported for ${expiration}`
+    );
 }
 
 function seconds(duration: string): number {
   const units = { s: 1, m: 60 } as const;
   const [, number, unit] = /^(\d+)([sm])$/.exec(duration) ?? [];
-  if (number === undefined) throw new Error(`${duration} is to be seconds or minutes`);
+  if (number === undefined) throw new Error(`${duration} should be in seconds or minutes`);
   return Number(number) * units[unit as "s" | "m"];
 }
 
@@ -144,12 +149,12 @@ function missingHeadings(rules: string, runbook: string): string[] {
     .map(({ alert, annotations }) => `alerts.yaml: ${alert} leads to ${annotations.runbook_url}, which isn't there`);
 }
 
-/** Each page of an incident says how an operator knows that it is over. */
+/** Returns the incidents in the runbook that do not describe how an operator detects their end. */
 function endlessIncidents(runbook: string): string[] {
   return runbook.split(/^## /m).slice(1)
     .map((section) => [section.slice(0, section.indexOf("\n")), section] as const)
     .filter(([heading, section]) => !ROUTINE.includes(heading) && !section.includes("**It is over when**"))
-    .map(([heading]) => `runbook.md: ${heading} does not say when it is over`);
+    .map(([heading]) => `runbook.md: ${heading} has no "It is over when"`);
 }
 
 type Components = Readonly<Record<string, unknown>>;
@@ -180,7 +185,8 @@ function repeatedPanels(json: string): string[] {
 }
 
 /**
- * By Grafana's default of 15 s `$__rate_interval` is 1m, in which a series of the service's has one sample and no rate.
+ * With Grafana's default scrape interval of 15 s, `$__rate_interval` is 1m. The service exports one sample in this
+ * time, which is too few for a rate.
  */
 function shortRates(json: string): string[] {
   const { panels } = JSON.parse(json) as {

@@ -1,7 +1,7 @@
 /**
- * The unit file → exit code 0 when `systemd-analyze verify` finds nothing in it and its exposure by `systemd-analyze
- * security` is 2.0 or lower; otherwise what was found. Installs the Debian package systemd where systemd-analyze is
- * missing and that can be done.
+ * The unit file → exit code 0 if `systemd-analyze verify` reports nothing and the exposure from `systemd-analyze
+ * security` is 2.0 or lower; otherwise their output. If systemd-analyze is missing, the Debian package systemd is
+ * installed if possible.
  */
 import { installServers, ServersMissing } from "./servers/install.ts";
 
@@ -21,7 +21,7 @@ if (import.meta.main) {
 async function checkUnit(): Promise<number> {
   const folder = await Deno.makeTempDir();
   try {
-    // `verify` wants the executable to be there.
+    // `verify` requires that the executable exists.
     const executable = `${folder}/notification-service`;
     await Deno.writeTextFile(executable, "#!/bin/sh\n", { mode: 0o755 });
     const unit = `${folder}/notification-service.service`;

@@ -1,11 +1,9 @@
-/**
- * A command → what it prints on standard output, once it has ended well; otherwise an error with all that it printed.
- */
+/** A command → its standard output if its exit code is 0; otherwise an error with all its output. */
 interface CommandOptions {
   readonly cwd?: string | URL;
 }
 
-/** @throws Error that names the command and shows both its outputs */
+/** @throws Error with the command, its standard output and its standard error */
 export async function outputOf(
   command: string,
   args: readonly string[],

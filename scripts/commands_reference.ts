@@ -1,5 +1,5 @@
 /**
- * The commands' own help → docs/commands.md.
+ * The help texts of the commands → docs/commands.md.
  *
  * `deno run --allow-read --allow-write --allow-env --allow-sys scripts/commands_reference.ts` writes it; a test keeps
  * it current.

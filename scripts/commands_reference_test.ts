@@ -1,4 +1,4 @@
-/** That docs/commands.md is what the commands say of themselves. */
+/** docs/commands.md contains the present help texts of the commands. */
 import assert from "node:assert/strict";
 import { COMMANDS_PAGE, commandsReference } from "./commands_reference.ts";
 

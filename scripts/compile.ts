@@ -1,9 +1,9 @@
 /**
- * Nothing, or `--target <triple>`, `--all` → the executable in dist/, with its checksum and its SBOM (CycloneDX) beside
- * it. It has the permissions of the task `start`, and version, commit, migrations and catalog inside.
+ * Nothing, or `--target <triple>`, `--all` → the executable in dist/, its checksum and its SBOM (CycloneDX). The
+ * executable has the permissions of the task `start`, and contains version, commit, migrations and catalog.
  *
- * Embedded are only the packages that the program can reach, less what no program reads of them. For another machine
- * than this one Deno needs that machine's runtime base, from its cache or from its download site.
+ * Only packages that the program can reach are embedded, without files that no program reads. For another platform,
+ * Deno needs the runtime of that platform, from its cache or its download site.
  */
 import denoJson from "../deno.json" with { type: "json" };
 import { BUILD_FILE } from "../src/commands/version.ts";
@@ -46,7 +46,7 @@ async function compile(
   const cache = await Deno.makeTempDir({ prefix: "notification-compile" });
   try {
     await writeCache(cache, packages);
-    // Deno embeds what a lock file names, and not what is reached.
+    // Deno embeds all packages in the lock file, not only the reachable ones.
     await Deno.writeTextFile(`${cache}/deno.lock`, JSON.stringify(await lockOf(packages)));
     await deno([
       "compile",
@@ -64,7 +64,7 @@ async function compile(
   console.log(`${output}: ${(size / 1e6).toFixed(1)} MB, ${packages.size} packages, commit ${commit}`);
 }
 
-/** The flags have one place: the task `start`, `deno run <flags> main.ts`. */
+/** The flags are read from the task `start`: `deno run <flags> main.ts`. */
 function permissions(): string[] {
   return denoJson.tasks.start.command.split(" ").filter((word) => word.startsWith("--"));
 }
@@ -104,7 +104,7 @@ export async function materials(commit: string, packages: PackageGraph): Promise
   });
 }
 
-/** With `-dirty` where the sources are not those of the commit; `unknown` outside a repository. */
+/** The commit, with `-dirty` if the sources differ from it; `unknown` outside a repository. */
 async function currentCommit(): Promise<string> {
   const git = async (...args: string[]) => {
     const { success, stdout } = await new Deno.Command("git", { args, stderr: "null" }).output();
@@ -117,7 +117,7 @@ async function currentCommit(): Promise<string> {
       ? commit
       : `${commit}-dirty`;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "unknown"; // no git
+    if (error instanceof Deno.errors.NotFound) return "unknown"; // git is not installed
     throw error;
   }
 }

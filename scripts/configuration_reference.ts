@@ -1,6 +1,5 @@
 /**
- * The one table of variables → what is written about them elsewhere: docs/configuration.md and the commented
- * environment file that is installed beside the unit.
+ * The table of variables → docs/configuration.md, and the commented environment file that is installed with the unit.
  *
  * `deno run --allow-read --allow-write scripts/configuration_reference.ts` writes both; a test keeps them current.
  */
@@ -84,7 +83,7 @@ function section(name: string, variable: Variable): string {
   return `## ${prefix}${name}\n\n${variable.meaning}.\n\n${facts.map((fact) => `- ${fact}`).join("\n")}`;
 }
 
-/** For systemd's EnvironmentFile; the secrets are the unit's credentials. */
+/** For systemd's EnvironmentFile. Secrets are omitted, because the unit gets them as credentials. */
 export function environmentFile(): string {
   const entries = variableList.filter(([, variable]) => !variable.secret).map(([name, variable]) => {
     const value = variable.required ? "" : variable.default;

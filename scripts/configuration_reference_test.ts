@@ -1,4 +1,4 @@
-/** That what is written about the variables is what the table of variables says. */
+/** The generated texts about the variables are up to date. */
 import assert from "node:assert/strict";
 import { configurationReference, ENVIRONMENT_FILE, environmentFile, REFERENCE } from "./configuration_reference.ts";
 
@@ -10,7 +10,7 @@ Deno.test("the commented environment file is current, and sets nothing", () => {
   const text = Deno.readTextFileSync(ENVIRONMENT_FILE);
   assert.equal(text, environmentFile());
   for (const line of text.split("\n")) assert.match(line, /^(#|$)/);
-  // With a value each line is one that is read.
+  // Every line with a variable is read as soon as it is uncommented and has a value.
   assert.match(text, /^#NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED=$/m);
   assert.match(text, /^#OTEL_EXPORTER_OTLP_ENDPOINT=/m);
   for (const line of text.split("\n")) assert.match(line, /^#?$|^# |^#[A-Z_]+=/);

@@ -1,6 +1,6 @@
 /**
- * That the Containerfile starts, as a user without rights, what the compilation makes. That it is valid is
- * scripts/validators/containerfile_test.ts.
+ * The Containerfile starts the compiled executable as an unprivileged user. scripts/validators/containerfile_test.ts
+ * checks that it is valid.
  */
 import assert from "node:assert/strict";
 

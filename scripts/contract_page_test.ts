@@ -1,7 +1,8 @@
 /**
- * docs/contract.md, and the names that the source has → every name of the source that the page lacks.
+ * docs/contract.md, and names in the source → every name of the source that is missing on the page.
  *
- * Variables are compared with their defaults, types of the embedded catalog with their producers and payloads.
+ * Variables are compared including their defaults, and types of the embedded catalog including their producers and
+ * payloads.
  */
 import assert from "node:assert/strict";
 import { administratorEmails, fileForm, prefix, variableList } from "../src/config/variables.ts";

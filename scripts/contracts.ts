@@ -1,7 +1,7 @@
 /**
- * The catalog and the contract's fields → what neighbours build against: docs/asyncapi.yaml (AsyncAPI 3.0) for the
- * three streams, and docs/schemas/*.json (JSON Schema 2020-12) for payloads, stream entries, client events and mail
- * commands.
+ * The catalog and the fields of the contract → documents for the developers of neighbouring services:
+ * docs/asyncapi.yaml (AsyncAPI 3.0) for the three streams, and docs/schemas/*.json (JSON Schema 2020-12) for payloads,
+ * stream entries, client events and mail commands.
  *
  * `deno run --allow-read --allow-write --allow-env scripts/contracts.ts` writes them; a test keeps them current.
  */
@@ -13,7 +13,7 @@ import { clientEventFields, intentFields, mailCommandFields, mailPayload, type S
 export const DOCS = new URL("../docs/", import.meta.url);
 const DIALECT = "https://json-schema.org/draft/2020-12/schema";
 
-/** Text by path below docs/. */
+/** Texts by path relative to docs/. */
 export function contracts(): Map<string, string> {
   const types = [...embeddedCatalog().values()];
   const schemas = new Map<string, Schema>([

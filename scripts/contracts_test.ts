@@ -1,6 +1,6 @@
 /**
- * That the documents for neighbours are current, and that what the service writes and reads is what they say. That they
- * are valid by AsyncAPI's own parser is scripts/validators/asyncapi_test.ts.
+ * The documents for neighbouring services are up to date, and match what the service reads and writes.
+ * scripts/validators/asyncapi_test.ts checks them with AsyncAPI's parser.
  */
 import assert from "node:assert/strict";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -12,7 +12,7 @@ import { intentTypes, TYPES_FILE } from "./intent_types.ts";
 
 const read = (path: string) => Deno.readTextFileSync(new URL(path, DOCS));
 
-/** What is wrong with a value by one of the schemas. */
+/** Returns the errors of a value for one of the schemas. */
 function problems(name: string, value: unknown): string {
   const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true, validateFormats: false });
   ajv.addKeyword("x-content-schema");
@@ -44,7 +44,7 @@ Deno.test("an intent, a client event and a mail command are what their schemas s
 
   const event = asObject(clientEvent(claimedRoute()));
   assert.equal(problems("client_event", event), "");
-  // Mail alone, for administrators.
+  // Intents of this type are for administrators and lead only to mail.
   assert.notEqual(problems("client_event", { ...event, event_type: "game.generation_failed" }), "");
   const mail = asObject(mailCommand(claimedRoute({ recipientEmail: "a@example.com" })));
   assert.equal(problems("mail_command", mail), "");

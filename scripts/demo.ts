@@ -1,9 +1,9 @@
 /**
- * Nothing; `--keep` to leave it running → the Notification Service at work on servers of its own, as an account for a
- * person: what was sent, what came out, how it stopped.
+ * Nothing, or `--keep` to leave the service running → a demonstration of the Notification Service with temporary
+ * servers: what was sent, what was published, and how the service stopped.
  *
- * Exit code 0 only when everything came out as expected, 1 when not, 69 when there are no servers to be had; nothing is
- * left behind, also after Ctrl-C.
+ * Exit code 0 if all outcomes are as expected, 1 if not, 69 if the servers are not installed. Nothing is left behind,
+ * also after Ctrl-C.
  */
 import { openRigOn, type Rig } from "../tests/support/service_rig.ts";
 import type { ServiceProcess } from "../tests/support/service_process.ts";
@@ -61,7 +61,7 @@ async function demo({ keep }: { keep: boolean }): Promise<number> {
   problems.push(...await stop(service));
 
   if (problems.length === 0) {
-    console.log(`\n${paint("green", "✓")} Everything came out as expected.`);
+    console.log(`\n${paint("green", "✓")} All outcomes are as expected.`);
     return 0;
   }
   for (const problem of problems) console.log(`\n${paint("red", "✗")} ${problem}`);
@@ -76,7 +76,7 @@ async function sendAll(rig: Rig): Promise<{ entryIds: string[]; outcome: Outcome
     entryIds.push(await rig.addIntent({ ...fieldsOf(intent), occurred_at_ms: String(Date.now()) }));
   }
   await rig.settled();
-  console.log(paint("dim", `${INTENTS.length} intents sent and all dealt with after ${since(begun)}.`));
+  console.log(paint("dim", `${INTENTS.length} intents sent and processed after ${since(begun)}.`));
   return { entryIds, outcome: await readOutcome(rig) };
 }
 
@@ -104,7 +104,7 @@ async function stop(service: ServiceProcess): Promise<string[]> {
   return problems;
 }
 
-/** Returns on Ctrl-C or SIGTERM, or when the service ends. */
+/** Resolves on Ctrl-C or SIGTERM, or when the service ends. */
 async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
   const { host, port, password } = rig.keySpace;
   const { redisServer, postgresBin } = await findBinaries();
@@ -121,7 +121,7 @@ async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
     "",
     `${redis} \\`,
     `  XREVRANGE gateway:client-events + - COUNT 1`,
-    // The PostgreSQL that is downloaded comes without it.
+    // The downloaded PostgreSQL does not contain psql.
     ...(psql === undefined ? [] : [
       "",
       `${psql} ${rig.dsn} \\`,
@@ -129,7 +129,7 @@ async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
     ]),
     heading("Log", "what the service says from here on"),
   ]);
-  const from = new Date().toISOString(); // lines about what came before are still on their way
+  const from = new Date().toISOString(); // earlier lines may still arrive
   let seen = service.logs.length;
   const follow = setInterval(() => {
     for (const { time, level, logger, message } of service.logs.slice(seen)) {
@@ -141,13 +141,13 @@ async function keepRunning(rig: Rig, service: ServiceProcess): Promise<void> {
   clearInterval(follow);
 }
 
-/** Settles on the first Ctrl-C or SIGTERM; a second Ctrl-C ends everything at once. */
+/** Resolves on the first Ctrl-C or SIGTERM; a second Ctrl-C ends everything immediately. */
 function interrupted(): Promise<void> {
   return new Promise((resolve) => {
     let first = Infinity;
     const listener = () => {
       resolve();
-      // `deno task` passes on the Ctrl-C that has come from the terminal already.
+      // `deno task` also forwards the Ctrl-C that this process has already received from the terminal.
       if (performance.now() - first > 500) Deno.exit(130);
       first = Math.min(first, performance.now());
     };

@@ -1,4 +1,4 @@
-/** Every file opens with a block that says what it is for, in the same form everywhere. */
+/** Every file opens with a block comment about its purpose, in the same form everywhere. */
 import assert from "node:assert/strict";
 import { sourceFiles } from "./imports.ts";
 

@@ -1,5 +1,5 @@
 /**
- * A file's path and text, or a folder of a project → what the file imports, or the TypeScript files of the folder.
+ * A file's path and text → its imports; a folder of a project → its TypeScript files.
  *
  * Paths are relative to the project, e.g. `src/intake/accept.ts`.
  */
@@ -10,7 +10,7 @@ export interface Import {
   readonly specifier: string;
 }
 
-/** Static and dynamic imports and re-exports, types included, wherever the statement's lines are broken. */
+/** Returns static and dynamic imports and re-exports, including types, also of statements over several lines. */
 export function* importsOf(source: string): Generator<Import> {
   const statement =
     /^\s*(?:import|export)\b[^"';]*?\bfrom\s*["']([^"']+)["']|^\s*import\s*["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']/gm;
@@ -20,7 +20,7 @@ export function* importsOf(source: string): Generator<Import> {
   }
 }
 
-/** The file that a relative specifier names; `undefined` for a package. */
+/** Returns the file of a relative specifier; `undefined` for a package. */
 export function targetOf(file: string, specifier: string): string | undefined {
   return specifier.startsWith(".") ? new URL(specifier, `file:///${file}`).pathname.slice(1) : undefined;
 }

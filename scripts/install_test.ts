@@ -1,6 +1,6 @@
 /**
- * That install.sh puts everything in its place, keeps what is an administrator's when it is repeated, and refuses an
- * executable that is not what its checksum says.
+ * install.sh installs all files, keeps an administrator's changes when it is repeated, and refuses an executable with a
+ * wrong checksum.
  */
 import assert from "node:assert/strict";
 import { prefix, variableList } from "../src/config/variables.ts";
@@ -31,7 +31,7 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
     const mode = async (path: string) => ((await Deno.stat(`${root}${path}`)).mode ?? 0) & 0o777;
     assert.equal(await mode("/usr/local/bin/notification-service"), 0o755);
     assert.equal(await mode(UNIT_FILE), 0o644);
-    // What the unit names as its documentation is there for everybody to read.
+    // The documentation named in the unit exists and is readable for every user.
     const [, documents] = /^Documentation=file:(.*)$/m.exec(await Deno.readTextFile(`${root}${UNIT_FILE}`))!;
     assert.equal(await mode(`${documents}README.md`), 0o644);
     await everyLinkLeadsSomewhere(`${root}${documents}`);
@@ -61,7 +61,7 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
   }
 });
 
-/** In the documents as they were installed: no link leads out of their folder. */
+/** In the installed documents, no link leads out of their folder. */
 async function everyLinkLeadsSomewhere(root: string, folder = root): Promise<void> {
   for (const { name, isDirectory } of Deno.readDirSync(folder)) {
     if (isDirectory) await everyLinkLeadsSomewhere(root, `${folder}${name}/`);

@@ -29,7 +29,7 @@ function typeOf({ name, description, producers, audiences, payloadSchema }: Cata
   };`;
 }
 
-/** Of the schemas that the embedded catalog holds: flat objects of strings and integers. */
+/** The embedded catalog has only schemas of flat objects with strings and integers. */
 function objectType(schema: Readonly<Record<string, unknown>>): string {
   const required = new Set(schema["required"] as readonly string[]);
   const properties = schema["properties"] as Readonly<Record<string, { readonly type: string }>>;

@@ -1,4 +1,6 @@
-/** That docs/kubernetes.yaml names variables, paths and a port that the service has, and no secret in the open. */
+/**
+ * docs/kubernetes.yaml uses existing variables, paths and a port of the service, and contains no secret in plain text.
+ */
 import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { fileForm, prefix, variableList } from "../src/config/variables.ts";

@@ -1,7 +1,7 @@
 /**
- * The Markdown pages of the repository → every link that leads to no file, or to no heading of its page.
+ * The Markdown pages of the repository → every link whose file or heading does not exist.
  *
- * Links to other hosts are not followed; code blocks and code spans hold no links.
+ * Links to other hosts are not followed. Links in code blocks and code spans are ignored.
  */
 import assert from "node:assert/strict";
 
@@ -33,7 +33,7 @@ function pagesBelow(folder: string): string[] {
   });
 }
 
-/** Folders end in a slash. */
+/** Paths of folders end with a slash. */
 function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(new URL(folder, ROOT))].map(({ name, isDirectory }) => isDirectory ? `${name}/` : name);
 }
@@ -73,7 +73,7 @@ function headingIds(text: string): Set<string> {
 
 const CODE_BLOCK = /^```.*?^```$/gms;
 
-/** A code span's text goes; a link around a code span stays one. */
+/** Removes the text of code spans; a link around a code span stays a link. */
 function withoutCode(text: string): string {
   return text.replaceAll(CODE_BLOCK, "").replaceAll(/`[^`\n]*`/g, "");
 }

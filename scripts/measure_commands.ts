@@ -1,9 +1,9 @@
 /**
- * Nothing, or numbers of malformed intents and of dead letters to measure with (default: 100,000 and 1,000,000) → how
- * long the operators' commands take on throwaway servers, whole processes, and how much memory they need at most, a
- * line each; then the same for 2,000 malformed intents of 300 kB, and as many records of 200 kB with dead letters.
+ * Nothing, or sizes: numbers of malformed intents, dead letters and records (default: 100,000 and 1,000,000) → the run
+ * time and peak memory of the operators' commands with temporary servers, one line for each command; then the same for
+ * 2,000 malformed intents of 300 kB and 2,000 records of 200 kB with dead letters.
  *
- * Every time is the median and the worst of 5 runs; nothing is left behind.
+ * Times are the median and the maximum of 5 runs, and include the start of the process. Nothing is left behind.
  */
 import { memoryOf } from "./process_memory.ts";
 import { openRig, type Rig } from "../tests/support/rig.ts";
@@ -47,7 +47,7 @@ if (import.meta.main) {
   const sizes = Deno.args.length > 0 ? Deno.args.map(Number) : [100_000, 1_000_000];
   for (const size of sizes) await measure(size);
   await measureLargeOnes();
-  Deno.exit(0); // the servers end with this process
+  Deno.exit(0); // the guards end the servers
 }
 
 async function measure(size: number): Promise<void> {
@@ -102,7 +102,7 @@ async function time(rig: Rig, args: readonly string[]): Promise<void> {
   );
 }
 
-/** The peak is what the kernel counted when it was last asked, every 10 ms. */
+/** The peak is the kernel's figure, which is read every 10 ms until the process ends. */
 async function runOnce({ env }: Rig, args: readonly string[]) {
   const begun = performance.now();
   await using command = await startService(env, { args, keep: { most: 0, isWorthIt: () => false } });
@@ -110,7 +110,7 @@ async function runOnce({ env }: Rig, args: readonly string[]) {
   let peakMb = 0;
   let code: number | undefined;
   while (code === undefined) {
-    // Nothing once it has ended.
+    // 0 if the process has ended.
     peakMb = Math.max(peakMb, await memoryOf(command.pid).then((memory) => memory.peakMb || 0, () => 0));
     code = await Promise.race([ended, new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 10))]);
   }

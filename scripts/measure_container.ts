@@ -1,11 +1,11 @@
 /**
- * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source), `--mib <number>` (default 512) and
- * `--minutes <number>` (default 30) → how one instance works in a cgroup of so much memory without swap, with an
- * endless backlog of 200 KiB payloads, every trace exported and a collector that accepts connections and never answers:
- * intents published, peaks of resident memory and of the cgroup.
+ * The executable in NOTIFICATION_SERVICE_BIN (or the service from source), `--mib <number>` (default 512) and
+ * `--minutes <number>` (default 30) → published intents and the peaks of resident memory and of the cgroup, of one
+ * instance in a cgroup with this much memory and no swap. The backlog of 200 KiB payloads never ends, all traces are
+ * exported, and the collector accepts connections but never answers.
  *
- * Exit code 1 if the kernel killed it, it ended by itself, or fewer than ten intents a second were published. Needs
- * root and a writable cgroup file system (version 1 or 2).
+ * Exit code 1 if the kernel killed the instance, if it ended by itself, or if fewer than ten intents a second were
+ * published. Needs root and a writable cgroup file system (version 1 or 2).
  */
 import { MemoryGroup } from "./servers/memory_group.ts";
 import { startPostgres } from "./servers/postgres.ts";
@@ -15,9 +15,9 @@ import { openRigOn, type Rig } from "../tests/support/service_rig.ts";
 import type { ServiceProcess } from "../tests/support/service_process.ts";
 
 const PAYLOAD_BYTES = 200 * 1024;
-/** Intents that wait: 60 MB. */
+/** The number of waiting intents: 60 MB. */
 const BACKLOG = 300;
-/** Of each outbound stream the newest are kept. */
+/** This many of the newest entries of each outbound stream are kept. */
 const KEPT_ENTRIES = 100;
 const STEP_MS = 200;
 const REPORT_MS = 60_000;
@@ -83,7 +83,7 @@ async function measure(mib: number, minutes: number): Promise<boolean> {
   return isWell && code === 0;
 }
 
-/** Takes connections, reads, and never answers. */
+/** Accepts connections, discards requests and never answers. */
 function silentCollector(): AsyncDisposable & { readonly port: number } {
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     await request.body?.cancel();
@@ -93,8 +93,8 @@ function silentCollector(): AsyncDisposable & { readonly port: number } {
 }
 
 /**
- * Fills the intent stream up to its backlog, and forgets what has been read of it and of the mail stream. Returns how
- * many were added.
+ * Adds intents until the backlog is full, and trims what has been read from the intent stream and the mail stream.
+ * Returns the number of added intents.
  */
 async function keepBacklog(rig: Rig, from: number): Promise<number> {
   const [offset] = await rig.query<{ entry_id: string }>(

@@ -1,8 +1,7 @@
 /**
- * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source), and if wanted `--intents <number>`
- * (default 10,000) → its peak of resident memory while it deals with entries of 100 MiB, then with a backlog of so many
- * intents with payloads of 200 KiB; exit code 1 when that is over 400 MB, or an entry or a route is left without its
- * outcome.
+ * The executable in NOTIFICATION_SERVICE_BIN (or the service from source), and optionally `--intents <number>` (default
+ * 10,000) → its peak resident memory while it processes entries of 100 MiB, then a backlog of this many intents with
+ * payloads of 200 KiB. Exit code 1 if a peak is more than 400 MB, or if an entry or a route gets no outcome.
  */
 import { memoryOf } from "./process_memory.ts";
 import { openRigOn, type Rig } from "../tests/support/service_rig.ts";
@@ -16,7 +15,7 @@ const MOST_RSS_MB = 400;
 const ENTRY_BYTES = 100 * 1024 * 1024;
 const ENTRIES = 3;
 const PAYLOAD_BYTES = 200 * 1024;
-/** Intents that one call adds: 20 MB. */
+/** Intents that are added by one call: 20 MB. */
 const STEP = 100;
 const LIMIT_MS = 600_000;
 
@@ -62,7 +61,10 @@ async function measure(intents: number): Promise<Peak[]> {
   ];
 }
 
-/** Adds a backlog, lets one instance deal with all of it, and gives its peak. @throws when an outcome is missing */
+/**
+ * Adds a backlog, starts one instance, waits until it is finished, and returns its peak. @throws Error if an outcome is
+ * missing
+ */
 async function peakOf(
   rig: Rig,
   { what, add, outcomes }: {
@@ -80,7 +82,7 @@ async function peakOf(
               (SELECT count(*)::int FROM notification.routes WHERE status = 'published') AS published`,
     );
     return found?.malformed === outcomes.malformed && found.published === outcomes.published;
-  }, { timeoutMs: LIMIT_MS, intervalMs: 200, message: () => `${what} were not dealt with\n${service.output()}\n` });
+  }, { timeoutMs: LIMIT_MS, intervalMs: 200, message: () => `${what} were not finished\n${service.output()}\n` });
   const seconds = Math.round((performance.now() - begun) / 1000);
   const mb = await peakMb(service);
   await service.terminate();
@@ -105,7 +107,7 @@ async function addIntents(rig: Rig, intents: number): Promise<void> {
   }
 }
 
-/** What the kernel saw, and so missed no moment. */
+/** The kernel's own figure, which includes short peaks. */
 async function peakMb({ pid }: ServiceProcess): Promise<number> {
   return Math.round((await memoryOf(pid)).peakMb);
 }

@@ -1,8 +1,8 @@
 /**
- * Nothing, or numbers of terminal routes and of outbound entries to measure with (default: 1,000,000) → how long
- * repairs take on throwaway servers, a line each; these are the figures of docs/benchmarks.md, "Repairs".
+ * Nothing, or sizes: numbers of terminal routes and outbound entries (default: 1,000,000) → the duration of repairs
+ * with temporary servers, one line for each. These are the figures in docs/benchmarks.md, "Repairs".
  *
- * The service is the one that runs from source, with its default configuration; nothing is left behind.
+ * The service runs from source with its default configuration. Nothing is left behind.
  */
 import { systemClock } from "../src/clock.ts";
 import { RedisConnection } from "../src/redis/connection.ts";
@@ -14,16 +14,16 @@ import { fill } from "./bench/fill.ts";
 import { startRedis } from "./servers/redis.ts";
 
 const PUSH = "gateway:client-events";
-/** Routes whose entries are lost, the newest: what Redis may lose within a second or so. */
+/** The number of newest routes whose entries are lost: about as many as Redis may lose in a second. */
 const LOST = 1_000;
-/** Intents of one stretch, two routes each. */
+/** Intents for one measurement of the publishing rate, two routes each. */
 const STRETCH = 30_000;
-/** Of the first filled record and of the first filled entry, Unix milliseconds; older than anything else here. */
+/** The time of the first filled record and entry, in Unix milliseconds; older than all other rows. */
 const FIRST_MS = 1_700_000_000_000;
 const WAIT_MS = 1_800_000;
 const LEASE_TTL_MS = 604_800_000;
 
-// Entries as the service appends them.
+// Appends entries like those of the service.
 const FILL_ENTRIES = `
 for n = tonumber(ARGV[1]), tonumber(ARGV[1]) + tonumber(ARGV[2]) - 1 do
   local id = string.format('%012x', ${FIRST_MS} + n)
@@ -39,10 +39,13 @@ if (import.meta.main) {
     await measureRepair(size);
     await measureLeases(size);
   }
-  Deno.exit(0); // the servers end with this process
+  Deno.exit(0); // the guards end the servers
 }
 
-/** Redis has lost the newest entries of the push stream: one repair without other work, and one beside it. */
+/**
+ * Redis has lost the newest entries of the push stream. Measures one repair without other work, and one during other
+ * work.
+ */
 async function measureRepair(size: number): Promise<void> {
   await using redisServer = await startRedis();
   await using rig = await openRig({
@@ -79,7 +82,10 @@ async function measureRepair(size: number): Promise<void> {
   await service.terminate();
 }
 
-/** The push stream was lost up to its last filled route, and the newest routes were published behind the loss. */
+/**
+ * Moves the newest filled routes into the lost range of the push stream, and inserts a repair of this range, as the
+ * detection of a loss does.
+ */
 async function detect(rig: Rig, size: number): Promise<void> {
   const records = size / 2;
   await rig.query("DELETE FROM notification.repairs");
@@ -96,7 +102,7 @@ async function detect(rig: Rig, size: number): Promise<void> {
   );
 }
 
-/** How many routes a second are published of a stretch that is filled in at once. */
+/** Adds a number of intents at once, and returns the rate at which their routes are published. */
 async function publishingRate(rig: Rig, prefix: string): Promise<string> {
   const before = await rig.redis.xlen(PUSH);
   const begunMs = performance.now();
@@ -106,7 +112,10 @@ async function publishingRate(rig: Rig, prefix: string): Promise<string> {
   return `${grouped(Math.round(2 * STRETCH / (performance.now() - begunMs) * 1000))} routes published a second`;
 }
 
-/** The repair loop looks for repairs of others every ten seconds. */
+/**
+ * Waits until the repair has begun, because the repair loop searches for repairs of other instances only every ten
+ * seconds.
+ */
 async function untilBegun(rig: Rig): Promise<void> {
   const begun = () => rig.query("SELECT FROM notification.repairs WHERE routes > 0 OR finished_at IS NOT NULL");
   await eventually(async () => (await begun()).length === 1, { timeoutMs: WAIT_MS });
@@ -157,7 +166,8 @@ async function fillRoutes(rig: Rig, size: number): Promise<void> {
 }
 
 /**
- * PostgreSQL has lost everything: the leases of a whole stream are set, while another client asks Redis all the time.
+ * PostgreSQL has lost all rows. Measures how long it takes to set the leases of a whole stream, and the delay of
+ * another client that uses Redis continuously.
  */
 async function measureLeases(size: number): Promise<void> {
   await using redisServer = await startRedis();
@@ -200,7 +210,7 @@ async function measureLeases(size: number): Promise<void> {
     } ms`,
   );
 
-  // Again, with all leases there, as a start of the service that finds PostgreSQL behind.
+  // Again, when all leases exist, by a start of the service that finds PostgreSQL behind Redis.
   await redis.close();
   await (await rig.start()).terminate();
   await rig.query("UPDATE notification.stream_offsets SET entry_id = '0-0' WHERE stream = $1", [PUSH]);

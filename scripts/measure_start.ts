@@ -1,8 +1,8 @@
 /**
- * The executable that NOTIFICATION_SERVICE_BIN names (or the service from source) → how long it takes from its start to
- * an answer of /readyz on a migrated database, and its resident memory when it has been idle for a while, in five runs;
- * exit code 1 when the quickest start took over a second (what else goes on on the machine only adds to it), or the
- * median is over 160 MB.
+ * The executable in NOTIFICATION_SERVICE_BIN (or the service from source) → the time from its start until /readyz
+ * answers, with a migrated database, and its resident memory after some idle time, in five runs. Exit code 1 if the
+ * fastest start took more than a second (the fastest, because other load on the machine only makes starts slower), or
+ * if the median of the memory is more than 160 MB.
  */
 import { median } from "./bench/statistics.ts";
 import { memoryOf } from "./process_memory.ts";
@@ -31,7 +31,7 @@ async function measure(): Promise<{ startMs: number; medianStartMs: number; rssM
   await using postgres = await startPostgres();
   await using users = startUserService({});
   await using rig = await openRigOn({ keySpace: redis, dsn: await postgres.createDatabase(), users });
-  await (await rig.start()).terminate(); // migrates
+  await (await rig.start()).terminate(); // the first start migrates the database
   const starts: number[] = [];
   const sizes: number[] = [];
   for (let run = 0; run < RUNS; run++) {

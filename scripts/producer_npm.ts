@@ -1,8 +1,8 @@
 /**
- * The producer module → dist/producer/, a package for npm with the module's name: one file of JavaScript for Node 20.12
- * or newer, its types, and the libraries that check catalog and payloads as dependencies. Publishes nothing.
+ * The producer module → dist/producer/, an npm package with the module's name: one JavaScript file for Node 20.12 or
+ * newer, its types, and as dependencies the libraries that check the catalog and payloads. It is not sent to npm.
  *
- * `deno task producer:npm`; Deno 2.9 (`deno bundle --declaration`).
+ * Run it with `deno task producer:npm`; it needs Deno 2.9 (`deno bundle --declaration`).
  */
 import denoJson from "../deno.json" with { type: "json" };
 import { MALFORMED_CODES } from "../src/notification/intent.ts";
@@ -10,10 +10,10 @@ import { MALFORMED_CODES } from "../src/notification/intent.ts";
 const ROOT = new URL("../", import.meta.url);
 const MODULE = "src/producer/producer.ts";
 
-/** What the module imports from npm. */
+/** The npm packages that the module imports. */
 export const DEPENDENCIES = ["@eslint-community/regexpp", "ajv"] as const;
 
-/** @param folder an absolute path, made if it is not there */
+/** @param folder an absolute path; the folder is created if it does not exist */
 export async function writePackage(folder: string): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -33,7 +33,7 @@ export async function writePackage(folder: string): Promise<void> {
   await Deno.copyFile(new URL("LICENSE", ROOT), `${folder}/LICENSE`);
 }
 
-/** `deno bundle` leaves types of another folder as imports of it, also those that no declaration uses. */
+/** Removes the imports of types from other folders, which `deno bundle` keeps even if no declaration uses them. */
 function withoutImports(declarations: string): string {
   const codes = MALFORMED_CODES.map((code) => JSON.stringify(code)).join(" | ");
   return `${declarations.replace(/^import .* from "\.\.\/.*;$/gm, "")}\nexport type MalformedCode = ${codes};\n`;

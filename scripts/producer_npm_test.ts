@@ -1,6 +1,4 @@
-/**
- * That the package for npm is one that Node and TypeScript can use: what it encodes is what the module here encodes.
- */
+/** Node and TypeScript can use the npm package, and it encodes the same as the module in src/. */
 import assert from "node:assert/strict";
 import denoJson from "../deno.json" with { type: "json" };
 import { type AnyIntent, encodeIntent } from "../src/producer/producer.ts";
@@ -27,7 +25,7 @@ try {
 } catch (error) {
   if (error instanceof IntentRefused) refused = error.code;
 }
-// Node 20 has no access to a number's source text, which the service needs for fractions.
+// Node 20 gives no access to the source text of a number, which is needed for fractions.
 const withFraction = encodeIntent({ ...intent, payload: { ...intent.payload, speed: 1.5 } });
 console.log(JSON.stringify({ fields: encodeIntent(intent), calls, refused, length: withFraction.length }));
 `;
@@ -56,7 +54,7 @@ Deno.test({
         length: fields.length,
       });
 
-      // The types are those of the module: the one name in it that is wrong is found.
+      // The types are those of the module: the compiler finds the one wrong name in this program.
       const types = `${folder}/node_modules/@notification/service/producer.d.ts`;
       for (const [producer, isRight] of [["game-master", true], ["game-lobby", false]] as const) {
         const program = `// @ts-types="${types}"
@@ -76,7 +74,7 @@ encodeIntent(${JSON.stringify({ ...INTENT, producer })});`;
   },
 });
 
-/** Links a package that this project uses, and those that it needs, to where Deno keeps them. */
+/** Links a package of this project and its dependencies from the folder where Deno keeps them. */
 async function linkPackages(specifier: string, into: string): Promise<void> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", specifier] }).output();
   const { modules: [module], npmPackages } = JSON.parse(new TextDecoder().decode(stdout)) as {
@@ -101,6 +99,6 @@ async function runs(program: string, ...args: string[]): Promise<boolean> {
     const { success } = await new Deno.Command(program, { args, stdout: "null", stderr: "null" }).output();
     return success;
   } catch {
-    return false; // not on this machine
+    return false; // not installed on this machine
   }
 }

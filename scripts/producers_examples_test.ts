@@ -1,6 +1,6 @@
 /**
- * The examples of docs/producers.md, each run as it stands there against a running service that must accept what it
- * sends. Where a language is not on this machine its step is shown as ignored, with the reason in its name.
+ * Each example in docs/producers.md is run unchanged against a running service, which must accept its intents. If a
+ * language is not installed, its step is shown as ignored, with the reason in its name.
  */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
@@ -31,7 +31,7 @@ Deno.test("the examples of docs/producers.md send intents that the service accep
           ? `${index + 1}: ${name} NOT RUN: ${language.needs} is missing on this machine`
           : `${index + 1}: ${name}`,
         ignore,
-        // The rig's connections outlive a step.
+        // The connections of the rig exist longer than a step.
         ...{ sanitizeOps: false, sanitizeResources: false },
         fn: async () => {
           const path = `${folder}/${index}/${language.file}`;
@@ -49,7 +49,7 @@ Deno.test("the examples of docs/producers.md send intents that the service accep
 interface Example {
   readonly language: Language;
   readonly path: string;
-  /** A folder where `notification-service` is found. */
+  /** The folder that contains `notification-service`. */
   readonly programs: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * That the unit and the `start` task keep what the operation rests on, directive by directive, each with its reason.
- * (scripts/check_systemd_unit.ts holds the unit's sandbox against systemd-analyze.)
+ * The unit and the `start` task contain the directives that operation depends on, each with its reason.
+ * (scripts/check_systemd_unit.ts checks the unit's sandbox with systemd-analyze.)
  */
 import assert from "node:assert/strict";
 import denoJson from "../deno.json" with { type: "json" };
@@ -14,14 +14,14 @@ Deno.test("the unit has the directives that its operation rests on", () => {
     Type: "notify",
     Restart: "on-failure",
     RestartSec: "5s",
-    // Five quick failures must not leave the unit down; a refused configuration must.
+    // After five quick failures, systemd must still restart the unit, but not after a refused configuration.
     StartLimitIntervalSec: "0",
     RestartPreventExitStatus: "78",
-    // journald drops lines at the service's rate otherwise.
+    // Otherwise journald drops lines at the rate of the service's log.
     LogRateLimitIntervalSec: "0",
     DynamicUser: "yes",
     NoNewPrivileges: "yes",
-    // Also where the environment file or the manager sets it.
+    // Even if the environment file or the manager sets it.
     UnsetEnvironment: "OTEL_DENO",
     EnvironmentFile: "/etc/notification-service/environment",
     ExecStart: "/usr/local/bin/notification-service run",
@@ -31,7 +31,7 @@ Deno.test("the unit has the directives that its operation rests on", () => {
     "redis_password",
     "postgres_primary_dsn",
   ]);
-  // V8 compiles to memory that is written and then executed.
+  // V8 writes compiled code to memory and then executes it.
   assert.equal(UNIT.has("MemoryDenyWriteExecute"), false);
 });
 
@@ -39,7 +39,7 @@ Deno.test("the unit's times are above the service's own bounds", () => {
   const seconds = (name: string) => Number(/^(\d+)s$/.exec(UNIT.get(name)?.[0] ?? "")?.[1]);
   const bound = (name: "SHUTDOWN_TIMEOUT" | "STARTUP_TIMEOUT") => parseDuration(variables[name].default)! / 1000;
   assert.ok(seconds("TimeoutStopSec") > bound("SHUTDOWN_TIMEOUT"));
-  // Redis, PostgreSQL and ownership are each bounded alone.
+  // Redis, PostgreSQL and ownership each have a separate limit.
   assert.ok(seconds("TimeoutStartSec") > 3 * bound("STARTUP_TIMEOUT"));
   assert.ok(seconds("WatchdogSec") > 0);
 });
@@ -56,7 +56,7 @@ Deno.test("the start task, and so the executable, has no more permissions than i
   ]);
 });
 
-/** Each directive with its values in their order; comments and sections are left out. */
+/** Returns each directive with its values in order; comments and sections are omitted. */
 function directives(unit: string): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const line of unit.split("\n")) {

@@ -1,9 +1,10 @@
 /**
- * Arguments of `deno test` → its output, a last line `N passed, N failed` with the time, and an exit code that is 0
- * only when every test passed. Without a path it runs all tests except those of upgrades.
+ * Arguments of `deno test` → its output, a last line `N passed, N failed` with the time, and exit code 0 only if every
+ * test passed. Without a path, it runs all tests except the upgrade tests.
  *
- * `--restricted`: the service has the role and the access control line of docs/security.md, and no more.
- * TEST_POSTGRES_VERSION names the PostgreSQL to test on, such as 14. Leaked operations and resources fail a test.
+ * `--restricted`: the service has only the permissions of the role and the access control line in docs/security.md.
+ * TEST_POSTGRES_VERSION is the major version of PostgreSQL to test with, such as 14. Leaked operations and resources
+ * fail a test.
  */
 import { findBinaries } from "./servers/binaries.ts";
 import { Guard } from "./servers/guard.ts";
@@ -13,11 +14,11 @@ import { type RedisServer, startRedis } from "./servers/redis.ts";
 import { ownConfiguration, testFiles } from "./test/files.ts";
 import { type Ran, summary } from "./test/summary.ts";
 
-/** They need the git history, which a downloaded tree lacks: `deno task test:upgrade`. */
+/** These tests need the git history, which a downloaded archive lacks. `deno task test:upgrade` runs them. */
 const UPGRADE_TESTS = "tests/upgrade";
-/** Tests wait more than they work. Each lane has servers of its own: 3 min 41 s in three lanes, 4 min 59 s in two. */
+/** Tests mostly wait, so they run in lanes, each with its own servers: 3 min 41 s in three lanes, 4 min 59 s in two. */
 const MAX_LANES = 3;
-/** Fewer files are not worth another pair of servers. */
+/** For fewer files, another pair of servers does not save time. */
 const FILES_FOR_ANOTHER_LANE = 10;
 
 interface Run {
@@ -28,7 +29,7 @@ interface Run {
 if (import.meta.main) {
   try {
     if (Deno.args.includes("--restricted")) Deno.env.set("TEST_RESTRICTED", "1");
-    // Ctrl-C reaches `deno test` too, which ends by it; this process stays to stop the servers.
+    // Ctrl-C also ends `deno test`; this process continues, in order to stop the servers.
     Deno.addSignalListener("SIGINT", () => {});
     Deno.exit(await runTests(Deno.args.filter((arg) => arg !== "--restricted")));
   } catch (error) {
@@ -56,14 +57,14 @@ async function runTests(args: readonly string[]): Promise<number> {
     console.log(`On PostgreSQL ${postgresVersion} and Redis ${redisVersion}`);
   }
   for (let lane = 0; lane < lanes; lane++) {
-    // In turn, so that neighbours, which take about as long, come to different lanes.
+    // Neighbouring files take about the same time, so they are distributed to different lanes.
     const own = shared.filter((_, at) => at % lanes === lane);
-    // One after the other: where servers are missing, the first start downloads them.
+    // Not in parallel: if servers are missing, the first start downloads them.
     runs.push({ args: [...options, ...own], env: variablesFor(stack.use(await startServers())) });
   }
   for (const [configuration, own] of byConfiguration) {
     if (configuration === undefined) continue;
-    // Quiet about the packages that it downloads at first.
+    // Without the messages about downloaded packages.
     runs.push({ args: ["--quiet", "--config", configuration, ...options, ...own], env: {} });
   }
   const ran = await Promise.all(runs.map((run, at) => runDenoTest(run, at === 0 ? "shown" : "held back")));
@@ -123,7 +124,7 @@ async function runDenoTest({ args, env }: Run, output: "shown" | "held back"): P
   }
 }
 
-/** Reads to the end; what comes is shown at once where there is somewhere to show it. */
+/** Reads the stream to its end and, if `shownOn` is given, copies it there immediately. */
 async function textOf(stream: ReadableStream<Uint8Array>, shownOn?: typeof Deno.stdout): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";

@@ -1,9 +1,9 @@
 /**
- * A session → how fast the service publishes routes that are due already, which it has not accepted itself, and the CPU
- * time that one of them takes.
+ * A session → the rate at which the service publishes routes that are already due and that it has not accepted itself,
+ * and the CPU time for each route.
  *
- * The schema is that of the subject's own migrations; the figures are those of a stretch in the middle of the work,
- * when the process is warm; rounds are interleaved; all is published in the end, and counted.
+ * The schema is made by the subject's own migrations. The rate is measured in the middle of the work, when the process
+ * is warm. Rounds are interleaved. In the end everything is published and counted.
  */
 import { type Cpu, cpuEach, startCpuMeter } from "./cpu.ts";
 import { OUTBOUND } from "./fill.ts";
@@ -53,7 +53,7 @@ async function runOnce(session: Session, subject: ServiceSubject): Promise<{ rat
   return run;
 }
 
-/** Another checkout may have another schema. */
+/** Starts the subject once, so that it makes its own schema, which may differ in another checkout. */
 async function migrateBy(
   session: Session,
   { subject, setting }: { subject: ServiceSubject; setting: Setting },
@@ -72,7 +72,7 @@ async function timeStretch(
       const lengths = await Promise.all(OUTBOUND.map((stream) => setting.redis.xlen(stream)));
       const sent = lengths.reduce((sum, length) => sum + length, 0);
       if (sent >= wanted) return { sent, at: performance.now() };
-      if (process.hasEnded || performance.now() > deadline) throw new Error(`Only ${sent} of ${wanted} came out`);
+      if (process.hasEnded || performance.now() > deadline) throw new Error(`Only ${sent} of ${wanted} were published`);
       await sleep(POLL_MS);
     }
   };

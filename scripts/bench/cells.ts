@@ -1,4 +1,4 @@
-/** Numbers → the texts of a table's cells. Pure. What is not a finite number is a dash. */
+/** Numbers → the texts of table cells. Pure. A missing number is a dash. */
 import { type Cpu, inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
 
@@ -10,14 +10,14 @@ export function ratio(value: number, base: number): string {
   return Number.isFinite(value / base) ? (value / base).toFixed(2) : "–";
 }
 
-/** Milliseconds; what did not come out is infinitely late. */
+/** Milliseconds; ∞ for an intent that was not delivered. */
 export function ms(value: number): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return "∞";
   return value < 100 ? value.toFixed(1) : whole(value);
 }
 
-/** Median, and where there are several also the least and the most. */
+/** The median and, for several values, also the minimum and maximum. */
 export function withSpread(values: readonly number[]): string {
   const spread = values.length > 1 ? ` (${whole(Math.min(...values))}–${whole(Math.max(...values))})` : "";
   return whole(median(values)) + spread;

@@ -1,7 +1,8 @@
 /**
- * What a run found out → its charts as Mermaid's text, which GitHub draws; none for a part that did not run. Pure.
+ * The results of a run → charts as Mermaid text, which GitHub draws; none for a part that did not run. Pure.
  *
- * Bars only, from 0, for figures that exist; no label can break the text; the same input gives the same text.
+ * The charts have bars from 0, for finite figures only. Labels are quoted, so that they cannot break the text. The same
+ * input gives the same text.
  */
 import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
@@ -26,11 +27,11 @@ interface BarChart {
   readonly title: string;
   readonly unit: string;
   readonly bars: readonly Bar[];
-  /** Drawn as a line across the bars. */
+  /** Shown as a line across the bars. */
   readonly limit?: number;
 }
 
-/** Of the targets; more rates are in the table. */
+/** The rate of the targets; the table has more rates. */
 const LATENCY_RATE = 100;
 
 /** @see https://mermaid.js.org/syntax/xyChart.html */

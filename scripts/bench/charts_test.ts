@@ -1,4 +1,4 @@
-/** Charts: their text, which figures they show, and that no label can break it. */
+/** Charts: their text, the figures that they show, and that no label can break the text. */
 import assert from "node:assert/strict";
 import { barChart, flatnessChart, latencyChart, throughputChart } from "./charts.ts";
 

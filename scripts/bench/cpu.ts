@@ -1,10 +1,9 @@
 /**
- * Process ids → the CPU time that these processes, and all that they have started, took so far, or between two
- * readings.
+ * Process ids → the CPU time of these processes and all their descendants, so far or between two readings.
  *
- * User and system time of every thread; a child that has ended counts through its parent, which waited for it (as
- * PostgreSQL's postmaster does for its backends). The kernel counts in steps of 10 ms a process, so a stretch of a
- * second or more is needed. NaN where there is no /proc, as on macOS.
+ * This is the user and system time of all threads. An ended child is included through its parent, if the parent waited
+ * for it (as PostgreSQL's postmaster does for its backends). The kernel's resolution is 10 ms for each process, so the
+ * measured time should be at least a second. NaN if there is no /proc, as on macOS.
  */
 
 /** Microseconds of CPU. */
@@ -16,10 +15,10 @@ export interface Cpu {
 
 export type CpuPids = { readonly [Part in keyof Cpu]: readonly number[] };
 
-/** Linux gives /proc in hundredths of a second on all of its architectures (USER_HZ). */
+/** The unit of time in /proc is a hundredth of a second on all architectures of Linux (USER_HZ). */
 const TICK_MICROS = 10_000;
 
-/** Starts to measure; the function that it returns reads the CPU time taken since. */
+/** Starts a measurement. The returned function returns the CPU time since then. */
 export async function startCpuMeter(pids: CpuPids): Promise<() => Promise<Cpu>> {
   const before = await readCpu(pids);
   return async () => {
@@ -36,7 +35,7 @@ export function inAll({ process, postgres, redis }: Cpu): number {
   return process + postgres + redis;
 }
 
-/** The CPU time of each of `count` pieces of work. */
+/** The CPU time divided by `count`. */
 export function cpuEach({ process, postgres, redis }: Cpu, count: number): Cpu {
   return { process: process / count, postgres: postgres / count, redis: redis / count };
 }
@@ -50,13 +49,13 @@ async function readCpu({ process, postgres, redis }: CpuPids): Promise<Cpu> {
 export interface ProcessStat {
   readonly pid: number;
   readonly parent: number;
-  /** Of all its threads. */
+  /** The time of all threads. */
   readonly micros: number;
-  /** Of its children that have ended and been waited for, and theirs. */
+  /** The time of ended children that the process has waited for, and of their ended children. */
   readonly endedChildrenMicros: number;
 }
 
-/** Of the process, its children that are alive, theirs and so on, and those of all of them that have ended. */
+/** Returns the time of a process and of all its descendants, running or ended. */
 export function treeMicros(stats: readonly ProcessStat[], pid: number): number {
   const own = stats.find((stat) => stat.pid === pid);
   if (own === undefined) return NaN;
@@ -65,10 +64,10 @@ export function treeMicros(stats: readonly ProcessStat[], pid: number): number {
     children.reduce((sum, child) => sum + treeMicros(stats, child.pid), 0);
 }
 
-/** One line of /proc/<pid>/stat (proc(5)); the name, in brackets, may hold spaces and brackets itself. */
+/** Parses /proc/<pid>/stat (proc(5)). The name in brackets may itself contain spaces and brackets. */
 export function parseStat(line: string): ProcessStat {
   const afterName = line.slice(line.lastIndexOf(")") + 2).split(" ");
-  const field = (number: number) => Number(afterName[number - 3]); // the first behind the name is the third
+  const field = (number: number) => Number(afterName[number - 3]); // the first field after the name is field 3
   return {
     pid: Number.parseInt(line),
     parent: field(4),
@@ -80,7 +79,7 @@ export function parseStat(line: string): ProcessStat {
 async function readStats(): Promise<ProcessStat[]> {
   const found: ProcessStat[] = [];
   for (const pid of pidsOfAll()) {
-    // A process may end between the two.
+    // The process may have ended meanwhile.
     const line = await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => undefined);
     if (line !== undefined) found.push(parseStat(line));
   }

@@ -1,4 +1,4 @@
-/** CPU time is read from /proc as it is there, and a process and its children are added up. */
+/** CPU time is read from /proc, and the times of a process and its descendants are added. */
 import assert from "node:assert/strict";
 import { cpuEach, inAll, parseStat, startCpuMeter, treeMicros } from "./cpu.ts";
 
@@ -22,7 +22,7 @@ Deno.test("treeMicros() adds up a process, its children and theirs, also those t
 Deno.test("startCpuMeter() counts a child that works and ends, and nothing of a process at rest", {
   ignore: !isLinux,
 }, async () => {
-  // The shell waits for its child, as the postmaster does for its backends, and goes on living.
+  // The shell waits for its child, as the postmaster does for its backends, and continues to run.
   const work = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
   const busy = shell(`read -r _; sh -c '${work}'; echo done; read -r _`);
   const idle = shell("read -r _");

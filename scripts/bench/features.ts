@@ -1,8 +1,9 @@
 /**
- * A session → the service's rate and CPU time with logs, metrics and traces on and off, and with several instances of
+ * A session → the service's rate and CPU time with logs, metrics and traces on and off, and with several instances, of
  * which one consumes and all publish.
  *
- * Rounds are interleaved, counts are checked; a variant that should export and does not is a problem of the run.
+ * Rounds are interleaved, and counts are checked. If a variant that should export exports nothing, this is a problem of
+ * the run.
  */
 import { type Features, type VariantName, VARIANTS } from "./results.ts";
 import { type Session, tell } from "./session.ts";
@@ -14,9 +15,9 @@ import { stage, type TimedRun, timeRun, wrongCounts } from "./timed_run.ts";
 const FULL = { rounds: 3, intents: 80_000, instanceRounds: 2 };
 const QUICK = { rounds: 1, intents: 8000, instanceRounds: 1 };
 const INSTANCES = [1, 2, 4];
-/** OpenTelemetry's own default is 60 s; collectors are often given 10. */
+/** A common setting; OpenTelemetry's default is 60 s. */
 const SLOW_EXPORT_MS = 10_000;
-/** How long before such an export the clock starts: less than a full run takes. */
+/** The measurement starts this long before such an export. A full run takes longer than this. */
 const BEFORE_EXPORT_MS = 2000;
 
 export async function measureFeatures(session: Session): Promise<Features> {
@@ -62,17 +63,17 @@ async function measureVariant(
     instances: 1,
     beforeRun: async ([process]) => {
       if (name !== "metrics_10") return;
-      // A run of some seconds then has one export in it, which is about as often as in a long run.
+      // A run of some seconds then contains one export, which is about the frequency of a long run.
       await process!.until("it exported", async () => await exportsTo(sink) > before);
       await sleep(SLOW_EXPORT_MS - BEFORE_EXPORT_MS);
       before = await exportsTo(sink);
     },
-    // A quick run may be over before.
+    // A quick run may end before the export.
     afterRun: async () => {
       if (name === "metrics_10" && !session.isQuick) await judgeExports("while it was measured");
     },
   });
-  // What still is in its queues is exported at the end.
+  // The service exports the rest of its queues when it stops.
   if ("OTEL_EXPORTER_OTLP_ENDPOINT" in env) await judgeExports("at all");
   return run;
 }
@@ -105,7 +106,7 @@ interface Run {
   readonly what: string;
   readonly instances: number;
   readonly beforeRun?: (processes: readonly BenchProcess[]) => Promise<void>;
-  /** When all is published; the processes still run. */
+  /** Called when everything is published and the processes still run. */
   readonly afterRun?: () => Promise<void>;
 }
 

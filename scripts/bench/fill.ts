@@ -1,8 +1,8 @@
 /**
- * How many intents, of which kind → so many entries in a stream, made inside Redis a thousand at a time.
+ * A number and kind of intents → entries in a stream, generated inside Redis in steps of a thousand.
  *
- * The order of the fields is always that of FIELDS, so that the floor can read by position; no two numbers or prefixes
- * share a key, and `request_id` is different for every entry.
+ * The order of the fields is fixed, so that the floor can read them by position. Each combination of prefix and number
+ * has a unique idempotency key and `request_id`.
  */
 import type { Redis } from "ioredis";
 
@@ -13,11 +13,11 @@ export const USERS = 1000;
 export interface Filling {
   readonly stream?: string;
   readonly count: number;
-  /** Number of the first; default 0. */
+  /** The number of the first intent; default 0. */
   readonly from?: number;
-  /** Begins every idempotency key and request id. */
+  /** Part of every idempotency key and request id. */
   readonly prefix?: string;
-  /** `two_routes` makes a push and an e-mail route; `skipped` one e-mail route that is terminal from birth. */
+  /** `two_routes`: a push and an e-mail route; `skipped`: one e-mail route, which is skipped at its acceptance. */
   readonly kind?: keyof typeof KINDS;
 }
 
@@ -33,7 +33,7 @@ const KINDS = {
 
 const CHUNK = 1000;
 
-// Ten thousand games whose turns come one after another: keys that lie side by side in no index, nor at random.
+// Ten thousand games with consecutive turns: successive keys are not neighbours in an index, but are not random either.
 const FILL = `
 for n = tonumber(ARGV[1]), tonumber(ARGV[1]) + tonumber(ARGV[2]) - 1 do
   local game, turn = ARGV[3] .. '-' .. n % 10000, math.floor(n / 10000) + 1
@@ -71,7 +71,7 @@ while true do
   if #entries < 1000 then return distinct end
 end`;
 
-/** Entries of an outbound stream, and how many different intents they come from. */
+/** Returns the number of entries of an outbound stream, and the number of different intents among them. */
 export async function countOutbound(redis: Redis, stream: string): Promise<{ entries: number; intents: number }> {
   return { entries: await redis.xlen(stream), intents: await redis.eval(DISTINCT, 1, stream) as number };
 }

@@ -1,7 +1,7 @@
 /**
- * A database with rows in it → the rate at which the real service, started for it, publishes, accepts or deletes.
+ * A database with rows → the rate at which the service publishes, accepts or deletes in this database.
  *
- * The service's own start is not in it, and the rows that it should have changed are counted afterwards.
+ * The start of the service is not measured, and the rows that it should have changed are counted afterwards.
  */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { INTENTS, OUTBOUND } from "./fill.ts";
@@ -14,11 +14,11 @@ import { hasLiveRoutes, release, stage } from "./timed_run.ts";
 export interface Offset {
   readonly session: Session;
   readonly setting: Setting;
-  /** Number of the first record that is not there yet. */
+  /** The number of the first record that does not exist yet. */
   nextRecord: number;
 }
 
-/** What is done before the clock runs, so that the process is warm; while it does; and at least afterwards. */
+/** Numbers of rows: processed before the measurement, to warm up the process; measured; and left for after it. */
 export interface Stretch {
   readonly leadIn: number;
   readonly timed: number;
@@ -33,7 +33,7 @@ const POLL_MS = 5;
 const LIMIT_MS = 120_000;
 const COPY = streamOffsetKey(INTENTS);
 
-/** Routes a second; `all` publishes what there is. */
+/** Returns routes per second; with `all` publishes all routes and returns NaN. */
 export async function publishRate({ session, setting }: Offset, stretch: Stretch | "all"): Promise<number> {
   const before = await countRoutes(setting);
   await setting.redis.flushdb();
@@ -52,7 +52,7 @@ export async function publishRate({ session, setting }: Offset, stretch: Stretch
   return rate;
 }
 
-/** Intents a second, of a kind whose one route is terminal from birth, so that nothing else is done meanwhile. */
+/** Returns intents per second. Each intent has one route, which is skipped, so that nothing is published meanwhile. */
 export async function acceptRate(place: Offset, stretch: Stretch): Promise<number> {
   const { session, setting } = place;
   const count = lengthOf(stretch);
@@ -75,7 +75,10 @@ export async function acceptRate(place: Offset, stretch: Stretch): Promise<numbe
   return rate;
 }
 
-/** Records a second, each with its route, by the first cleaning run of a service with that retention. */
+/**
+ * Returns records per second, each with its route, that a service with this retention deletes in its first cleaning
+ * run.
+ */
 export async function deleteRate(
   { session, setting }: Offset,
   { days, records }: { days: number; records: number },

@@ -1,10 +1,10 @@
 /**
- * A session → how fast the real service publishes with ever more live routes and with many terminal ones, accepts with
- * many records, and deletes what is old; each also while a transaction holds an old snapshot.
+ * A session → the rates at which the service publishes with more and more live routes and with many terminal ones,
+ * accepts with many records, and deletes old records; each also while a transaction holds an old snapshot.
  *
- * A rate is that of a stretch in the middle of the work, when the process is warm; rounds are interleaved, so that a
- * slow minute of the machine spoils one round of some sizes, and not a size; before each stretch what came earlier is
- * on disk, and vacuumed; what is in the tables before and after is counted.
+ * A rate is measured in the middle of the work, when the process is warm. Rounds are interleaved, so that a slow minute
+ * of the machine affects one round of several sizes, not all rounds of one size. Before each measurement, the tables
+ * are vacuumed and a checkpoint is made. The rows are counted before and after.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -31,7 +31,7 @@ const QUICK: typeof FULL = {
   deleted: 10_000,
 };
 
-/** One rate and how it is measured. */
+/** A rate and the functions that measure it. */
 interface Measurement {
   readonly place: Offset;
   readonly size: string;
@@ -57,7 +57,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
     ...places.map(({ size, place }): Measurement => {
       const measurement = { ...publishing(place, size), size: `${thousands(size)} live routes` };
       if (size >= LARGE) return measurement;
-      // So small a table is made again: what earlier rounds published would soon be most of it.
+      // A small table is made again for each round; otherwise most of its rows would soon be published ones.
       return { ...measurement, prepare: () => removeAll(place).then(measurement.prepare) };
     }),
     {
@@ -66,7 +66,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
     },
   ]);
 
-  session.progress("publishing what is left");
+  session.progress("publishing the remaining routes");
   await publishRate(many, "all");
   const manyRecords = `${thousands(records)} records`;
   const accept = await inRounds(rounds, [
@@ -79,7 +79,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
     { place: many, size: manyRecords, measure: () => acceptRate(many, accepted) },
   ]);
 
-  const days = [17, 10]; // for the two of one round: a lot of old records each
+  const days = [17, 10]; // one for each of the two measurements, which each delete one group of old records
   const retention = await inRounds(1, [{
     place: many,
     size: manyRecords,
@@ -88,7 +88,7 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
   return { publish, accept, retention };
 }
 
-/** Of records of which the oldest are old enough to go, in two lots. */
+/** Adds records with published routes. Two groups of them are old enough to be deleted. */
 async function addTerminalRoutes(place: Offset): Promise<void> {
   const { records, deleted } = sizesOf(place.session);
   place.session.progress(`making ${thousands(records)} records with terminal routes`);
@@ -98,7 +98,7 @@ async function addTerminalRoutes(place: Offset): Promise<void> {
   place.nextRecord = records;
 }
 
-/** Each in every round, without and with a transaction that holds a snapshot from before. */
+/** Runs each measurement in every round, without and with a transaction that holds an old snapshot. */
 async function inRounds(rounds: number, measurements: readonly Measurement[]): Promise<Flat[]> {
   const found = measurements.map(({ size }) => ({ size, rates: [] as number[], underSnapshot: [] as number[] }));
   for (let round = 1; round <= rounds; round++) {
@@ -113,7 +113,7 @@ async function inRounds(rounds: number, measurements: readonly Measurement[]): P
       await prepare?.();
       await settle(place);
       found[index]!.underSnapshot.push(await underOldSnapshot(place, measure));
-      await settle(place); // not while another place is measured
+      await settle(place); // so that it does not happen during the next measurement
     }
   }
   return found;
@@ -140,7 +140,7 @@ async function removeAll({ setting }: Offset): Promise<void> {
   await setting.pool.query("TRUNCATE notification.records, notification.routes");
 }
 
-/** Adds live routes until there are so many. */
+/** Adds live routes until there are `wanted`. */
 async function topUp(place: Offset, wanted: number): Promise<void> {
   const { rows } = await place.setting.pool.query<{ live: number }>(
     "SELECT count(*)::int AS live FROM notification.routes WHERE next_attempt_at IS NOT NULL",

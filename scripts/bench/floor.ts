@@ -1,9 +1,9 @@
 /**
- * BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN; intents as fill.ts writes them → the rows and the
- * outbound entries that the service would write. Prints `ready`, runs until SIGTERM. This is the limit that the design
- * leaves: the same libraries, schema and steps (read, insert routes that are born claimed, hand them off from memory by
- * a script with leases, write the outcomes of both channels behind that, shorten the leases), and nothing else: no
- * check of anything, no look-up, no log, no lease of the consumer, no claiming of what is due.
+ * BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN, and intents made by `fill.ts` → the same rows and
+ * outbound entries that the service would write. Prints `ready`, then runs until SIGTERM. The floor is the least work
+ * that the design allows. It uses the same libraries, schema and steps: read, insert routes that are already claimed,
+ * hand them off from memory by a script with leases, write the outcomes of both channels, shorten the leases. It has no
+ * checks, no look-ups, no log, no consumer lease, and does not claim due routes.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -13,7 +13,7 @@ import { migrate } from "../../src/postgres/migrate.ts";
 import { INTENTS, OUTBOUND } from "./fill.ts";
 import { HAND_OFF, INSERT, SHORTEN_LEASES, WRITE_OUTCOMES } from "./floor_statements.ts";
 
-/** Fields are names and values in turn. */
+/** `fields` contains names and values alternately. */
 type Entry = [id: string, fields: string[]];
 
 interface Intent {
@@ -31,10 +31,10 @@ interface Intent {
 
 const BATCH = 1000;
 const ROUTES_A_CALL = 100;
-/** Batches that may be handed off and not yet written; the service has the same bound. */
+/** At most this many batches may be handed off but not yet written; the service has the same limit. */
 const MAX_UNWRITTEN = 2;
 const IDLE_MS = 1000;
-/** No intent of fill.ts holds it. */
+/** The intents of `fill.ts` do not contain this character. */
 const SEPARATOR = "\x1f";
 
 if (import.meta.main) {
@@ -59,7 +59,7 @@ if (import.meta.main) {
   await acceptAndPublish(client, { reader: openRedis(), publisher });
 }
 
-/** The next batch is read and inserted while this one is handed off and written. */
+/** Reads and inserts the next batch while the previous ones are handed off and written. */
 async function acceptAndPublish(
   client: pg.Client,
   { reader, publisher }: { reader: Redis; publisher: Publisher },
@@ -85,7 +85,7 @@ async function read(redis: Redis, place: string): Promise<Entry[]> {
   }
 }
 
-/** By position, in the order of fill.ts. */
+/** Reads the fields by position, in the order of `fill.ts`. */
 function intentOf([entryId, fields]: Entry): Intent {
   const [type, producer, , recipients, key, occurredAtMs, payload, requestId] = fields.filter((_, at) => at % 2 === 1);
   return {
@@ -130,7 +130,7 @@ async function insert(client: pg.Client, intents: readonly Intent[]): Promise<st
 interface Publisher {
   readonly redis: Redis;
   readonly client: pg.Client;
-  /** SHA-1 of each script. */
+  /** The SHA-1 of each script. */
   readonly scripts: Readonly<Record<keyof typeof HAND_OFF | "shortenLeases", string>>;
 }
 

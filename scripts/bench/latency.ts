@@ -1,9 +1,11 @@
 /**
- * A session → at each rate, how long after the start of an intent's XADD a reader of the outbound streams has seen its
- * entries: service and peers, each on its own servers, and the bare hop, whose reader waits for the intents themselves.
+ * A session → for each rate, the time from the start of an intent's XADD until a reader of the outbound streams has
+ * read its entries: for the service and the peers, each with its own servers, and for the bare hop, whose reader reads
+ * the intents themselves.
  *
- * The producer has a thread of its own, the reader this one, with nothing else to do; a process is warmed up first; the
- * next rate begins when the streams are at rest. Users come as they are cached: a thousand, for five seconds.
+ * The producer has its own thread; the reader uses this one, which does nothing else meanwhile. A process is warmed up
+ * first. The next rate begins when all entries of the last one have arrived. There are 1,000 users, which the service
+ * caches for five seconds.
  */
 import { wantedSubjects } from "./options.ts";
 import type { Latency, LatencySubject } from "./results.ts";
@@ -16,7 +18,7 @@ const BY_DEFAULT: readonly Subject[] = ["service", "other", ...PEERS];
 
 const FULL = { seconds: 10, warmUp: { rate: 1000, count: 3000 } };
 const QUICK = { seconds: 1.5, warmUp: { rate: 1000, count: 700 } };
-/** From this rate on there are samples enough in half the time. */
+/** From this rate on, half the time gives enough samples. */
 const HIGH_RATE = 1000;
 
 export async function measureLatency(session: Session): Promise<Latency[]> {
@@ -60,14 +62,14 @@ async function measureSubject(
     latencies.push(watched);
     const undelivered = watched.count - watched.both.length;
     if (undelivered > 0 && !isBare && isService(subject)) {
-      session.problems.push(`latency of ${subject} at ${rate} a second: ${undelivered} intents did not come out`);
+      session.problems.push(`latency of ${subject} at ${rate} a second: ${undelivered} intents were not delivered`);
     }
-    // It would only get later.
+    // At higher rates it would be even later.
     if (undelivered > 0) break;
   }
 }
 
-/** All rounds' samples together. What did not come out counts as infinitely late. */
+/** Combines the samples of all rounds. An intent that was not delivered counts as infinitely late. */
 export function summarise(
   { subject, rate }: Pick<Latency, "subject" | "rate">,
   rounds: readonly Latencies[],

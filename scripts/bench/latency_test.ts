@@ -1,4 +1,4 @@
-/** Samples of several rounds, and what is left of them. */
+/** Samples of several rounds → one summary. */
 import assert from "node:assert/strict";
 import { summarise } from "./latency.ts";
 

@@ -1,4 +1,7 @@
-/** What was asked for → what the figures were measured on, and which source, for a reader who compares them. */
+/**
+ * The options → a description of the machine, the software versions and the measured commit, so that results can be
+ * compared.
+ */
 import { findBinaries } from "../servers/binaries.ts";
 import { ROOT } from "./process.ts";
 
@@ -32,6 +35,6 @@ async function firstLine(command: string, args = ["--version"]): Promise<string>
     const { stdout } = await new Deno.Command(command, { args, stderr: "null" }).output();
     return new TextDecoder().decode(stdout).split("\n")[0]!.trim();
   } catch {
-    return "unknown"; // as where there is no git
+    return "unknown"; // for example if git is not installed
   }
 }

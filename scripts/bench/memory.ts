@@ -1,7 +1,7 @@
 /**
- * A session → how much memory the service keeps resident: idle, at full load, with a long backlog.
+ * A session → the resident memory of the service: idle, at full load, and with a long backlog.
  *
- * Read from /proc, of a process of its own for each line; the most there ever was is the kernel's own figure.
+ * The figures are from /proc; the peak is the kernel's. A new process is used for the backlog.
  */
 import { fill } from "./fill.ts";
 import { wantedSubjects } from "./options.ts";
@@ -40,7 +40,7 @@ async function idleAndLoaded(session: Session, subject: ServiceSubject): Promise
   return [idle, loaded];
 }
 
-/** The service starts before a backlog and works on it for a while. */
+/** Starts the service with a backlog and lets it work for some seconds. */
 async function underBacklog(session: Session, subject: ServiceSubject): Promise<MemoryUse> {
   const { backlog, backlogMs } = session.isQuick ? QUICK : FULL;
   await using setting = await session.setting();

@@ -1,18 +1,18 @@
-/** The arguments of `deno task bench` → what they ask for, or what is wrong with them. Pure. */
+/** The arguments of `deno task bench` → options, or a message that says which argument is invalid. Pure. */
 import { type Subject, SUBJECTS } from "./subjects.ts";
 
 export const PARTS = {
   throughput: "CPU an intent, and intents a second: floor, service, peers",
   latency: "from XADD in to XADD out at several rates: bare hop, service, peers",
-  backlog: "publishing what is due already: routes a second and CPU a route: service",
+  backlog: "publishing routes that are already due: routes a second and CPU a route: service",
   flatness: "publishing, accepting and deleting with millions of rows, and under an old snapshot",
   memory: "resident size: idle, at full load, with a backlog",
-  features: "what logs, metrics and traces cost; several publishing instances",
+  features: "the cost of logs, metrics and traces; several publishing instances",
 } as const;
 
 export type PartName = keyof typeof PARTS;
 
-/** What is measured with `--compare` unless `--only` says otherwise. */
+/** The parts that are measured with `--compare` and without `--only`. */
 const COMPARED: readonly PartName[] = ["throughput", "latency", "backlog"];
 
 export const RATES: readonly number[] = [10, 100, 1000, 3000];
@@ -22,15 +22,15 @@ export interface Options {
   readonly only: readonly PartName[];
   readonly list: boolean;
   readonly help: boolean;
-  /** Puts tables and charts into docs/ as well. */
+  /** Also write tables and charts to docs/benchmarks.md. */
   readonly docs: boolean;
-  /** Empty for those that each part measures by default. */
+  /** Empty: each part measures its default subjects. */
   readonly subjects: readonly Subject[];
-  /** Of throughput, latency, backlog and features; `undefined` for the default of each. */
+  /** Rounds of throughput, latency, backlog and features; `undefined`: the default of each part. */
   readonly rounds: number | undefined;
-  /** Of latency, intents a second. */
+  /** The rates of latency, in intents per second. */
   readonly rates: readonly number[];
-  /** Folder of another checkout of the service, which is measured as one more subject. */
+  /** The folder of another checkout of the service, which is measured as an additional subject. */
   readonly compare: string | undefined;
 }
 
@@ -47,11 +47,11 @@ const NONE: Options = {
 };
 
 export const USAGE = `Usage: deno task bench [--quick] [--only <part>[,<part>]…] [--docs] [--list] [--help]
-    [--compare <folder>]  measures the service of another checkout too: throughput, latency and backlog by default
-    [--subjects <subject>[,<subject>]…]  only these, for throughput, latency, backlog and memory
-    [--rounds <number>]  of throughput, latency, backlog and features
-    [--rates <number>[,<number>]…]  of latency, intents a second
-Subjects: ${SUBJECTS.join(", ")} (other is that of --compare)
+    [--compare <folder>]  also measure the service of another checkout; by default throughput, latency and backlog
+    [--subjects <subject>[,<subject>]…]  measure only these (in throughput, latency, backlog and memory)
+    [--rounds <number>]  rounds of throughput, latency, backlog and features
+    [--rates <number>[,<number>]…]  rates of latency, in intents per second
+Subjects: ${SUBJECTS.join(", ")} (other is the checkout of --compare)
 Parts:`;
 
 const FLAGS = { "--quick": "isQuick", "--list": "list", "--help": "help", "--docs": "docs" } as const;
@@ -73,14 +73,14 @@ export function parseOptions(args: readonly string[]): Options | { readonly prob
   return inconsistency(options) ?? options;
 }
 
-/** In the order in which they run. */
+/** Returns the parts in the order in which they run. */
 export function wantedParts({ only, compare }: Pick<Options, "only" | "compare">): PartName[] {
   const all = Object.keys(PARTS) as PartName[];
   const wanted = only.length > 0 ? only : compare !== undefined ? COMPARED : all;
   return all.filter((part) => wanted.includes(part));
 }
 
-/** Those of `byDefault` or of the command line; without `--compare` there is no other checkout. */
+/** Returns those of `byDefault` that the command line allows. `other` needs `--compare`. */
 export function wantedSubjects<Some extends Subject>(
   { subjects, compare }: Pick<Options, "subjects" | "compare">,
   byDefault: readonly Some[],
@@ -90,7 +90,7 @@ export function wantedSubjects<Some extends Subject>(
   );
 }
 
-/** `undefined` for a name that is none. */
+/** Returns `undefined` for an unknown name. */
 function parseValue(name: string, value: string, { only, subjects }: Options): Parsed | undefined {
   const items = value.split(",").filter((item) => item !== "");
   switch (name) {

@@ -1,4 +1,4 @@
-/** What the arguments of `deno task bench` ask for, and which are refused. */
+/** The arguments of `deno task bench`: their meaning, and which ones are refused. */
 import assert from "node:assert/strict";
 import { type Options, parseOptions, RATES, wantedParts, wantedSubjects } from "./options.ts";
 import { SERVICES, SUBJECTS } from "./subjects.ts";

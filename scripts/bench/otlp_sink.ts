@@ -1,7 +1,7 @@
 /**
- * Nothing → an OpenTelemetry collector that throws away what it gets, as a process of its own, which prints its base
- * URL; `GET /requests` gives the number of exports so far. It decodes nothing: what is measured is what exporting costs
- * the service, not what receiving costs a collector.
+ * Nothing → an OpenTelemetry collector that discards what it receives, as a separate process, which prints its base
+ * URL; `GET /requests` returns the number of exports so far. It decodes nothing, because the cost of exporting is
+ * measured, not the cost of a collector.
  */
 
 let requests = 0;

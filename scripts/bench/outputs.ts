@@ -1,8 +1,8 @@
 /**
- * What a run found out → files: results under bench/, which git ignores; with `docs`, tables and charts in the
- * documentation as well.
+ * The results of a run → files: bench/results.json, which git ignores; with `docs`, also tables and charts in the
+ * documentation.
  *
- * In docs/benchmarks.md nothing changes but what stands between the two markers.
+ * In docs/benchmarks.md, only the text between the two markers is replaced.
  */
 import { forDocumentation, sectionsOf } from "./report.ts";
 import type { Results } from "./results.ts";
@@ -10,7 +10,7 @@ import type { Results } from "./results.ts";
 const ROOT = new URL("../../", import.meta.url);
 const [BEGIN, END] = ["<!-- results: made by deno task bench --docs -->", "<!-- /results -->"];
 
-/** Returns the files written, as paths from the project's folder. */
+/** Returns the written files, as paths relative to the project's folder. */
 export async function writeOutputs(results: Results, { docs }: { docs: boolean }): Promise<string[]> {
   const files = new Map<string, string>();
   files.set("bench/results.json", `${JSON.stringify(results, null, 2)}\n`);
@@ -23,12 +23,12 @@ export async function writeOutputs(results: Results, { docs }: { docs: boolean }
   return [...files.keys()];
 }
 
-/** @throws when the page has not both markers, once each and in order */
+/** @throws Error if the page does not contain each marker exactly once and in order */
 export function withResults(page: string, results: string): string {
   const [before, rest, ...more] = page.split(BEGIN);
   const [, after, ...yetMore] = rest?.split(END) ?? [];
   if (before === undefined || after === undefined || more.length > 0 || yetMore.length > 0) {
-    throw new Error(`docs/benchmarks.md is to have the markers ${BEGIN} and ${END} once each`);
+    throw new Error(`docs/benchmarks.md should contain the markers ${BEGIN} and ${END} once each`);
   }
   return `${before}${BEGIN}\n${results}\n${END}${after}`;
 }

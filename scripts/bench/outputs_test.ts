@@ -1,4 +1,4 @@
-/** The results replace what is between the markers of docs/benchmarks.md, and nothing else. */
+/** The results replace exactly the text between the markers of docs/benchmarks.md. */
 import assert from "node:assert/strict";
 import { withResults } from "./outputs.ts";
 

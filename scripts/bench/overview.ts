@@ -1,6 +1,4 @@
-/**
- * What a run found out → the table that stands first: a line a subject, with what a reader wants to know of it. Pure.
- */
+/** The results of a run → the first table, which summarises each subject in one line. Pure. */
 import { ms, ratio, whole } from "./cells.ts";
 import { inAll } from "./cpu.ts";
 import type { Section } from "./section.ts";
@@ -8,7 +6,7 @@ import type { LatencySubject, Results } from "./results.ts";
 import { median } from "./statistics.ts";
 import { LATENCY_TITLES, type Subject, SUBJECTS } from "./subjects.ts";
 
-/** Of these rates p50 and p99 are shown. */
+/** The rates whose p50 and p99 are shown. */
 const OVERVIEW_RATES = [100, 1000, 3000] as const;
 
 /** Empty unless CPU time or latency was measured. */

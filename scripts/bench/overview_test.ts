@@ -1,4 +1,4 @@
-/** The first table: a line for each subject that was measured. */
+/** The first table has a line for each subject that was measured. */
 import assert from "node:assert/strict";
 import { overviewSection } from "./overview.ts";
 import type { Results } from "./results.ts";

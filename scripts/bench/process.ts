@@ -1,8 +1,8 @@
 /**
- * A command, its environment and folder → that command as a process of its own, all it prints in a file.
+ * A command, its environment and folder → the command as a process that writes its output to a file.
  *
- * It sees no variable but those given and what Deno needs to run; it ends when it is disposed of or when this process
- * ends, however it ends.
+ * The process gets only the given variables and those that Deno needs. It ends on disposal, or when this process ends
+ * in any way.
  */
 import { type Memory, memoryOf } from "../process_memory.ts";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,12 +12,11 @@ import { Guard } from "../servers/guard.ts";
 
 export type Environment = Readonly<Record<string, string>>;
 
-/** Megabytes (10⁶ bytes). */
 const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 10_000;
 const POLL_MS = 20;
 
-/** The project's folder. */
+/** The root folder of the project. */
 export const ROOT = resolve(import.meta.dirname!, "../..");
 
 export async function startProcess(
@@ -32,7 +31,7 @@ export async function startProcess(
     stdin: "null",
     stdout: "null",
     stderr: "null",
-    detached: true, // Ctrl-C in a terminal is for the benchmark, which then ends this
+    detached: true, // Ctrl-C in a terminal must reach only the benchmark, which then ends this process
   }).spawn();
   const guard = new Guard();
   await guard.watch(child.pid, "KILL");
@@ -61,19 +60,20 @@ export class BenchProcess implements AsyncDisposable {
   }
 
   /**
-   * Returns when `condition` holds; throws with the end of its output when the process ends before, or takes a minute.
+   * Waits until `condition` returns `true`; throws with the end of the output if the process ends before, or after a
+   * minute.
    */
   async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
     const deadline = performance.now() + START_LIMIT_MS;
     while (!await condition()) {
       if (this.#hasEnded || performance.now() > deadline) {
-        throw new Error(`${this.#hasEnded ? "It ended" : "It took too long"} before ${what}:\n${await this.#end()}`);
+        throw new Error(`${this.#hasEnded ? "Process ended" : "Time-out"} before ${what}:\n${await this.#end()}`);
       }
       await sleep(POLL_MS);
     }
   }
 
-  /** The first match in what it has printed so far. */
+  /** Returns the first match in the output so far. */
   async printed(pattern: RegExp): Promise<RegExpExecArray | null> {
     return pattern.exec(await Deno.readTextFile(this.#output).catch(() => ""));
   }

@@ -1,9 +1,9 @@
 /**
- * A worker: where Redis is, a rate and a number of intents → these intents, sent evenly at that rate; then a message
- * with the seconds that it took.
+ * A worker: the address of Redis, a rate and a number of intents → these intents, sent evenly at this rate; then a
+ * message with the duration in seconds.
  *
- * The request id of an intent begins with the time just before its XADD, in microseconds of the clock that all threads
- * of a process share (`now` in latency.ts).
+ * The request id of an intent begins with the time immediately before its XADD, in microseconds of the clock that all
+ * threads of a process share (`send_and_watch.ts` subtracts it).
  */
 import { closeRedis, openRedis, type RedisAddress } from "../../tests/support/redis_client.ts";
 import { INTENTS, USERS } from "./fill.ts";
@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export interface Assignment {
   readonly address: RedisAddress;
-  /** Intents a second. */
+  /** Intents per second. */
   readonly rate: number;
   readonly count: number;
   readonly prefix: string;
@@ -39,7 +39,7 @@ async function produce({ address, rate, count, prefix }: Assignment): Promise<nu
   return seconds;
 }
 
-/** As fill.ts makes them. */
+/** The same fields as in `fill.ts`. */
 function intent(prefix: string, n: number): string[] {
   const game = `${prefix}-${n % 10_000}`;
   const turn = Math.floor(n / 10_000) + 1;

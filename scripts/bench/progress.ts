@@ -1,4 +1,4 @@
-/** What is being done → one line that is written over on a terminal, a line for each elsewhere. */
+/** The current step → on a terminal, one line that is overwritten; elsewhere, a new line for each step. */
 
 export class Progress {
   readonly #begun = performance.now();
@@ -10,7 +10,7 @@ export class Progress {
     this.#write(`${String(seconds).padStart(4)} s  ${this.part === "" ? "" : `${this.part}: `}${text}`);
   }
 
-  /** Something that is to stay. */
+  /** Shows a line that is not overwritten. */
   done(text: string): void {
     this.part = "";
     this.show(text);

@@ -1,4 +1,4 @@
-/** What a run found out → its tables, for a terminal and for docs/benchmarks.md. Pure. */
+/** The results of a run → tables for the terminal and for docs/benchmarks.md. Pure. */
 import { type Cell, paint, table } from "../demo/table.ts";
 import { cpuChart, featuresChart, flatnessChart, latencyChart, memoryChart, throughputChart } from "./charts.ts";
 import { CPU_HEADER, cpuCells, ms, ratio, whole, withSpread } from "./cells.ts";
@@ -137,14 +137,14 @@ function flatnessSections({ flatness }: Results): Section[] {
     {
       ...section(
         "Publishing",
-        "routes a second (the least and the most of all rounds); so many live routes are left behind those timed",
+        "routes a second (minimum and maximum of all rounds); this many live routes remain at the end",
         flatness.publish,
       ),
       charts: flatnessChart(flatness),
     },
     section(
       "Accepting",
-      "intents a second (the least and the most of all rounds), of a kind that leaves nothing to publish",
+      "intents a second (minimum and maximum of all rounds), without routes to publish",
       flatness.accept,
     ),
     section("Retention", "records a second deleted, each with its route", flatness.retention),
@@ -169,7 +169,7 @@ function memorySection({ memory }: Results): Section[] {
 
 function featureSections({ features }: Results): Section[] {
   if (features === undefined) return [];
-  // The first of each is what the others are compared with.
+  // Ratios are to the first row.
   const rows = (named: readonly (Runs & { readonly name: string })[]) => {
     const [base] = named;
     return named.map(({ name, rates, cpu }) => [
@@ -183,7 +183,7 @@ function featureSections({ features }: Results): Section[] {
   return [
     {
       title: "Cost of features",
-      note: "µs of CPU an intent, intents a second; the collector is a process that throws away what it gets",
+      note: "µs of CPU an intent, intents a second; the collector discards what it receives",
       header: ["variant", ...CPU_HEADER, ": default", "a second", ": default"],
       rows: rows(features.variants.map((variant) => ({ ...variant, name: VARIANTS[variant.name] }))),
       charts: featuresChart(features),

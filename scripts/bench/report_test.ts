@@ -95,7 +95,7 @@ function sectionOf(title: string, more: Partial<Results> = {}): Section {
   return section;
 }
 
-/** Half of it in the process, a quarter each in PostgreSQL and Redis. */
+/** Half of the time in the process, a quarter each in PostgreSQL and Redis. */
 function cpuOf(total: number): Cpu {
   return { process: total / 2, postgres: total / 4, redis: total / 4 };
 }

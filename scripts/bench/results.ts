@@ -1,4 +1,4 @@
-/** What a run found out, as it stands in bench/results.json; a part that did not run is absent. */
+/** The type of the results of a run, as in bench/results.json; a part that did not run is absent. */
 import type { PartName } from "./options.ts";
 import type { Cpu } from "./cpu.ts";
 import type { Distribution } from "./statistics.ts";
@@ -8,7 +8,7 @@ export interface Results {
   readonly at: string;
   readonly machine: Readonly<Record<string, string>>;
   readonly isQuick: boolean;
-  /** What each part took. */
+  /** The duration of each part. */
   readonly seconds: Readonly<Partial<Record<PartName, number>>>;
   readonly problems: readonly string[];
   readonly throughput?: readonly Throughput[];
@@ -19,35 +19,35 @@ export interface Results {
   readonly features?: Features;
 }
 
-/** Without rounds where the subject could not be measured. */
+/** Without rounds if the subject could not be measured; `missing` is the reason. */
 export interface Throughput extends Runs {
   readonly subject: Subject;
   readonly intents: number;
   readonly missing?: string;
 }
 
-/** The bare hop is one XADD to one blocked XREAD, with nothing between them. */
+/** The bare hop is one XADD to one blocked XREAD, without a service in between. */
 export type LatencySubject = Subject | "bare_hop";
 
-/** Milliseconds from the XADD of an intent until a reader has seen its outbound entries. */
+/** Milliseconds from the XADD of an intent until a reader has read its outbound entries. */
 export interface Latency {
   readonly subject: LatencySubject;
-  /** Intents a second. */
+  /** Intents per second. */
   readonly rate: number;
   readonly samples: number;
-  /** Intents whose entries had not all come when the reader gave up; they count as infinitely late. */
+  /** Intents whose entries had not all arrived when the reader gave up; their latency counts as infinite. */
   readonly undelivered: number;
-  /** Until both entries are seen; of the bare hop, its one. */
+  /** Until both entries are read; for the bare hop, its only entry. */
   readonly both: Distribution;
   readonly push?: Distribution;
   readonly email?: Distribution;
-  /** `both` of each round; above are all rounds' samples together. */
+  /** `both` of each round; the figures above combine all rounds. */
   readonly rounds: readonly Distribution[];
 }
 
 export interface Backlog extends Runs {
   readonly subject: Subject;
-  /** How many were timed. */
+  /** The number of measured routes. */
   readonly routes: number;
 }
 
@@ -60,7 +60,7 @@ export interface Flatness {
 /** Rates at one size. */
 export interface Flat {
   readonly size: string;
-  /** Rows a second, one a round. */
+  /** Rows per second, one figure for each round. */
   readonly rates: readonly number[];
   /** The same while a transaction holds an old snapshot. */
   readonly underSnapshot: readonly number[];
@@ -69,7 +69,7 @@ export interface Flat {
 export interface MemoryUse {
   readonly subject: Subject;
   readonly when: string;
-  /** Megabytes (10⁶ bytes) at the end, and the most there ever was. */
+  /** Megabytes (10⁶ bytes) at the end, and the peak. */
   readonly residentMb: number;
   readonly peakMb: number;
 }
@@ -83,11 +83,11 @@ export interface Variant extends Runs {
   readonly name: VariantName;
 }
 
-/** One figure a round. */
+/** One figure for each round. */
 export interface Runs {
-  /** Rows a second: intents, or routes where nothing is accepted. */
+  /** Rows per second: intents, or routes in the backlog part. */
   readonly rates: readonly number[];
-  /** CPU time for one of these rows, in microseconds. */
+  /** CPU time for each row, in microseconds. */
   readonly cpu: readonly Cpu[];
 }
 

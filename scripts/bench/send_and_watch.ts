@@ -1,8 +1,8 @@
 /**
- * A rate and a number of intents → for each of them, the milliseconds from just before its XADD until this thread has
- * seen its entries in the outbound streams, or, for the bare hop, the intent itself in the stream that it was sent to.
+ * A rate and a number of intents → for each intent, the milliseconds from immediately before its XADD until this thread
+ * has read its entries from the outbound streams or, for the bare hop, the intent itself from the intent stream.
  *
- * It ends when all are seen, or ten seconds after the last one was sent.
+ * It ends when all entries are read, or ten seconds after the last intent was sent.
  */
 import type { Redis } from "ioredis";
 import { closeRedis, openRedis } from "../../tests/support/redis_client.ts";
@@ -10,15 +10,15 @@ import { INTENTS, OUTBOUND } from "./fill.ts";
 import type { Assignment } from "./producer_worker.ts";
 import type { Setting } from "./setting.ts";
 
-/** How long after the last intent the reader waits for the rest. */
+/** After the last intent, the reader waits this long for the remaining entries. */
 const PATIENCE_MS = 10_000;
 const BLOCK_MS = 200;
 
-/** Milliseconds of what was seen, in no particular order. */
+/** Latencies in milliseconds, in no particular order. */
 export interface Latencies {
   /** Intents sent. */
   readonly count: number;
-  /** Until all of an intent's entries were seen. */
+  /** Until all entries of an intent were read. */
   readonly both: readonly number[];
   /** Empty for the bare hop. */
   readonly push: readonly number[];

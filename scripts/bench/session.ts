@@ -1,8 +1,8 @@
 /**
- * What was asked for → what the parts of a run share: the PostgreSQL server, the stand-in User Service, a place for
- * what processes print, and ways to tell how it goes.
+ * The options of a run → what its parts share: the PostgreSQL server, the stand-in User Service, a folder for the
+ * output of processes, the progress display and the list of problems.
  *
- * All is gone when the session is disposed of; a problem reported here makes the run fail.
+ * Disposal ends the processes and deletes the folder. A problem in the list makes the run fail.
  */
 import { Guard } from "../servers/guard.ts";
 import type { Postgres } from "../servers/postgres.ts";
@@ -16,11 +16,11 @@ export interface Session extends AsyncDisposable {
   readonly options: Options;
   readonly postgres: Postgres;
   readonly problems: string[];
-  /** Shows what is being done now. */
+  /** Shows the current step. */
   progress(text: string): void;
   setting(): Promise<Setting>;
   start(subject: Subject, setting: Setting, env?: Environment): Promise<BenchProcess>;
-  /** Starts another program of this folder, which prints its URL. */
+  /** Starts another program of this folder and returns the URL that it prints. */
   startStandIn(program: string): Promise<{ process: BenchProcess; url: string }>;
 }
 
@@ -31,14 +31,14 @@ export async function openSession(
   progress("starting PostgreSQL and the stand-in User Service");
   await using stack = new AsyncDisposableStack();
   const outputs = await Deno.makeTempDir({ prefix: "notification-bench-" });
-  stack.use(new Guard(outputs)); // removes the folder, however this process ends
+  stack.use(new Guard(outputs)); // deletes the folder when this process ends in any way
   let processes = 0;
   const output = (name: string) => `${outputs}/${++processes}-${name}.log`;
 
   const startStandIn: Session["startStandIn"] = async (program) => {
     const command = [Deno.execPath(), "run", "--allow-all", `scripts/bench/${program}.ts`];
     const process = await startProcess(command, { env: {}, output: output(program) });
-    await process.until("it gave its URL", async () => await process.printed(URL_LINE) !== null);
+    await process.until("it printed its URL", async () => await process.printed(URL_LINE) !== null);
     return { process, url: (await process.printed(URL_LINE))![1]! };
   };
 
@@ -68,7 +68,7 @@ export async function openSession(
 
 const URL_LINE = /^(http:\S+)\n/m;
 
-/** One timed run's counts, reported where they are wrong. */
+/** Adds the wrong counts of a timed run to the problems. */
 export function tell(session: Session, what: string, wrong: readonly string[]): void {
   for (const text of wrong) session.problems.push(`${what}: ${text}`);
 }

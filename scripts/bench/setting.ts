@@ -1,9 +1,9 @@
 /**
- * The PostgreSQL server of this run → an empty database on it and a Redis server of its own, for one measurement or
- * several, with clients to look at both.
+ * The PostgreSQL server of this run → an empty database on it and a new Redis server, for one or several measurements,
+ * with clients for both.
  *
- * PostgreSQL is durable (fsync, synchronous_commit), Redis keeps nothing on disk, and what an earlier measurement left
- * to be written is on disk before the next begins; all is gone when the setting is disposed of.
+ * PostgreSQL is durable (fsync, synchronous_commit); Redis writes nothing to disk. A checkpoint writes the data of
+ * earlier measurements to disk first. Disposal removes the database and the Redis server.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -12,7 +12,7 @@ import { closeRedis, openRedis } from "../../tests/support/redis_client.ts";
 import { dropDatabase, type Postgres, startPostgres } from "../servers/postgres.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
 
-/** Room for the log of the largest tables, so that filling them does not force checkpoints into what is measured. */
+/** Large enough for the WAL of the largest tables, so that filling them forces no checkpoint during a measurement. */
 const SETTINGS = { max_wal_size: "8GB" };
 
 export async function startBenchPostgres(): Promise<Postgres> {
@@ -24,7 +24,7 @@ export interface Setting extends AsyncDisposable {
   readonly redis: Redis;
   readonly dsn: string;
   readonly pool: pg.Pool;
-  /** Of the servers: Redis, and the postmaster that all databases of this run share. */
+  /** The process ids of Redis and of the postmaster, which all databases of this run share. */
   readonly pids: { readonly postgres: number; readonly redis: number };
 }
 
@@ -50,7 +50,7 @@ export async function openSetting(postgres: Postgres): Promise<Setting> {
   };
 }
 
-/** The first line of that file is the process id. */
+/** The first line of `postmaster.pid` is the process id. */
 async function postmasterPid({ dataDir }: Postgres): Promise<number> {
   return Number.parseInt(await Deno.readTextFile(`${dataDir}/postmaster.pid`));
 }

@@ -1,12 +1,15 @@
-/** Numbers → the few that stand for them. Pure. */
+/** Numbers → their percentiles, median and maximum. Pure. */
 
-/** The smallest value that at least the `share` (0 to 1) of all values do not exceed; NaN of no values. */
+/**
+ * The nearest-rank percentile: the smallest value such that at least `share` (0 to 1) of the values are not larger. NaN
+ * for no values.
+ */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((left, right) => left - right);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? NaN;
 }
 
-/** Of an even number of values the mean of the two in the middle; NaN of no values. */
+/** For an even number of values, the mean of the two middle ones; NaN for no values. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((left, right) => left - right);
   const middle = Math.floor(sorted.length / 2);

@@ -1,9 +1,9 @@
 /**
- * A setting with the subject's servers → what is measured, as a process of its own: the floor, the service from source,
- * as executable or from another checkout, the peers.
+ * A setting with servers → a measured subject as a separate process: the floor, the service (from source, as the
+ * executable, or from another checkout), or a peer.
  *
- * It is returned when it has set itself up and waits for intents; the service runs on its default configuration but for
- * what `env` says.
+ * The process is returned when it is ready and waits for intents. The service runs with its default configuration,
+ * except for the variables in `env`.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { existsSync } from "node:fs";
@@ -15,7 +15,7 @@ import { type BenchProcess, type Environment, ROOT, startProcess } from "./proce
 import type { Setting } from "./setting.ts";
 
 export const PEERS = ["bullmq", "pg_boss", "graphile_worker"] as const;
-/** `other` is the service of the folder that `--compare` names. */
+/** `other` is the service in the folder of `--compare`. */
 export const SERVICES = ["service", "executable", "other"] as const;
 export const SUBJECTS = ["floor", ...SERVICES, ...PEERS] as const;
 export type Subject = typeof SUBJECTS[number];
@@ -34,21 +34,21 @@ export const TITLES: Readonly<Record<Subject, string>> = {
 export const LATENCY_TITLES = { ...TITLES, bare_hop: "bare hop" } as const;
 
 const PEER_FOLDER = "scripts/bench/peers";
-/** For what a process does after it said that it is ready. */
+/** A pause for what a process still does after it reported that it is ready. */
 const SETTLE_MS = 300;
 
 export interface SubjectOptions {
   readonly setting: Setting;
   readonly userServiceUrl: string;
-  /** For the service alone. */
+  /** Only for the service. */
   readonly env?: Environment;
-  /** Folder of the other checkout. */
+  /** The folder of the other checkout. */
   readonly compare?: string | undefined;
-  /** File for all it prints. */
+  /** The file for the output of the process. */
   readonly output: string;
 }
 
-/** Why a subject can't be measured here, if it can't. */
+/** Returns the reason why a subject can't be measured here, or `undefined`. */
 export function missing(subject: Subject): string | undefined {
   return subject === "executable" && !existsSync(executable()) ? "not built" : undefined;
 }
@@ -83,7 +83,7 @@ async function startService(
     },
   });
   await process.until("it was ready", () => isReady(`http://${probe}/readyz`));
-  // The loops start behind the probe: one instance has the consumer's lease when they run.
+  // The loops start after the probe. When an instance holds the consumer lease, they run.
   const lease = consumerLeaseKey(INTENTS);
   await process.until("an instance consumed", async () => await setting.redis.exists(lease) === 1);
   return process;
@@ -110,7 +110,7 @@ function executable(): string {
   return resolve(ROOT, Deno.env.get("NOTIFICATION_SERVICE_BIN") || "dist/notification-service");
 }
 
-/** The flags have one place, the `start` task in deno.json. */
+/** The flags are read from the `start` task in deno.json. */
 async function startCommand(folder: string): Promise<string[]> {
   const { tasks } = JSON.parse(await Deno.readTextFile(`${folder}/deno.json`));
   const [, ...args] = (tasks.start.command as string).split(/\s+/);
@@ -123,6 +123,6 @@ async function isReady(url: string): Promise<boolean> {
     await response.body?.cancel();
     return response.ok;
   } catch {
-    return false; // it does not listen yet
+    return false; // it is not listening yet
   }
 }

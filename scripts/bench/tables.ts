@@ -1,26 +1,26 @@
 /**
- * How many records and routes, in which state and of which age → these rows, made inside PostgreSQL.
+ * A number of records, and the state and age of their routes → these rows, generated inside PostgreSQL.
  *
- * Rows are as the service writes them, for intents as fill.ts makes them; indexes are those of the schema, dropped and
- * built again around a large filling, with pages as full as they are on average in grown ones; tables are then vacuumed
- * and analysed, as autovacuum would have done.
+ * The rows are like those that the service writes for the intents of `fill.ts`. Before many rows are added, the indexes
+ * are dropped; afterwards they are built again, with the average page fullness of an index that has grown. Then the
+ * tables are vacuumed and analysed, as autovacuum would do.
  */
 import type pg from "pg";
 
 export interface Rows {
-  /** Number of the first record; the caller uses none twice. */
+  /** The number of the first record. The caller must not use a number twice. */
   readonly from: number;
   readonly records: number;
-  /** `live`: a push and an e-mail route, both due. `published`: one route that is done with. */
+  /** `live`: a push and an e-mail route, both due. `published`: one published route. */
   readonly routes: "live" | "published";
   readonly daysAgo: number;
 }
 
-/** From so many records on building indexes again takes less time than growing them. */
+/** From this number of records on, building the indexes again is faster than inserting into them. */
 export const LARGE = 100_000;
 
 export async function addRows(pool: pg.Pool, rows: Rows): Promise<void> {
-  // Two connections, for there are two cores at least.
+  // Two connections, because machines have at least two cores.
   const add = () => Promise.all([fillTable(pool, RECORDS, rows), fillTable(pool, ROUTES[rows.routes], rows)]);
   if (rows.records < LARGE) await add();
   else await withoutIndexes(pool, add);
@@ -32,16 +32,16 @@ export async function vacuum(pool: pg.Pool): Promise<void> {
 }
 
 /**
- * How full the pages are, on average, of an index in which entries come in at many places (ln 2). Built as full as an
- * index is by default, nearly all of them would be split within the same few thousand insertions: one insertion in six
- * splits a page there (seen), in a grown index one in about 120. Built so, none does: all pages have room for what is
- * inserted here.
+ * The average fullness (percent) of the pages of an index with insertions at many places (ln 2). With the default
+ * fullness, nearly all pages would be split within the same few thousand insertions: one insertion in six splits a page
+ * then (measured), but in a grown index about one in 120. With this fullness, no page is split, because all pages have
+ * room for what is inserted here.
  */
 const AVERAGE_FULLNESS = 69;
 
 const TABLES = ["notification.records", "notification.routes"] as const;
 
-/** A version 7 UUID, five a millisecond, and the time it stands for. */
+/** Version 7 UUIDs, five per millisecond, and the times in them. */
 const NUMBERED = `
   SELECT n, accepted_at, (lpad(to_hex((extract(epoch FROM accepted_at) * 1000)::bigint), 12, '0') ||
       '7' || left(hash, 3) || '8' || substr(hash, 4, 15))::uuid AS notification_id,
@@ -84,7 +84,7 @@ const ROUTES = {
 async function fillTable(pool: pg.Pool, statement: string, { from, records, daysAgo }: Rows): Promise<void> {
   const client = await pool.connect();
   try {
-    await client.query("SET synchronous_commit = off"); // nothing is measured here
+    await client.query("SET synchronous_commit = off"); // this is not part of a measurement
     await client.query(statement, [from, records, daysAgo]);
     await client.query("RESET synchronous_commit");
   } finally {

@@ -1,6 +1,6 @@
 /**
- * What a run found out → each target of the project, and whether it was reached. Pure. A target whose figures do not
- * exist, because a part or a subject was not measured, is left out.
+ * The results of a run → each target of the project, and whether it was reached. Pure. Targets whose figures were not
+ * measured are omitted.
  */
 import { inAll } from "./cpu.ts";
 import { median } from "./statistics.ts";
@@ -34,11 +34,11 @@ const MAX_METRICS_COST = 2;
 const MAX_TRACE_COST = 5;
 const MIN_RATE_ALL_TRACED = 0.6;
 
-/** Of what is measured here, those that keep their jobs in PostgreSQL. */
+/** The peers that keep their jobs in PostgreSQL. */
 const DURABLE_PEERS = ["pg_boss", "graphile_worker"] as const satisfies readonly Subject[];
-/** Tails are compared where there are samples enough. */
+/** p99 is compared at these rates, which have enough samples. */
 const TAIL_RATES: readonly number[] = [1000, 3000];
-/** The rate at which the service is compared with BullMQ, which is as durable as Redis. */
+/** The rate at which the service is compared with BullMQ, which is only as durable as Redis. */
 const BULLMQ_RATE = 100;
 
 const OURS = ["service", "executable"] as const satisfies readonly Subject[];
@@ -60,7 +60,7 @@ function latencyTargets(latency: readonly Latency[]): Target[] {
   const targets: Target[] = [];
   for (const peer of DURABLE_PEERS) {
     if (!latency.some(({ subject }) => subject === peer)) continue;
-    // A rate that the peer has not got through, or not even to, is one at which it is slower.
+    // A rate that the peer did not finish or reach counts as one at which the peer is slower.
     const worst = (which: "p50" | "p99", rows: readonly Latency[]) =>
       Math.max(...rows.map(({ rate, both }) => both[which] / (at(peer, rate)?.[which] ?? Infinity)));
     const tails = services.filter(({ rate }) => TAIL_RATES.includes(rate));
@@ -104,7 +104,7 @@ function memoryTargets(memory: NonNullable<Results["memory"]>): Target[] {
     );
 }
 
-/** Costs are of CPU time, which a busy machine changes less than rates. */
+/** Costs are compared in CPU time, because a busy machine affects it less than rates. */
 function featureTargets(variants: readonly Variant[]): Target[] {
   const find = (name: VariantName) => variants.find((variant) => variant.name === name);
   const cpuOf = (name: VariantName) => median((find(name)?.cpu ?? []).map(inAll));

@@ -1,4 +1,4 @@
-/** Which targets were reached, and which are left out because nothing was measured for them. */
+/** Which targets are reached, and which are omitted because nothing was measured for them. */
 import assert from "node:assert/strict";
 import type { Cpu } from "./cpu.ts";
 import type { Latency, Results, Variant } from "./results.ts";

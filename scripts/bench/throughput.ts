@@ -1,7 +1,7 @@
 /**
- * A session → CPU time an intent and intents a second of every subject, one figure a round.
+ * A session → for every subject, the CPU time for each intent and the intents per second, one figure for each round.
  *
- * Rounds are interleaved, so that a slow minute of the machine is shared by all; every run has its own database and
+ * Rounds are interleaved, so that a slow minute of the machine affects all subjects. Every run has its own database and
  * Redis, and its counts are checked.
  */
 import type { Cpu } from "./cpu.ts";

@@ -1,10 +1,10 @@
 /**
- * A subject that waits, and intents filled under another name → the seconds from the moment at which these become the
- * intent stream until both outbound streams are complete and, where there are routes, all are published; and the CPU
+ * A waiting subject, and a stream of intents under another name → the time from the renaming of this stream to the
+ * intent stream until both outbound streams are complete and, if the subject has routes, all are published; and the CPU
  * time of the processes, PostgreSQL and Redis meanwhile.
  *
- * No subject's start-up is in it, and all start from the same event; what came out is counted afterwards, every
- * difference is reported.
+ * The start of a subject is not measured, and all subjects start by the same event. The output is counted afterwards,
+ * and every difference is reported.
  */
 import { type Cpu, cpuEach, type CpuPids, startCpuMeter } from "./cpu.ts";
 import { countOutbound, fill, type Filling, INTENTS, OUTBOUND } from "./fill.ts";
@@ -15,22 +15,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 const STAGED = "bench:staged";
 const POLL_MS = 20;
 const LIMIT_MS = 180_000;
-/** Time in which something published twice would show. */
+/** The wait before the count, in which an entry that is published twice would appear. */
 const AFTERWARDS_MS = 200;
 
 export async function stage(setting: Setting, filling: Omit<Filling, "stream">): Promise<void> {
   await fill(setting.redis, { ...filling, stream: STAGED });
 }
 
-/** Renaming wakes every client that waits in XREAD: none reads before it, and none learns of it late. */
+/** Renaming wakes every client that waits in XREAD, so no client reads earlier or later than the others. */
 export async function release({ redis }: Setting): Promise<void> {
   await redis.rename(STAGED, INTENTS);
 }
 
 export interface TimedRun {
-  /** Intents a second. */
+  /** Intents per second. */
   readonly rate: number;
-  /** Microseconds an intent. */
+  /** Microseconds for each intent. */
   readonly cpu: Cpu;
 }
 
@@ -50,7 +50,7 @@ export async function timeRun(
     const lengths = await Promise.all(OUTBOUND.map((stream) => redis.xlen(stream)));
     if (lengths.every((length) => length >= count)) break;
     if (processes.some(({ hasEnded }) => hasEnded) || performance.now() - begun > LIMIT_MS) {
-      throw new Error(`Only ${lengths.join(" and ")} of ${count} came out`);
+      throw new Error(`Only ${lengths.join(" and ")} of ${count} were published`);
     }
     await sleep(POLL_MS);
   }
@@ -63,7 +63,7 @@ export function pidsOf({ pids }: Setting, processes: readonly BenchProcess[]): C
   return { process: processes.map(({ pid }) => pid), postgres: [pids.postgres], redis: [pids.redis] };
 }
 
-/** What is not as it has to be after `count` intents of two routes each; empty when all is well. */
+/** Returns the counts that are wrong after `count` intents with two routes each; empty if all are right. */
 export async function wrongCounts(
   { redis, pool }: Setting,
   { count, hasRoutes }: { count: number; hasRoutes: boolean },

@@ -1,6 +1,6 @@
 /**
- * Nothing → the stand-in User Service as a process of its own, which prints its base URL: `user-0` to `user-999` with
- * an address, `mute-0` to `mute-999` without.
+ * Nothing → the stand-in User Service as a separate process, which prints its base URL. It has the users `user-0` to
+ * `user-999` with an address, and `mute-0` to `mute-999` without one.
  */
 import { startUserService } from "../servers/user_service.ts";
 import { USERS } from "./fill.ts";

@@ -1,25 +1,23 @@
 /**
- * Who plays in the chaos: users, administrators and the notification types that are sent, as a model of its own beside
- * the service's catalog.
+ * The harness's own model of users, administrators and notification types, independent of the service's catalog.
  *
- * Whether a user exists, and with which address, follows from the id alone, so that the judge knows it without asking
- * anybody.
+ * Whether a user exists, and with which address, is derived from the id, so the judge needs no look-up.
  */
 import type { User } from "../servers/user_service.ts";
 
 export type Channel = "push" | "email";
 
-/** What is to become of a route. */
+/** The expected outcome of a route. */
 export interface ExpectedRoute {
   readonly routeId: string;
   readonly channel: Channel;
-  /** The user id or the address that the outbound entry has to name. */
+  /** The user id or the address that the outbound entry has to contain. */
   readonly to: string;
-  /** Why there is no recipient; absent for a route that is to be published. */
+  /** The reason why the route has to be skipped; `undefined` for a route that has to be published. */
   readonly skipped?: string;
 }
 
-/** Users that short lists are drawn from. Every id begins with `user-`; no other user exists. */
+/** Short recipient lists are drawn from this many users. A user exists if its id is `user-` and a number. */
 export const USERS = 4000;
 
 export function userOf(id: string): User | undefined {
@@ -36,7 +34,7 @@ function addressOf(id: string): string | null {
 interface TypeModel {
   readonly producer: string;
   readonly channels: readonly Channel[];
-  /** The payload's members, all but those every payload has. */
+  /** The members of the payload, without those that every payload has. */
   readonly members: Readonly<Record<string, string | number>>;
 }
 
@@ -80,7 +78,7 @@ export const ADMINISTRATOR_TYPES: Readonly<Record<string, TypeModel & { readonly
   },
 };
 
-/** The variables that make the administrators known to the service. */
+/** The environment variables that configure the administrators' addresses. */
 export const ADMINISTRATOR_VARIABLES: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(ADMINISTRATOR_TYPES).map(([type, { addresses }]) => [
     `NOTIFICATION_ADMIN_EMAILS_${type.toUpperCase().replaceAll(".", "_")}`,
@@ -88,7 +86,7 @@ export const ADMINISTRATOR_VARIABLES: Readonly<Record<string, string>> = Object.
   ]),
 );
 
-/** The routes that section 5 of docs/contract.md gives the recipients; nothing when one of them does not exist. */
+/** The routes for these recipients (docs/contract.md, section 5); `undefined` if one of the users does not exist. */
 export function userRoutes(type: string, userIds: readonly string[]): ExpectedRoute[] | undefined {
   if (userIds.some((id) => userOf(id) === undefined)) return undefined;
   return [...new Set(userIds)].flatMap((id) =>

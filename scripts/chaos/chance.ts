@@ -1,8 +1,8 @@
 /**
- * A seed → numbers that look like chance.
+ * A seed → pseudo-random numbers.
  *
- * The same seed and label give the same row of numbers on every machine, and what one part draws does not move what
- * another part gets (`fork`).
+ * The same seed and label give the same sequence on every machine. Each part of the program has its own sequence
+ * (`fork`), which does not depend on what the other parts draw.
  */
 import { hash } from "node:crypto";
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
@@ -18,12 +18,12 @@ export class Chance {
     this.#generator = xoroshiro128plus(hash("sha256", this.#seed, "buffer").readInt32BE());
   }
 
-  /** A row of numbers of its own, for the part of the program that `label` names. */
+  /** Returns an independent sequence for the part of the program that `label` names. */
   fork(label: string | number): Chance {
     return new Chance(`${this.#seed}/${label}`);
   }
 
-  /** From 0 up to and without 1. */
+  /** A number from 0 (inclusive) to 1 (exclusive). */
   next(): number {
     return uniformFloat64(this.#generator);
   }
@@ -32,7 +32,7 @@ export class Chance {
     return least + this.next() * (most - least);
   }
 
-  /** A whole number, both ends included. */
+  /** A whole number; both limits are included. */
   whole(least: number, most: number): number {
     return uniformInt(this.#generator, least, most);
   }
@@ -42,7 +42,7 @@ export class Chance {
   }
 
   pick<T>(list: readonly T[]): T {
-    if (list.length === 0) throw new Error("Nothing to pick from");
+    if (list.length === 0) throw new Error("The list to pick from is empty");
     return list[this.whole(0, list.length - 1)]!;
   }
 
@@ -55,7 +55,7 @@ export class Chance {
     return shuffled;
   }
 
-  /** An item, each as likely as its weight says. */
+  /** Returns one of the items, with a probability proportional to its weight. */
   weighted<T>(items: readonly (readonly [weight: number, item: T])[]): T {
     let at = this.next() * items.reduce((sum, [weight]) => sum + weight, 0);
     for (const [weight, item] of items) if ((at -= weight) < 0) return item;

@@ -1,6 +1,6 @@
 /**
- * The last act: the producer falls silent, everything left over gets its outcome, the instances stop in good order, and
- * what only shows when all is quiet is judged: the place, and that no outbound entry was left out before.
+ * The end of a run: the producer stops, all remaining entries get their outcomes, and the instances stop in order. Then
+ * the checks follow that need a system at rest: the consumer's offset, and whether each outbound entry was judged.
  */
 import { eventually } from "../../tests/support/wait.ts";
 import type { Breach, RefusalWindow } from "./facts.ts";
@@ -10,19 +10,19 @@ import { judgeLastAgain, judgeUpTo, recover, type RoundResult, type Stage } from
 
 export const END = "at the end";
 
-/** The copy of the place follows the commit. */
+/** The copy of the offset in Redis is written after the commit. */
 const COPY_LIMIT_MS = 5000;
 
-/** @param refusals times in which an outbound stream refused entries that have not been judged yet */
+/** @param refusals periods in which an outbound stream refused entries that have not been judged yet */
 export async function playEnd(stage: Stage, refusals: readonly RefusalWindow[] = []): Promise<RoundResult> {
   const { scene: { fleet, producer }, reader, scene } = stage;
   await producer.stop();
-  // The mark up to which is judged is the millisecond before: that of the last entries has to be over.
+  // Entries are judged up to the millisecond before now, so the millisecond of the last entries has to be over.
   await pause(0.01);
   const breaches: Breach[] = [];
   const { untilMs, seconds } = await recover(scene, breaches);
   await eventually(async () => judgePlace(await reader.place()).length === 0, { timeoutMs: COPY_LIMIT_MS })
-    .catch(() => {}); // it is judged below, with what is wrong
+    .catch(() => {}); // judgePlace() is called again below and reports the details
   const stopped = fleet.instances.length;
   await Promise.all(fleet.instances.map((instance) => fleet.leave(instance)));
   const judged = await judgeUpTo(untilMs, stage, { faults: [], injections: [{ times: 0, refusals }] });

@@ -1,9 +1,9 @@
 /**
- * The setting, and up to which millisecond all is over → all that is known about the entries since the last time: the
- * streams as Redis has them and the rows of the tables.
+ * The setting, and the millisecond up to which all entries are finished → the evidence on the entries since the last
+ * call: the streams in Redis and the rows of the tables.
  *
- * Reads past the proxies and by no code of the service; an outbound entry is handed out once, with the stretch that its
- * notification belongs to.
+ * Reads the stores directly, without the proxies and without code of the service. Each outbound entry is returned once,
+ * with the stretch that its notification belongs to.
  */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import type { Evidence, OutboundFact, PlaceFact, Tables } from "./facts.ts";
@@ -19,7 +19,7 @@ export class EvidenceReader {
   readonly #keys = new Map<string, string>();
   readonly #deliveries = new Set<string>();
   #overMs = 0;
-  /** What the tables had of the last stretch. */
+  /** The rows of the last stretch, as they were when it was read. */
   #last: (Tables & { readonly fromMs: number }) | undefined;
   /** Channel and id of each outbound entry. */
   readonly #judged = new Set<string>();
@@ -31,7 +31,7 @@ export class EvidenceReader {
     this.#setting = setting;
   }
 
-  /** What happened to the entries up to and with `untilMs` since the last call. */
+  /** Returns the evidence on the entries after the last call's `untilMs`, up to and including this `untilMs`. */
   async read(
     untilMs: number,
     { fieldsOf, ...given }:
@@ -57,13 +57,13 @@ export class EvidenceReader {
     };
   }
 
-  /** What the tables had of the last stretch when it was judged, and what they have of it now. */
+  /** Returns the rows of the last stretch as they were when it was judged, and as they are now. */
   async lastAgain(): Promise<{ before: Tables; now: Tables } | undefined> {
     if (this.#last === undefined) return undefined;
     return { before: this.#last, now: await this.#readTables(this.#last.fromMs, this.#overMs) };
   }
 
-  /** Routes and dead letters, of whatever time, whose record is gone. */
+  /** Counts the routes and dead letters, of any age, without a record. */
   async orphans(): Promise<number> {
     const [row] = await this.#setting.query<{ orphans: number }>(
       `SELECT count(*)::int AS orphans
@@ -74,13 +74,13 @@ export class EvidenceReader {
     return row?.orphans ?? 0;
   }
 
-  /** To be called with what the judge found, before the next stretch is read. */
+  /** Call this with the verdict on a stretch before the next one is read. */
   remember({ keys, deliveries }: { keys: ReadonlyMap<string, string>; deliveries: ReadonlySet<string> }): void {
     for (const [key, content] of keys) this.#keys.set(key, content);
     for (const id of deliveries) this.#deliveries.add(id);
   }
 
-  /** How many outbound entries exist and how many were judged, with some of those that exist and were not. */
+  /** Returns how many outbound entries exist, how many were judged, and some of those that were not judged. */
   async outboundEntries(): Promise<{ all: number; judged: number; unjudged: readonly string[] }> {
     const { redis } = this.#setting;
     const [push, email] = await Promise.all([redis.xlen(STREAMS.push), redis.xlen(STREAMS.email)]);
@@ -93,7 +93,7 @@ export class EvidenceReader {
     const found: string[] = [];
     const note = (channel: string, id: string, deliveryId: string) => {
       if (this.#judged.has(`${channel} ${id}`) || found.length === MAX_SHOWN) return;
-      const where = this.#later.some(({ entryId }) => entryId === id) ? "behind the mark" : "never read";
+      const where = this.#later.some(({ entryId }) => entryId === id) ? "belongs to a later stretch" : "never read";
       const isRepeated = this.#deliveries.has(deliveryId) ? ", judged before as another entry" : "";
       found.push(`${channel} ${id} of ${deliveryId} (${where}${isRepeated})`);
     };
@@ -173,7 +173,7 @@ function clientEvent(entryId: string, fields: readonly string[]): OutboundFact {
 
 function mailCommand(entryId: string, fields: readonly string[]): OutboundFact {
   const text = valueOf(fields, "payload_json");
-  // The text itself and not what is parsed from it: it has to be the producer's to the letter.
+  // The text itself, not parsed: it has to be exactly the producer's text.
   const payload = text.slice(text.indexOf('"variables": ') + '"variables": '.length, -1);
   const { to } = JSON.parse(text) as { to: string[] };
   return { channel: "email", entryId, deliveryId: valueOf(fields, "delivery_id"), to: to.join(", "), payload };
@@ -183,7 +183,7 @@ function valueOf(fields: readonly string[], name: string): string {
   return fields[fields.indexOf(name) + 1] ?? "";
 }
 
-/** The least notification id of an entry of that millisecond. */
+/** Returns the lowest possible notification id of an entry of this millisecond. */
 export function firstNotificationId(ms: number): string {
   const time = ms.toString(16).padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;

@@ -1,6 +1,6 @@
 /**
- * What is known about a stretch of entries when it is judged: facts, as Redis and PostgreSQL have them, and the words
- * for what breaks the promise.
+ * The types of the evidence on a stretch of entries: facts from Redis and PostgreSQL, and the kinds of breaches. A
+ * stretch is all entries of a range of milliseconds; it is judged as a whole.
  */
 import type { Channel } from "./cast.ts";
 import type { SentEntry } from "./sent_entry.ts";
@@ -49,28 +49,26 @@ export interface OutboundFact {
   readonly payload: string;
 }
 
-/** A time in which a channel's outbound stream refused entries, so that its routes rightly used up attempts. */
+/** A period in which a channel's outbound stream refused entries, so its routes were right to use up attempts. */
 export interface RefusalWindow {
   readonly channel: Channel;
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** A time of which a store has lost the writes, or the last of them. */
+/** A period from which a store has lost all writes or the last ones. */
 export interface LossWindow {
   readonly store: "redis" | "postgres";
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/**
- * How many attempts a route of each channel may have: several numbers where not all instances had the same settings.
- */
+/** The allowed values of `max_attempts` for each channel: several if the instances had different settings. */
 export type AttemptLimits = Readonly<Record<Channel, readonly number[]>>;
 
-/** What earlier stretches have left behind. */
+/** What is still needed from earlier stretches. */
 interface Earlier {
-  /** The content that a key stands for. */
+  /** The content of the accepted intent of each key. */
   readonly keys: ReadonlyMap<string, string>;
   readonly deliveries: ReadonlySet<string>;
 }
@@ -83,7 +81,7 @@ export interface Tables {
 }
 
 export interface Evidence extends Tables {
-  /** In the stream's order; those among them that Redis has lost have an outcome in PostgreSQL. */
+  /** In the stream's order. Includes entries that Redis has lost but that have an outcome in PostgreSQL. */
   readonly sent: readonly SentEntry[];
   /** XADDs that Redis acknowledged: the producer's number and the entry id. */
   readonly acknowledged: readonly (readonly [number: number, entryId: string])[];
@@ -92,14 +90,14 @@ export interface Evidence extends Tables {
   readonly losses: readonly LossWindow[];
   readonly attemptLimits: AttemptLimits;
   readonly earlier: Earlier;
-  /** Retention was as good as none: records that are finished may be gone, and then their deliveries alone count. */
+  /** Retention was very short: finished records may be deleted, and then only their deliveries are judged. */
   readonly finishedMayBeGone: boolean;
 }
 
-/** Takes a breach down. */
+/** Notes a breach. */
 export type Note = (kind: Breach["kind"], text: string) => void;
 
-/** The consumer's place once nothing is left over, and how the stream ends. */
+/** The consumer's offset after all work is finished, and the end of the stream. */
 export interface PlaceFact {
   readonly row: { readonly entryId: string; readonly entriesRead: number } | undefined;
   readonly copy: { readonly entryId: string; readonly entriesRead: number } | undefined;

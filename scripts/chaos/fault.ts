@@ -1,4 +1,7 @@
-/** What a fault is: something that goes wrong for a while, and is over when `inject` returns. */
+/**
+ * The interface of a fault: `inject` makes something fail for some time, and the failure is over when `inject`
+ * resolves.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Chance } from "./chance.ts";
 import type { Fleet, Profile } from "./fleet.ts";
@@ -7,7 +10,7 @@ import type { Breach, LossWindow, RefusalWindow } from "./facts.ts";
 import type { Producer } from "./producer.ts";
 import type { Setting } from "./setting.ts";
 
-/** By the names that the service's log has for them. */
+/** The dependencies, with the names that the service uses in its log. */
 type Dependency = "redis" | "postgres" | "user_service" | "intent_stream";
 
 export interface Scene {
@@ -15,48 +18,57 @@ export interface Scene {
   readonly fleet: Fleet;
   readonly producer: Producer;
   readonly mix: IntentMix;
-  /** Of this injection alone. */
+  /** Random numbers for this injection only. */
   readonly chance: Chance;
-  /** Nothing else goes wrong meanwhile: what the service does can be held to its bounds. */
+  /** No other fault is active, so the service has to keep its time limits. */
   readonly isAlone: boolean;
 }
 
 export interface Injection {
-  /** How often it was done, where only what hit counts. */
+  /** How often the fault was injected and had an effect. */
   readonly times: number;
-  /** What the service did that neither tables nor streams show. */
+  /** Breaches that neither the tables nor the streams show. */
   readonly breaches?: readonly Breach[];
   readonly refusals?: readonly RefusalWindow[];
   readonly losses?: readonly LossWindow[];
-  /** When the store could be used again, for a fault that loses something. */
+  /** For a fault that loses data: when the store was usable again. */
   readonly returnedAtMs?: number;
-  /** How it went, for the reader. */
+  /** Details for the report. */
   readonly note?: string;
 }
 
 export interface Fault {
   readonly name: string;
-  /** In a few words, for `--list`. */
+  /** A short description for `--list`. */
   readonly summary: string;
-  /** What it lays hands on: two faults at once never have the same. */
+  /** The part of the system that the fault acts on. Two faults of a pair never have the same part. */
   readonly part: "instances" | "redis" | "postgres" | "users";
-  /** What an instance has to say is out: where none says so, the fault was never felt and doesn't count. */
+  /**
+   * The dependency that an instance has to report as unavailable. If no instance does, the fault had no effect and is
+   * not counted.
+   */
   readonly outage?: Dependency;
-  /** How many instances there have to be, at least and at most; else one or two. */
+  /** The minimum and maximum number of instances; one or two by default. */
   readonly instances?: readonly [least: number, most: number];
-  /** The batch sizes it needs; else chance decides. */
+  /** The batch sizes that the fault needs; random by default. */
   readonly profile?: Profile;
-  /** Variables that the instances get for this fault alone. */
+  /** Environment variables of the instances during this fault. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The longest recovery after an outage of that length, if nothing else failed; otherwise the common bound holds. */
+  /**
+   * The longest recovery after an outage of this length, if no other fault was active; otherwise the common limit
+   * applies.
+   */
   readonly recoversWithin?: (outageSeconds: number) => number;
-  /** With another fault at the same time, the cause of a breach could not be determined. */
+  /** The fault is never part of a pair, because the cause of a breach could not be determined. */
   readonly isAlwaysAlone?: true;
-  /** It takes a quarter of a minute: the others come first. */
+  /** The fault takes about 15 seconds, so the others are played first. */
   readonly isLong?: true;
-  /** The store comes back with less than it acknowledged. Never two at once: they could lose the same thing. */
+  /**
+   * The store comes back without some acknowledged writes. Two such faults are never a pair: both stores could lose the
+   * same data.
+   */
   readonly loses?: true;
-  /** Records that are finished may be gone before they are judged. */
+  /** Finished records may be deleted before they are judged. */
   readonly finishedMayBeGone?: true;
   readonly inject: (scene: Scene) => Promise<Injection>;
 }
@@ -65,7 +77,9 @@ export function pause(seconds: number): Promise<void> {
   return sleep(seconds * 1000);
 }
 
-/** Calls `act` again and again for so long, with pauses drawn in between; how often it was called. */
+/**
+ * Calls `act` repeatedly for `seconds`, with random pauses (in seconds) between the calls. Returns the number of calls.
+ */
 export async function again(
   chance: Chance,
   { seconds, pauses: [least, most] }: { seconds: number; pauses: readonly [number, number] },

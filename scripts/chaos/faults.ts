@@ -1,4 +1,4 @@
-/** All faults there are, in the order in which `--list` shows them. */
+/** All faults, in the order in which `--list` shows them. */
 import type { Fault } from "./fault.ts";
 import { ACCESS_FAULTS } from "./faults/access.ts";
 import { BOTH_STORES_FAULTS } from "./faults/both_stores.ts";
@@ -30,5 +30,5 @@ export const FAULTS: readonly Fault[] = [
   ...BOTH_STORES_FAULTS,
 ];
 
-/** Not a fault of its own: two at once of those whose effects can be distinguished. */
+/** Not a fault itself: two faults at the same time whose effects can be distinguished. */
 export const MIXED = "mixed";

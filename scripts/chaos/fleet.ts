@@ -1,9 +1,9 @@
 /**
- * The setting → instances of the service that join, leave, are killed and frozen.
+ * The setting → instances of the service, which can be started, stopped, killed and frozen.
  *
- * Each has a name, which the consumer's lease and PostgreSQL show; one that ends by itself is started again, as a
- * supervisor would do, and it is noted as a breach unless a dependency was out while it started; so is every line of a
- * log that must never be written.
+ * Each instance has a name, which the consumer's lease and PostgreSQL show. An instance that ends by itself is started
+ * again, as a supervisor would do, and is noted as a breach, unless a dependency was unavailable while it started. A
+ * log line that must never be written is noted as a breach, too.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { appendFile, mkdir, readFile } from "node:fs/promises";
@@ -15,7 +15,7 @@ import type { Breach } from "./facts.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 import { ReportedOutages } from "./reported_outages.ts";
 
-/** Batch sizes: as they are by default, or so small that nearly every moment falls between two batches. */
+/** Batch sizes: the defaults, or sizes so small that nearly every moment falls between two batches. */
 const PROFILES = {
   default: {},
   tiny: {
@@ -29,56 +29,56 @@ export type Profile = keyof typeof PROFILES;
 export interface Instance {
   readonly name: string;
   readonly profile: Profile;
-  /** Variables beyond those of the profile. */
+  /** Environment variables in addition to those of the profile. */
   readonly env: Readonly<Record<string, string>>;
-  /** The folder of another version's source; absent for the present one. */
+  /** The folder with the source of another version; `undefined` for the present version. */
   readonly root: string | undefined;
   readonly process: ServiceProcess;
-  /** Settles when it answers its probe; rejects when it ends before. */
+  /** Resolves when the instance answers its probe; rejects if it ends before. */
   readonly ready: Promise<void>;
   isReady: boolean;
-  /** Infinite until then. */
+  /** `Infinity` until the instance is ready. */
   readyAtMs: number;
   isFrozen: boolean;
-  /** The harness has ended it, or is about to. */
+  /** The harness has stopped it, or is about to stop it. */
   isExpectedToEnd: boolean;
 }
 
-/** Parts of lines that no fault of ours can explain: nothing is trimmed or replaced here. */
+/** Parts of log lines that no fault of the harness can cause: the harness trims no stream and replaces none. */
 const ALARMS = [
   "trimmed unread",
   "another stream",
   "unexpected error",
   "can't be written",
 ];
-/** Parts of lines that only a store that has lost something explains. */
+/** Parts of log lines that are expected only after a store has lost data. */
 const LOSS_ALARMS = ["PostgreSQL lost commits", "Redis lost the last entries", "a repair is finished"];
-/** The exit code of a start that a dependency failed. */
+/** The exit code if a dependency was unavailable at the start. */
 const DEPENDENCY_EXIT = 69;
 const LAST_LINES = 15;
 const RESTART_PAUSE_MS = 500;
 
 /**
- * The instance's name in a process's id, as the consumer lease has it: `<name>/<process>`, in version 0.1 the name
- * alone.
+ * Returns the instance's name from the process id in the consumer lease: `<name>/<process>`, or only the name in
+ * version 0.1.
  */
 export function instanceOf(processId: string | null): string | undefined {
   return processId?.split("/")[0];
 }
 
-/** SQL: whether a backend is of the instance whose name is `$1`. */
+/** SQL condition: the backend belongs to the instance whose name is `$1`. */
 export const IS_OF_INSTANCE = "application_name ~ ('^notification-service/' || $1 || '(/|$)')";
 
 export class Fleet implements AsyncDisposable {
   readonly instances: Instance[] = [];
   readonly logFolder: string;
-  /** What the instances did that no supervisor should see; emptied by the caller that reports it. */
+  /** What the instances did wrong. The caller that reports the breaches empties the list. */
   breaches: Breach[] = [];
-  /** Something is out that a start needs. */
+  /** A dependency that an instance needs at its start may be unavailable. */
   mayFailToStart = false;
-  /** A store may have lost something. */
+  /** A store may have lost data, so the instances may log that. */
   mayTellOfLosses = false;
-  /** How often instances said that something is out, by its name in the log. */
+  /** How many outages the instances reported, by the name of the dependency in the log. */
   readonly outages = new Map<string, number>();
   readonly #setting: Setting;
   readonly #environment: Readonly<Record<string, string>>;
@@ -96,7 +96,7 @@ export class Fleet implements AsyncDisposable {
     return this.instances.filter(({ isReady, isFrozen, isExpectedToEnd }) => isReady && !isFrozen && !isExpectedToEnd);
   }
 
-  /** Starts one more; returns at once. */
+  /** Starts an instance, and does not wait until it is ready. */
   async join(
     profile: Profile,
     env: Readonly<Record<string, string>> = {},
@@ -131,13 +131,13 @@ export class Fleet implements AsyncDisposable {
         instance.readyAtMs = Date.now();
       }),
     };
-    instance.ready.catch(() => {}); // its end reports it
+    instance.ready.catch(() => {}); // #supervise() reports it
     this.instances.push(instance);
     this.#supervise(instance);
     return instance;
   }
 
-  /** SIGTERM, and its orderly end. */
+  /** Sends SIGTERM and waits for the end. An exit code other than 0 is a breach. */
   async leave(instance: Instance): Promise<void> {
     instance.isExpectedToEnd = true;
     const { code, durationMs } = await instance.process.terminate();
@@ -161,7 +161,7 @@ export class Fleet implements AsyncDisposable {
     instance.isFrozen = false;
   }
 
-  /** Lets instances join and leave until there are so many of that profile, all of them ready. */
+  /** Starts and stops instances until exactly `count` instances with this profile and environment run and are ready. */
   async shape(count: number, profile: Profile, env: Readonly<Record<string, string>> = {}): Promise<void> {
     const isRight = (instance: Instance) =>
       instance.profile === profile && JSON.stringify(instance.env) === JSON.stringify(env);
@@ -174,11 +174,11 @@ export class Fleet implements AsyncDisposable {
     await this.allReady();
   }
 
-  /** Returns when every instance answers its probe. */
+  /** Waits until every instance answers its probe; rejects after `timeoutMs`. */
   async allReady(timeoutMs = 30_000): Promise<void> {
     await eventually(() => this.instances.length > 0 && this.instances.every(({ isReady }) => isReady), {
       ...{ timeoutMs, intervalMs: 20 },
-      message: "Not every instance got ready",
+      message: "Not every instance became ready",
     });
   }
 
@@ -188,12 +188,12 @@ export class Fleet implements AsyncDisposable {
     return this.instances.find((instance) => instance.name === name);
   }
 
-  /** What the last few instances logged last, the ended ones too. */
+  /** The last log lines of the instances started last, including those that have ended. */
   async lastLines(): Promise<{ name: string; lines: string[] }[]> {
     await Promise.all(this.#writing);
     const names = Array.from({ length: Math.min(4, this.#joined) }, (_, at) => `chaos-${this.#joined - at}`);
     return await Promise.all(names.map(async (name) => {
-      const text = await readFile(`${this.logFolder}/${name}.log`, "utf8").catch(() => ""); // it never said a word
+      const text = await readFile(`${this.logFolder}/${name}.log`, "utf8").catch(() => ""); // it logged nothing
       const lines = text.trimEnd().split("\n").filter((line) => !line.includes('"malformed intent'));
       return { name, lines: lines.slice(-LAST_LINES) };
     }));
@@ -222,7 +222,7 @@ export class Fleet implements AsyncDisposable {
     if (wrong !== undefined) this.#note(`${name} ${wrong}`);
     const alarms = this.mayTellOfLosses ? ALARMS : [...ALARMS, ...LOSS_ALARMS];
     if (alarms.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);
-    const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be gone
+    const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be deleted
     this.#writing.add(written);
     written.finally(() => this.#writing.delete(written));
     return true;

@@ -1,6 +1,6 @@
 /**
- * The bytes of a hand-off or a statement that a proxy holds back → the routes that they are about, and what has become
- * of these routes meanwhile, as PostgreSQL and Redis show it.
+ * The bytes of a hand-off or a statement that a proxy holds back → the routes in them, and the present state of these
+ * routes in PostgreSQL and Redis.
  */
 import { routeLeaseKey } from "../../src/redis/keys.ts";
 import type { Setting } from "./setting.ts";
@@ -19,17 +19,18 @@ export function routesOfHandOff(text: string): HeldRoute[] {
 }
 
 /**
- * The routes of a statement that writes outcomes, whose first columns are the routes' keys; none when it is cut off.
+ * The routes of a statement that writes outcomes: its first parameters are the keys of the routes. Empty if the bytes
+ * are cut off between these parameters.
  */
 export function routesOfStatement(text: string): HeldRoute[] {
   const notificationIds = text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
-  // deno-lint-ignore no-control-regex -- what separates values, and the lengths before parameters
+  // deno-lint-ignore no-control-regex -- the characters that separate values, and the lengths of parameters
   const routeIds = text.match(/(push|email):(user|address|config):[^\x00-\x1f]+/g) ?? [];
   if (routeIds.length !== notificationIds.length) return [];
   return routeIds.map((routeId, at) => ({ notificationId: notificationIds[at]!, routeId }));
 }
 
-/** How many of the routes have that status. */
+/** How many of the routes have this status. */
 export async function countStatus(setting: Setting, routes: readonly HeldRoute[], status: string): Promise<number> {
   const [row] = await setting.query<{ number: number }>(
     `SELECT count(*)::int AS number FROM notification.routes
@@ -39,7 +40,7 @@ export async function countStatus(setting: Setting, routes: readonly HeldRoute[]
   return row?.number ?? 0;
 }
 
-/** Those of the routes that are in their outbound stream, and of which PostgreSQL does not know it. */
+/** How many of the routes are in their outbound stream, but not written as published to PostgreSQL. */
 export async function publishedUnwritten(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
   if (routes.length === 0) return 0;
   const leases = await setting.redis.mget(routes.map((route) => routeLeaseKey(route.notificationId, route.routeId)));

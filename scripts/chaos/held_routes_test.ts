@@ -1,4 +1,4 @@
-/** The routes are read from bytes as they are on their way, behind and before others. */
+/** Routes are read from the bytes on a connection, with other bytes before and after them. */
 import assert from "node:assert/strict";
 import { SEPARATOR } from "../../src/postgres/columns.ts";
 import { routeLeaseKey } from "../../src/redis/keys.ts";

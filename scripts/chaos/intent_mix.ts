@@ -1,8 +1,8 @@
 /**
- * Chance → entries for the intent stream: a mix of everything that producers send, right and wrong.
+ * Chance → entries for the intent stream: a mix of everything that producers send, valid and malformed.
  *
- * Each entry carries, in fields that the service ignores, the producer's own number and the failure that its form must
- * meet (`chaos_number`, `chaos_failure`), so that the stream alone shows what is to become of it.
+ * Each entry has two fields that the service ignores: the producer's own number (`chaos_number`) and the failure code
+ * that its form must lead to (`chaos_failure`). So the expected outcome can be determined from the stream alone.
  */
 import { Buffer } from "node:buffer";
 import { ADMINISTRATOR_TYPES, USER_TYPES, USERS } from "./cast.ts";
@@ -10,7 +10,7 @@ import type { Chance } from "./chance.ts";
 
 export type Fields = readonly (readonly [name: string, value: string | Buffer])[];
 
-/** Keys are used again for this long only: retention must not have taken their records by then. */
+/** Keys are used again only within this time: retention must not have deleted their records. */
 const REUSE_MS = 15_000;
 
 interface Sent {
@@ -23,17 +23,20 @@ export class IntentMix {
   readonly #run: string;
   #sent: Sent[] = [];
   #next = 1;
-  /** How many recipients the next intents to users have; the rest have few, and one in 300 has some more. */
+  /**
+   * The numbers of recipients of the next intents to users. All other intents have 1 to 6 recipients, and one in 300
+   * has 20 to 150.
+   */
   readonly longLists: number[] = [];
   #reusesKeys = true;
 
-  /** @param run makes keys differ from those of another run on the same servers */
+  /** @param run a part of every key, so that the keys of two runs on the same servers differ */
   constructor(chance: Chance, run: string) {
     this.#chance = chance;
     this.#run = run;
   }
 
-  /** Off while records may go at any time: then it is unknown what a second use of a key is. */
+  /** Off while records may be deleted at any time: the outcome of a key that is used again is then unknown. */
   set reusesKeys(on: boolean) {
     this.#reusesKeys = on;
     this.#sent = [];
@@ -54,7 +57,7 @@ export class IntentMix {
     return { number, fields: make(number) };
   }
 
-  /** The same again under a new number, as a producer sends it whose first attempt had no answer. */
+  /** Returns the same intent under a new number, as a producer sends it again if the first XADD was not answered. */
   again(fields: Fields): { readonly number: number; readonly fields: Fields } {
     const number = this.#next++;
     return {
@@ -72,7 +75,7 @@ export class IntentMix {
     ]);
     const length = this.#listLength();
     const first = this.#chance.whole(1, USERS);
-    // A long list's users are neighbours: so many that are drawn one by one would be the same now and then.
+    // A long list has consecutive users, because a list of random users would have duplicates.
     const recipients = length < 20
       ? Array.from({ length }, () => this.#user())
       : Array.from({ length }, (_, at) => `user-${first + at}`);
@@ -120,7 +123,7 @@ export class IntentMix {
     return {
       idempotency_key: `${this.#run}-${number}`,
       occurred_at_ms: String(Date.now()),
-      // A number that no double holds: the text has to come out as it went in.
+      // As a double, 1.10 would be written as 1.1: the text has to come out unchanged.
       payload_json: JSON.stringify({ ...members, chaos: number }).replace(/}$/, ',"exact":1.10}'),
       chaos_number: String(number),
       chaos_failure: "",
@@ -128,7 +131,7 @@ export class IntentMix {
     };
   }
 
-  /** Someone's key once more, with the recipients in another order where there are several. */
+  /** An earlier intent again, with its recipients in another order. */
   #duplicate(number: number): Fields {
     const earlier = this.#earlier();
     if (earlier === undefined) return this.#toUsers(number);
@@ -159,7 +162,7 @@ export class IntentMix {
     const stale = this.#sent.findIndex(({ atMs }) => atMs > oldest);
     if (stale !== 0) this.#sent = stale < 0 ? [] : this.#sent.slice(stale);
     if (!this.#reusesKeys || this.#sent.length === 0) return undefined;
-    // Half of them the very last ones, to have both in one batch.
+    // In half of the cases one of the last five, so that both entries are in one batch.
     const recent = this.#chance.oneIn(2) ? this.#sent.slice(-5) : this.#sent;
     return this.#chance.pick(recent).fields;
   }

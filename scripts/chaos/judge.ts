@@ -1,7 +1,7 @@
 /**
- * What was sent and all that became of it, for a stretch of entries that is over → every breach of the promise that
- * each entry gets exactly one outcome and each route is published once. Pure. What the service says of itself is no
- * evidence; what is to come out is worked out again from the entries in the stream's order.
+ * The entries of a stretch that is over, and what became of them → every breach of the promise that each entry gets
+ * exactly one outcome and each route is published once. Pure. The expected outcomes are computed from the entries in
+ * the stream's order; what the service reports about itself is not used.
  */
 import type { Breach, DeadLetterFact, Evidence, MalformedFact, Note, PlaceFact, RecordFact, Tables } from "./facts.ts";
 import { type Accepted, judgeDeliveries, judgeRoutes } from "./judge_routes.ts";
@@ -10,7 +10,7 @@ import { entryMs, notificationMs, type SentEntry } from "./sent_entry.ts";
 
 export interface Verdict {
   readonly breaches: readonly Breach[];
-  /** For the next stretch. */
+  /** The content of each key that was accepted, for the next stretch. */
   readonly keys: ReadonlyMap<string, string>;
   readonly deliveries: ReadonlySet<string>;
 }
@@ -73,7 +73,7 @@ export function judge(evidence: Evidence): Verdict {
   for (const [entryId] of records) note("wrong", `a record of entry ${entryId}, which is not in the stream`);
   for (const [entryId] of malformed) note("wrong", `a malformed intent ${entryId}, which is not in the stream`);
   for (const [id, left] of routes) note("wrong", `${left.length} routes of ${id}, which has no record`);
-  for (const [id] of deadLetters) note("wrong", `a dead letter of ${id}, whose route is none`);
+  for (const [id] of deadLetters) note("wrong", `a dead letter of ${id}, which is no expected route`);
   for (const [id, copies] of outbound) {
     if (explained.has(id)) continue;
     const ids = copies.map(({ entryId }) => entryId).join(" and ");
@@ -86,13 +86,14 @@ export function judge(evidence: Evidence): Verdict {
 }
 
 /**
- * Nothing but its outbound entries is left of a notification that Redis lost as an intent and PostgreSQL as a record.
+ * Redis has lost the intent and PostgreSQL the record, so that only the outbound entries of the notification still
+ * exist.
  */
 function isLostByBoth(deliveryId: string, { losses }: Evidence): boolean {
   return losses.some(({ store }) => store === "postgres") && isIn(losses, "redis", notificationMs(deliveryId));
 }
 
-/** What Redis has lost unread has no outcome, and is the producers' to send again. */
+/** An entry that Redis lost before the service read it has no outcome: its producer has to send it again. */
 function missingFromStream({ sent, acknowledged, losses }: Evidence, note: Note): void {
   const numbers = new Map(sent.map(({ entryId, number }) => [entryId, number]));
   for (const [number, entryId] of acknowledged) {
@@ -144,8 +145,8 @@ function judgeEntry(
 }
 
 /**
- * What was judged and is read again has to be the same: finished is finished. Rows may be gone when `mayBeGone` says so
- * of the millisecond that their entry came in.
+ * Rows that were judged must not change. A row may only have been deleted, if `mayBeGone` returns `true` for the
+ * millisecond of its entry.
  */
 export function judgeUnchanged(
   { before, now }: { before: Tables; now: Tables },

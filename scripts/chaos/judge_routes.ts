@@ -1,9 +1,12 @@
-/** The routes and deliveries of one accepted entry, and what they have to be → every breach. Pure. */
+/** The routes and deliveries of one accepted entry, and the expected ones → every breach. Pure. */
 import type { ExpectedRoute } from "./cast.ts";
 import type { AttemptLimits, DeadLetterFact, Evidence, Note, OutboundFact, RefusalWindow, RouteFact } from "./facts.ts";
 import type { SentEntry } from "./sent_entry.ts";
 
-/** What the last attempt that a refusing stream costs is called (docs/contract.md, section 5). */
+/**
+ * The classification of a route whose last attempt failed because the stream refused the entry (docs/contract.md,
+ * section 5).
+ */
 const STREAM_FAILURES = { push: "gateway_stream_publish_failed", email: "mail_stream_publish_failed" } as const;
 
 export interface Accepted {
@@ -13,7 +16,7 @@ export interface Accepted {
   readonly payload: string;
 }
 
-/** Where the record may be gone: each route's one entry in the outbound stream. */
+/** For an entry whose record may be deleted: checks only that each route has exactly one outbound entry. */
 export function judgeDeliveries(
   { entry, expected, outbound }: Pick<JudgedRecord, "entry" | "expected" | "outbound">,
   note: Note,
@@ -33,7 +36,7 @@ export interface JudgedRecord {
   readonly entry: SentEntry;
   readonly expected: Accepted;
   readonly routes: readonly RouteFact[];
-  /** What is explained by a route is taken out. */
+  /** Dead letters that belong to a judged route are removed from the map. */
   readonly deadLetters: Map<string, readonly DeadLetterFact[]>;
   readonly outbound: ReadonlyMap<string, readonly OutboundFact[]>;
 }

@@ -1,6 +1,6 @@
 /**
- * The judge has to go red: each test spoils one thing in a stretch in which all is well, and names the one breach that
- * this makes.
+ * The judge has to find every breach: each test changes one thing in a correct stretch, and expects exactly the breach
+ * that this causes.
  */
 import assert from "node:assert/strict";
 import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
@@ -46,7 +46,7 @@ Deno.test("judge() leaves out of the count what Redis lost unread, and nothing e
   for (const other of [{ store: "postgres" }, { toMs: FIRST_MS - 1 }, { fromMs: FIRST_MS + 1 }] as const) {
     expectOne({ ...evidence, losses: [{ ...losses[0], ...other }] }, { kind: "lost", text: /intent 77/ });
   }
-  // Its record is there: Redis lost it after it was read.
+  // The record exists, so Redis lost the entry after the service had read it.
   const [entry] = evidence.sent;
   expectOne({ ...evidence, losses, outbound: evidence.outbound.slice(1) }, {
     kind: "lost",
@@ -83,7 +83,7 @@ Deno.test("lostEntries() knows what Redis lost by what was sent", async () => {
   const options = {
     ...evidence,
     sent: kept,
-    // A duplicate that was accepted has the number of the first in its payload.
+    // An accepted duplicate has the number of the first intent in its payload.
     acknowledged: [[1, id(1)]] as const,
     losses: [{ store: "redis", fromMs: FIRST_MS, toMs: FIRST_MS + 9 }] as const,
     fieldsOf: (number: number) => pairs(fields({ number, failure: number === 4 ? "invalid_payload" : "" })),
@@ -351,7 +351,10 @@ function fields(
   }).flat();
 }
 
-/** Accepted, its duplicate, its conflict, malformed, accepted without an address, an unknown recipient. */
+/**
+ * The entries: one accepted, its duplicate, its conflict, one malformed, one accepted without an address, one with an
+ * unknown recipient.
+ */
 function wellDone(): Evidence {
   const sent: SentEntry[] = [
     sentEntry(id(1), fields({ number: 1 })),

@@ -1,8 +1,8 @@
 /**
- * What PostgreSQL has of entries, and the intent stream without some of them → those entries as they were sent: Redis
- * has lost them after the service read them.
+ * The rows in PostgreSQL and an intent stream that lacks some of their entries → these entries as they were sent: the
+ * service read them before Redis lost them.
  *
- * What an entry asks for comes from the producer's memory, never from what the service wrote.
+ * The content of an entry comes from the producer's memory, never from what the service wrote.
  */
 import type { Evidence, LossWindow } from "./facts.ts";
 import type { Fields } from "./intent_mix.ts";
@@ -25,7 +25,8 @@ export async function lostEntries(setting: Pick<Setting, "query">, options: Lost
     .filter((entryId) => !kept.has(entryId) && isIn(losses, "redis", entryMs(entryId)));
   if (lost.length === 0) return [];
   const numbers = await numbersInPostgres(setting, lost);
-  // The last word has what Redis acknowledged: a duplicate that was accepted has the payload of the first.
+  // Acknowledgements override these numbers: an accepted duplicate has the payload, and so the number, of the first
+  // intent.
   for (const [number, entryId] of acknowledged) numbers.set(entryId, number);
   return [...new Set(lost)].flatMap((entryId) => {
     const fields = fieldsOf(numbers.get(entryId) ?? NaN);
@@ -33,7 +34,7 @@ export async function lostEntries(setting: Pick<Setting, "query">, options: Lost
   });
 }
 
-/** The producer's numbers, which payloads and the fields of malformed intents have. */
+/** Reads the producer's numbers from the payloads, and from the fields of malformed intents. */
 async function numbersInPostgres(
   setting: Pick<Setting, "query">,
   entryIds: readonly string[],
@@ -50,7 +51,6 @@ async function numbersInPostgres(
   return new Map(rows.map(({ entry_id, number }) => [entry_id, Number(number)]));
 }
 
-/** The order of the stream. */
 export function inStreamOrder(entries: readonly SentEntry[]): SentEntry[] {
   const keyOf = ({ entryId }: SentEntry) => entryId.split("-").map(Number) as [number, number];
   return [...entries].sort((one, other) => {

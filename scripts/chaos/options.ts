@@ -1,18 +1,18 @@
-/** The arguments of `deno task chaos` → what they ask for, or what is wrong with them. */
+/** The arguments of `deno task chaos` → options, or a message that says which argument is invalid. */
 import { FAULTS, MIXED } from "./faults.ts";
 
 export interface Options {
   readonly seed: string;
-  /** No round begins after so many, unless `once` is set. */
+  /** No round begins after this time, unless `once` is set. */
   readonly seconds: number;
-  /** Names of faults, MIXED among them if pairs are wanted. */
+  /** Names of faults. MIXED among them means pairs of faults. */
   readonly only: readonly string[];
-  /** Intents a second. */
+  /** Intents per second. */
   readonly rate: number;
-  /** Ends when every fault has had its turn, however long that takes. */
+  /** Play every fault once and then stop, whatever time that takes. */
   readonly once: boolean;
   readonly list: boolean;
-  /** Ends at the first breach, for looking into it. */
+  /** Stop after the first round that has a breach. */
   readonly failFast: boolean;
 }
 

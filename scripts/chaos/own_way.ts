@@ -1,6 +1,6 @@
 /**
- * The scene → one more instance whose way to Redis or PostgreSQL is a proxy of its own, so that what it alone sends can
- * be held back.
+ * The scene → one more instance that reaches Redis or PostgreSQL through its own proxy, so that what this instance
+ * sends can be held back.
  */
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
 import { eventually } from "../../tests/support/wait.ts";
@@ -11,12 +11,12 @@ import type { TcpProxy } from "./tcp_proxy.ts";
 
 const CONSUMES_WITHIN_MS = 20_000;
 
-/** The variable that leads an instance to Redis through the proxy. */
+/** The environment variable that makes an instance connect to Redis through the proxy. */
 export function wayToRedis(proxy: TcpProxy): Readonly<Record<string, string>> {
   return { NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}` };
 }
 
-/** The variable that leads an instance to PostgreSQL through the proxy. */
+/** The environment variable that makes an instance connect to PostgreSQL through the proxy. */
 export function wayToPostgres(proxy: TcpProxy, setting: Setting): Readonly<Record<string, string>> {
   const dsn = new URL(setting.dsn);
   dsn.port = String(proxy.port);
@@ -30,7 +30,7 @@ export async function joinReady({ fleet }: Scene, env: Readonly<Record<string, s
   return instance;
 }
 
-/** Takes the lease from the others until the instance has it: it then publishes what it accepts. */
+/** Deletes the consumer lease until the instance holds it: the instance then publishes what it accepts. */
 export async function consumes(instance: Instance, { fleet, setting }: Scene): Promise<void> {
   await eventually(async () => {
     if (await fleet.consuming() === instance) return true;

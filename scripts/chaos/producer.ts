@@ -1,8 +1,8 @@
 /**
- * A mix of intents and a rate → entries in the intent stream, and the list of those that Redis acknowledged.
+ * A mix of intents and a rate per second → entries in the intent stream, and a list of those that Redis acknowledged.
  *
- * Never stops for an outage; an intent whose XADD was not answered is sent again later under the same key, as producers
- * do, so that it is in the stream once, twice or, if it is given up, perhaps never.
+ * An outage does not stop the producer. An intent whose XADD was not answered is sent again later with the same key, as
+ * real producers do. So it is in the stream once or twice, or perhaps never if the producer gives it up.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
@@ -12,9 +12,9 @@ import { STREAMS } from "./setting.ts";
 
 const TICK_MS = 25;
 const OUTAGE_PAUSE_MS = 100;
-/** More of them wait after an outage than are worth sending. */
+/** At most this many unanswered intents are kept to be sent again. */
 const MOST_UNANSWERED = 200;
-/** How many of the last intents are remembered: those of a minute at least. */
+/** The fields of this many intents are kept: those of at least one minute. */
 const MAX_REMEMBERED = 20_000;
 
 export class Producer {
@@ -26,7 +26,7 @@ export class Producer {
   #running: Promise<void> | undefined;
   #stopped = false;
   readonly #rate: number;
-  /** The part of the rate that is sent now: less, where an instance would be busy with nothing else. */
+  /** The part of the rate that is sent now: less than 1 if the rate would overload an instance. */
   share = 1;
   total = 0;
 
@@ -45,7 +45,7 @@ export class Producer {
     await this.#running;
   }
 
-  /** Whether Redis acknowledges so many more within that time; yes when nothing is sent any more. */
+  /** Whether Redis acknowledges `count` more intents within this time; `true` if the producer has stopped. */
   async sent(count: number, withinSeconds: number): Promise<boolean> {
     const until = this.total + count;
     const end = performance.now() + withinSeconds * 1000;
@@ -56,19 +56,19 @@ export class Producer {
     return true;
   }
 
-  /** Takes out the acknowledged XADDs that `isOver` accepts. */
+  /** Removes and returns the acknowledged XADDs whose entry id `isOver` accepts. */
   takeAcknowledged(isOver: (entryId: string) => boolean): (readonly [number: number, entryId: string])[] {
     const taken = this.#acknowledged.filter(([, entryId]) => isOver(entryId));
     this.#acknowledged = this.#acknowledged.filter(([, entryId]) => !isOver(entryId));
     return taken;
   }
 
-  /** What an intent was that was sent not long ago. */
+  /** The fields of a recent intent. */
   fieldsOf(number: number): Fields | undefined {
     return this.#fields.get(number);
   }
 
-  /** Sends once more what was acknowledged in that time, as producers do who learn that Redis may have lost it. */
+  /** Sends again what Redis acknowledged in this period, as producers do after Redis may have lost it. */
   sendAgain({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }): void {
     for (const [number, entryId] of this.#acknowledged) {
       const fields = this.#fields.get(number);
@@ -76,7 +76,7 @@ export class Producer {
     }
   }
 
-  /** Resolves when nothing is left that is to be sent once more. */
+  /** Resolves when all intents that had to be sent again are sent. */
   async repeated(): Promise<void> {
     while (this.#unanswered.length > 0 && !this.#stopped) await sleep(TICK_MS);
   }
@@ -96,7 +96,7 @@ export class Producer {
     }
   }
 
-  /** Whether all of them were acknowledged. */
+  /** Returns whether Redis acknowledged all of them. */
   async #send(count: number): Promise<boolean> {
     const intents = Array.from({ length: count }, () => {
       const unanswered = this.#unanswered.shift();

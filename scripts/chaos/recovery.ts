@@ -1,7 +1,7 @@
 /**
- * The setting, right after a fault is over → how long it takes until everything sent before has its outcome.
+ * The setting, immediately after a fault → how long it takes until everything that was sent before has its outcome.
  *
- * What is sent meanwhile doesn't count, so that the producer never has to pause.
+ * What is sent meanwhile is not counted, so the producer need not pause.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../tests/support/wait.ts";
@@ -15,17 +15,17 @@ interface Backlog {
 }
 
 const POLL_MS = 40;
-/** More than are published between two looks. */
+/** More entries than are published between two polls. */
 const LAST_ENTRIES = 50;
 
-/** The last millisecond of which no entry can come any more. */
+/** The last millisecond of Redis's clock that is over: no later entry can have an id of this millisecond. */
 export async function watermark(setting: Setting): Promise<number> {
-  // Redis may have come back just now: the connection to it follows.
+  // Redis may just have come back, and the harness may not be connected yet.
   const [seconds, microseconds] = await eventually(() => setting.redis.time(), { timeoutMs: 30_000 });
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) - 1;
 }
 
-/** What is left of the entries up to and with that millisecond. */
+/** Describes the unfinished work on the entries up to and including `untilMs`. */
 async function backlog(setting: Setting, untilMs: number): Promise<Backlog> {
   const [last] = await setting.redis.xrevrange(STREAMS.intents, untilMs, "-", "COUNT", 1);
   const [found] = await setting.query<{ place: string | null; live: number; repairs: number }>(
@@ -49,14 +49,14 @@ async function backlog(setting: Setting, untilMs: number): Promise<Backlog> {
 
 export interface Recovery {
   readonly seconds: number;
-  /** What was left over when the patience ended; nothing when it recovered. */
+  /** The work that was unfinished when the time was over; `undefined` after a recovery. */
   readonly left: string | undefined;
 }
 
-/** Returns when nothing is left over of the entries up to that millisecond, or after so many seconds. */
+/** Resolves when all entries up to `untilMs` are finished, or after `patienceSeconds`. */
 export async function recovery(setting: Setting, untilMs: number, patienceSeconds: number): Promise<Recovery> {
   const start = performance.now();
-  let text = "nothing could be asked";
+  let text = "the stores were not asked";
   for (;;) {
     try {
       const found = await backlog(setting, untilMs);
@@ -72,8 +72,8 @@ export async function recovery(setting: Setting, untilMs: number, patienceSecond
 }
 
 /**
- * How long after the millisecond an intent is published that was sent after it; absent when none is within the
- * patience.
+ * Returns the seconds from `sinceMs` until an intent that was sent after `sinceMs` is published, or `undefined` if none
+ * is published within `patienceSeconds`.
  */
 export async function resumption(
   setting: Setting,
@@ -81,7 +81,7 @@ export async function resumption(
   patienceSeconds: number,
 ): Promise<number | undefined> {
   for (;;) {
-    const isResumed = await isPublishedSince(setting, sinceMs).catch(() => false); // Redis may be away again
+    const isResumed = await isPublishedSince(setting, sinceMs).catch(() => false); // Redis may be unavailable again
     const seconds = (Date.now() - sinceMs) / 1000;
     if (isResumed) return seconds;
     if (seconds > patienceSeconds) return undefined;

@@ -1,4 +1,4 @@
-/** The results of rounds → lines for a person: progress, the table at the end, and what exactly was broken. */
+/** The results of rounds → lines for the terminal: progress, the final table, and every breach. */
 import { median } from "../bench/statistics.ts";
 import { paint, table, wrap } from "../demo/table.ts";
 import type { Producer } from "./producer.ts";
@@ -22,15 +22,15 @@ export class Tally {
     return [...this.#rows.values()].flat().flatMap(({ breaches }) => breaches);
   }
 
-  /** Faults that were never felt, however often they were tried. */
+  /** Faults that never had an effect on the service, in all their tries. */
   get neverFelt(): string[] {
     return [...this.#counts()].filter(([, number]) => number === 0).map(([name]) => name);
   }
 
-  /** How often each fault was done, alone and with another one. */
+  /** How often each fault was injected, alone and together with another one. */
   countLines(): string[] {
     const text = [...this.#counts()].map(([name, number]) => `${name} ${number}`).sort().join(", ");
-    return wrap(`Times in all, alone and mixed: ${text}`, 2);
+    return wrap(`Number of times, alone and mixed: ${text}`, 2);
   }
 
   #counts(): Map<string, number> {
@@ -41,7 +41,7 @@ export class Tally {
     return counts;
   }
 
-  /** One line a fault in the order given, and one for all. */
+  /** One line for each fault, in the given order, and one line for the total. */
   lines(order: readonly string[]): string[] {
     const names = [...this.#rows.keys()].sort((one, other) => order.indexOf(one) - order.indexOf(other));
     const rows = names.map((name) => row(name, this.#rows.get(name)!));
@@ -88,7 +88,7 @@ export function roundLines(seconds: number, played: string, result: RoundResult)
   return [`${time(seconds)} ${sign} ${played}: ${facts.join("; ")}`, ...breachLines(breaches)];
 }
 
-/** Which faults, on what: "kill and users-500 (2 instances, tiny batches)". */
+/** Names the faults and the instances: "kill and users-500 (2 instances, tiny batches)". */
 export function describe({ faults, instances, profile }: Round): string {
   const names = faults.map(({ name }) => name).join(" and ");
   const batches = profile === "tiny" ? ", tiny batches" : "";

@@ -1,6 +1,6 @@
 /**
- * The lines of one instance's log → the dependencies that it reports as out, and errors in the reports: an outage is
- * reported once when it begins and once, with its length, when it is over.
+ * The log lines of one instance → the dependencies that it reports as unavailable, and errors in these reports: each
+ * outage has to be reported once at its beginning, and once with its duration at its end.
  */
 
 const BEGINS = '"message":"dependency is unavailable"';
@@ -8,14 +8,14 @@ const ENDS = '"message":"dependency is available again"';
 
 export class ReportedOutages {
   readonly #now = new Set<string>();
-  /** Called with each dependency that is reported to be out. */
+  /** Called with each dependency that is reported as unavailable. */
   readonly #onOutage: (dependency: string) => void;
 
   constructor(onOutage: (dependency: string) => void) {
     this.#onOutage = onOutage;
   }
 
-  /** Returns what is wrong with the line, if anything. */
+  /** Returns what is wrong with the report in this line, or `undefined`. */
   hear(line: string): string | undefined {
     if (line.includes(BEGINS)) {
       const dependency = String(JSON.parse(line).dependency);

@@ -1,4 +1,4 @@
-/** An outage is reported once, and its end once. */
+/** Each outage has to be reported once at its beginning and once at its end. */
 import assert from "node:assert/strict";
 import { ReportedOutages } from "./reported_outages.ts";
 

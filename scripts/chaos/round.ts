@@ -1,6 +1,6 @@
 /**
- * One fault, or two at once → what it did, how long the service took to recover, and the judge's verdict on all that
- * was sent since the last round.
+ * One fault, or two at the same time → what it did, how long the service took to recover, and the judge's verdict on
+ * everything that was sent since the last round.
  */
 import type { Channel } from "./cast.ts";
 import type { Chance } from "./chance.ts";
@@ -14,20 +14,20 @@ import type { Round } from "./schedule.ts";
 import { isUpTo } from "./sent_entry.ts";
 import { RETENTION_SECONDS } from "./setting.ts";
 
-/** No recovery within this time is a failure. */
+/** A longer recovery is a breach. */
 export const RECOVERY_SECONDS = 30;
 /**
- * Within this time after the return of a store that has lost something, new intents are published again. Tiny batches
- * take longer for what is to be read again before.
+ * New intents are published again within this time after the return of a store that has lost data. With tiny batches it
+ * takes longer, because the service first reads older entries again.
  */
 const RESUMPTION_SECONDS = 5;
-/** That the service works again shows in intents that are sent afterwards. */
+/** After a fault, at least this many new intents are sent and have to get their outcomes. */
 const FRESH_INTENTS = 10;
-/** How much longer is waited, so that what follows doesn't suffer from it. */
+/** After a failed recovery, how much longer the harness waits, so that the next round is not affected. */
 const PATIENCE_SECONDS = 60;
 
 export interface RoundResult {
-  /** How often each of the round's faults was done; 0 where the service never felt it. */
+  /** How often each fault of the round was injected; 0 if it had no effect on the service. */
   readonly times: Readonly<Record<string, number>>;
   readonly intents: number;
   readonly breaches: readonly Breach[];
@@ -40,13 +40,13 @@ export interface Stage {
   readonly reader: EvidenceReader;
 }
 
-/** The variables that give a route its attempts, and what the service takes where they are not set. */
+/** The variables for the number of attempts of a route, and the service's defaults. */
 const ATTEMPTS = {
   push: { variable: "NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS", byDefault: 3 },
   email: { variable: "NOTIFICATION_EMAIL_RETRY_MAX_ATTEMPTS", byDefault: 7 },
 } as const;
 
-/** Tiny batches are slow; it is their many borders that count. */
+/** Parts of the producer's rate. Tiny batches are slow, and their purpose is many batch boundaries, not throughput. */
 const SHARES: Readonly<Record<Profile, number>> = { default: 1, tiny: 0.5 };
 
 type RoundOptions = Stage & { readonly chance: Chance };
@@ -65,7 +65,7 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   const injections = await Promise.all(
     faults.map(async (fault) => {
       const injection = await fault.inject({ ...scene, isAlone, chance: chance.fork(fault.name) });
-      // From then on, whatever else still goes wrong.
+      // The time starts when this store is back, even if the other fault continues.
       resuming.push(resume(scene, injection));
       return injection;
     }),
@@ -82,12 +82,13 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   const most = isAlone ? faults[0]!.recoversWithin?.(outSeconds) ?? RECOVERY_SECONDS : RECOVERY_SECONDS;
   if (recovered.seconds > most && recovered.seconds <= RECOVERY_SECONDS) {
     const [took, wanted] = [recovered.seconds, most].map((seconds) => seconds.toFixed(1));
-    breaches.push({ kind: "wrong", text: `recovery took ${took} s, the back-off lets it take ${wanted} s` });
+    breaches.push({ kind: "wrong", text: `recovery took ${took} s, but the back-off allows only ${wanted} s` });
   }
   fleet.mayFailToStart = false;
   let { untilMs } = recovered;
   if (faults.some(({ env }) => env !== undefined)) {
-    // What these instances accept until they have ended is judged by their settings.
+    // Instances with these variables accept intents until they end, and these intents have to be judged by the same
+    // settings.
     await fleet.shape(1, "default");
     ({ untilMs } = await recover(scene, breaches));
   }
@@ -105,7 +106,7 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   };
 }
 
-/** How long a store that has lost something has been back when intents are published that were sent since. */
+/** Returns the seconds from the return of a store that has lost data until an intent sent since then is published. */
 async function resume({ setting }: Stage["scene"], { returnedAtMs }: Injection): Promise<number | undefined> {
   if (returnedAtMs === undefined) return undefined;
   return await resumption(setting, returnedAtMs, RECOVERY_SECONDS) ?? Infinity;
@@ -115,7 +116,7 @@ async function prepare({ faults, instances, profile }: Round, { scene }: RoundOp
   const { fleet, mix, setting, producer } = scene;
   producer.share = SHARES[profile];
   if (faults.some(({ finishedMayBeGone }) => finishedMayBeGone)) {
-    // A key that is used again is a new intent, once its record is gone.
+    // Once a record is deleted, its key makes a new intent, so the producer must not use keys again.
     mix.reusesKeys = false;
     await producer.repeated();
     await recovery(setting, await watermark(setting), RECOVERY_SECONDS);
@@ -123,7 +124,7 @@ async function prepare({ faults, instances, profile }: Round, { scene }: RoundOp
   await fleet.shape(instances, profile, Object.assign({}, ...faults.map(({ env }) => env)));
 }
 
-/** Waits until new intents are sent again, and until they and all that was sent before have their outcome. */
+/** Waits until new intents are sent again, and until these and all earlier ones have their outcomes. */
 export async function recover(
   { setting, fleet, producer }: Stage["scene"],
   breaches: Breach[],
@@ -131,7 +132,7 @@ export async function recover(
   const begun = performance.now();
   const elapsed = () => (performance.now() - begun) / 1000;
   if (!await producer.sent(FRESH_INTENTS, RECOVERY_SECONDS)) {
-    breaches.push({ kind: "lost", text: `Redis took no intent within ${RECOVERY_SECONDS} s` });
+    breaches.push({ kind: "lost", text: `Redis acknowledged too few intents within ${RECOVERY_SECONDS} s` });
   }
   const untilMs = await watermark(setting);
   const { left } = await recovery(setting, untilMs, RECOVERY_SECONDS - elapsed());
@@ -151,7 +152,7 @@ export async function recover(
   return { untilMs, seconds };
 }
 
-/** Judges what was sent since the last time. */
+/** Judges what was sent after the last call and up to `untilMs`. */
 export async function judgeUpTo(
   untilMs: number,
   { scene, reader }: Stage,
@@ -169,17 +170,20 @@ export async function judgeUpTo(
   });
   const verdict = judge(evidence);
   reader.remember(verdict);
-  scene.setting.users.requestedIds.length = 0; // hours of them would fill the memory
+  scene.setting.users.requestedIds.length = 0; // the list would grow without limit
   return { intents: evidence.sent.length, breaches: [...changes, ...verdict.breaches] };
 }
 
-/** As all instances have them by default, and as those have them that a fault was played on. */
+/** The default, and the values that the faults set. */
 function attemptsOf(channel: Channel, faults: readonly Fault[]): number[] {
   const { variable, byDefault } = ATTEMPTS[channel];
   return [byDefault, ...faults.flatMap(({ env }) => env?.[variable] ?? []).map(Number)];
 }
 
-/** What became since of the stretch that was judged last: nothing but its end by retention. */
+/**
+ * Reads the rows of the entries that were judged last once more. They must not have changed, but retention may have
+ * deleted them.
+ */
 export async function judgeLastAgain(reader: EvidenceReader, finishedMayBeGone: boolean): Promise<Breach[]> {
   const last = await reader.lastAgain();
   const keptSinceMs = Date.now() - RETENTION_SECONDS * 1000;

@@ -1,25 +1,25 @@
 /**
- * The faults that are wanted → rounds, without end or until each fault had its turn: which fault, or which two at once,
- * on how many instances with which batch sizes.
+ * The selected faults → rounds, without end or until each fault was played: which fault or pair of faults, on how many
+ * instances, with which batch sizes.
  *
- * The seed alone decides; every fault has its turn before any has another one, short ones first; the instances change
- * every few rounds only, unless a fault asks for others.
+ * The order depends only on the seed. Every fault is played once before any fault is played again, short ones first.
+ * The number of instances and the batch sizes change only every few rounds, unless a fault needs others.
  */
 import type { Chance } from "./chance.ts";
 import type { Fault } from "./fault.ts";
 import type { Profile } from "./fleet.ts";
 
-/** Every so many rounds, two at once. */
+/** One round in this many is a pair of faults. */
 const ROUNDS_PER_PAIR = 3;
 const ROUNDS_PER_ACT = 5;
 
 export interface ScheduleOptions {
-  /** Those that have their turn. */
+  /** The faults to play. */
   readonly faults: readonly Fault[];
-  /** Those that the second of a pair is taken from when no other one fits; none for no pairs. */
+  /** The second fault of a pair is drawn from these if no waiting fault fits. Empty: no pairs. */
   readonly partners: readonly Fault[];
   readonly onlyPairs?: boolean;
-  /** Ends when every fault has had its turn. */
+  /** Stop when every fault was played. */
   readonly once?: boolean;
 }
 
@@ -61,7 +61,7 @@ function drawAct(chance: Chance): Pick<Round, "instances" | "profile"> {
   return { instances: chance.whole(1, 2), profile: chance.weighted<Profile>([[3, "default"], [2, "tiny"]]) };
 }
 
-/** One that waits for its turn anyway, if there is one. */
+/** Prefers a fault that has not been played yet. */
 function partnerOf(
   first: Fault,
   { deck, partners, chance }: { deck: readonly Fault[]; partners: readonly Fault[]; chance: Chance },
@@ -72,7 +72,7 @@ function partnerOf(
   return fitting.length === 0 ? undefined : chance.pick(fitting);
 }
 
-/** Whether two faults lay hands on different things, and instances can be had that suit both. */
+/** Whether two faults act on different parts and can be played on the same instances. */
 export function fits(one: Fault, other: Fault): boolean {
   const [least, most] = instancesFor([one, other]);
   return one.part !== other.part && !one.isAlwaysAlone && !other.isAlwaysAlone && !(one.loses && other.loses) &&

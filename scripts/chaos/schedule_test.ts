@@ -1,6 +1,4 @@
-/**
- * The schedule depends on the seed alone, forgets no fault, and pairs only faults whose effects can be distinguished.
- */
+/** The schedule depends only on the seed, omits no fault, and pairs only faults whose effects can be distinguished. */
 import assert from "node:assert/strict";
 import { Chance } from "./chance.ts";
 import { FAULTS, MIXED } from "./faults.ts";

@@ -1,8 +1,8 @@
 /**
- * An entry of the intent stream, as Redis has it → what it asks of the service, by the harness's own model (cast.ts)
- * and not by the service's code.
+ * An entry of the intent stream → what the service has to do with it, according to the harness's own model (`cast.ts`)
+ * and not to the service's code.
  *
- * Nothing but the entry is needed, so that an entry whose XADD was never answered is judged like any other.
+ * Only the entry itself is needed, so an entry whose XADD was never answered can be judged as well.
  */
 import { hash } from "node:crypto";
 import { ADMINISTRATOR_TYPES, administratorRoutes, type ExpectedRoute, userRoutes } from "./cast.ts";
@@ -18,13 +18,13 @@ type Ask =
   | { readonly kind: "malformed"; readonly code: string }
   | {
     readonly kind: "intent";
-    /** What the entry's notification is called if it is accepted, by section 4 of docs/contract.md. */
+    /** The id of the notification if the entry is accepted (docs/contract.md, section 4). */
     readonly notificationId: string;
     readonly key: string;
-    /** Two intents of one key are the same when this is. */
+    /** Two intents with the same key are duplicates if their contents are equal. */
     readonly content: string;
     readonly payload: string;
-    /** Absent when one of the recipients does not exist. */
+    /** `undefined` if one of the recipients does not exist. */
     readonly routes: readonly ExpectedRoute[] | undefined;
   };
 
@@ -32,7 +32,7 @@ export function sentEntry(entryId: string, values: readonly string[]): SentEntry
   const fields: Record<string, string> = {};
   for (let at = 0; at < values.length; at += 2) fields[values[at]!] = values[at + 1]!;
   const number = Number(fields["chaos_number"]);
-  if (!Number.isInteger(number)) throw new Error(`Entry ${entryId} is not of this harness`);
+  if (!Number.isInteger(number)) throw new Error(`Entry ${entryId} was not sent by this harness`);
   const code = fields["chaos_failure"] ?? "";
   return { entryId, number, asks: code === "" ? intentOf(entryId, fields) : { kind: "malformed", code } };
 }
@@ -53,7 +53,7 @@ function intentOf(entryId: string, fields: Readonly<Record<string, string>>): As
   };
 }
 
-/** RFC 9562, version 7: 48 bits of time, then what the hash gives but for the version's and the variant's bits. */
+/** UUID version 7 (RFC 9562): 48 bits of time, then bits of the hash, except the version and variant bits. */
 function notificationId(entryId: string, key: string): string {
   const bits = BigInt(`0x${hash("sha256", key, "hex").slice(0, 20)}`);
   const tail = (bits & ~(0xfn << 76n) & ~(0x3n << 62n)) | (0x7n << 76n) | (0x2n << 62n);

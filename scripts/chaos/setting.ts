@@ -1,9 +1,9 @@
 /**
- * How many connections PostgreSQL takes → the scene of the chaos: Redis with its append-only file, PostgreSQL, a
- * stand-in User Service, a proxy before each of the three, and connections of the harness's own past these proxies.
+ * Fixed server settings → the environment of the chaos run: Redis with its append-only file, PostgreSQL, a stand-in
+ * User Service, a proxy in front of each of the three, and the harness's own connections, which bypass these proxies.
  *
- * Redis has on disk what it acknowledged, and takes a while to load it; another server can replace Redis or PostgreSQL,
- * and all connections lead to it from then on; all of it is removed when disposed of.
+ * Redis writes each command to disk before it acknowledges it, and needs some time to load its file. Another server can
+ * replace Redis or PostgreSQL; all connections are then forwarded to the new server. Disposal removes everything.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -24,21 +24,21 @@ export const STREAMS = {
 export const MAX_CONNECTIONS = 60;
 export const POSTGRES_SETTINGS: Readonly<Record<string, string>> = {
   max_connections: String(MAX_CONNECTIONS),
-  // Copies of the data directory are small, and a standby that is made from one finds what it needs.
+  // Keeps copies of the data directory small, and keeps enough WAL for a standby that is made from a copy.
   max_wal_size: "96MB",
   wal_keep_size: "64MB",
 };
-/** Records go this long after they were accepted: long after they were judged. */
+/** Records are deleted this long after their acceptance, which is long after they were judged. */
 export const RETENTION_SECONDS = 150;
 
 export class Setting implements AsyncDisposable {
   #redisServer: RedisServer;
   #postgresServer: Postgres;
-  /** Of the harness's own: never blocked, and moved with the others. */
+  /** Proxies for the harness's own connections: never blocked, but they move to another server like the others. */
   readonly #ways: { readonly redis: TcpProxy; readonly postgres: TcpProxy };
   readonly users: UserService;
   readonly proxies: { readonly redis: TcpProxy; readonly postgres: TcpProxy; readonly users: TcpProxy };
-  /** Commands fail at once while there is no connection, and after five seconds without an answer. */
+  /** A command fails immediately while there is no connection, and after five seconds without a reply. */
   readonly redis: Redis;
   readonly pool: pg.Pool;
   readonly dsn: string;
@@ -53,9 +53,9 @@ export class Setting implements AsyncDisposable {
     this.users = servers.users;
     this.redis = redis;
     this.dsn = dsn;
-    // Connections of the harness's own stay: there may be no others to be had.
+    // The harness keeps its connections, because during a fault PostgreSQL may accept no new ones.
     this.pool = new pg.Pool({ connectionString: dsn, max: 4, idleTimeoutMillis: 0, query_timeout: 20_000 });
-    this.pool.on("error", () => {}); // PostgreSQL is stopped again and again
+    this.pool.on("error", () => {}); // PostgreSQL is stopped repeatedly
     this.pool.on("connect", (client) => client.on("error", () => {})); // likewise
     this.proxies = {
       redis: new TcpProxy(servers.redisServer.port),
@@ -87,10 +87,7 @@ export class Setting implements AsyncDisposable {
     return this.#postgresServer;
   }
 
-  /**
-   * From now on all connections lead to this server; those that exist break. The server of before is the caller's to
-   * dispose of.
-   */
+  /** Forwards all new connections to this server and closes the present ones. The caller disposes of the old server. */
   useRedis(server: RedisServer): void {
     this.#redisServer = server;
     for (const { redis } of [this.proxies, this.#ways]) {
@@ -99,7 +96,7 @@ export class Setting implements AsyncDisposable {
     }
   }
 
-  /** Likewise. */
+  /** Like {@link Setting.useRedis}, for PostgreSQL. */
   usePostgres(server: Postgres): void {
     this.#postgresServer = server;
     for (const { postgres } of [this.proxies, this.#ways]) {
@@ -108,7 +105,7 @@ export class Setting implements AsyncDisposable {
     }
   }
 
-  /** What every instance is given. */
+  /** The environment variables of every instance. */
   get environment(): Readonly<Record<string, string>> {
     const { redis, postgres, users } = this.proxies;
     const dsn = new URL(this.dsn);
@@ -142,12 +139,12 @@ export class Setting implements AsyncDisposable {
   }
 }
 
-/** A Redis as the setting has it, with the password of another one where that is given. */
+/** Starts a Redis with the configuration of the setting, and with the given password or a new one. */
 export async function startStore(options: { readonly password?: string } = {}): Promise<RedisServer> {
   return await startRedis({
     ...options,
     appendOnly: true,
-    // Written before it is acknowledged, also when the disk is slow; loading takes a while and answers meanwhile.
+    // A command is written to disk before it is acknowledged. Loading is slow, and Redis answers LOADING meanwhile.
     args: [
       ...["--appendfsync", "always", "--key-load-delay", "-8", "--loading-process-events-interval-bytes", "16384"],
       ...["--auto-aof-rewrite-min-size", "32mb", "--repl-diskless-sync-delay", "0"],

@@ -1,6 +1,6 @@
 /**
- * The setting and an outbound or inbound stream → a key of another type under the stream's name, and the stream back as
- * it was: meanwhile Redis refuses each entry with WRONGTYPE.
+ * The name of an inbound or outbound stream → a key of another type under this name, and later the original stream
+ * again. Between the two, Redis refuses each entry with WRONGTYPE.
  */
 import type { Setting } from "./setting.ts";
 

@@ -1,17 +1,22 @@
 /**
- * A port of 127.0.0.1 → another port that leads to it, whose way can be blocked without either end noticing.
+ * A target port on 127.0.0.1 → another port whose connections are forwarded to the target. The forwarding can be
+ * blocked; neither end is notified of this.
  *
- * While frozen not a byte and no end of a connection passes, in neither direction, and new connections are taken but
- * lead nowhere; what was held back either arrives when it thaws, in order, or never.
+ * While the proxy is frozen, it forwards no byte and no end of a connection, in either direction; it accepts new
+ * connections but does not connect them to the target. After a thaw, what was held back is either delivered in order or
+ * never delivered.
  */
 import { freePort } from "../servers/free_port.ts";
 
-/** Past every patience of the harness: a client that waits forever on a dead connection is found by then. */
+/**
+ * Longer than every time-out of the harness, so that a client which waits forever on a dead connection is detected
+ * before.
+ */
 const DEAD_LINK_MS = 120_000;
 
 export class TcpProxy implements Disposable {
   readonly port: number;
-  /** Where new connections lead to. */
+  /** New connections are forwarded to this port. */
   target: number;
   readonly #links = new Set<Link>();
   readonly #deadLinks: ReturnType<typeof setTimeout>[] = [];
@@ -34,17 +39,17 @@ export class TcpProxy implements Disposable {
     this.#take(this.#listener);
   }
 
-  /** How many connections there are. */
+  /** The number of open connections. */
   get size(): number {
     return this.#links.size;
   }
 
-  /** From now on every connection is half-open. */
+  /** Makes every connection half-open. */
   freeze(): void {
     this.#gate.shut();
   }
 
-  /** @param lose whether connections made before this stay dead for good, as when a firewall has forgotten them */
+  /** @param lose whether the present connections stay dead, as after a firewall has dropped its state */
   thaw({ lose }: { lose: boolean }): void {
     const gate = this.#gate;
     if (!lose) return gate.open();
@@ -55,8 +60,8 @@ export class TcpProxy implements Disposable {
   }
 
   /**
-   * Freezes when bytes are on their way to the server that `isIt` accepts as text, and holds them back. Resolves with
-   * that text; with `undefined`, and without freezing, when none have come within so many seconds.
+   * Freezes the proxy as soon as a client sends bytes whose text `isIt` accepts, and holds these bytes back. Resolves
+   * with the text, or with `undefined` and without a freeze if no such bytes come within `withinSeconds`.
    */
   freezeAt(isIt: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
     return new Promise((resolve) => {
@@ -72,14 +77,14 @@ export class TcpProxy implements Disposable {
     });
   }
 
-  /** Connections are refused, those that exist are closed. */
+  /** Closes all connections and refuses new ones. */
   refuse(): void {
     this.#listener?.close();
     this.#listener = undefined;
     this.cut();
   }
 
-  /** Closes the connections there are; new ones are taken. How many there were. */
+  /** Closes all connections and returns their number. New connections are still accepted. */
   cut(): number {
     for (const link of this.#links) link.close();
     return this.#links.size;
@@ -100,7 +105,7 @@ export class TcpProxy implements Disposable {
     try {
       for await (const connection of listener) this.#link(connection);
     } catch {
-      // closed while a connection was being taken
+      // the listener was closed while it accepted a connection
     }
   }
 
@@ -125,7 +130,7 @@ export class TcpProxy implements Disposable {
 class Gate {
   #opening: PromiseWithResolvers<void> | undefined;
 
-  /** Absent while it is open. */
+  /** `undefined` while the gate is open. */
   get opening(): Promise<void> | undefined {
     return this.#opening?.promise;
   }
@@ -142,7 +147,7 @@ class Gate {
 
 class Link {
   readonly gate: Gate;
-  /** Called with what is for the server, before it is passed on. */
+  /** Called with bytes from the client, before they are forwarded. */
   readonly #onBytes: (bytes: Uint8Array) => void;
   readonly #client: Deno.TcpConn;
   #server: Deno.TcpConn | undefined;
@@ -155,7 +160,7 @@ class Link {
     this.#onBytes = onBytes;
   }
 
-  /** Returns when both directions have ended. */
+  /** Resolves when both directions have ended. */
   async run(target: number): Promise<void> {
     try {
       await this.#passable();
@@ -163,7 +168,7 @@ class Link {
       for (const end of [this.#client, this.#server]) end.setNoDelay(true);
       await Promise.all([this.#pump(this.#client, this.#server), this.#pump(this.#server, this.#client)]);
     } catch {
-      // One end is gone: the other one learns of it by the close.
+      // One end has failed: close() ends the connection of the other.
     }
     this.close();
   }
@@ -175,7 +180,7 @@ class Link {
       try {
         end?.close();
       } catch {
-        // closed already
+        // already closed
       }
     }
   }

@@ -1,6 +1,6 @@
 /**
- * The proxy's promise: transparent until it is frozen, then silent in both directions; what was held back comes later
- * in order, or never.
+ * The proxy forwards everything until it is frozen, then nothing in either direction; what was held back is delivered
+ * later in order, or never.
  */
 import assert from "node:assert/strict";
 import { TcpProxy } from "./tcp_proxy.ts";
@@ -80,7 +80,7 @@ function echo(): { port: number; [Symbol.dispose](): void } {
   const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   (async () => {
     for await (const connection of listener) {
-      connection.readable.pipeTo(connection.writable).catch(() => {}); // the client may break it off
+      connection.readable.pipeTo(connection.writable).catch(() => {}); // the client may close the connection
     }
   })().catch(() => {}); // closed
   return { port: listener.addr.port, [Symbol.dispose]: () => listener.close() };

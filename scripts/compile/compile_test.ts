@@ -1,4 +1,4 @@
-/** Which packages an executable holds, and its bill of materials. */
+/** Which packages an executable contains, and its bill of materials. */
 import assert from "node:assert/strict";
 import { type PackageGraph, reachable } from "./packages.ts";
 import { hexOf, sbom } from "./sbom.ts";

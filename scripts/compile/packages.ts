@@ -1,6 +1,7 @@
 /**
- * A program's entry → the npm packages that its code can reach, and a cache for Deno that holds those alone, less the
- * files that no program reads: type declarations, source maps, other build forms of the same code. Licences stay.
+ * A program's entry file → the npm packages that its code can reach, and a cache for Deno with only these packages,
+ * without files that no program reads: type declarations, source maps, other builds of the same code. Licences are
+ * kept.
  */
 import { outputOf } from "../command_output.ts";
 import { existsSync } from "node:fs";
@@ -9,12 +10,12 @@ import { dirname } from "node:path";
 interface Package {
   readonly name: string;
   readonly version: string;
-  /** Of the dependencies, as keys of {@link PackageGraph}. */
+  /** The ids of the dependencies: keys of {@link PackageGraph}. */
   readonly dependencies: readonly string[];
   readonly registryUrl: string;
 }
 
-/** By the package's id with what it was resolved beside. */
+/** Packages by id, which includes the peer dependencies with which the package was resolved. */
 export type PackageGraph = ReadonlyMap<string, Package>;
 
 interface DenoInfo {
@@ -27,7 +28,7 @@ interface DenoInfo {
   readonly npmPackages: Readonly<Record<string, Package>>;
 }
 
-/** What is imported for its types alone is not among them. */
+/** Packages that are imported only for their types are not included. */
 export async function reachablePackages(entry: string): Promise<PackageGraph> {
   return reachable(JSON.parse(await outputOf(Deno.execPath(), ["info", "--json", entry])));
 }
@@ -52,7 +53,7 @@ export function reachable({ modules, redirects, npmPackages }: DenoInfo): Packag
   return new Map([...found].sort(([left], [right]) => left < right ? -1 : 1));
 }
 
-/** Makes `folder` a DENO_DIR with these packages, and the runtime bases that the present one holds. */
+/** Makes `folder` a DENO_DIR with these packages, and with the runtimes in the present DENO_DIR. */
 export async function writeCache(folder: string, packages: PackageGraph): Promise<void> {
   const { denoDir, npmCache } = JSON.parse(await outputOf(Deno.execPath(), ["info", "--json"]));
   await Deno.mkdir(`${denoDir}/dl`, { recursive: true });
@@ -62,13 +63,17 @@ export async function writeCache(folder: string, packages: PackageGraph): Promis
     const place = `${new URL(registryUrl).hostname}/${name}`;
     const original = `${npmCache}/${place}/${version}`;
     await copyFolder(original, `${folder}/npm/${place}/${version}`, await unreadFolders(original));
-    // Deno asks the registry about what the program imports itself; about the rest the lock file says enough.
+    // Deno asks the registry about direct imports of the program, unless this file exists. For the others the lock file
+    // is enough.
     const described = `${npmCache}/${place}/registry.json`;
     if (existsSync(described)) await Deno.copyFile(described, `${folder}/npm/${place}/registry.json`);
   }
 }
 
-/** Folders with the same code in another form, which only bundlers read, where nothing else leads into them. */
+/**
+ * Returns folders with another build of the same code, which only bundlers read and which no other entry of
+ * package.json refers to.
+ */
 async function unreadFolders(path: string): Promise<string[]> {
   const { module, esnext, main, exports, imports } = JSON.parse(await Deno.readTextFile(`${path}/package.json`));
   const read = JSON.stringify([main, exports, imports]);

@@ -1,6 +1,6 @@
 /**
- * The packages in an executable → its bill of materials, CycloneDX 1.6 in JSON, by the CycloneDX project's own models.
- * Pure; the same input gives the same text.
+ * The packages in an executable → its bill of materials, as CycloneDX 1.6 in JSON, made with the CycloneDX project's
+ * library. Pure; the same input gives the same text.
  */
 import { Enums, Models, Serialize, Spec } from "@cyclonedx/cyclonedx-library";
 import type { PackageGraph } from "./packages.ts";
@@ -10,10 +10,10 @@ export interface Program {
   readonly version: string;
   readonly commit: string;
   readonly licence: string;
-  /** Deno's version: the runtime inside. */
+  /** The version of Deno, whose runtime the executable contains. */
   readonly deno: string;
   readonly packages: PackageGraph;
-  /** By package id, in hexadecimal where the lock file has SHA-512 in base64. */
+  /** Returns the SHA-512 of a package, by its id, in hexadecimal (the lock file has base64). */
   readonly integrity: (id: string) => string | undefined;
 }
 
@@ -30,7 +30,7 @@ export function sbom({ name, version, commit, licence, deno, packages, integrity
     const sha512 = integrity(id);
     const hashes = new Models.HashDictionary(sha512 === undefined ? [] : [[Enums.HashAlgorithm["SHA-512"], sha512]]);
     const purl = `pkg:npm/${name.replace("@", "%40")}@${version}`;
-    // Two copies of a package that were resolved beside different peers are two components.
+    // Two copies of a package with different peer dependencies are two components.
     const bomRef = `npm:${id}`;
     return [id, new Models.Component(Enums.ComponentType.Library, name, { bomRef, version, purl, hashes })];
   }));
@@ -52,7 +52,7 @@ export function sbom({ name, version, commit, licence, deno, packages, integrity
   return serializer.serialize(bom, { space: 2 });
 }
 
-/** Of an npm lock's `sha512-…`. */
+/** Converts the `sha512-…` of an npm lock file. */
 export function hexOf(integrity: string): string | undefined {
   const base64 = /^sha512-([A-Za-z0-9+/]+=*)$/.exec(integrity)?.[1];
   return base64 === undefined ? undefined : Uint8Array.fromBase64(base64).toHex();

@@ -1,10 +1,9 @@
 /**
  * The language of an example in docs/producers.md → how its file is run on this machine.
  *
- * A language is available if its own program is; on Debian, as root, a missing one is installed. What an example needs
- * besides (redis-py, redigo) is then obtained: as the machine has it, else from the language's index into a folder that
- * is kept, else, as root, from Debian. If none of that works it throws and says what to type: an example is never
- * skipped silently.
+ * A language is available if its program is; on Debian, as root, a missing one is installed. Then the libraries of the
+ * example (redis-py, redigo) are searched on the machine, or installed from the language's index into a folder that is
+ * kept, or, as root, from Debian. If nothing works, an error says what to type: an example is never skipped silently.
  */
 import { resolve } from "node:path";
 import { installServers, ServersMissing } from "../servers/install.ts";
@@ -12,13 +11,13 @@ import { installServers, ServersMissing } from "../servers/install.ts";
 const ROOT = resolve(import.meta.dirname!, "../..");
 
 export interface Language {
-  /** The name of an example's file. */
+  /** The file name of an example. */
   readonly file: string;
-  /** What has to succeed where the language is at hand. */
+  /** A command that succeeds if the language is available. */
   readonly probe: readonly [string, ...string[]];
-  /** What is missing where it does not. */
+  /** What is missing if the command fails. */
   readonly needs: string;
-  /** Debian's package that makes it succeed. */
+  /** The Debian package after whose installation the command succeeds. */
   readonly debian?: string;
   /** The command line that runs the file at `path`. */
   readonly command: (path: string) => Promise<readonly [string, ...string[]]>;
@@ -48,7 +47,7 @@ export const LANGUAGES: Readonly<Record<string, Language>> = {
   go: { file: "main.go", probe: ["go", "version"], needs: "go", debian: "golang-go", command: runGo },
   ruby: { file: "example.rb", probe: ["ruby", "--version"], needs: "ruby", debian: "ruby", command: runRuby },
   php: { file: "example.php", probe: ["php", "--version"], needs: "php", debian: "php-cli", command: runPhp },
-  // No index that is asked here has a client for it: it runs where one is on the class path.
+  // A Java client is not downloaded: the example runs only if one is on the class path.
   java: {
     file: "Example.java",
     probe: ["javap", "-J-Dx", "-classpath", javaClasses(), "redis.clients.jedis.JedisPooled"],
@@ -64,7 +63,7 @@ export async function isAtHand({ probe, debian }: Language): Promise<boolean> {
     await installServers([debian]);
   } catch (error) {
     if (!(error instanceof ServersMissing)) throw error;
-    return false; // another system, or one without its packages
+    return false; // another system, or no package list
   }
   return succeeds(...probe);
 }
@@ -97,7 +96,7 @@ function javaClasses(): string {
   return Deno.env.get("CLASSPATH") ?? ".";
 }
 
-/** By modules where their proxy can be reached, else by the sources that Debian installs. */
+/** Uses Go modules if their proxy can be reached, otherwise the sources from Debian. */
 async function runGo(path: string): Promise<readonly [string, ...string[]]> {
   const folder = resolve(path, "..");
   if (succeeds("sh", "-c", 'cd "$0" && go mod init example && go mod tidy', folder)) {
@@ -113,7 +112,7 @@ async function installed(name: string): Promise<void> {
     await installServers([name]);
   } catch (error) {
     if (!(error instanceof ServersMissing)) throw error;
-    throw new Error(`An example needs what neither the language's index nor this machine has. Install ${name}`);
+    throw new Error(`A library for an example is missing and could not be downloaded. Install ${name}`);
   }
 }
 
@@ -125,7 +124,7 @@ function succeeds(program: string, ...args: string[]): boolean {
   try {
     return new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).outputSync().success;
   } catch {
-    return false; // not on this machine
+    return false; // not installed on this machine
   }
 }
 

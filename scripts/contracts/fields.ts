@@ -1,6 +1,6 @@
 /**
- * The fields of the three streams' entries as JSON Schemas (docs/contract.md, sections 2 and 7). Fields are text; one
- * that holds JSON says so by contentMediaType and names the schema of that JSON.
+ * The fields of the three streams' entries as JSON Schemas (docs/contract.md, sections 2 and 7). Fields are text; a
+ * field that contains JSON has a contentMediaType and refers to the schema of this JSON.
  */
 import { MAX_RECIPIENTS } from "../../src/notification/field_values.ts";
 import { REQUIRED_FIELDS } from "../../src/notification/intent_fields.ts";
@@ -99,7 +99,7 @@ export function mailCommandFields(): Schema {
   };
 }
 
-/** What a mail command's `payload_json` holds. */
+/** The content of `payload_json` in a mail command. */
 export function mailPayload(types: readonly CatalogType[]): Schema {
   const none = { type: "array", maxItems: 0 };
   return {

@@ -1,7 +1,7 @@
 /**
- * Nothing → the demo's users, administrators and intents, each intent with what is to become of it.
+ * Nothing → the demo's users, administrators and intents, each intent with its expected outcome.
  *
- * Every way an intent can go is among them: push, e-mail, both, administrators, skipped routes, duplicate, malformed.
+ * Every kind of outcome is included: push, e-mail, both, administrators, skipped routes, duplicate, malformed.
  */
 import type { User } from "../servers/user_service.ts";
 import type { IntentFields } from "../../tests/support/intents.ts";
@@ -19,7 +19,7 @@ export interface DemoIntent {
   readonly to: readonly string[] | "administrators";
   readonly key: string;
   readonly payload: string;
-  /** What is special about it, for the reader. */
+  /** A note for the reader on the special feature of this intent. */
   readonly note: string;
   readonly more?: IntentFields;
   readonly expected: Expected;
@@ -31,14 +31,14 @@ export const USERS: readonly (readonly [string, User])[] = [
   ["chloe", { email: null, preferred_language: "fr" }],
 ];
 
-/** No address is configured for `geo.review_recommended`, on purpose. */
+/** Intentionally without an address for `geo.review_recommended`. */
 export const ADMINISTRATORS = {
   NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILED: "ops@example.com",
   NOTIFICATION_ADMIN_EMAILS_LOBBY_APPLICATION_SUBMITTED: "ops@example.com,lobby@example.com",
 } as const;
 
 const GAME = '"game_id":"g-17","game_name":"Nebula"';
-// Numbers that no double holds and a character outside ASCII: the text is to arrive as it is.
+// Numbers that a double cannot represent exactly, and a non-ASCII character: the text has to arrive unchanged.
 const TURN = `{"turn_number":7,"seed":12345678901234567890,"score":1.10,${GAME}}`;
 const INVITE = `{"inviter_name":"Ada ☃","inviter_user_id":"ada",${GAME}}`;
 const APPLICATION = `{"applicant_name":"Chloe","applicant_user_id":"chloe",${GAME}}`;
@@ -142,7 +142,7 @@ export const INTENTS: readonly DemoIntent[] = [
   },
 ];
 
-/** The entry's fields, all but the time of the occurrence. */
+/** Returns the fields of the entry, without the time of occurrence. */
 export function fieldsOf({ type, producer, to, key, payload, more }: DemoIntent): IntentFields {
   return {
     notification_type: type,

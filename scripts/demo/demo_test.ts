@@ -1,7 +1,4 @@
-/**
- * The parts of the demo that need no servers: that it notices what came out wrong, and that its tables keep to their
- * width.
- */
+/** The parts of the demo that need no servers: it detects wrong outcomes, and its tables stay within their width. */
 import assert from "node:assert/strict";
 import { type DemoIntent, INTENTS } from "./demo_intents.ts";
 import { differences, type Outcome, type Route } from "./outcome.ts";
@@ -49,7 +46,7 @@ Deno.test("list() keeps all of a long value within the width", () => {
   const lines = list([["name", value], ["n", ""]]);
   assert.ok(lines.every((line) => line.length <= 100));
   assert.ok(lines[1]?.startsWith(" ".repeat(10)));
-  // A space at which a line was broken is not printed.
+  // The space at a line break is not printed.
   const shown = lines.slice(0, -1).map((line) => line.slice(10)).join("");
   assert.equal(shown.replaceAll(" ", ""), value.replaceAll(" ", ""));
 });

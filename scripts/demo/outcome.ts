@@ -1,9 +1,9 @@
 /**
- * A rig whose service has dealt with the demo's intents, and the entry ids they were sent under → what became of each,
- * read from PostgreSQL and the outbound streams, and every difference from what was expected.
+ * A rig whose service has processed the demo's intents, and their entry ids → the outcome of each intent, read from
+ * PostgreSQL and the outbound streams, and every difference from the expected outcome.
  *
- * Nothing is taken from the service's own word (its log); an empty list of differences means that every route was
- * published or skipped as it should be, exactly once and with the producer's own text.
+ * The service's log is not used. An empty list of differences means that every route was published or skipped as
+ * expected, exactly once and with the producer's unchanged text.
  */
 import type { ClientEvent, MailCommand, Rig } from "../../tests/support/service_rig.ts";
 import type { DemoIntent, Expected } from "./demo_intents.ts";
@@ -45,7 +45,7 @@ export async function readOutcome(rig: Rig): Promise<Outcome> {
   return { routes, malformed, clientEvents: await rig.clientEvents(), mailCommands: await rig.mailCommands() };
 }
 
-/** What became of the intent sent under `entryId`, in the form of what was expected of it. */
+/** Returns the outcome of the intent with this entry id, in the form of an expected outcome. */
 export function outcomeOf(entryId: string, { routes, malformed }: Outcome): Expected {
   const failure = malformed.find((row) => row.stream_entry_id === entryId);
   if (failure !== undefined) return { kind: "malformed", code: failure.failure_code };
@@ -73,7 +73,7 @@ export function describe(outcome: Expected): string {
   }
 }
 
-/** One line a difference; `entryIds[i]` is the entry that `intents[i]` was sent as. */
+/** One line for each difference; `entryIds[i]` is the entry id of `intents[i]`. */
 export function differences(intents: readonly DemoIntent[], entryIds: readonly string[], outcome: Outcome): string[] {
   const found: string[] = [];
   intents.forEach((intent, index) => {

@@ -1,12 +1,12 @@
 /**
- * The demo's intents, the entry ids they were sent under, and what became of them → the same as text for a person,
- * section by section; `#` is the same intent in all of them.
+ * The demo's intents, their entry ids and their outcomes → sections of text for the terminal; a number `#` means the
+ * same intent in all sections.
  */
 import { type DemoIntent, INTENTS } from "./demo_intents.ts";
 import { describe, type Outcome, outcomeOf } from "./outcome.ts";
 import { type Cell, list, paint, table, wrap } from "./table.ts";
 
-/** The intent whose outbound entries are shown whole: the one with every optional field. */
+/** The intent whose outbound entries are shown completely: the one with every optional field. */
 const SHOWN_WHOLE = 3;
 
 export function heading(title: string, note: string): string {
@@ -97,7 +97,7 @@ function reportMalformed(entryIds: readonly string[], { malformed }: Outcome): s
   ];
 }
 
-/** The intent that an outbound entry, by its `<notification_id>/<route_id>`, comes from; 0 for none. */
+/** The number of the intent of an outbound entry with the id `<notification_id>/<route_id>`; 0 if there is none. */
 function numberOf(id = "", entryIds: readonly string[], routes: Outcome["routes"]): number {
   const route = routes.find((route) => id === `${route.notification_id}/${route.route_id}`);
   return route === undefined ? 0 : entryIds.indexOf(route.stream_entry_id) + 1;

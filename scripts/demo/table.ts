@@ -1,4 +1,4 @@
-/** Cells, each a text and perhaps a style → what src/commands/terminal.ts makes of them, at most 100 columns wide. */
+/** Cells, each a text with an optional style → a table by src/commands/terminal.ts, at most 100 columns wide. */
 import * as terminal from "../../src/commands/terminal.ts";
 
 export { type Cell, paint } from "../../src/commands/terminal.ts";

@@ -1,6 +1,6 @@
 /**
- * Samples in the order of time → for each figure what it was early and late, and whether it grows. Pure. The first
- * quarter is warm-up; compared are the medians of the second and the last one.
+ * Samples in the order of time → for each figure, its early and late value and whether it grows. Pure. The first
+ * quarter of the samples is warm-up; the values are the medians of the second and the last quarter.
  */
 import { median } from "../bench/statistics.ts";
 import { type Figure, FIGURES, type Sample } from "./sample.ts";
@@ -9,33 +9,34 @@ export interface Growth {
   readonly figure: Figure;
   readonly early: number;
   readonly late: number;
-  /** What `late` may be at most. */
+  /** The maximum of `late`. */
   readonly limit: number;
   readonly isGrowing: boolean;
 }
 
-/** `share` of what it was, and `amount` besides. */
+/** A figure may grow by `share` of its early value plus `amount`. */
 export type Tolerances = Readonly<Record<Figure, { readonly share: number; readonly amount: number }>>;
 
 const MEGABYTE = 1_000_000;
 
 /**
- * What a figure may grow from the second quarter to the last. Something leaked in each of two hundred rounds is a
- * hundred of it there, and more than 7 kB each is more than the heap may grow.
+ * The allowed growth from the second quarter to the last. In 200 rounds, these are about 100 rounds apart: an object
+ * that leaks in each round is counted 100 times, and a leak of more than 7 kB a round exceeds the limit of the heap.
  */
 const TOLERANCES: Tolerances = {
   heap: { share: 0.01, amount: MEGABYTE / 2 },
   resident: { share: 0.1, amount: 10 * MEGABYTE },
   sockets: { share: 0, amount: 8 },
   "open files": { share: 0, amount: 8 },
-  // Two connections of the pool: whether it has two or four at a quiet moment is chance, and each has 31 (seen).
+  // The listeners of two connections: the pool has two to four connections at random, with 31 listeners each
+  // (measured).
   "emitter listeners": { share: 0, amount: 70 },
   "signal listeners": { share: 0, amount: 8 },
 };
 
 /**
- * @param tolerances where they are others than those for rounds
- * @throws where there are too few samples to tell
+ * @param tolerances tolerances that differ from those for rounds
+ * @throws Error if there are fewer than 12 samples
  */
 export function growthOf(samples: readonly Sample[], tolerances: Partial<Tolerances> = {}): Growth[] {
   const quarter = Math.floor(samples.length / 4);

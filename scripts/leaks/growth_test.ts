@@ -1,4 +1,4 @@
-/** What is called a leak, and what is not. */
+/** Which growth counts as a leak. */
 import assert from "node:assert/strict";
 import { growthOf } from "./growth.ts";
 import type { Sample } from "./sample.ts";
@@ -12,7 +12,7 @@ const STEADY: Sample = {
   "signal listeners": 10,
 };
 
-/** The figures that grow over a hundred samples, each made after two rounds. */
+/** Returns the figures that grow over a hundred samples, with one sample for two rounds. */
 function growing(sampleOf: (round: number) => Partial<Sample>): string[] {
   const samples = Array.from({ length: 100 }, (_, round) => ({ ...STEADY, ...sampleOf(round) }));
   return growthOf(samples).filter(({ isGrowing }) => isGrowing).map(({ figure }) => figure);

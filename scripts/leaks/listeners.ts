@@ -1,8 +1,9 @@
 /**
- * Nothing; to be imported before whatever is to be watched → how many listeners there are on event emitters and on
- * abort signals that are still referenced.
+ * Nothing → the number of listeners on event emitters and abort signals that are still referenced. Import this module
+ * before the code that it has to watch.
  *
- * Watching keeps nothing alive, so that after a collection of garbage only what is really held counts.
+ * The watched objects are referenced weakly, so after a garbage collection only objects that other code references are
+ * counted.
  */
 import { EventEmitter } from "node:events";
 
@@ -13,7 +14,7 @@ export interface Listeners {
 
 type Listener = EventListenerOrEventListenerObject | null;
 
-/** Objects that exist as long as something else refers to them. */
+/** A collection of weakly referenced objects. */
 class Held<Item extends object> {
   readonly #known = new WeakSet<Item>();
   readonly #items = new Set<WeakRef<Item>>();
@@ -40,20 +41,20 @@ const listenersOf = new WeakMap<AbortSignal, Set<Listener>>();
 watchEmitters();
 watchSignals();
 
-/** To be called after a collection of garbage. */
+/** Call this after a garbage collection. */
 export function countListeners(): Listeners {
   let [onEmitters, onSignals] = [0, 0];
   for (const emitter of emitters.all()) {
     for (const name of emitter.eventNames()) onEmitters += emitter.listenerCount(name);
   }
   for (const signal of signals.all()) {
-    // What waited for it has been called.
+    // The listeners of an aborted signal have been called already.
     if (!signal.aborted) onSignals += listenersOf.get(signal)?.size ?? 0;
   }
   return { emitters: onEmitters, signals: onSignals };
 }
 
-/** `once` goes by `on`; what a library has taken over from the prototype is this too, if it was loaded later. */
+/** `once` calls `on`. Libraries that copy methods of the prototype get these if they are loaded later. */
 function watchEmitters(): void {
   for (const name of ["on", "addListener", "prependListener"] as const) {
     const original = EventEmitter.prototype[name];

@@ -1,6 +1,6 @@
 /**
- * A scene and a number of minutes → samples of one running service, one after each outage that it recovered from; each
- * dependency goes, hangs, breaks connections or answers with errors in turn.
+ * A scene and a number of minutes → samples of one running service, one after its recovery from each outage. The
+ * dependencies stop, hang, break connections or answer with errors, one after another.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../tests/support/wait.ts";
@@ -10,10 +10,13 @@ import type { Scene } from "./scene.ts";
 
 type Outage = (scene: Scene) => Promise<unknown>;
 
-/** How long an outage lasts: longer than any operation may take. */
+/** The length of an outage: longer than every time-out of an operation. */
 const OUTAGE_MS = 1300;
 const FEED_MS = 100;
-/** More than the service keeps of recent records, which would look like a leak until they are so many. */
+/**
+ * More than the recent records that the service keeps in memory; until this limit is reached, their growth would look
+ * like a leak.
+ */
 const WARM_UP_INTENTS = 6000;
 const STEP = 500;
 
@@ -84,12 +87,12 @@ export async function playOutages(scene: Scene, minutes: number): Promise<Sample
   return samples;
 }
 
-/** Intents all the while; those that Redis doesn't take are none. */
+/** Sends intents during the outage. Intents that Redis does not accept are dropped. */
 async function feed(scene: Scene, isOver: AbortSignal): Promise<void> {
   while (!isOver.aborted) {
-    await scene.addIntents(1).catch(() => {}); // Redis is out
+    await scene.addIntents(1).catch(() => {}); // Redis is unavailable
     await sleep(FEED_MS);
   }
-  // Through what was out: the connection to it follows in a moment.
+  // The dependency is back, but the connection to Redis may follow a little later.
   await eventually(() => scene.addIntents(1).then(() => true));
 }

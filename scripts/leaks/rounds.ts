@@ -1,6 +1,6 @@
 /**
- * A scene and a number of rounds → samples, one for every second round, in each of which the whole service was opened,
- * worked and was closed again.
+ * A scene and a number of rounds → samples, one after every second round. In each round, the whole service is started,
+ * processes intents and is stopped.
  */
 import { type Sample, takeSample } from "./sample.ts";
 import type { Scene } from "./scene.ts";

@@ -1,12 +1,12 @@
 /**
- * This process at a quiet moment → what it holds: memory after a collection of garbage, sockets, listeners. The task
- * check:leaks turns V8's compilers off: their code is part of the heap, and grows for longer than a run takes (seen:
- * 0.25 MB a minute after five minutes, all of it code).
+ * This process while it is idle → its resources: memory after a garbage collection, sockets, open files, listeners. The
+ * task check:leaks turns off V8's compilers, because compiled code is part of the heap and grows for longer than a run
+ * takes (measured: 0.25 MB a minute after five minutes).
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { countListeners } from "./listeners.ts";
 
-/** By name; sizes are bytes. */
+/** Figures by name; sizes are in bytes. */
 export type Sample = Readonly<Record<Figure, number>>;
 export const FIGURES = [
   "heap",
@@ -33,10 +33,10 @@ export async function takeSample(): Promise<Sample> {
   };
 }
 
-/** Twice, with a turn of the event loop between: what a finalizer lets go goes with the second. */
+/** Runs twice, with a turn of the event loop in between: the second run collects what finalizers have released. */
 async function collectGarbage(): Promise<void> {
   const { gc } = globalThis as { gc?: () => void };
-  if (gc === undefined) throw new Error("To be run with --v8-flags=--expose-gc");
+  if (gc === undefined) throw new Error("The flag --v8-flags=--expose-gc is missing");
   for (let times = 0; times < 2; times++) {
     gc();
     await sleep(1);
@@ -48,7 +48,7 @@ function openFiles(): string[] {
     try {
       return Deno.readLinkSync(`/proc/self/fd/${name}`);
     } catch {
-      return ""; // the listing's own, closed by now
+      return ""; // the file of the listing itself, which is closed now
     }
   }).filter((target) => target !== "");
 }

@@ -1,8 +1,8 @@
 /**
- * Nothing → the whole service inside this process, to be started and stopped at will, on servers of its own, and
- * intents for it.
+ * Nothing → the whole service inside this process, with its own servers. It can be started and stopped repeatedly, and
+ * intents can be sent to it.
  *
- * The servers go with the scene; what the harness itself needs is opened once and stays the same.
+ * Disposal ends the servers. The harness's own connections are opened once, so that they do not change the samples.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -24,7 +24,7 @@ const STREAM = "notification:intents";
 const SETTLE_LIMIT_MS = 30_000;
 
 export interface Running {
-  /** Resolves when the service has stopped. @throws unless it ends in good order */
+  /** Resolves when the service has stopped. @throws Error if its exit code is not 0 */
   stop(): Promise<void>;
 }
 
@@ -46,7 +46,7 @@ export class Scene implements AsyncDisposable {
     this.users = servers.users;
     this.redis = redis;
     this.pool = new pg.Pool({ connectionString: dsn, max: 1, idleTimeoutMillis: 0, query_timeout: 5000 });
-    this.pool.on("error", () => {}); // PostgreSQL is stopped again and again
+    this.pool.on("error", () => {}); // PostgreSQL is stopped repeatedly
     this.#settings = settingsOf({
       NOTIFICATION_REDIS_MASTER_ADDR: this.redisServer.addr,
       NOTIFICATION_REDIS_PASSWORD: this.redisServer.password,
@@ -100,17 +100,17 @@ export class Scene implements AsyncDisposable {
     };
   }
 
-  /** As many intents, each for two users. Rejects while Redis is out. */
+  /** Adds `count` intents, each for two users. Rejects if Redis does not accept them all. */
   async addIntents(count: number): Promise<void> {
     const added = Array.from({ length: count }, () => {
       const fields = Object.entries(validIntent({ recipient_user_ids_json: '["user-1", "user-2"]' }));
       return this.redis.xadd(STREAM, "*", ...fields.flat() as string[]);
     });
     const [failed] = (await Promise.allSettled(added)).filter(({ status }) => status === "rejected");
-    if (failed !== undefined) throw new Error("Redis took not every intent");
+    if (failed !== undefined) throw new Error("Redis did not accept every intent");
   }
 
-  /** Returns when every entry has its outcome and every route is published. */
+  /** Waits until every entry has its outcome and every route is terminal. */
   async settled(): Promise<void> {
     await eventually(async () => {
       const [last] = await this.redis.xrevrange(STREAM, "+", "-", "COUNT", 1);
@@ -120,8 +120,8 @@ export class Scene implements AsyncDisposable {
         [STREAM],
       );
       return found?.place === last?.[0] && found?.live === false;
-    }, { timeoutMs: SETTLE_LIMIT_MS, message: "The service did not deal with everything" });
-    this.users.requestedIds.length = 0; // the stand-in's own memory
+    }, { timeoutMs: SETTLE_LIMIT_MS, message: "The service did not finish all entries and routes" });
+    this.users.requestedIds.length = 0; // otherwise the stand-in's list would grow
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * A scene and a number of intents → samples of one running service, to which they came one at a time: each is a pass of
- * every loop, and what a pass leaves behind shows.
+ * A scene and a number of intents → samples of one running service that gets these intents one at a time. Each intent
+ * takes a separate pass of every loop, so a leak in a pass becomes visible.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { OUTBOUND } from "../bench/fill.ts";
@@ -10,7 +10,10 @@ import type { Scene } from "./scene.ts";
 
 const SAMPLES = 40;
 
-/** An array of two that each pass leaves behind is 133 bytes an intent (seen); without, the heap stays the same. */
+/**
+ * A leak of one array with two elements in each pass is 133 bytes for each intent (measured); without a leak, the heap
+ * stays the same.
+ */
 export function singlesTolerances(intents: number): Partial<Tolerances> {
   return { heap: { share: 0, amount: 60 * intents / 2 } };
 }
@@ -29,7 +32,7 @@ export async function playSingles(scene: Scene, intents: number): Promise<Sample
   return samples;
 }
 
-/** Returns when so many intents, of two users each, have all their entries. */
+/** Waits until `intents` intents, for two users each, have all their outbound entries. */
 async function arrived({ redis }: Scene, intents: number): Promise<void> {
   for (;;) {
     const lengths = await Promise.all(OUTBOUND.map((stream) => redis.xlen(stream)));

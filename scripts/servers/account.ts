@@ -1,8 +1,8 @@
 /**
- * Nothing but who runs this process → the account a server runs under, and temporary folders that belong to it.
+ * The user of this process → the account that a server runs as, and temporary folders that belong to this account.
  *
- * PostgreSQL refuses to run as root, so for root it is the account `postgres`, or `nobody` on a machine without one;
- * everybody else's servers run as themselves.
+ * PostgreSQL refuses to run as root, so root's servers run as `postgres`, or as `nobody` if that account does not
+ * exist. The servers of other users run as these users.
  */
 
 export interface Account {
@@ -10,7 +10,7 @@ export interface Account {
   readonly gid: number;
 }
 
-/** Returns `undefined` where the server may run as this process's user. */
+/** Returns `undefined` if the server can run as the user of this process. */
 export async function serverAccount(): Promise<Account | undefined> {
   if (Deno.uid() !== 0) return undefined;
   for (const name of ["postgres", "nobody"]) {
@@ -21,7 +21,7 @@ export async function serverAccount(): Promise<Account | undefined> {
   throw new Error("Neither postgres nor nobody is an account of this machine, and PostgreSQL does not run as root");
 }
 
-/** Root's folders are under /tmp in any case: `TMPDIR` may be a place that the other account has no way into. */
+/** Root's folders are always under /tmp, because the other account may have no access to `TMPDIR`. */
 export async function scratchFolder(prefix: string, account?: Account): Promise<string> {
   const folder = await Deno.makeTempDir({ prefix: `${prefix}-`, ...(Deno.uid() === 0 ? { dir: "/tmp" } : {}) });
   if (account !== undefined) await Deno.chown(folder, account.uid, account.gid);

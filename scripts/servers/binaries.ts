@@ -1,9 +1,9 @@
 /**
- * The file system → where `redis-server` (7.0 or newer) and PostgreSQL's `initdb` and `postgres` (14 or newer, or the
- * major version that TEST_POSTGRES_VERSION names) are. Looked for in PATH, then in the places where Debian, Fedora and
- * Homebrew put them, then in the cache of what was downloaded (cache_folder.ts), the newest version first.
+ * The file system → the paths of `redis-server` (7.0 or newer) and of PostgreSQL's `initdb` and `postgres` (14 or
+ * newer, or the major version in TEST_POSTGRES_VERSION). The search order is PATH, the folders of Debian, Fedora and
+ * Homebrew, and the download cache (`cache_folder.ts`); newer versions first.
  *
- * What is missing is downloaded or installed where that is possible; otherwise the error says what to type.
+ * A missing server is downloaded or installed if possible; otherwise the error message contains the commands to type.
  */
 import { dirname } from "node:path";
 import { type Account, serverAccount } from "./account.ts";
@@ -39,7 +39,7 @@ export interface Binaries {
 
 let found: Promise<Binaries> | undefined;
 
-/** Looks once a process. Throws `ServersMissing` when they are not there and cannot be had. */
+/** Searches once per process. Throws `ServersMissing` if a server is neither found nor can be obtained. */
 export function findBinaries(): Promise<Binaries> {
   return found ??= find();
 }
@@ -66,7 +66,7 @@ async function find(): Promise<Binaries> {
     postgres = await findPostgres(isPostgresGood);
   }
   if (redis === undefined || postgres === undefined) {
-    // As on Ubuntu 22.04, whose Redis is 6.0.
+    // For example on Ubuntu 22.04, whose Redis is 6.0.
     throw new ServersMissing(instructionsForNewer(missing(redis, postgres)));
   }
   return {
@@ -78,8 +78,8 @@ async function find(): Promise<Binaries> {
 }
 
 /**
- * A server's companion, such as `redis-cli`: by its name where PATH has it, else by its path; nothing where there is
- * none.
+ * Finds another program of the same package, such as `redis-cli`. Returns its name if it is in PATH, else its path
+ * beside the server, or `undefined` if it is in neither place.
  */
 export function programBeside(server: string, name: string): string | undefined {
   if (path().some((folder) => isFile(`${folder}/${name}`))) return name;
@@ -96,13 +96,13 @@ export function wantedPostgres(text: string | undefined): number | undefined {
   );
 }
 
-/** Downloads the version that is wanted, else the newest, where there is such a package for this platform. */
+/** Downloads the wanted version, or the newest one, if a package for this platform exists. */
 async function obtainPostgres(wanted: number | undefined): Promise<void> {
   const chosen = packagesFor().find((entry) => wanted === undefined || majorOf(entry) === wanted);
   if (chosen !== undefined) await downloadPostgres(chosen);
 }
 
-/** False for a download that failed: it is reported, and leaves the other ways open. */
+/** Returns `false` after a failed download, which is reported, so that the caller can try another way. */
 async function unlessFailed(download: () => Promise<unknown>): Promise<boolean> {
   try {
     await download();
@@ -120,7 +120,7 @@ function notThisVersion(wanted: number): string {
     `(there are packages for ${PLATFORM} of: ${versions || "none"})`;
 }
 
-/** Debian's names of what was not found. */
+/** Debian's package names of the servers that were not found. */
 function missing(redis: Found | undefined, postgres: Found | undefined): string[] {
   return [...(redis === undefined ? ["redis-server"] : []), ...(postgres === undefined ? ["postgresql"] : [])];
 }
@@ -153,7 +153,7 @@ function path(): string[] {
   return (Deno.env.get("PATH") ?? "").split(":").filter((folder) => folder.startsWith("/"));
 }
 
-/** `/usr/lib/postgresql/{17,15}/bin` and the like, newest first. */
+/** Folders such as `/usr/lib/postgresql/17/bin`, the newest version first. */
 function versionsIn(folder: string, prefix: string, suffix: string): string[] {
   try {
     return [...Deno.readDirSync(folder)]
@@ -189,7 +189,7 @@ async function versionOf(file: string, program: Program, account: Account | unde
     }).output();
     return program.version.exec(new TextDecoder().decode(stdout))?.[1];
   } catch {
-    return undefined; // not to be run by the account that the server will have
+    return undefined; // the server's account cannot run it
   }
 }
 
@@ -197,6 +197,6 @@ function isFile(file: string): boolean {
   try {
     return Deno.statSync(file).isFile;
   } catch {
-    return false; // not there, or not for us to see
+    return false; // it does not exist, or is not readable for this account
   }
 }

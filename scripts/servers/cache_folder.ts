@@ -1,15 +1,17 @@
 /**
- * A name, and a function that downloads something into a folder → that folder, kept on this machine from one run to the
- * next.
+ * A name, and a function that fills a folder by a download → this folder, in a cache that is kept between runs.
  *
- * A folder is complete or does not exist; where several processes want the same one, the first fills it and the others
- * wait. Every account can read it, since root's PostgreSQL runs under another one (account.ts).
+ * A folder is either complete or does not exist. If several processes need the same one, the first fills it and the
+ * others wait. Every account can read it, because root's PostgreSQL runs as another account (`account.ts`).
  */
 import { homedir } from "node:os";
 
 const NAME = "notification-service-servers";
 
-/** `TEST_SERVERS_CACHE`, or what the system has for caches: root's home folder is closed to other accounts. */
+/**
+ * `TEST_SERVERS_CACHE`, or the system's folder for caches. For root it is not in the home folder, which other accounts
+ * cannot read.
+ */
 export function cacheFolder(): string {
   const chosen = Deno.env.get("TEST_SERVERS_CACHE");
   if (chosen !== undefined && chosen !== "") return chosen;
@@ -20,18 +22,18 @@ export function cacheFolder(): string {
   return `${caches}/${NAME}`;
 }
 
-/** The message is one line that names what could not be had, and why. */
+/** The message is one line with what could not be downloaded and the reason. */
 export class DownloadFailed extends Error {}
 
 export interface Download {
   /** The folder's name in the cache. */
   readonly name: string;
-  /** For people. */
+  /** The name in messages. */
   readonly title: string;
   readonly fill: (folder: string) => Promise<void>;
 }
 
-/** Returns the path of the folder in the cache. Where it does not exist it is filled first. @throws DownloadFailed */
+/** Returns the path of the folder in the cache, which is filled first if it does not exist. @throws DownloadFailed */
 export async function inCache({ name, title, fill }: Download): Promise<string> {
   try {
     return await filled(name, fill);
@@ -45,10 +47,10 @@ async function filled(name: string, fill: (folder: string) => Promise<void>): Pr
   const cache = cacheFolder();
   if (!isFolder(cache)) {
     await Deno.mkdir(cache, { recursive: true });
-    await Deno.chmod(cache, 0o755); // whatever the umask
+    await Deno.chmod(cache, 0o755); // independent of the umask
   }
   using lock = await Deno.open(`${cache}/lock`, { create: true, write: true });
-  await lock.lock(true); // until it is closed, also by the end of this process
+  await lock.lock(true); // until the file is closed, or this process ends
   const folder = `${cache}/${name}`;
   if (isFolder(folder)) return folder;
 

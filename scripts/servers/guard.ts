@@ -1,9 +1,9 @@
 /**
- * The process and the folder that a server owns → a guard, a small `sh` in a session of its own that reads a pipe from
- * this process.
+ * The process and the folder of a server → a guard: a small `sh` process in its own session, which reads from a pipe
+ * whose other end this process holds.
  *
- * When the pipe ends, which it does however this process ends (disposal, return, exception, Ctrl-C, SIGKILL), the
- * watched process is ended and the folder is gone within seconds.
+ * The pipe is closed on disposal, and when this process ends in any way (return, exception, Ctrl-C, SIGKILL). The guard
+ * then ends the watched process and deletes the folder, within seconds.
  */
 
 const SCRIPT = `
@@ -27,7 +27,7 @@ fi
 [ -z "$1" ] || rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 `;
 
-/** Stands behind one process at a time and, if a folder is given, behind that folder. */
+/** Guards one process at a time and, if a folder is given, this folder. */
 export class Guard implements AsyncDisposable {
   readonly #shell: Deno.ChildProcess;
   readonly #pipe: WritableStreamDefaultWriter<Uint8Array>;
@@ -44,17 +44,17 @@ export class Guard implements AsyncDisposable {
     this.#pipe = this.#shell.stdin.getWriter();
   }
 
-  /** From now on `pid` is ended by `signal`, and two seconds later by SIGKILL, when this process is gone. */
+  /** From now on, the guard ends `pid` when this process has ended: by `signal`, and two seconds later by SIGKILL. */
   async watch(pid: number, signal: "KILL" | "QUIT"): Promise<void> {
     await this.#write(`watch ${pid} ${signal}\n`);
   }
 
-  /** The process has ended: its id may belong to another one soon. */
+  /** Call this when the watched process has ended: another process may get its id soon. */
   async forget(): Promise<void> {
     await this.#write("forget\n");
   }
 
-  /** Ends the watched process, removes the folder and returns when both are gone. */
+  /** Ends the watched process and deletes the folder; resolves when both are done. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pipe.close();
     this.#shell.ref();

@@ -1,11 +1,12 @@
 /**
- * Names of Debian packages → those packages installed, when this is Debian or Ubuntu and we are root.
+ * Names of Debian packages → these packages are installed, if this process runs as root on Debian or Ubuntu.
  *
- * It says on standard error what it does; the packages' own services are not started (policy-rc.d, put back as it was
- * afterwards); everywhere else it throws `ServersMissing`, whose message is the command to type.
+ * Progress is written to standard error. The services of the packages are not started (`policy-rc.d`, which is restored
+ * afterwards). On other systems and for other users it throws `ServersMissing`, whose message contains the command to
+ * type.
  */
 
-/** A program prints `message` and ends with `exitCode`. */
+/** A program that catches this prints `message` and ends with `exitCode`. */
 export class ServersMissing extends Error {
   readonly exitCode = 69;
 }
@@ -26,7 +27,7 @@ apt-get update
 apt-get install -y -o DPkg::Lock::Timeout=300 "$@"
 `;
 
-/** @param tooOld those of them that are there, in a version that is too old */
+/** @param tooOld the packages among them that are installed, but too old */
 export async function installServers(packages: readonly string[], tooOld: readonly string[] = []): Promise<void> {
   const system = Deno.build.os === "darwin" ? "darwin" : await distribution();
   if (system !== "debian" || Deno.uid() !== 0) {
@@ -45,7 +46,7 @@ export async function installServers(packages: readonly string[], tooOld: readon
   if (!success) throw new ServersMissing(instructions(system, packages));
 }
 
-/** How each system calls what Debian calls so; any other package has the same name everywhere. */
+/** Package names of other systems by Debian's name. Packages that are not listed have the same name on all systems. */
 const NAMES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   debian: {},
   darwin: { "redis-server": "redis", postgresql: "postgresql@17" },
@@ -69,7 +70,7 @@ const OLDEST: Readonly<Record<string, string>> = {
   postgresql: "PostgreSQL 14 or newer is needed",
 };
 
-/** Where Debian's or Ubuntu's own package is too old: the makers' repositories. */
+/** Commands for the repositories of Redis and PostgreSQL, for systems whose own packages are too old. */
 const NEWER: Readonly<Record<string, string>> = {
   "redis-server": `sudo apt-get update && sudo apt-get install -y curl gpg lsb-release
   curl -fsSL https://packages.redis.io/gpg | sudo gpg --dearmor -o /usr/share/keyrings/redis-archive-keyring.gpg
@@ -85,14 +86,14 @@ export function instructions(system: string, packages: readonly string[]): strin
   const [command, names] = [COMMANDS[system], NAMES[system]];
   const missing = `Missing: ${packages.join(" and ")}${oldestOf(packages)}.`;
   if (command === undefined) {
-    return `${missing} Install with this system's package manager and see that it is in PATH.`;
+    return `${missing} Install it with this system's package manager, and add it to PATH.`;
   }
   return `${missing} Type:\n  ${command} ${packages.map((name) => names?.[name] ?? name).join(" ")}`;
 }
 
-/** What to type where apt has installed what it has, and that is too old. */
+/** The commands to type if the packages of Debian or Ubuntu are too old. */
 export function instructionsForNewer(packages: readonly string[]): string {
-  const what = `What this system's packages give is too old: ${packages.join(" and ")}${oldestOf(packages)}.`;
+  const what = `This system's packages are too old: ${packages.join(" and ")}${oldestOf(packages)}.`;
   return `${what} Type:\n  ${packages.flatMap((name) => NEWER[name] ?? []).join("\n  ")}`;
 }
 
@@ -101,7 +102,7 @@ function oldestOf(packages: readonly string[]): string {
   return needs.length === 0 ? "" : ` (${needs.join(", ")})`;
 }
 
-/** `debian` (Ubuntu included), `fedora`, `suse`, … as /etc/os-release has it. */
+/** Reads /etc/os-release: `debian` (also for Ubuntu), `fedora`, `suse`, …; empty if unknown. */
 export async function distribution(): Promise<string> {
   try {
     const lines = (await Deno.readTextFile("/etc/os-release")).split("\n");

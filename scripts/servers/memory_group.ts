@@ -1,10 +1,10 @@
 /**
- * A number of MiB → a cgroup in which a command has so much memory and no swap, the peak that it used, and how often
- * the kernel killed a process for it. Needs root and a writable cgroup file system, of version 1 or 2.
+ * A number of MiB → a cgroup that limits a command to this memory without swap, the peak of its memory, and how often
+ * the kernel killed a process because of the limit. Needs root and a writable cgroup file system, version 1 or 2.
  *
- * Disposing of it removes the cgroup; its processes must have ended before.
+ * Disposal removes the cgroup; its processes must have ended before.
  */
-/** The files of a memory cgroup, by the version of the file system. */
+/** The files of a memory cgroup for each version of the file system. */
 const VERSIONS = {
   v1: {
     root: "/sys/fs/cgroup/memory",
@@ -29,13 +29,13 @@ export class MemoryGroup implements AsyncDisposable {
     const folder = `${files.root}/notification-${Deno.pid}`;
     await Deno.mkdir(folder);
     for (const name of files.limits) {
-      // Where the kernel does not account for swap there is no limit of it to set.
+      // The file for swap does not exist if the kernel does not account for swap.
       if (await exists(`${folder}/${name}`)) await Deno.writeTextFile(`${folder}/${name}`, String(mib * 1024 * 1024));
     }
     return new MemoryGroup(folder, files);
   }
 
-  /** Runs the command behind it within this group. */
+  /** A command prefix: the command after it runs in this cgroup. */
   get prefix(): readonly string[] {
     return ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', this.#folder];
   }
@@ -59,6 +59,6 @@ async function exists(path: string): Promise<boolean> {
     await Deno.stat(path);
     return true;
   } catch {
-    return false; // another version, or not accounted for
+    return false; // the other version, or no accounting for this
   }
 }

@@ -1,9 +1,8 @@
 /**
- * Nothing, or settings → a PostgreSQL server of one's own on a free port of 127.0.0.1, with a password, in a temporary
- * folder.
+ * Nothing, or settings → a new PostgreSQL server on a free port of 127.0.0.1, with a password, in a temporary folder.
  *
- * Durable as in production (fsync, synchronous_commit); it can be stopped, killed and started again on the same data
- * and port; process and folder are gone when it is disposed of or this process ends, however it ends.
+ * It is as durable as in production (fsync, synchronous_commit), and can be stopped, killed and started again with the
+ * same data and port. The process is ended and the folder deleted on disposal, or when this process ends in any way.
  */
 import { outputOf } from "../command_output.ts";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,9 +16,9 @@ import { ServerProcess, StartError, withFreePort } from "./server_process.ts";
 export interface PostgresOptions {
   /** Server settings by name, e.g. `{ log_statement: "all" }`. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Variables of the server's process, e.g. `{ LANGUAGE: "de" }` for its messages. */
+  /** Environment variables of the server, e.g. `{ LANGUAGE: "de" }` for its messages. */
   readonly env?: Readonly<Record<string, string>>;
-  /** A copy of another server's data directory (`copyData`) that this one begins with. */
+  /** A copy of another server's data directory (`copyData`) to start from. */
   readonly copy?: PostgresCopy;
 }
 
@@ -27,37 +26,39 @@ export interface PostgresCopy {
   /** Moved into the new server's folder. */
   readonly dataDir: string;
   readonly password: string;
-  /** A port of this host, at which the server is whose standby this one is to be. */
+  /** Makes the server a standby of the server on this port of 127.0.0.1. */
   readonly primaryPort?: number;
 }
 
 export interface DatabaseOptions {
-  /** Default: a name of its own. */
+  /** Default: a unique name. */
   readonly name?: string;
-  /** Options of CREATE DATABASE, e.g. `TEMPLATE template0 ENCODING 'LATIN1'`. Default: those of the server. */
+  /** Options of CREATE DATABASE, e.g. `TEMPLATE template0 ENCODING 'LATIN1'`. Default: none. */
   readonly properties?: string;
 }
 
 export interface Postgres extends AsyncDisposable {
-  /** The superuser's URL of the database `postgres`. */
+  /** The URL of the database `postgres` for the superuser. */
   readonly dsn: string;
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
   readonly password: string;
-  /** `fast` (the default) breaks connections, `smart` waits for their end, `immediate` leaves the rest to recovery. */
+  /**
+   * `fast` (the default) closes the connections, `smart` waits until clients close them, `immediate` ends the server
+   * without a shutdown, so that the next start recovers from the WAL.
+   */
   stop(mode?: keyof typeof STOP_SIGNALS): Promise<void>;
   start(): Promise<void>;
   /**
-   * Copies the data directory as it is at one moment, which is what a crash would leave; the server stands still
-   * meanwhile.
+   * Copies the data directory as a crash would leave it. The server is frozen meanwhile, so the copy is of one moment.
    */
   copyData(to: string): Promise<void>;
-  /** Puts the data directory back to such a copy, which is used up. The server must be stopped. */
+  /** Replaces the data directory by such a copy, which is moved. The server must be stopped. */
   restoreData(copy: string): Promise<void>;
-  /** To all of the server's processes; after SIGKILL it can be started again. */
+  /** Sends the signal to all processes of the server. After SIGKILL the server can be started again. */
   kill(signal: Deno.Signal): Promise<void>;
-  /** Makes an empty database and returns its URL. */
+  /** Creates an empty database and returns its URL. */
   createDatabase(name?: string): Promise<string>;
 }
 
@@ -136,7 +137,7 @@ async function startOn(port: number, { settings, env, copy }: PostgresOptions): 
   };
 }
 
-/** Makes an empty database on the server of `dsn` and returns its URL. */
+/** Creates an empty database on the server of `dsn` and returns its URL. */
 export async function createDatabase(
   dsn: string,
   { name = `test_${crypto.randomUUID().replaceAll("-", "")}`, properties = "" }: DatabaseOptions = {},
@@ -147,7 +148,7 @@ export async function createDatabase(
   return url.href;
 }
 
-/** Removes the database that `database` is the URL of, also while clients are connected. */
+/** Drops the database whose URL is `database`, even if clients are connected. */
 export async function dropDatabase(dsn: string, database: string): Promise<void> {
   const name = new URL(database).pathname.slice(1);
   await runSql(dsn, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
@@ -182,7 +183,7 @@ async function initdb(
   }
 }
 
-/** What `pg_ctl` looks at: the first line of postmaster.pid is the process, the eighth its state. */
+/** Checks what `pg_ctl` checks: the first line of postmaster.pid is the process id, the eighth is the state. */
 async function isReady(dataDir: string, pid: number): Promise<boolean> {
   try {
     const lines = (await Deno.readTextFile(`${dataDir}/postmaster.pid`)).split("\n");
@@ -193,8 +194,8 @@ async function isReady(dataDir: string, pid: number): Promise<boolean> {
 }
 
 /**
- * After a SIGKILL the orphaned backends hold the shared memory for a moment, and the start is refused until they are
- * gone. The server says so in its own language, so that any failure is tried again for a while.
+ * After a SIGKILL the remaining backends hold the shared memory for a short time, and a start fails until they have
+ * ended. The message may be in any language, so a start is repeated after any failure, for up to ten seconds.
  */
 async function startAgain(server: ServerProcess): Promise<void> {
   const deadline = performance.now() + 10_000;

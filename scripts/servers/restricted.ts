@@ -1,14 +1,14 @@
 /**
- * docs/security.md, whose role and access control line it takes as they stand there → a PostgreSQL role for one
- * database, and a Redis that narrows its user `default` and keeps a user `tests` for tests that look from outside. On
- * where TEST_RESTRICTED is 1 (`deno task test:restricted`): servers are then started and databases made that way.
+ * The SQL and the access control line in docs/security.md → a PostgreSQL role with these permissions for one database,
+ * and arguments for a Redis whose user `default` has only these permissions; its user `tests` has all. This is used if
+ * TEST_RESTRICTED is 1 (`deno task test:restricted`).
  */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { runSql } from "./run_sql.ts";
 
 const PAGE = new URL("../../docs/security.md", import.meta.url);
-/** Streams that tests call otherwise; an operator would name them in the line too. */
+/** Streams with other names in tests. An operator would also have to add such names to the line. */
 const STREAMS_OF_TESTS = ["~push:out", "~mail:out", "~in:*"];
 
 export const OBSERVER = "tests";
@@ -17,7 +17,7 @@ export function isRestricted(): boolean {
   return Deno.env.get("TEST_RESTRICTED") === "1";
 }
 
-/** Arguments of redis-server that make both users. */
+/** Arguments of redis-server that create both users. */
 export function accessControl(password: string): string[] {
   const line = block("acl").split(/\s+/).map((word) => word === ">change-me" ? `>${password}` : word);
   const [directive, ...rules] = line;
@@ -25,7 +25,7 @@ export function accessControl(password: string): string[] {
   return ["--user", ...rules, ...STREAMS_OF_TESTS, "--user", OBSERVER, "on", `>${password}`, "~*", "&*", "+@all"];
 }
 
-/** Makes the role in the database of `dsn`, as its superuser, and gives the role's own URL. */
+/** Creates the role in the database of `dsn`, as its superuser, and returns the URL for the role. */
 export async function restrictedRole(dsn: string): Promise<string> {
   const url = new URL(dsn);
   const database = url.pathname.slice(1);

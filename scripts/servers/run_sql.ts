@@ -1,4 +1,4 @@
-/** A database's URL and SQL, one statement or several → nothing, once it is run, on a connection of its own. */
+/** A database URL and SQL of one or more statements → the statements are executed, on a new connection. */
 // @ts-types="@types/pg"
 import pg from "pg";
 

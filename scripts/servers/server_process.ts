@@ -1,9 +1,9 @@
 /**
- * How to run a server that stays in the foreground, and how to see that it is ready → that server, to be started,
- * stopped and killed as often as a test likes; its output goes to `server.log` in its folder.
+ * The command of a server that stays in the foreground, and a check whether it is ready → this server, which can be
+ * started, stopped and killed repeatedly. Its output is written to `server.log` in its folder.
  *
- * `start` returns when the server answers and throws with the end of its log when it does not come up; `stop` and a
- * killing signal return when the process is gone; nothing outlives this process (see guard.ts).
+ * `start` resolves when the server is ready, and rejects with the end of the log if it does not start. `stop` and
+ * SIGKILL resolve when the process has ended. The server ends at the latest when this process ends (`guard.ts`).
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Guard } from "./guard.ts";
@@ -16,17 +16,17 @@ const STOP_LIMIT_MS = 30_000;
 export interface ServerOptions {
   readonly name: string;
   readonly command: readonly string[];
-  /** Where the server works and logs; it belongs to `account` and is removed with the server. */
+  /** The working folder, also for the log. It belongs to `account` and is deleted with the server. */
   readonly folder: string;
   readonly account?: Account | undefined;
-  /** Added to the variables of this process. */
+  /** Environment variables in addition to those of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** What ends the server quickly and leaves nothing behind. */
+  /** The signal that ends the server quickly and with all its child processes. */
   readonly quickSignal: "KILL" | "QUIT";
   readonly isReady: (pid: number) => Promise<boolean>;
 }
 
-/** The server ended, or did not answer in time, while it was started; the message has the end of its log. */
+/** The server ended during its start, or was not ready in time. The message contains the end of its log. */
 export class StartError extends Error {}
 
 export class ServerProcess implements AsyncDisposable {
@@ -43,7 +43,7 @@ export class ServerProcess implements AsyncDisposable {
     return this.#child !== undefined;
   }
 
-  /** @param more arguments for this start alone, behind the others */
+  /** @param more additional arguments for this start only, after the others */
   async start(more: readonly string[] = []): Promise<void> {
     const { name, command, folder, account, env, quickSignal, isReady } = this.#options;
     if (this.#child !== undefined) throw new Error(`${name} is running already`);
@@ -77,8 +77,8 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /**
-   * Sends `signal` and waits for the end; after half a minute it is SIGKILL. Does nothing when the server is stopped
-   * already.
+   * Sends `signal` and waits for the end of the process; sends SIGKILL after 30 seconds. Does nothing if the server is
+   * not running.
    */
   async stop(signal: Deno.Signal): Promise<void> {
     const child = this.#child;
@@ -91,7 +91,7 @@ export class ServerProcess implements AsyncDisposable {
     await this.#guard.forget();
   }
 
-  /** Sends any signal to the server and the processes it has started; SIGKILL waits for the end. */
+  /** Sends a signal to the server and its child processes. With SIGKILL, it also waits for the end. */
   async kill(signal: Deno.Signal): Promise<void> {
     const child = this.#child;
     if (child === undefined) throw new Error(`${this.#options.name} is not running`);
@@ -100,16 +100,16 @@ export class ServerProcess implements AsyncDisposable {
       try {
         Deno.kill(pid, signal);
       } catch (error) {
-        // A process that it started may have ended meanwhile.
+        // A child process may have ended meanwhile.
         if (pid === child.pid || !(error instanceof Deno.errors.NotFound)) throw error;
       }
     }
   }
 
-  /** Calls `act` while no process of the server runs: its files are as they were at one moment. */
+  /** Calls `act` while all processes of the server are stopped by SIGSTOP, so that its files do not change. */
   async whileFrozen(act: () => Promise<unknown>): Promise<void> {
     try {
-      // Again for processes that were forked during the last round.
+      // Repeated, because a process may have been forked meanwhile.
       do {
         await this.kill("SIGSTOP");
         await sleep(1);
@@ -124,7 +124,7 @@ export class ServerProcess implements AsyncDisposable {
     const { pid } = this.#child!;
     const pids = [pid, ...await childrenOf(pid)];
     const { stdout } = await new Deno.Command("ps", { args: ["-o", "stat=", "-p", pids.join(",")] }).output();
-    // T is stopped, Z has ended.
+    // T: stopped; Z: ended.
     return new TextDecoder().decode(stdout).trim().split("\n").every((state) => /^[TZ]/.test(state.trim()));
   }
 
@@ -136,14 +136,14 @@ export class ServerProcess implements AsyncDisposable {
   }
 }
 
-/** Calls `start` with one free port after another until the server could have the one it was given. */
+/** Calls `start` with a free port, and again with another one if another process has used the port first. */
 export async function withFreePort<T>(start: (port: number) => Promise<T>): Promise<T> {
   for (let attempt = 1;; attempt++) {
     const port = freePort();
     try {
       return await start(port);
     } catch (error) {
-      // Not by the server's message, which may be in any language.
+      // The port is checked, because the server's message may be in any language.
       const taken = error instanceof StartError && !isFree(port);
       if (!taken || attempt === 10) throw error;
     }
@@ -155,7 +155,7 @@ async function childrenOf(pid: number): Promise<number[]> {
   try {
     list = await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`);
   } catch {
-    // No such file outside Linux.
+    // The file exists only on Linux.
     const { stdout } = await new Deno.Command("pgrep", { args: ["-P", String(pid)] }).output();
     list = new TextDecoder().decode(stdout);
   }

@@ -1,4 +1,4 @@
-/** The servers for real: what they promise about durability, restarts, passwords and leaving nothing behind. */
+/** Real servers: durability, restarts, passwords, and that nothing is left behind. */
 import { setTimeout as sleep } from "node:timers/promises";
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
@@ -219,6 +219,6 @@ function exists(path: string): boolean {
     Deno.statSync(path);
     return true;
   } catch {
-    return false; // which is what the test waits for
+    return false; // the test waits for this
   }
 }

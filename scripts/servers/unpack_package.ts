@@ -1,9 +1,9 @@
 /**
- * A package of Debian or Ubuntu, and programs in it → the folder with those programs, which run for this account alone:
- * the system's own packages, unpacked into the cache (cache_folder.ts) with the libraries that this machine lacks.
- * Nothing is installed, and no right is needed.
+ * A package of Debian or Ubuntu and the programs in it → a folder with these programs. The package is unpacked into the
+ * cache (`cache_folder.ts`), with the libraries that this machine lacks. Nothing is installed, and no root access is
+ * needed.
  *
- * It says on standard error what it does; `DownloadFailed` otherwise, with the reason.
+ * Progress is written to standard error. A failure throws `DownloadFailed` with the reason.
  */
 import { cacheFolder, inCache } from "./cache_folder.ts";
 
@@ -33,7 +33,7 @@ export async function unpackPackage({ name, programs }: DebianPackage): Promise<
   return `${folder}/bin`;
 }
 
-/** Where the programs are once the package is unpacked. */
+/** The folder that contains the programs after the package was unpacked. */
 export function unpackedPrograms(packageName: string): string {
   return `${cacheFolder()}/${folderName(packageName)}/bin`;
 }
@@ -43,8 +43,8 @@ function folderName(packageName: string): string {
 }
 
 /**
- * With the system's package lists; where there are none (a fresh container) or they name versions that no longer exist,
- * with lists of our own, which need no right to download.
+ * First tries the system's package lists. If there are none (in a new container) or they name deleted versions,
+ * downloads separate lists, which needs no root access.
  */
 async function downloadPackages(name: string, folder: string): Promise<void> {
   try {
@@ -58,7 +58,7 @@ async function downloadPackages(name: string, folder: string): Promise<void> {
   }
 }
 
-/** The package and what it needs, less what is installed: what apt-get would install. */
+/** Downloads the packages that apt-get would install: this one and its dependencies that are not installed yet. */
 async function downloadMissing(name: string, folder: string, options: readonly string[]): Promise<void> {
   const plan = await output(["apt-get", ...options, "--simulate", "--no-install-recommends", "install", name]);
   const packages = [...plan.matchAll(/^Inst (\S+) /gm)].map((match) => match[1]!);
@@ -66,7 +66,7 @@ async function downloadMissing(name: string, folder: string, options: readonly s
   await output(["apt-get", ...options, "download", ...packages], folder);
 }
 
-/** The unpacked programs look for their libraries where the system has its own, so they are shown where ours are. */
+/** The unpacked programs search only the system's library folders, so each gets a wrapper that sets LD_LIBRARY_PATH. */
 async function makeWrappers(folder: string, programs: readonly string[]): Promise<void> {
   const libraries = ["lib", "usr/lib"].flatMap((parent) => multiarchFolders(`${folder}/root/${parent}`, parent))
     .map((place) => `$root/${place}`).join(":");
@@ -82,7 +82,7 @@ LD_LIBRARY_PATH="${libraries}" exec "$root/${place}/${program}" "$@"
   }
 }
 
-/** Where Debian puts libraries: `usr/lib/x86_64-linux-gnu` and the like. */
+/** Debian's library folders, such as `usr/lib/x86_64-linux-gnu`. */
 function multiarchFolders(path: string, parent: string): string[] {
   if (!exists(path)) return [];
   return [...Deno.readDirSync(path)].filter(({ name }) => name.includes("-linux-"))
@@ -99,7 +99,7 @@ function exists(path: string): boolean {
   }
 }
 
-/** @throws with the end of what the command says on standard error */
+/** @throws Error with the last lines of the command's standard error */
 async function output([command, ...args]: readonly [string, ...string[]], cwd?: string): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(command, {
     args,

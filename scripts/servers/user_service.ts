@@ -1,8 +1,9 @@
 /**
- * Users, and if wanted a way to misbehave → a stand-in for the User Service on a free port of 127.0.0.1.
+ * Users, and optionally a behaviour that replaces the normal answers → a stand-in for the User Service on a free port
+ * of 127.0.0.1.
  *
- * Answers `GET /api/v1/internal/users/{user_id}` as docs/contract.md, section 3 has it, remembers every request, and
- * does what `behaviour` says instead from the moment that is set; nothing else runs on its port.
+ * It answers `GET /api/v1/internal/users/{user_id}` as described in docs/contract.md, section 3, and keeps the id of
+ * every request. While `behaviour` is set, this function answers instead.
  */
 import { freePort } from "./free_port.ts";
 
@@ -11,13 +12,13 @@ export interface User {
   readonly preferred_language?: string | null;
 }
 
-/** Answers in place of the User Service; `undefined` leaves the request to it. */
+/** Answers a request instead of the stand-in. If it returns `undefined`, the stand-in answers as usual. */
 export type Behaviour = (id: string, request: Request) => Response | Promise<Response> | undefined;
 
 export interface UserServiceOptions {
-  /** By user id; to be changed at any time through the service's own `users`. */
+  /** By user id. They can be changed at any time through `users` of the returned service. */
   readonly users?: Iterable<readonly [string, User]>;
-  /** Who is not in `users`, for tests with more users than are worth a list. */
+  /** Called for an id that is not in `users`, for tests with very many users. */
   readonly otherUsers?: (id: string) => User | undefined;
   readonly behaviour?: Behaviour;
 }
@@ -25,12 +26,12 @@ export interface UserServiceOptions {
 export interface UserService extends AsyncDisposable {
   readonly baseUrl: string;
   readonly users: Map<string, User>;
-  /** The ids asked for, one a request, in the order of arrival. */
+  /** The requested ids, one for each request, in the order of arrival. */
   readonly requestedIds: string[];
-  /** Requests in hand now, and the most there ever were at once. */
+  /** Requests that are being answered now, and the maximum so far. */
   readonly inFlight: { now: number; most: number };
   behaviour: Behaviour | undefined;
-  /** Breaks what is in hand; connections are refused until `start`. */
+  /** Aborts the current requests; connections are refused until `start`. */
   stop(): Promise<void>;
   start(): void;
 }
@@ -93,7 +94,7 @@ function requestedId(request: Request): string | undefined {
   return segment === "" || segment.includes("/") ? undefined : decodeURIComponent(segment);
 }
 
-/** The User Service's own way to say no, with a body that has a member `error`. */
+/** A refusal in the form of the User Service: a JSON body with a member `error`. */
 export function refuse(status: number, code: string): Response {
   return Response.json({ error: { code } }, { status });
 }
@@ -103,7 +104,7 @@ export function hang(): Promise<Response> {
   return new Promise(() => {});
 }
 
-/** Starts a good answer and closes the connection in the middle of it. */
+/** Begins a valid answer and closes the connection in the middle of it. */
 export function breakOff(id: string): Response {
   const start = `{"user": {"user_id": ${JSON.stringify(id)}, `;
   const headers = { "content-type": "application/json", "content-length": String(2 * start.length) };

@@ -1,10 +1,10 @@
 /**
- * Paths as `deno test` takes them → the test files below them, and which of them have dependencies of their own: those
- * in a folder with a deno.json of its own, such as scripts/validators.
+ * Paths in the form of `deno test` → the test files below them, and which of these have separate dependencies, because
+ * they are in a folder with its own deno.json, such as scripts/validators.
  */
 import { dirname, join, relative, resolve } from "node:path";
 
-/** Those in a folder and below; anything else is left for `deno test` to understand. */
+/** Returns the test files in and below a folder. Any other path is returned as it is, for `deno test`. */
 export function testFiles(path: string): string[] {
   if (!isFolder(path)) return [path];
   const entries = [...Deno.readDirSync(path)].toSorted((a, b) => a.name < b.name ? -1 : 1);
@@ -14,7 +14,7 @@ export function testFiles(path: string): string[] {
   });
 }
 
-/** The nearest deno.json of a folder below `root`; nothing where that is the root's own. */
+/** Returns the nearest deno.json in a folder below `root`; `undefined` if the nearest one is that of `root`. */
 export function ownConfiguration(file: string, root: string): string | undefined {
   for (let folder = dirname(resolve(root, file)); isBelow(folder, root); folder = dirname(folder)) {
     const found = join(folder, "deno.json");
@@ -32,7 +32,7 @@ function isFolder(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;
   } catch {
-    return false; // a pattern, or nothing
+    return false; // a pattern, or it does not exist
   }
 }
 

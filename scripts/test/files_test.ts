@@ -1,4 +1,4 @@
-/** Which test files a path stands for, and which of them have dependencies of their own. */
+/** Which test files a path means, and which of them have separate dependencies. */
 import assert from "node:assert/strict";
 import { ownConfiguration, testFiles } from "./files.ts";
 

@@ -1,8 +1,8 @@
 /**
- * What each run of `deno test` printed, and its exit code → one line for all of them: `N passed, N failed`, the tests
- * that were ignored if there are any, and the time. Pure.
+ * The output and exit code of each run of `deno test` → one line for all runs: `N passed, N failed`, the number of
+ * ignored tests if there are any, and the time. Pure.
  *
- * `0 failed` only when every exit code is 0: a run that fails without a failed test counts as one failure.
+ * It is `0 failed` only if every exit code is 0: a run that fails without a failed test counts as one failure.
  */
 import { stripVTControlCharacters } from "node:util";
 
@@ -17,7 +17,7 @@ interface Counts {
   readonly ignored: number;
 }
 
-/** Nothing when no run printed its sums, as with `--help`. */
+/** Returns `undefined` if no run printed its sums, for example with `--help`. */
 export function summary(runs: readonly Ran[], durationMs: number): string | undefined {
   const all = runs.map(countsOf);
   if (all.every((counts) => counts === undefined) && runs.every(({ code }) => code === 0)) return undefined;
@@ -27,7 +27,7 @@ export function summary(runs: readonly Ran[], durationMs: number): string | unde
   return `${passed} passed, ${failed} failed${ignored === 0 ? "" : `, ${ignored} ignored`} (${inWords(durationMs)})`;
 }
 
-/** From the line `ok | 3 passed (2 steps) | 0 failed (5ms)`, the last of them; tests may print what they like. */
+/** Reads the last line of the form `ok | 3 passed (2 steps) | 0 failed (5ms)`, because tests may print anything. */
 function countsOf({ text }: Ran): Counts | undefined {
   const found = [
     ...stripVTControlCharacters(text).matchAll(

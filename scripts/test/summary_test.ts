@@ -1,4 +1,4 @@
-/** One line of sums for several runs of `deno test`. */
+/** The line with the sums of several runs of `deno test`. */
 import assert from "node:assert/strict";
 import { summary } from "./summary.ts";
 

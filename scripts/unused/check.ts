@@ -1,8 +1,8 @@
 /**
- * The project, or another one whose folder is given → one line `file:line: what is wrong` for every dead export or file
- * and every unused option; exit code 1 when there is one, or an exception that is no longer needed.
+ * The project, or another one whose folder is given → one line `file:line: message` for every dead export or file and
+ * every unused option; exit code 1 if there is one, or if an exception is no longer needed.
  *
- * Nothing outside the project is looked at. Needs no network once its packages are cached.
+ * Only files of the project are read. Needs no network if its packages are cached.
  */
 import { compile } from "./compile.ts";
 import { checkDeadExports } from "./dead_exports.ts";
@@ -21,7 +21,7 @@ if (import.meta.main) {
 }
 
 /**
- * What to print: the breaches that no exception names, and the exceptions that name no breach.
+ * Returns the lines to print: the breaches without an exception, and the exceptions without a breach.
  * @param exceptions each `<file>: <message>`
  */
 export function withoutExceptions(breaches: readonly Breach[], exceptions: readonly string[]): string[] {

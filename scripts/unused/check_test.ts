@@ -1,4 +1,4 @@
-/** Exceptions, and that the check can fail as a command. */
+/** Exceptions, and the exit code of the command. */
 import { runCheck } from "../../tests/support/run_check.ts";
 import assert from "node:assert/strict";
 import { withoutExceptions } from "./check.ts";

@@ -1,7 +1,7 @@
 /**
- * The files of the project → the same as TypeScript sees them: syntax trees, and whose name is whose.
+ * The files of the project → TypeScript's syntax trees and a checker that resolves names.
  *
- * Packages and Deno's globals are not resolved, so that nothing but the project is read. Their types are `any`.
+ * Packages and Deno's globals are not resolved, so that only the project is read. Their types are `any`.
  */
 import ts from "typescript";
 import type { Project } from "./project.ts";
@@ -37,7 +37,7 @@ export function compile(project: Project): Compiled {
   return { sources, checker: program.getTypeChecker() };
 }
 
-/** Visits the node and all below it, in the order of the text. */
+/** Visits the node and all its descendants, in the order of the text. */
 export function eachNode(node: ts.Node, look: (node: ts.Node) => void): void {
   look(node);
   node.forEachChild((child) => eachNode(child, look));

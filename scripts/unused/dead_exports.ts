@@ -1,22 +1,23 @@
 /**
  * The files of the project → the exports and files that knip finds unused.
  *
- * Every export, types included, is used by another file; every file and export of src/ is used by the program or a
- * script, where for an export that a test uses its own file is enough. What the producer module exports counts as used.
+ * Every export, including types, must be used by another file. Every file and export of src/ must be used by the
+ * program or a script; an export that a test uses may instead be used by its own file. The exports of the producer
+ * module count as used.
  *
- * knip can leave out exports that their own file uses, but takes any name of the same text for a use: TypeScript shows
- * that.
+ * knip has an option for exports that their own file uses, but it counts every equal name as a use. So this is checked
+ * with TypeScript.
  */
 import { createOptions, createSession } from "knip/session";
 import ts from "typescript";
 import { type Compiled, eachNode, pathOf } from "./compile.ts";
 import { type Breach, isTestCode, type Project } from "./project.ts";
 
-/** Files that are run or installed, beside the tests and the scripts with `import.meta.main`. */
+/** Files that are run or installed, in addition to the tests and the scripts with `import.meta.main`. */
 const ENTRIES = [
   /^main\.ts$/,
   /^src\/producer\/producer\.ts$/,
-  // Processes and workers of the benchmark, which it starts by their names.
+  // Processes and workers that the benchmark starts by name.
   /^scripts\/bench\/(floor|otlp_sink|producer_worker|user_service|peers\/[a-z_]+)\.ts$/,
 ];
 const ISSUES = ["files", "exports", "types", "nsExports", "nsTypes", "enumMembers", "namespaceMembers"] as const;
@@ -48,7 +49,7 @@ export async function checkDeadExports(project: Project, compiled: Compiled): Pr
   }
 }
 
-/** An export, or a whole file without `name`. */
+/** An export or, if `name` is `undefined`, a whole file. */
 interface Unused {
   readonly file: string;
   readonly line: number;
@@ -63,7 +64,7 @@ function isUsedByOwnFile({ file, name }: Unused, { sources, checker }: Compiled)
   const isWithin = (node: ts.Node, outer: ts.Node) => outer.pos <= node.pos && node.end <= outer.end;
   let isUsed = false;
   eachNode(source, (node) => {
-    // A function that calls itself does not use itself.
+    // A use inside its own declaration, such as a recursive call, does not count.
     if (!ts.isIdentifier(node) || exported.declarations!.some((declared) => isWithin(node, declared))) return;
     const symbol = ts.isShorthandPropertyAssignment(node.parent)
       ? checker.getShorthandAssignmentValueSymbol(node.parent)
@@ -73,7 +74,7 @@ function isUsedByOwnFile({ file, name }: Unused, { sources, checker }: Compiled)
   return isUsed;
 }
 
-/** knip wants a package.json, which would change how Deno resolves packages: it looks at a copy. */
+/** knip needs a package.json, which would change how Deno resolves packages, so it gets a copy of the project. */
 async function writeCopy(folder: string, project: Project): Promise<void> {
   const entries = [...project].filter(([file, text]) => isEntry(file, text));
   // An exclamation mark marks the program, as opposed to its tests.
@@ -96,7 +97,7 @@ function isEntry(file: string, text: string): boolean {
   return ENTRIES.some((entry) => entry.test(file)) || file.startsWith("scripts/") && text.includes("import.meta.main");
 }
 
-/** What no other file uses, of all files or of the program without its tests. */
+/** Returns what no other file uses, among all files or among the files of the program without tests. */
 async function runKnip(cwd: string, part: "all" | "program"): Promise<Unused[]> {
   const options = await createOptions({
     args: { include: [...ISSUES] },

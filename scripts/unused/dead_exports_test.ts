@@ -1,4 +1,4 @@
-/** That every kind of dead export and file is found, and nothing that is used. */
+/** Every kind of dead export and file is found, and nothing that is used. */
 import assert from "node:assert/strict";
 import { compile } from "./compile.ts";
 import { checkDeadExports } from "./dead_exports.ts";
@@ -9,7 +9,7 @@ async function breaches(files: Record<string, string>): Promise<string[]> {
   return found.map(({ file, line, message }) => `${file}:${line}: ${message}`).sort();
 }
 
-/** knip leaves timers of its own behind: they are not ours to look for. */
+/** knip leaves timers behind, which are not leaks of this project. */
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
 }

@@ -1,5 +1,3 @@
-/**
- * What may stay unused for now: each line `<file>: <message>` as check.ts prints it, without the number of the line.
- */
+/** What may stay unused for now: each `<file>: <message>` as `check.ts` prints it, without the line number. */
 
 export const EXCEPTIONS: readonly string[] = [];

@@ -1,7 +1,7 @@
 /**
  * The folder of a project → its TypeScript files.
  *
- * Only main.ts and what is below src/, scripts/ and tests/ belongs to it. Paths are relative to the project, e.g.
+ * These are main.ts and the files below src/, scripts/ and tests/. Paths are relative to the project, e.g.
  * `src/intake/accept.ts`.
  */
 import { sourceFiles } from "../imports.ts";
@@ -14,7 +14,7 @@ export interface Breach {
   readonly message: string;
 }
 
-/** The text of every file by its path. */
+/** The text of every file, by path. */
 export type Project = ReadonlyMap<string, string>;
 
 export function readProject(root: URL): Project {
@@ -22,7 +22,7 @@ export function readProject(root: URL): Project {
   return new Map(files.map((file) => [file, Deno.readTextFileSync(new URL(file, root))]));
 }
 
-/** Code that only tests run. */
+/** Whether only tests run this file. */
 export function isTestCode(file: string): boolean {
   return file.endsWith("_test.ts") || file.startsWith("tests/");
 }

@@ -1,8 +1,8 @@
 /**
  * The compiled project → optional parameters and options of src/ that the program never gives.
  *
- * Every option is given by the program, or has a default and is given by a test. Passing an option on does not count as
- * giving it. What the producer module offers to others is not looked at.
+ * Every option must be given by the program, or must have a default and be given by a test. Passing an option on does
+ * not count as giving it. The producer module, which is for other programs, is not checked.
  *
  * An option is an optional parameter of a function with a body, or an optional property: of a type named …Options, or
  * of the type written at a destructured parameter. A default is an initializer or the right side of `??`.
@@ -14,7 +14,7 @@ import { type Breach, isTestCode } from "./project.ts";
 type Option = ts.ParameterDeclaration | ts.PropertySignature;
 
 interface Facts {
-  /** By whom it is given: by the program or a test, or by passing on another option. */
+  /** What gives the option: the program, a test, or another option that is passed on. */
   readonly givers: Set<"program" | "test" | Option>;
   hasDefault: boolean;
 }
@@ -60,7 +60,10 @@ function collectOption(node: ts.Node, options: Map<Option, Facts>): void {
   }
 }
 
-/** A function with a body. Class expressions and overriding methods are left out: libraries call them too. */
+/**
+ * Whether this is a function with a body. Class expressions and overriding methods are excluded, because libraries may
+ * call them.
+ */
 function isOfOurs(callable: ts.SignatureDeclaration): boolean {
   const isOverride = ts.isMethodDeclaration(callable) &&
     callable.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.OverrideKeyword);
@@ -79,7 +82,7 @@ function isGiven(
   );
 }
 
-/** Its own, or that of an option that it is passed on to. */
+/** Whether the option, or an option that it is passed on to, has a default. */
 function hasDefault(option: Option, options: ReadonlyMap<Option, Facts>): boolean {
   return [...options].some(([other, facts]) => facts.hasDefault && (other === option || facts.givers.has(option)));
 }
@@ -93,7 +96,7 @@ class Finder {
     this.#options = options;
   }
 
-  /** Finds what this node gives, and defaults. */
+  /** Notes the options that this node gives, and the defaults in it. */
   look(node: ts.Node, giver: "program" | "test"): void {
     if (ts.isObjectLiteralExpression(node)) this.#lookAtLiteral(node, giver);
     else if (ts.isCallExpression(node) || ts.isNewExpression(node)) this.#lookAtCall(node, giver);
@@ -140,7 +143,7 @@ class Finder {
     });
   }
 
-  /** A whole object is given where `wanted` is: every option that the object's own type has. */
+  /** An expression of type `wanted` gives every option that its own type has. */
   #giveAll(wanted: ts.Type, given: ts.Expression, giver: "program" | "test"): void {
     const type = this.#checker.getTypeAtLocation(given);
     for (const part of wanted.isUnion() ? wanted.types : [wanted]) {
@@ -162,13 +165,13 @@ class Finder {
     }
   }
 
-  /** The options that an expression passes on, or else the one who gives it. */
+  /** Returns the options that an expression passes on; if there are none, the giver. */
   #sources(value: ts.Expression, giver: "program" | "test"): readonly ("program" | "test" | Option)[] {
     const options = this.#optionsBehind(value);
     return options.length === 0 ? [giver] : options;
   }
 
-  /** The options without a default whose value the expression is. */
+  /** Returns the options without a default whose value the expression is. */
   #optionsBehind(expression: ts.Expression): readonly Option[] {
     const symbol = ts.isIdentifier(expression) && ts.isShorthandPropertyAssignment(expression.parent)
       ? this.#checker.getShorthandAssignmentValueSymbol(expression.parent)
@@ -180,7 +183,7 @@ class Finder {
     });
   }
 
-  /** The options that a destructured name is taken from. */
+  /** Returns the options that a destructured name is taken from. */
   #boundTo(element: ts.BindingElement): readonly Option[] {
     if (!ts.isObjectBindingPattern(element.parent)) return [];
     const name = element.propertyName ?? element.name;

@@ -1,4 +1,4 @@
-/** Which options count as unused, and which as given, by whom and in which form. */
+/** Which options count as unused, and which forms of giving an option are recognised. */
 import assert from "node:assert/strict";
 import { compile } from "./compile.ts";
 import { checkUnusedOptions } from "./unused_options.ts";

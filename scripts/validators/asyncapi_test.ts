@@ -1,6 +1,4 @@
-/**
- * That docs/asyncapi.yaml is valid by AsyncAPI's own parser, and describes the three streams and every type of intent.
- */
+/** docs/asyncapi.yaml is valid for AsyncAPI's parser, and describes the three streams and every type of intent. */
 import assert from "node:assert/strict";
 import { Parser } from "@asyncapi/parser";
 

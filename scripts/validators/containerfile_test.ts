@@ -1,6 +1,6 @@
 /**
- * That the Containerfile passes a linter, and is valid by the validator behind editors' Dockerfile support: flags,
- * arguments and forms of every instruction, which the linter looks at only here and there.
+ * The Containerfile passes a linter, and is valid for the validator of editors' Dockerfile support, which checks flags,
+ * arguments and forms of every instruction; the linter checks only some of them.
  */
 import assert from "node:assert/strict";
 import dockerfilelint from "dockerfilelint";

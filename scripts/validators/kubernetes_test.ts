@@ -1,6 +1,6 @@
 /**
- * That docs/kubernetes.yaml is valid by the schemas of Kubernetes's own API, and has no field that they don't know: an
- * API server drops such a field without a word. The schemas know values, their types in TypeScript know fields.
+ * docs/kubernetes.yaml is valid for the schemas of the Kubernetes API, and has no unknown field: an API server silently
+ * drops such a field. The schemas check values; their TypeScript types check fields.
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
@@ -45,7 +45,7 @@ function validate(text: string): void {
   new Deployment(parse(text)).validate();
 }
 
-/** What the compiler says of the manifests as literals; nothing where each field is known. */
+/** Returns the compiler's errors for the manifests as literals; empty if all fields are known. */
 async function unknownFields(manifests: readonly string[]): Promise<string> {
   const folder = await Deno.makeTempDir();
   try {

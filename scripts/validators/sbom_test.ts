@@ -1,6 +1,6 @@
 /**
- * That the bill of materials of the executable, with the packages that it really holds, is CycloneDX 1.6 by the
- * official JSON Schema, as the CycloneDX project's own library carries it.
+ * The bill of materials of the executable, with its real packages, is valid for the official JSON Schema of CycloneDX
+ * 1.6, which is part of the CycloneDX project's library.
  */
 import assert from "node:assert/strict";
 import { Ajv } from "ajv";
@@ -9,7 +9,7 @@ import { outputOf } from "../command_output.ts";
 import library from "@cyclonedx/cyclonedx-library/package.json" with { type: "json" };
 
 const ROOT = new URL("../../", import.meta.url);
-/** Run with the service's own dependencies, which this folder's configuration does not have. */
+/** Runs with the service's dependencies, which the configuration of this folder does not have. */
 const MATERIALS = `
   import { materials } from "./scripts/compile.ts";
   import { reachablePackages } from "./scripts/compile/packages.ts";
@@ -21,7 +21,7 @@ Deno.test("the executable's bill of materials is CycloneDX by the official schem
   const problemsOf = await validator(bom.specVersion);
   assert.ok(bom.components.length > 50);
   assert.deepEqual(problemsOf(bom), []);
-  // It would find something.
+  // The schema detects an error.
   const [first, ...rest] = bom.components;
   assert.notDeepEqual(problemsOf({ ...bom, components: [{ ...first, type: "thing" }, ...rest] }), []);
   assert.notDeepEqual(problemsOf({ ...bom, comment: "a member that there isn't" }), []);
@@ -37,13 +37,13 @@ async function validator(version: string): Promise<(bom: unknown) => unknown[]> 
   for (const name of ["jsf-0.82", "spdx", "cryptography-defs"]) {
     ajv.addSchema(await schema(name), `http://cyclonedx.org/schema/${name}.SNAPSHOT.schema.json`);
   }
-  // Internationalised forms, which ajv-formats doesn't know; this program's URLs and addresses have none.
+  // Internationalised formats, which ajv-formats does not support; the URLs and addresses here do not need them.
   for (const format of ["iri-reference", "idn-email"]) ajv.addFormat(format, true);
   const validate = ajv.compile(await schema(`bom-${version}`));
   return (bom) => validate(bom) ? [] : validate.errors ?? [];
 }
 
-/** The library exports its code alone; its files are in Deno's cache. */
+/** The library exports only code; its files are in Deno's cache. */
 async function schemaFolder(): Promise<string> {
   const { npmCache } = JSON.parse(await outputOf(Deno.execPath(), ["info", "--json"], { cwd: ROOT }));
   return `${npmCache}/registry.npmjs.org/${library.name}/${library.version}/res/schema`;

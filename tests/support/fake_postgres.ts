@@ -1,5 +1,6 @@
 /**
- * How connecting fails, if it does → a socket for pg's client that behaves like PostgreSQL until the test destroys it.
+ * Optionally a way in which connecting fails → a socket for pg's client that behaves like PostgreSQL until the test
+ * destroys it.
  *
  * No network; every statement is answered with one row, `pid` 1, until the socket is made mute.
  */
@@ -7,7 +8,7 @@ import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 
 export interface FakePostgresOptions {
-  /** The error of the runtime for the attempt to connect. */
+  /** The error with which the runtime rejects the attempt to connect. */
   readonly connectFails?: Error;
   /** The fields of an ErrorResponse to the start of the session, by their letters. */
   readonly startFails?: Readonly<Record<string, string>>;

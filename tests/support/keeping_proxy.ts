@@ -37,7 +37,7 @@ export class KeepingProxy implements AsyncDisposable {
     return (this.#server.address() as net.AddressInfo).port;
   }
 
-  /** Resolves when every connection leads to the new server. */
+  /** Resolves when every connection is connected to the new server. */
   async changeTo(target: KeepingProxyOptions): Promise<void> {
     this.#target = target;
     await Promise.all([...this.#connections].map((connection) => connection.changeTo(target)));

@@ -52,7 +52,7 @@ export class PgBouncer implements AsyncDisposable {
     });
   }
 
-  /** From now on clients need this password, also in the URL; existing connections break. */
+  /** Changes the password of clients, closes existing connections, and returns the URL with the new password. */
   async usePassword(password: string): Promise<string> {
     const { folder, dsn } = this.#place;
     await this.stop();
@@ -63,7 +63,7 @@ export class PgBouncer implements AsyncDisposable {
     return url.href;
   }
 
-  /** As `RELOAD` does: clients that are connected notice it only by what happens to their sessions. */
+  /** Like `RELOAD`: connected clients get no message, and notice only the effects on their sessions. */
   async useMode(mode: PgBouncerOptions["mode"]): Promise<void> {
     await write(this.#place.folder, { "pgbouncer.ini": configurationOf({ ...this.#place, mode }) });
     await this.#server.kill("SIGHUP");
@@ -152,6 +152,6 @@ async function installed(): Promise<string> {
   }
   await installServers(["pgbouncer"]);
   const program = find();
-  if (program === undefined) throw new Error("pgbouncer was installed and is not in PATH");
+  if (program === undefined) throw new Error("pgbouncer was installed but is not in PATH");
   return program;
 }

@@ -1,9 +1,10 @@
 /**
- * A PostgreSQL's port of 127.0.0.1 → another port that leads to it like a session pooler, by connections that outlive
- * those of clients, without a reset query in between; or that refuses with a pooler's errors.
+ * The port of a PostgreSQL server on 127.0.0.1 → another port that behaves like a session pooler: its connections to
+ * the server outlive those of clients, and are reused without a reset query. It can also refuse clients with a pooler's
+ * errors.
  *
- * A client's statements reach one server connection unchanged; the prepared statements and settings of the previous
- * client still exist there, as with such a pooler.
+ * The statements of a client reach one server connection unchanged. The prepared statements and settings of the
+ * previous client still exist there, as with such a pooler.
  */
 import { Buffer } from "node:buffer";
 import net from "node:net";
@@ -101,10 +102,10 @@ const AUTHENTICATION_OK = Buffer.from([AUTHENTICATION, 0, 0, 0, 8, 0, 0, 0, 0]);
 class ServerSession {
   readonly socket: net.Socket;
   #client: net.Socket | undefined;
-  /** The server's messages between the authentication and its being ready. */
+  /** The server's messages between the authentication and ReadyForQuery. */
   readonly #greeting: Buffer[] = [];
   #isGreeted = false;
-  /** The transaction status that the server named last. */
+  /** The last transaction status from the server. */
   #status = 0;
 
   constructor(socket: net.Socket, client: net.Socket) {

@@ -15,7 +15,7 @@ import { openRigOn, type Rig } from "./service_rig.ts";
 export type { Rig } from "./service_rig.ts";
 
 export interface RigOptions {
-  /** Added to the rig's own variables; `undefined` removes one. */
+  /** Environment variables in addition to the rig's own; `undefined` removes one. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Default: `user-1` (German) and `user-2` (English), both with an address. */
   readonly users?: Iterable<readonly [string, User]>;

@@ -1,4 +1,4 @@
-/** A check of this project's structure and the folder of another project → what it says about that project. */
+/** A check of this project's structure and the folder of another project → the check's output for that project. */
 export async function runCheck(
   script: URL,
   root: string,

@@ -2,8 +2,8 @@
  * The complete environment of the service → the real service as a process: from source with the flags of the `start`
  * task, or the executable that NOTIFICATION_SERVICE_BIN names.
  *
- * It sees only the given variables and those that Deno needs; its output is kept; it ends when it is disposed of or
- * when this process ends in any way.
+ * The process gets only the given variables and those that Deno needs. Its output is kept. It ends on disposal, or when
+ * this process ends in any way.
  */
 import { Buffer } from "node:buffer";
 import { resolve } from "node:path";
@@ -34,11 +34,11 @@ export interface ServiceOptions {
   readonly stdin?: string | Uint8Array;
   /** A command that runs the service's own command, which follows it. */
   readonly prefix?: readonly string[];
-  /** For runs of many hours: keeps only the last lines, of the selected ones. Default: all lines. */
+  /** For runs of many hours: keeps only the last of the selected lines. Default: all lines. */
   readonly keep?: KeptLines;
-  /** Standard output is left unread until this resolves. */
+  /** Standard output is not read until this resolves. */
   readonly readFrom?: Promise<void>;
-  /** The folder of another version's source, which is run instead of this one and instead of the executable. */
+  /** The folder with the source of another version, which is run instead of this one or the executable. */
   readonly root?: string | undefined;
 }
 

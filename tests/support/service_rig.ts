@@ -20,7 +20,7 @@ export interface Surroundings {
   readonly keySpace: RedisAddress;
   readonly dsn: string;
   readonly users: UserService;
-  /** Added to the variables that name these three; `undefined` removes one. */
+  /** Environment variables in addition to those for these three; `undefined` removes one. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Called at the end of the rig's disposal. */
   readonly afterwards?: () => Promise<void>;
@@ -59,7 +59,7 @@ export class Rig implements AsyncDisposable {
   readonly users: UserService;
   readonly redis: Redis;
   readonly pool: pg.Pool;
-  /** Every instance started so far, also the ended ones. */
+  /** Every instance that was started so far, including those that have ended. */
   readonly instances: ServiceProcess[] = [];
   readonly #afterwards: () => Promise<void>;
 
@@ -131,7 +131,7 @@ export class Rig implements AsyncDisposable {
   }
 
   /**
-   * Returns when every entry of the intent stream has its outcome and every route is terminal; throws if there was no
+   * Waits until every entry of the intent stream has its outcome and every route is terminal; throws if there is no
    * progress for `timeoutMs`.
    */
   async settled({ timeoutMs = 30_000 } = {}): Promise<void> {

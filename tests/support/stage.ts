@@ -146,7 +146,7 @@ export class Stage implements AsyncDisposable {
     return createIntakeEvents({ stream: INTENTS, catalog, instruments, tracing: undefined, clock: systemClock });
   }
 
-  /** The writer of outcomes; `gatherMs` is how long it waits for those of the other channel. */
+  /** The writer of outcomes; `gatherMs` is how long it waits for outcomes of the other channel. */
   writer(redis: RedisConnection, gatherMs?: number, onUncheckedServer: () => void = () => {}): OutcomeWriter {
     const sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(gatherMs ?? ms, signal);
     return new OutcomeWriter({
@@ -157,7 +157,7 @@ export class Stage implements AsyncDisposable {
     });
   }
 
-  /** Does what the service does at its start and when Redis was restarted. */
+  /** Does what the service does at its start and after a restart of Redis. */
   async checkRedis(): Promise<readonly Loss[]> {
     const redis = await this.connection();
     return await checkRedisServer({ redis, postgres: this.pool, streams: Object.values(STREAMS) });
@@ -175,7 +175,8 @@ export class Stage implements AsyncDisposable {
   }
 
   /**
-   * Makes every transaction that writes outcomes fail at its COMMIT, as when PostgreSQL crashes, until it is healed.
+   * Makes every transaction that writes outcomes fail at its COMMIT, as in a crash of PostgreSQL, until the returned
+   * function is called.
    */
   async failWriting(): Promise<() => Promise<void>> {
     await this.query(`

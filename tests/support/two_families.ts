@@ -1,8 +1,9 @@
 /**
- * Ports of 127.0.0.1 → a host name with an IPv4 and an IPv6 address that only one process can resolve, and for each
- * port another one that leads to it in one of the two families; in the other nothing listens, or nothing answers.
+ * Ports of 127.0.0.1 → a host name with an IPv4 and an IPv6 address, which only one process can resolve, and for each
+ * port another port of this host that leads to it. It does so only in one address family; in the other, connections are
+ * refused or get no answer.
  *
- * The machine's /etc/hosts is not changed: the process sees another one in its own mount namespace.
+ * The machine's /etc/hosts is not changed: the process has another one in its own mount namespace.
  */
 import net from "node:net";
 import { freePort } from "../../scripts/servers/free_port.ts";

@@ -1,8 +1,8 @@
 /**
  * A condition → its value once it holds.
  *
- * It is checked again and again (an exception means "not yet") until it holds or the time is over; the error then names
- * the condition and the last exception.
+ * It is checked repeatedly until it holds or the time is over; an exception means "not yet". The error after the time
+ * contains the message and the last exception.
  */
 
 export interface WaitOptions {

@@ -1,18 +1,18 @@
 /**
- * Intents (peer.ts) → two BullMQ jobs for each, and what the jobs publish.
+ * Intents (`peer.ts`) → two BullMQ jobs for each intent → outbound entries.
  *
- * A batch's jobs are added in one pipeline, which is not atomic. The job id is made of the dedup key: BullMQ ignores a
- * job whose id it still has, and completed jobs are kept for as long as the service keeps its records.
+ * The jobs of a batch are added in one pipeline, which is not atomic. The job id is derived from the dedup key: BullMQ
+ * ignores a job whose id still exists, and completed jobs are kept as long as the service keeps its records.
  */
 import { Queue, Worker } from "bullmq";
 import { deliveriesOf, type Delivery } from "./intents.ts";
 import { runPeer } from "./peer.ts";
 
 const QUEUE = "deliveries";
-// Of 50 to 2,000, and of one to four workers, the best by little: the JavaScript is what is full, and 20,000 intents
-// take some 3.3 s of it with each.
+// Slightly the best of 50 to 2,000, with one to four workers. The limit is the CPU time of JavaScript: about 3.3 s for
+// 20,000 intents with each setting.
 const CONCURRENCY = 500;
-// 2,000 and no bound at all come to about the same.
+// With 2,000, or without a limit, the results are about the same.
 const MOST_WAITING = 8_000;
 const KEPT_SECONDS = 720 * 60 * 60;
 

@@ -1,8 +1,9 @@
 /**
- * The intent stream, and deliveries → batches of intents, and entries of the two outbound streams.
+ * The intent stream → batches of intents; deliveries → entries of the two outbound streams.
  *
- * Every entry is read once from the stream's beginning, as the service reads it; no batch has one dedup key twice, as
- * two of the libraries refuse that. What is checked is what is needed here, far less than the service checks.
+ * Every entry is read once, from the beginning of the stream, as the service does. A batch never contains the same
+ * dedup key twice, because two of the libraries refuse that. Only the needed fields are checked, which is far less than
+ * the service checks.
  */
 import type { Redis } from "ioredis";
 
@@ -11,7 +12,7 @@ const BATCH_SIZE = 500;
 const BLOCK_MS = 1_000;
 
 export interface Intent {
-  /** Producer and idempotency key, without a colon, which BullMQ keeps for itself. */
+  /** Producer and idempotency key, without a colon, which BullMQ reserves. */
   readonly dedupKey: string;
   readonly requestId: string;
   readonly payload: string;
@@ -20,7 +21,7 @@ export interface Intent {
 export const CHANNELS = ["push", "email"] as const;
 type Channel = (typeof CHANNELS)[number];
 
-/** What a job carries. */
+/** The data of a job. */
 export interface Delivery extends Intent {
   readonly channel: Channel;
 }
@@ -30,7 +31,7 @@ const OUTBOUND = {
   email: { stream: "mail:delivery_commands", payloadField: "payload_json" },
 } as const satisfies Record<Channel, unknown>;
 
-/** Ends within a second of `stop`. The next batch is read when the loop's body is through with this one. */
+/** Ends within a second after `stop` aborts. The next batch is read after the caller has processed this one. */
 export async function* readIntents(redis: Redis, stop: AbortSignal): AsyncGenerator<Intent[]> {
   let place = "0-0";
   while (!stop.aborted) {
@@ -48,7 +49,7 @@ export function deliveriesOf(intents: readonly Intent[]): Delivery[] {
   return intents.flatMap((intent) => CHANNELS.map((channel) => ({ channel, ...intent })));
 }
 
-/** The connection gathers what is added in one turn of the event loop into one pipeline (peer.ts). */
+/** The connection sends all commands of one turn of the event loop as one pipeline (`peer.ts`). */
 export async function publish(redis: Redis, { channel, dedupKey, requestId, payload }: Delivery): Promise<void> {
   const { stream, payloadField } = OUTBOUND[channel];
   await redis.xadd(stream, "*", "request_id", requestId, "notification_id", dedupKey, payloadField, payload);

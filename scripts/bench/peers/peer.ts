@@ -1,14 +1,14 @@
 /**
- * BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN, and a library set up to do the service's work → one line
- * `ready` on standard output when it is about to read, then the work until SIGTERM, then exit code 0.
+ * BENCH_REDIS_ADDR, BENCH_REDIS_PASSWORD, BENCH_POSTGRES_DSN, and a library that does the service's work → the line
+ * `ready` on standard output before the first read, then the work until SIGTERM, then exit code 0.
  *
- * A batch is accepted for good before the next one is read; nothing else goes to standard output.
+ * A batch is durably accepted before the next one is read. Nothing else is written to standard output.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { CHANNELS, type Delivery, type Intent, publish, readIntents } from "./intents.ts";
 
-/** Between two looks at what waits. */
+/** The pause between two checks of the number of waiting deliveries. */
 const PAUSE_MS = 1;
 
 export interface Settings {
@@ -16,19 +16,19 @@ export interface Settings {
   readonly postgresDsn: string;
 }
 
-/** Appends a delivery to its stream; what one turn of the event loop sends goes as one pipeline. */
+/** Appends a delivery to its stream. All commands of one turn of the event loop are sent as one pipeline. */
 export type Publish = (delivery: Delivery) => Promise<void>;
 
 export interface Peer {
-  /** Returns when the intents' jobs are kept. */
+  /** Resolves when the jobs of the intents are stored. */
   accept(intents: readonly Intent[]): Promise<void>;
-  /** Finishes the jobs in hand. */
+  /** Finishes the jobs that are running. */
   close(): Promise<void>;
 }
 
 /**
- * @param mostWaiting so many deliveries may wait before no more intents are read: the queues get slower as they get
- *   longer. Every intent's key has to be another, as fill.ts makes them: a delivery that is never made is waited for.
+ * @param mostWaiting at most this many deliveries may wait; then no intents are read, because longer queues are slower.
+ *   All intents must have different keys, as those of `fill.ts`: a duplicate would count as a waiting delivery forever.
  */
 export async function runPeer(
   { mostWaiting }: { mostWaiting: number },

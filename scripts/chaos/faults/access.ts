@@ -1,4 +1,4 @@
-/** Keys or commands are taken away from the Redis user while the service runs, and given back. */
+/** The Redis user loses the permission for some keys or commands while the service runs, and gets it back. */
 import { ROUTE_LEASE_PATTERN } from "../../../src/redis/keys.ts";
 import { type Fault, pause } from "../fault.ts";
 import type { Channel } from "../cast.ts";
@@ -7,21 +7,21 @@ import { type Setting, STREAMS } from "../setting.ts";
 interface Loss {
   readonly what: string;
   readonly rules: readonly string[];
-  /** Channels whose routes rightly use up attempts: their own append was refused, and no other. */
+  /** Channels whose routes are right to use up attempts, because exactly their own append was refused. */
   readonly refuses?: readonly Channel[];
 }
 
-/** The harness is the same user, and can do without these for a while. */
+/** The harness uses the same Redis user, but does not need these permissions all the time. */
 const LOSSES: readonly Loss[] = [
   { what: "XADD", rules: ["-xadd"], refuses: ["push", "email"] },
-  { what: "SET, of which the script takes the entry back", rules: ["-set"] },
+  { what: "SET, so that the script deletes the entry again", rules: ["-set"] },
   { what: "GET", rules: ["-get"] },
   { what: "scripts", rules: ["-eval", "-evalsha"] },
   { what: "XREAD", rules: ["-xread"] },
   { what: "the leases", rules: ["resetkeys", ...keys(STREAMS.intents, STREAMS.push, STREAMS.email)] },
   { what: "the push stream", rules: ["resetkeys", ...keys(STREAMS.intents, STREAMS.email, ROUTE_LEASE_PATTERN)] },
   {
-    what: "the place and the consumer's lease",
+    what: "the offset and the consumer's lease",
     rules: ["resetkeys", ...keys(...Object.values(STREAMS), ROUTE_LEASE_PATTERN)],
   },
 ];
@@ -29,7 +29,7 @@ const LOSSES: readonly Loss[] = [
 export const ACCESS_FAULTS: readonly Fault[] = [
   {
     name: "redis-access",
-    summary: "keys or commands are taken away from the Redis user, and given back",
+    summary: "the Redis user loses the permission for keys or commands, and gets it back",
     part: "redis",
     async inject({ setting, chance }) {
       const losses = chance.shuffled(LOSSES).slice(0, 2);
@@ -50,7 +50,7 @@ export const ACCESS_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Whether Redis has refused a command of a client other than the producer, which adds to the intent stream. */
+/** Whether Redis has refused a command of another client than the producer, which only appends to the intent stream. */
 async function isDenied({ redis }: Setting): Promise<boolean> {
   const entries = await redis.call("ACL", "LOG") as unknown[][];
   return entries.some((entry) => {

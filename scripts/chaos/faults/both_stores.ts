@@ -1,4 +1,4 @@
-/** Both stores come back with less than they acknowledged, one after the other. */
+/** Both stores come back without some acknowledged writes, one after the other. */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
 import { copyData, type DataCopy, putBack, restore } from "./postgres_losses.ts";
@@ -10,7 +10,8 @@ const FRESH_INTENTS = 10;
 export const BOTH_STORES_FAULTS: readonly Fault[] = [
   {
     name: "both-stores",
-    summary: "a replica of Redis is promoted without its last writes and PostgreSQL is put back, one after the other",
+    summary:
+      "a replica of Redis is promoted without the last writes and PostgreSQL is restored from a copy, in any order",
     part: "redis",
     outage: "redis",
     loses: true,
@@ -32,7 +33,7 @@ const LOSSES_OF_BOTH = [redisThenPostgres, redisThenOlderPostgres, redisThenForg
 
 type Losses = readonly [first: Injection, second: Injection];
 
-/** What Redis lost is repaired by the time of the copy. */
+/** The loss of Redis is repaired before the copy of PostgreSQL is made. */
 async function redisThenPostgres(scene: Scene): Promise<Losses> {
   const first = await promoteReplica(scene);
   await repaired(scene);
@@ -40,8 +41,8 @@ async function redisThenPostgres(scene: Scene): Promise<Losses> {
 }
 
 /**
- * PostgreSQL is copied before Redis loses anything, and put back at once: the repair, perhaps unfinished, is lost with
- * the rest.
+ * PostgreSQL is copied before Redis loses data, and restored soon after the loss, so that the repair, finished or not,
+ * is lost, too.
  */
 async function redisThenOlderPostgres(scene: Scene): Promise<Losses> {
   const copy = await copyData(scene.setting);
@@ -51,8 +52,8 @@ async function redisThenOlderPostgres(scene: Scene): Promise<Losses> {
 }
 
 /**
- * The copy is of the time when Redis has lost something and the service does not know it yet: what it finds out is
- * lost.
+ * The copy is made after the first lost write of Redis and before the service has detected the loss, so that what the
+ * service writes about the loss is lost.
  */
 async function redisThenForgetfulPostgres(scene: Scene): Promise<Losses> {
   const copies: DataCopy[] = [];
@@ -65,7 +66,7 @@ async function redisThenForgetfulPostgres(scene: Scene): Promise<Losses> {
   return [first, { ...await putBack(scene.setting, copies[0]!), note: "a copy of between the writes that Redis lost" }];
 }
 
-/** What PostgreSQL lost is restored, leases too, by the time of the loss. */
+/** The loss of PostgreSQL is repaired, including the leases, before Redis loses data. */
 async function postgresThenRedis(scene: Scene): Promise<Losses> {
   const first = await restore(scene, [1, 3]);
   await repaired(scene);
@@ -73,7 +74,7 @@ async function postgresThenRedis(scene: Scene): Promise<Losses> {
 }
 
 async function repaired({ setting, producer }: Scene): Promise<void> {
-  // Intents that are sent now are published when the loss is known.
+  // Intents that are sent now are published only after the service has detected the loss.
   await producer.sent(FRESH_INTENTS, RECOVERS_WITHIN_SECONDS);
   await recovery(setting, await watermark(setting), RECOVERS_WITHIN_SECONDS);
 }

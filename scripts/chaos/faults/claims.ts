@@ -1,9 +1,10 @@
 /**
- * A claim is lost, or ends, while its owner's hand-off or outcome is on its way: what arrives late must neither append
- * an entry for a route that was given up, nor give up a route that was published.
+ * A claim is lost, or ends, while a hand-off or an outcome of its owner is held back. When it arrives late, it must
+ * neither append an entry for a route that another instance has given up, nor give up a route that another instance has
+ * published.
  *
- * Routes have one attempt or two here, so that the other instance gives up what it claims while a stream refuses
- * entries.
+ * Routes have one or two attempts here, so that another instance gives up the routes that it claims while a stream
+ * refuses entries.
  */
 import { IS_OF_INSTANCE } from "../fleet.ts";
 import { eventually } from "../../../tests/support/wait.ts";
@@ -17,9 +18,9 @@ import { putAside, putBack } from "../stream_aside.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
 const HOLDS_WITHIN_SECONDS = 10;
-/** The life of a claim on due routes, from the moment at which the hand-off is held, or a little less. */
+/** The life of a claim on due routes. When the hand-off is held back, slightly less than this is left. */
 const CLAIM_SECONDS = 10;
-/** How long the other instance may take to claim what is due, and to write what became of it. */
+/** How long the other instance may take to claim due routes and to write their outcomes. */
 const WORKS_WITHIN_MS = 6000;
 
 const TWO_ATTEMPTS = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2" };
@@ -29,7 +30,7 @@ export const CLAIM_FAULTS: readonly Fault[] = [
   {
     name: "claim-terminated",
     summary:
-      "backends are terminated between claim and hand-off, which arrives in time, or when others gave the routes up",
+      "backends are terminated between claim and hand-off, which arrives in time, or after others gave the routes up",
     part: "instances",
     instances: [1, 2],
     env: TWO_ATTEMPTS,
@@ -49,9 +50,9 @@ export const CLAIM_FAULTS: readonly Fault[] = [
   {
     name: "late-dead-letters",
     summary:
-      "an instance's dead letters reach PostgreSQL after its claim, when another published and has not written it",
+      "an instance's dead letters arrive after its claim ended and another published, but not yet wrote, the routes",
     part: "instances",
-    // The only other one, so that no other instance writes what it publishes.
+    // Only one other instance, so that no third one writes what it publishes.
     instances: [1, 1],
     env: ONE_ATTEMPT,
     isAlwaysAlone: true,
@@ -65,7 +66,8 @@ async function terminateAfterClaim(scene: Scene): Promise<Injection> {
   const refusal = new Refusal(setting, ["push"]);
   using proxy = new TcpProxy(setting.redisServer.port);
   const instance = await joinReady(scene, { ...TWO_ATTEMPTS, ...wayToRedis(proxy) });
-  // What the others have failed to publish once is due for everybody: the instance consumes nothing, it claims.
+  // This instance must not consume, but claim: a route whose first attempt by another instance failed is due for all
+  // instances.
   await eventually(async () => ![undefined, instance].includes(await fleet.consuming()), {
     message: "No other instance consumes",
   });
@@ -80,7 +82,7 @@ async function terminateAfterClaim(scene: Scene): Promise<Injection> {
     await refusal.end();
     await pause(chance.between(0, 4));
     proxy.thaw({ lose: false });
-    await pause(0.2); // it arrives
+    await pause(0.2); // until the hand-off arrives
     hits = await publishedUnwritten(setting, held);
   } else if (held.length > 0) {
     await refusal.end();
@@ -119,7 +121,7 @@ async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
     await refusal.end();
   }
   proxy.thaw({ lose: false });
-  await pause(0.2); // it arrives
+  await pause(0.2); // until the hand-off arrives
   if (isStopped) fleet.thaw(instance);
   await fleet.leave(instance);
   return {
@@ -136,7 +138,7 @@ async function writeDeadLettersLate(scene: Scene): Promise<Injection> {
   const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...wayToPostgres(proxy, setting) });
   await consumes(instance, scene);
   await refusal.begin();
-  await pause(chance.between(0.3, 0.6)); // until there are dead letters alone: they are one statement then
+  await pause(chance.between(0.3, 0.6)); // until all outcomes are dead letters, which are written by one statement
   const held = routesOfStatement(await proxy.freezeAt(isOf("write_dead_letters"), HOLDS_WITHIN_SECONDS) ?? "");
   await refusal.end();
   let hits = 0;
@@ -159,7 +161,10 @@ function isPushHandOff(text: string): boolean {
   return text.includes("payload_bytes") && routesOfHandOff(text).length > 0;
 }
 
-/** Whether bytes are of the statement, and about some of the routes where there are any. */
+/**
+ * Returns a test of bytes: whether they are this statement with a complete list of routes, and contain one of `routes`
+ * if given.
+ */
 function isOf(statement: string, routes?: readonly HeldRoute[]): (text: string) => boolean {
   return (text) =>
     text.includes(statement) &&
@@ -171,11 +176,11 @@ function isOf(statement: string, routes?: readonly HeldRoute[]): (text: string) 
     });
 }
 
-/** Waits until the other instances have given up some of the routes; how many they have. */
+/** Waits until other instances have given up some of the routes, and returns how many they have given up. */
 async function givenUp(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
   const count = () => countStatus(setting, routes, "dead_letter");
-  await eventually(async () => await count() > 0, { timeoutMs: WORKS_WITHIN_MS }).catch(() => {}); // the count says it
-  await pause(0.3); // those of the next batch
+  await eventually(async () => await count() > 0, { timeoutMs: WORKS_WITHIN_MS }).catch(() => {}); // the count is 0
+  await pause(0.3); // the next batch may contain some more
   return await count();
 }
 
@@ -187,7 +192,7 @@ async function terminateBackends(setting: Setting, instance: string): Promise<nu
   return rows.length;
 }
 
-/** Times in which the outbound streams of these channels refuse every entry. */
+/** Makes the outbound streams of these channels refuse every entry, and notes the periods in which they do. */
 class Refusal {
   readonly windows: RefusalWindow[] = [];
   readonly #setting: Setting;
@@ -204,7 +209,7 @@ class Refusal {
     for (const channel of this.#channels) await putAside(this.#setting, STREAMS[channel]);
   }
 
-  /** Does nothing when the streams take entries. */
+  /** Does nothing if the streams accept entries. */
   async end(): Promise<void> {
     const fromMs = this.#fromMs;
     if (fromMs === undefined) return;

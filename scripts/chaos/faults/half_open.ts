@@ -1,4 +1,4 @@
-/** Connections that are not closed and on which nothing arrives any more, and connections that break at any moment. */
+/** Connections that stay open but deliver nothing, and connections that break at any moment. */
 import { again, type Fault, pause } from "../fault.ts";
 import { withinBackoff } from "./user_service.ts";
 
@@ -6,7 +6,7 @@ type Proxied = "redis" | "postgres" | "users";
 
 const NAMES = { redis: "Redis", postgres: "PostgreSQL", users: "the User Service" } as const;
 
-/** How long the service waits for one answer. */
+/** How long the service waits for one reply. */
 const BOUND_SECONDS = { redis: 1, postgres: 2, users: 1 } as const;
 
 export const HALF_OPEN_FAULTS: readonly Fault[] = (["redis", "postgres", "users"] as const).flatMap((part) => [
@@ -21,7 +21,7 @@ function halfOpen(part: Proxied): Fault {
     part,
     outage: part === "users" ? "user_service" : part,
     ...(part === "users" ? { recoversWithin: withinBackoff() } : {}),
-    // Another instance would do the work of a loop that hangs.
+    // One instance only: another one would do the work of a loop that hangs.
     instances: [1, 1],
     async inject({ setting, chance }) {
       const proxy = setting.proxies[part];
@@ -35,21 +35,22 @@ function halfOpen(part: Proxied): Fault {
   };
 }
 
-/** Many idle connections are dead at once, and each look-up that meets one waits for its time-out. */
+/** Many idle connections are dead at the same time, and each look-up on such a connection waits for its time-out. */
 function forgotten(): Fault {
   return {
     name: "users-forgotten",
-    summary: "idle connections to the User Service are forgotten on the way, and few look-ups are made",
+    summary: "a firewall drops the state of idle connections to the User Service, and few look-ups are made",
     part: "users",
     outage: "user_service",
     instances: [1, 1],
     profile: "tiny",
     isAlwaysAlone: true,
-    // A time-out, the first pause and new intents at that rate; not a time-out and a pause for each of them.
+    // Enough for one time-out, the first pause, and new intents at this rate, but not for a time-out and a pause for
+    // each connection.
     recoversWithin: () => 5,
     async inject({ setting, mix, producer }) {
       const { users } = setting.proxies;
-      mix.longLists.push(200); // as many connections as there may be
+      mix.longLists.push(200); // opens the maximum number of connections
       await pause(1.5);
       producer.share = 0.02;
       await pause(0.5);
@@ -65,7 +66,7 @@ function forgotten(): Fault {
 function cut(part: Proxied): Fault {
   return {
     name: `${part}-cut`,
-    summary: `connections to ${NAMES[part]} break again and again, answers on their way are lost`,
+    summary: `connections to ${NAMES[part]} break repeatedly, and replies are lost`,
     part,
     async inject({ setting, chance }) {
       let times = 0;

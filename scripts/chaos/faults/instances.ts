@@ -1,4 +1,4 @@
-/** Instances of the service are killed, frozen, started and stopped, at moments that hurt. */
+/** Instances of the service are killed, frozen, started and stopped at critical moments. */
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
 import { again, type Fault, type Injection, pause, type Scene } from "../fault.ts";
@@ -11,8 +11,8 @@ import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./w
 const TAKEOVER_SECONDS = 6;
 const MOST_TRIES = 60;
 /**
- * An instance has routes in hand for a millisecond or two, and only the one that accepts: 180 tries have met none
- * (seen).
+ * Routes wait for their hand-off for only one or two milliseconds, and only in the consuming instance. A run of 180
+ * tries has hit none.
  */
 const MOST_TRIES_BEFORE_HAND_OFF = 400;
 const MOST_INSTANCES = 4;
@@ -35,7 +35,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
   },
   {
     name: "kill-consumer",
-    summary: "the consuming instance is killed: another takes over within 6 s",
+    summary: "the consuming instance is killed: another one takes over within 6 s",
     part: "instances",
     instances: [2, 2],
     inject: killConsumer,
@@ -54,7 +54,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
         MOST_TRIES_BEFORE_HAND_OFF,
       );
       if (frozen === undefined) return { times: 0, note: "no instance had unfinished routes" };
-      // Past the life of the leases that the other instance leaves behind.
+      // Longer than the life of the leases of the routes that the other instance publishes meanwhile.
       const seconds = chance.between(12.5, 14);
       await pause(seconds);
       fleet.thaw(frozen);
@@ -91,17 +91,17 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
 ];
 
 /**
- * Whether the instance accepts, claims or writes, has accepted what it has not handed off, or handed off what is not
- * written.
+ * Whether the instance has unfinished work: an open transaction, accepted routes that are not handed off, or handed-off
+ * routes whose outcome is not written.
  */
 async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
   if (await isInTransaction(setting, instance)) return true;
   if (await isBeforeHandOff(setting, instance)) return true;
-  // Which instance has handed a route off is known where there is only one.
+  // Which instance has handed off a route is known only if there is one instance.
   return fleet.instances.length === 1 && await isBetweenHandOffAndCommit(setting, instance);
 }
 
-/** Kills at random moments, a few times: instances that are ready, while `isHit` holds. */
+/** Kills ready instances a few times, at random moments at which `isHit` returns `true`. */
 async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Promise<boolean>) {
   const { fleet, chance, setting } = scene;
   let hits = 0;
@@ -111,11 +111,12 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
     hits++;
     const { profile } = victim;
     await fleet.kill(victim);
-    // As a rule no instance waits until the dead one's lease has run out: this is about what it had in hand.
+    // In most cases the lease of the killed instance is deleted, so that its successor continues at once: the fault is
+    // about unfinished work, not about the take-over.
     if (!chance.oneIn(5)) await setting.redis.del(consumerLeaseKey(STREAMS.intents)).catch(() => {});
     const successor = await fleet.join(profile);
     if (chance.oneIn(4)) {
-      // The next one while it starts, which doesn't count.
+      // The successor is killed while it starts. This kill is not counted.
       await pause(chance.between(0, 1));
       await fleet.kill(successor);
       await fleet.join(profile);
@@ -124,7 +125,7 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
   return { times: hits };
 }
 
-/** Freezes instances at random moments until `isHit` holds for one, which stays frozen. */
+/** Freezes instances at random moments until `isHit` returns `true` for one. This one stays frozen and is returned. */
 async function freezeWhen(
   { fleet, chance }: Scene,
   isHit: (instance: Instance) => Promise<boolean>,
@@ -135,7 +136,7 @@ async function freezeWhen(
     if (fleet.working.length === 0) continue;
     const victim = chance.pick(fleet.working);
     fleet.freeze(victim);
-    if (await isHit(victim).catch(() => false)) return victim; // what cannot be asked for does not count
+    if (await isHit(victim).catch(() => false)) return victim; // a failed query is no hit
     fleet.thaw(victim);
   }
   return undefined;
@@ -152,7 +153,7 @@ async function killConsumer(scene: Scene): Promise<Injection> {
     await fleet.join(victim.profile);
     return { times: 1 };
   }
-  // What it had sent may still be committed.
+  // PostgreSQL may still commit what the instance had sent.
   await eventually(async () => !await isAtWork(victim, scene));
   const from = await place(setting);
   const moved = await eventually(async () => await place(setting) !== from, { timeoutMs: 30_000, intervalMs: 5 })
@@ -163,7 +164,10 @@ async function killConsumer(scene: Scene): Promise<Injection> {
   return { times: 1, breaches: seconds > TAKEOVER_SECONDS ? [{ kind: "wrong", text: note }] : [], note };
 }
 
-/** An idle session has nothing to commit; a connection that was held up before may leave one behind. */
+/**
+ * Whether a session of the instance is not idle. An idle session has nothing to commit, and may remain after a
+ * connection was blocked.
+ */
 async function isAtWork({ name }: Instance, { setting }: Scene): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
     `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE ${IS_OF_INSTANCE} AND state <> 'idle') AS found`,

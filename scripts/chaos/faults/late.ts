@@ -1,6 +1,6 @@
 /**
- * What the consuming instance has sent arrives long after it gave up waiting, and after another instance has done the
- * work: a script call with entries to append, a statement of PostgreSQL.
+ * A script call or an SQL statement of the consuming instance arrives long after the instance gave up waiting, and
+ * after another instance has done the work.
  */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { consumes, joinReady, wayToPostgres, wayToRedis } from "../own_way.ts";
@@ -8,14 +8,15 @@ import { TcpProxy } from "../tcp_proxy.ts";
 
 const HOLDS_WITHIN_SECONDS = 10;
 /**
- * Names of prepared statements: what is accepted, claimed and written. A batch that is not all new takes a transaction.
+ * Names of prepared statements that accept, claim and write. A batch with entries that are not new is a transaction,
+ * and so needs a COMMIT.
  */
 const STATEMENTS = ["insert_intents", "claim_due", "write_published", "COMMIT"] as const;
 
 export const LATE_FAULTS: readonly Fault[] = [
   {
     name: "late-hand-off",
-    summary: "one instance's hand-off reaches Redis after its claim's life, when another has published the routes",
+    summary: "an instance's hand-off reaches Redis after its claim ended and another instance published the routes",
     part: "instances",
     instances: [1, 2],
     isAlwaysAlone: true,
@@ -23,7 +24,7 @@ export const LATE_FAULTS: readonly Fault[] = [
     inject: (scene) =>
       holdBack(scene, {
         port: scene.setting.redisServer.port,
-        // Past the life of the leases that the other instance leaves behind.
+        // Longer than the life of the leases of the routes that the other instance publishes meanwhile.
         seconds: scene.chance.between(13, 15),
         text: "payload_",
         env: wayToRedis,
@@ -31,7 +32,7 @@ export const LATE_FAULTS: readonly Fault[] = [
   },
   {
     name: "late-statement",
-    summary: "one instance's statement or COMMIT reaches PostgreSQL when it has given up, or never",
+    summary: "an instance's statement or COMMIT reaches PostgreSQL after the instance gave up waiting",
     part: "instances",
     instances: [1, 2],
     isAlwaysAlone: true,
@@ -49,12 +50,12 @@ export const LATE_FAULTS: readonly Fault[] = [
 interface Held {
   readonly port: number;
   readonly seconds: number;
-  /** What has to be among the bytes held back. */
+  /** The proxy holds back the first bytes that contain this text. */
   readonly text: string;
   readonly env: (proxy: TcpProxy) => Readonly<Record<string, string>>;
 }
 
-/** Adds an instance with a way of its own, and blocks that way at the moment when the text is on it. */
+/** Adds an instance with its own proxy, and freezes the proxy when the instance sends the text. */
 async function holdBack(scene: Scene, { port, seconds, text, env }: Held): Promise<Injection> {
   const { fleet, chance } = scene;
   using proxy = new TcpProxy(port);
@@ -64,7 +65,7 @@ async function holdBack(scene: Scene, { port, seconds, text, env }: Held): Promi
   const isHeld = await proxy.freezeAt((bytes) => bytes.includes(text), HOLDS_WITHIN_SECONDS) !== undefined;
   if (isHeld) await pause(seconds);
   proxy.thaw({ lose: false });
-  await pause(0.2); // it arrives
+  await pause(0.2); // until the held bytes arrive
   await fleet.leave(instance);
   return {
     times: isHeld ? 1 : 0,

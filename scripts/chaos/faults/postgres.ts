@@ -1,4 +1,6 @@
-/** PostgreSQL goes and comes back, breaks connections, has none left, or makes everybody wait for a lock. */
+/**
+ * PostgreSQL is stopped and started again, breaks connections, has no connection left, or blocks statements on a lock.
+ */
 // @ts-types="@types/pg"
 import pg from "pg";
 import { again, type Fault, pause, type Scene } from "../fault.ts";
@@ -8,10 +10,10 @@ const OF_THE_SERVICE = "application_name LIKE 'notification-service/%'";
 
 export const POSTGRES_FAULTS: readonly Fault[] = [
   restart("fast", "breaks connections"),
-  restart("immediate", "leaves the rest to recovery"),
+  restart("immediate", "recovers at the next start"),
   {
     name: "postgres-terminate",
-    summary: "backends are terminated in a stream",
+    summary: "backends are terminated one after another",
     part: "postgres",
     async inject({ setting, chance }) {
       let times = 0;
@@ -29,12 +31,12 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
   },
   {
     name: "postgres-connections",
-    summary: "all connections are taken by others",
+    summary: "other clients use all connections",
     part: "postgres",
     outage: "postgres",
     async inject(scene) {
       const taken: pg.Client[] = [];
-      const own = await scene.setting.pool.connect(); // while there still are some
+      const own = await scene.setting.pool.connect(); // while some are still free
       try {
         const end = performance.now() + scene.chance.between(1.5, 3) * 1000;
         while (performance.now() < end) {
@@ -90,11 +92,11 @@ function restart(mode: "fast" | "immediate", summary: string): Fault {
   };
 }
 
-/** Takes what is free, all of it. */
+/** Opens connections until no more are free. */
 async function takeConnections({ setting }: Scene, taken: pg.Client[]): Promise<void> {
   const fresh = Array.from({ length: MAX_CONNECTIONS }, async () => {
     const client = new pg.Client({ connectionString: setting.dsn, connectionTimeoutMillis: 5000 });
-    client.on("error", () => {}); // it is only there to be in the way
+    client.on("error", () => {}); // the client only occupies a connection
     await client.connect();
     taken.push(client);
   });

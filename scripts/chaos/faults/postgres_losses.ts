@@ -1,8 +1,8 @@
 /**
- * PostgreSQL comes back with less than it committed: its data directory is put back to a copy some seconds old, or an
- * asynchronous standby is promoted that missed the last commits.
+ * PostgreSQL comes back without some commits: its data directory is replaced by a copy some seconds old, or an
+ * asynchronous standby is promoted that has not received the last commits.
  *
- * A loss counts where the push stream's offset is further back than it was before.
+ * A loss is counted if the offset of the push stream is lower than before.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -19,16 +19,16 @@ const LIMIT_MS = 60_000;
 export const POSTGRES_LOSS_FAULTS: readonly Fault[] = [
   {
     name: "postgres-restored",
-    summary: "PostgreSQL is put back to a copy of its data directory some seconds old",
+    summary: "PostgreSQL's data directory is replaced by a copy some seconds old",
     part: "postgres",
     outage: "postgres",
     loses: true,
-    // Within the life of the leases that are left behind, or past it.
+    // Shorter than the life of the leases of published routes, or longer.
     inject: (scene) => restore(scene, scene.chance.oneIn(2) ? [1, 5] : [10.5, 13]),
   },
   {
     name: "postgres-promoted",
-    summary: "an asynchronous standby is promoted that got no commits for a second",
+    summary: "an asynchronous standby is promoted that received no commits for a second",
     part: "postgres",
     outage: "postgres",
     loses: true,
@@ -97,7 +97,7 @@ async function promoteStandby({ setting, chance }: Scene): Promise<Injection> {
   };
 }
 
-/** Whether the standby has all that was committed a moment ago. */
+/** Whether the standby is less than 1 MB of WAL behind. */
 async function isStreaming(setting: Setting): Promise<boolean> {
   const rows = await setting.query(
     `SELECT FROM pg_stat_replication
@@ -113,7 +113,7 @@ function lossOf(
   return { times: isLost ? 1 : 0, losses: [{ store: "postgres", fromMs, toMs }], returnedAtMs: Date.now() };
 }
 
-/** How far the push stream is known to be published; `0-0` while it is not. */
+/** Returns the offset of the push stream in PostgreSQL; `0-0` if there is none. */
 async function offsetOf(dsn: string): Promise<string> {
   const client = new pg.Client({ connectionString: dsn });
   await client.connect();

@@ -1,4 +1,4 @@
-/** Redis goes and comes back, refuses writes, forgets its scripts, or accepts no login. */
+/** Redis is stopped and started again, refuses writes, loses its cached scripts, or rejects the password. */
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Setting } from "../setting.ts";
 import { again, type Fault, pause } from "../fault.ts";
@@ -30,8 +30,9 @@ export const REDIS_FAULTS: readonly Fault[] = [
     part: "redis",
     outage: "redis",
     async inject({ setting, chance }) {
-      // Over it at once, or in the middle of a batch a little later: how soon a room is used up is not known, so that
-      // it ends. Producers are refused as well; what feels it for certain is the lease, which is renewed every second.
+      // The limit is exceeded at once, or a little later in the middle of a batch. How soon the room is used up is not
+      // known, so it is taken away after a second at most. Producers are refused as well; the one command of the
+      // service that is certain to fail is the renewal of the lease, every second.
       const room = chance.oneIn(2) ? 0 : chance.whole(20_000, 400_000);
       const used = Number(/used_memory:(\d+)/.exec(await setting.redis.info("memory"))?.[1]);
       if (room > 0) {
@@ -53,7 +54,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
       const { redis } = setting;
       const stale = chance.oneIn(3) ? "no" : "yes";
       await redis.config("SET", "replica-serve-stale-data", stale);
-      await redis.replicaof("127.0.0.1", 1); // no server is there, so that it keeps its data
+      await redis.replicaof("127.0.0.1", 1); // no server listens on this port, so Redis keeps its data
       await pause(chance.between(0.8, 2));
       await redis.replicaof("NO", "ONE");
       await redis.config("SET", "replica-serve-stale-data", "yes");
@@ -62,14 +63,14 @@ export const REDIS_FAULTS: readonly Fault[] = [
   },
   {
     name: "redis-password",
-    summary: "the password is changed under the service, and back",
+    summary: "the password is changed while the service runs, then changed back",
     part: "redis",
     outage: "redis",
     async inject({ setting, chance }) {
       const { redis, redisServer } = setting;
       await redis.config("SET", "requirepass", "another");
       const end = chance.between(0.8, 2);
-      // Who is logged in stays so until the connection breaks.
+      // Clients that are logged in stay logged in until their connection breaks.
       await pause(chance.between(0, 0.3));
       await redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
       await pause(end);
@@ -79,7 +80,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
   },
   {
     name: "redis-script-flush",
-    summary: "Redis forgets its scripts again and again",
+    summary: "Redis's script cache is flushed repeatedly",
     part: "redis",
     async inject({ setting, chance }) {
       const before = await countMissedScripts(setting);
@@ -103,7 +104,7 @@ function restart(name: string, summary: string, [least, most]: readonly [number,
     async inject({ setting, chance }) {
       const { redisServer, proxies: { redis } } = setting;
       const seconds = chance.between(least, most);
-      // Behind a proxy that goes on listening, or with the port closed.
+      // The proxy refuses connections, or it accepts them and then closes them.
       const refuses = chance.oneIn(2);
       if (isShort) await shortenFile(setting);
       const start = performance.now();
@@ -112,7 +113,7 @@ function restart(name: string, summary: string, [least, most]: readonly [number,
       await pause(seconds);
       await redisServer.start();
       if (refuses) redis.accept();
-      // Stopping and starting take their time as well.
+      // Stopping and starting take time as well.
       const away = (performance.now() - start) / 1000;
       return {
         times: away < BLOCKING_READ_SECONDS === isShort ? 1 : 0,
@@ -122,20 +123,20 @@ function restart(name: string, summary: string, [least, most]: readonly [number,
   };
 }
 
-/** So that loading it takes no time: its commands give way to the few keys that there are. */
+/** Rewrites the append-only file, which then has only the present keys, so that loading takes no time. */
 async function shortenFile({ redis }: Setting): Promise<void> {
-  await redis.bgrewriteaof().catch(() => {}); // one is under way
+  await redis.bgrewriteaof().catch(() => {}); // a rewrite is in progress already
   await eventually(async () => /aof_rewrite_in_progress:0/.test(await redis.info("persistence")), {
     timeoutMs: 30_000,
   });
 }
 
-/** How often a script was called that Redis has forgotten. */
+/** How often Redis has answered NOSCRIPT. */
 async function countMissedScripts({ redis }: Setting): Promise<number> {
   return Number(/errorstat_NOSCRIPT:count=(\d+)/.exec(await redis.info("errorstats"))?.[1] ?? 0);
 }
 
-/** How often a server that loads its file says so, asked as fast as it answers. */
+/** Asks the server continuously until `signal` aborts, and counts the LOADING replies. */
 async function countLoading({ redisServer: { port, password } }: Setting, signal: AbortSignal): Promise<number> {
   let seen = 0;
   while (!signal.aborted) {

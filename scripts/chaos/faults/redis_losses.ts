@@ -1,8 +1,8 @@
 /**
- * Redis comes back with less than it acknowledged: a replica is promoted that missed the last writes, the append-only
- * file ends earlier than it did, or there are only snapshots.
+ * Redis comes back without some acknowledged writes: a replica is promoted that has not received the last writes, the
+ * append-only file is truncated, or only a snapshot exists.
  *
- * A loss counts where the push stream ends earlier than it did before.
+ * A loss is counted if the last entry of the push stream is older than before.
  */
 import { readFile, stat, truncate } from "node:fs/promises";
 import type { Redis } from "ioredis";
@@ -16,15 +16,18 @@ import { entryMs } from "../sent_entry.ts";
 import { startStore, STREAMS } from "../setting.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
-/** Redis answers others between the entries that it loads or sends: long streams take their time. */
+/** With long streams, loading and replication take long, because Redis serves other clients meanwhile. */
 const SYNC_LIMIT_MS = 60_000;
-/** What Redis executes is in the file when its turn ends, not before. */
+/**
+ * Redis writes commands to the file at the end of a turn of its event loop, so a command may be this much older than
+ * its write.
+ */
 const TURN_MS = 200;
 
 export const REDIS_LOSS_FAULTS: readonly Fault[] = [
   {
     name: "redis-promoted",
-    summary: "a replica is promoted that got no writes for a second",
+    summary: "a replica is promoted that received no writes for a second",
     part: "redis",
     outage: "redis",
     loses: true,
@@ -32,7 +35,7 @@ export const REDIS_LOSS_FAULTS: readonly Fault[] = [
   },
   {
     name: "redis-truncated",
-    summary: "Redis is killed, and its append-only file cut at a random byte of its last second",
+    summary: "Redis is killed, and its append-only file is cut at a random byte of the last second",
     part: "redis",
     outage: "redis",
     loses: true,
@@ -40,7 +43,7 @@ export const REDIS_LOSS_FAULTS: readonly Fault[] = [
   },
   {
     name: "redis-snapshot",
-    summary: "Redis keeps snapshots alone, and is killed some seconds after the last",
+    summary: "Redis keeps only snapshots, and is killed some seconds after the last one",
     part: "redis",
     outage: "redis",
     loses: true,
@@ -48,7 +51,7 @@ export const REDIS_LOSS_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** @param options.whileHeld called when the replica has got no writes for a while, before it is promoted */
+/** @param options.whileHeld called before the promotion, when the replica has received no writes for some time */
 export async function promoteReplica(
   { setting, chance, producer }: Scene,
   { whileHeld = () => Promise.resolve() }: { readonly whileHeld?: () => Promise<void> } = {},
@@ -64,7 +67,7 @@ export async function promoteReplica(
   await pause(chance.between(0.8, 1.5));
   await whileHeld();
   const before = await endOf(setting.redis);
-  // The old master dies, or is made a replica when the address has moved already.
+  // The old master is killed before the address moves, or only afterwards.
   const diesFirst = chance.oneIn(2);
   if (diesFirst) await old.kill("SIGKILL");
   await client.replicaof("NO", "ONE");
@@ -77,7 +80,7 @@ export async function promoteReplica(
   return lossOf(producer, { before, after, fromMs, toMs, returnedAtMs: toMs, note });
 }
 
-/** Resolves when the server has everything and has it in its own file. */
+/** Resolves when the replica has all data and has written it to its own file. */
 async function follow(replica: Redis, { port, password }: { port: number; password: string }): Promise<void> {
   await replica.config("SET", "masterauth", password);
   await replica.replicaof("127.0.0.1", port);
@@ -89,7 +92,7 @@ async function follow(replica: Redis, { port, password }: { port: number; passwo
 
 async function truncateFile({ setting, chance, producer }: Scene): Promise<Injection> {
   const { redisServer } = setting;
-  // What was judged before is older than a second.
+  // Nothing that was judged already may be lost, and only the last second is lost.
   await pause(chance.between(0.3, 1));
   const fromMs = Date.now() - TURN_MS;
   const earlier = await lastFile(redisServer);
@@ -107,7 +110,7 @@ async function truncateFile({ setting, chance, producer }: Scene): Promise<Injec
   return lossOf(producer, { before, after, fromMs, toMs, returnedAtMs, note: `${file.bytes - bytes} bytes cut off` });
 }
 
-/** The file that Redis appends to: the manifest names it last. */
+/** Returns the file that Redis appends to, which is the last one in the manifest. */
 async function lastFile({ folder }: RedisServer): Promise<{ path: string; bytes: number }> {
   const manifest = await readFile(`${folder}/appendonlydir/appendonly.aof.manifest`, "utf8");
   const names = [...manifest.matchAll(/^file (\S+) seq \d+ type i/gm)].map(([, name]) => name!);
@@ -120,7 +123,7 @@ async function returnToSnapshot({ setting, chance, producer }: Scene): Promise<I
   await redis.config("SET", "appendonly", "no");
   const fromMs = Date.now();
   const saved = await redis.lastsave();
-  await eventually(() => redis.bgsave(), { timeoutMs: SYNC_LIMIT_MS }); // a rewrite of the file may be under way
+  await eventually(() => redis.bgsave(), { timeoutMs: SYNC_LIMIT_MS }); // a rewrite of the file may be in progress
   await eventually(async () => {
     return await redis.lastsave() > saved && (await redis.info("persistence")).includes("rdb_bgsave_in_progress:0");
   }, { timeoutMs: SYNC_LIMIT_MS });
@@ -131,7 +134,7 @@ async function returnToSnapshot({ setting, chance, producer }: Scene): Promise<I
   await redisServer.start(["--appendonly", "no"]);
   const returnedAtMs = Date.now();
   const after = await endNow(redisServer);
-  // What follows is kept as everything else.
+  // From now on Redis writes its append-only file again.
   await eventually(() => redis.config("SET", "appendonly", "yes"), { timeoutMs: SYNC_LIMIT_MS });
   await eventually(async () => isFileWritten(await redis.info("persistence")), { timeoutMs: SYNC_LIMIT_MS });
   return lossOf(producer, { before, after, fromMs, toMs, returnedAtMs, note: "" });
@@ -141,14 +144,14 @@ function isFileWritten(info: string): boolean {
   return ["aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"].every((line) => info.includes(line));
 }
 
-/** The last entry of the push stream; `0-0` while there is none. */
+/** The id of the last entry of the push stream; `0-0` if there is none. */
 async function endOf(redis: Redis): Promise<string> {
   if (await redis.exists(STREAMS.push) === 0) return "0-0";
   const info = await redis.xinfo("STREAM", STREAMS.push) as unknown[];
   return String(info[info.indexOf("last-generated-id") + 1]);
 }
 
-/** Likewise, at once: the service is about to append again. */
+/** Like endOf(), immediately after a start: the service is about to append again. */
 async function endNow(server: RedisServer): Promise<string> {
   const client = await openRedis(server);
   try {
@@ -159,7 +162,7 @@ async function endNow(server: RedisServer): Promise<string> {
 }
 
 interface Loss extends Pick<LossWindow, "fromMs" | "toMs"> {
-  /** How the push stream ended, and how it does now. */
+  /** The last entry of the push stream before and after the loss. */
   readonly before: string;
   readonly after: string;
   readonly returnedAtMs: number;

@@ -1,17 +1,17 @@
-/** Records go as soon as they are finished, while they are still worked on. */
+/** Records are deleted as soon as they are finished, while the service still works on their batches. */
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Breach } from "../facts.ts";
 import { type Fault, pause } from "../fault.ts";
 import type { Setting } from "../setting.ts";
 
-/** Hundreds of milliseconds more than retention and interval need. */
+/** Much longer than the retention and the cleanup interval of this fault together. */
 const OVERDUE_SECONDS = 1;
 const CLEANED_WITHIN_MS = 10_000;
 
 export const RETENTION_FAULTS: readonly Fault[] = [
   {
     name: "retention",
-    summary: "records are kept for 50 ms only: what is not finished has to stay",
+    summary: "records are kept for only 50 ms: unfinished ones must not be deleted",
     part: "instances",
     instances: [2, 3],
     profile: "default",
@@ -19,7 +19,7 @@ export const RETENTION_FAULTS: readonly Fault[] = [
     finishedMayBeGone: true,
     env: { NOTIFICATION_RECORD_RETENTION: "50ms", NOTIFICATION_CLEANUP_INTERVAL: "20ms" },
     async inject({ setting, chance }) {
-      // A stall makes records that are older than their retention before they are finished.
+      // During a stall, records become older than the retention before they are finished.
       for (let stalls = chance.whole(2, 4); stalls > 0; stalls--) {
         await pause(chance.between(0.3, 1));
         setting.proxies.redis.freeze();
@@ -37,7 +37,7 @@ export const RETENTION_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Records that were accepted and finished long enough ago to be gone. */
+/** Counts the records that were finished long ago and should have been deleted. */
 async function countOverdue(setting: Setting): Promise<number> {
   const [row] = await setting.query<{ overdue: number }>(
     `SELECT count(*)::int AS overdue FROM notification.records

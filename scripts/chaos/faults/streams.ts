@@ -1,6 +1,6 @@
 /**
- * A stream's key holds something else: where it is the outbound push stream's, the one fault that rightly uses up
- * attempts. And two consumers at once, by deleting the lease that keeps them apart.
+ * The key of a stream holds another type. For the outbound push stream, this is a fault in which routes are right to
+ * use up attempts. Also two consumers at the same time, after the consumer lease was deleted.
  */
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
@@ -13,7 +13,7 @@ import { putAside, putBack } from "../stream_aside.ts";
 export const STREAM_FAULTS: readonly Fault[] = [
   {
     name: "push-wrong-type",
-    summary: "the push stream's key is of the wrong type: push climbs into dead letters, e-mail is untouched",
+    summary: "the push stream's key is of the wrong type: push routes become dead letters, e-mail is not affected",
     part: "redis",
     async inject(scene) {
       const { setting, chance, isAlone } = scene;
@@ -21,7 +21,7 @@ export const STREAM_FAULTS: readonly Fault[] = [
       const breaches: Breach[] = [];
       await putAside(setting, STREAMS.push);
       await pause(chance.between(2, 3.5));
-      // E-mail of a moment ago has long gone out; push has not.
+      // E-mail that was accepted a second ago must be published by now, though push cannot be.
       const isHeldUp = isAlone && !await eventually(async () => await liveSince(scene, "email", 1) === 0, {
         timeoutMs: 2000,
       }).catch(() => false);
@@ -36,7 +36,7 @@ export const STREAM_FAULTS: readonly Fault[] = [
   },
   {
     name: "intents-wrong-type",
-    summary: "the intent stream's key is of the wrong type: intake waits, publishing goes on",
+    summary: "the intent stream's key is of the wrong type: intake waits, publishing continues",
     part: "redis",
     outage: "intent_stream",
     async inject({ setting, chance }) {
@@ -48,7 +48,7 @@ export const STREAM_FAULTS: readonly Fault[] = [
   },
   {
     name: "lease-deleted",
-    summary: "the consumer's lease is deleted again and again: two consume at once",
+    summary: "the consumer's lease is deleted repeatedly: two instances consume at the same time",
     part: "redis",
     instances: [2, 4],
     async inject({ setting, chance }) {
@@ -70,7 +70,7 @@ async function deadLettersSince({ setting }: Scene, ms: number): Promise<number>
   return row?.number ?? 0;
 }
 
-/** Live routes of the channel that are older than so many seconds. */
+/** Counts the live routes of the channel that are older than `seconds`. */
 async function liveSince({ setting }: Scene, channel: Channel, seconds: number): Promise<number> {
   const [row] = await setting.query<{ number: number }>(
     `SELECT count(*)::int AS number FROM notification.routes

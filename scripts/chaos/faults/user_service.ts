@@ -1,6 +1,6 @@
 /**
- * The User Service fails in every way that says nothing about the user: none may cost an intent, all have to be waited
- * out.
+ * The User Service fails in ways that say nothing about the user. The service has to wait until the failure is over,
+ * and must not lose or reject an intent.
  */
 import { type Behaviour, refuse } from "../../servers/user_service.ts";
 import { userOf } from "../cast.ts";
@@ -8,7 +8,7 @@ import { type Fault, pause } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
 
 const MOST_BACKOFF_SECONDS = 10;
-/** Of one look-up. */
+/** The time-out of one look-up. */
 const TIMEOUT_SECONDS = 1;
 const MARGIN_SECONDS = 3;
 const HTML = { "content-type": "text/html" };
@@ -47,14 +47,14 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
   answering("html-404", "is behind an ingress that answers 404 in HTML", () => {
     return new Response("<html><h1>404 page not found</h1></html>", { status: 404, headers: HTML });
   }),
-  answering("slow", "takes half a second for an answer, or longer than any time-out", async (id) => {
+  answering("slow", "answers after half a second, or after more than the time-out", async (id) => {
     const user = userOf(id);
     await pause(id.length % 2 === 0 ? 1.5 : 0.5);
     return user === undefined ? refuse(404, "not_found") : Response.json({ user: { user_id: id, ...user } });
   }),
   {
     name: "users-hanging",
-    summary: "the User Service takes requests and never answers",
+    summary: "the User Service accepts requests and never answers",
     part: "users",
     outage: "user_service",
     recoversWithin: withinBackoff(),
@@ -81,7 +81,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
         return new Response("oh", { status: 503 });
       };
       await pause(chance.between(1.5, 3));
-      // It never gets better, and yet all has to get through.
+      // The fault does not end meanwhile, and yet all intents have to get their outcomes.
       const { seconds, left } = await recovery(setting, await watermark(setting), 30);
       setting.users.behaviour = undefined;
       return {
@@ -94,8 +94,9 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
 ];
 
 /**
- * The pause between two attempts doubles up to ten seconds (docs/contract.md, section 3): it is about as long as the
- * outage was, and is followed by what piled up.
+ * Returns the longest recovery after an outage. The pause between two attempts doubles up to ten seconds
+ * (docs/contract.md, section 3), so the last pause may be about as long as the outage; then the waiting intents have to
+ * be processed.
  */
 export function withinBackoff({ retryAfterSeconds = 0 } = {}): (outageSeconds: number) => number {
   return (outageSeconds) =>

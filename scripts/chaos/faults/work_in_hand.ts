@@ -1,6 +1,6 @@
 /**
- * The setting, while an instance is frozen → what this one instance has in hand at this moment, as PostgreSQL and Redis
- * show it.
+ * The setting, while an instance is frozen → which unfinished work this instance has now, as PostgreSQL and Redis show
+ * it.
  */
 import { consumerLeaseKey, routeLeaseKey } from "../../../src/redis/keys.ts";
 import { type Instance, instanceOf, IS_OF_INSTANCE } from "../fleet.ts";
@@ -9,8 +9,8 @@ import { type Setting, STREAMS } from "../setting.ts";
 const MOST_ROUTES = 2000;
 
 /**
- * Whether a transaction of the instance, mostly of one statement, has written something and is not over: a batch is
- * being accepted, routes are being claimed, or outcomes written.
+ * Whether the instance has an open transaction that has written something: it accepts a batch, claims routes or writes
+ * outcomes.
  */
 export async function isInTransaction(setting: Setting, { name }: Instance): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
@@ -22,16 +22,17 @@ export async function isInTransaction(setting: Setting, { name }: Instance): Pro
 }
 
 /**
- * Whether a route is in its outbound stream that PostgreSQL doesn't know to be published, and that was accepted since
- * the instance is ready: what an earlier one left behind doesn't count. To be asked of an instance that works alone.
+ * Whether a route is in its outbound stream but not published according to PostgreSQL. Only routes accepted since the
+ * instance became ready are counted, because earlier ones may belong to an earlier instance. Call this only if the
+ * instance is the only one.
  */
 export async function isBetweenHandOffAndCommit(setting: Setting, { readyAtMs }: Instance): Promise<boolean> {
   return (await liveRoutes(setting, readyAtMs)).handedOff > 0;
 }
 
 /**
- * Whether the instance has routes in hand that it has not handed off: it consumes, what it accepted in the last second
- * is not in the outbound stream, and neither is anything else that it did not record.
+ * Whether the instance has accepted routes that it has not handed off yet: it holds the consumer lease, some routes of
+ * the last second are unfinished, and none of these is in its outbound stream.
  */
 export async function isBeforeHandOff(setting: Setting, { name }: Instance): Promise<boolean> {
   if (instanceOf(await setting.redis.get(consumerLeaseKey(STREAMS.intents))) !== name) return false;
@@ -39,7 +40,10 @@ export async function isBeforeHandOff(setting: Setting, { name }: Instance): Pro
   return waiting > 0 && handedOff === 0;
 }
 
-/** Routes accepted since then that PostgreSQL doesn't know to be finished: in the outbound stream, or not. */
+/**
+ * Counts the routes accepted since `sinceMs` that are unfinished according to PostgreSQL: those in their outbound
+ * stream (`handedOff`) and the others (`waiting`).
+ */
 async function liveRoutes(setting: Setting, sinceMs: number): Promise<{ handedOff: number; waiting: number }> {
   const routes = await setting.query<{ notification_id: string; route_id: string }>(
     `SELECT notification_id, route_id FROM notification.routes
