@@ -6,12 +6,13 @@
  * out and delays no other; a question that is still open is not asked a second time. A depth that takes PostgreSQL
  * longer to count than the bound of a statement is left out.
  */
-import { type BatchObservableResult, metrics, type Observable } from "@opentelemetry/api";
+import { type Attributes, type BatchObservableResult, metrics, type Observable } from "@opentelemetry/api";
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { Clock } from "../clock.ts";
 import { within } from "../lifecycle/bounded_wait.ts";
 import type { BacklogReader } from "./backlog.ts";
+import type { IntakeStall } from "./intake_stall.ts";
 import type { ByChannel } from "./route_backlog.ts";
 import { Sparingly } from "./sparingly.ts";
 
@@ -64,7 +65,7 @@ export function observeBacklog(
     if (backlog === undefined) return;
     result.observe(lag, backlog.lag);
     result.observe(oldestEntry, backlog.oldestAgeMs);
-    result.observe(stalled, backlog.stalledMs);
+    result.observe(stalled, backlog.stalledMs, stallAttributes(backlog.stall));
   };
   const askOpenRepair = once(() => reader.openRepairAgeMs());
   const observeOpenRepair = async (result: BatchObservableResult) => {
@@ -82,6 +83,18 @@ export function observeBacklog(
     meter.removeBatchObservableCallback(observeIntents, [lag, oldestEntry, stalled]);
     meter.removeBatchObservableCallback(observeOpenRepair, [openRepair]);
     meter.removeBatchObservableCallback(observeDepth, [depth]);
+  };
+}
+
+/** What intake waits for. A collection holds one such series at most: a gauge without a value is left out. */
+function stallAttributes(stall: IntakeStall | undefined): Attributes {
+  if (stall === undefined) return {};
+  const { entryId, recipient, dependency, reason } = stall;
+  return {
+    dependency,
+    reason,
+    ...(entryId === undefined ? {} : { stream_entry_id: entryId }),
+    ...(recipient === undefined ? {} : { recipient }),
   };
 }
 

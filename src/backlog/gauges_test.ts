@@ -5,6 +5,7 @@ import { AggregationTemporality, MeterProvider, MetricReader } from "@openteleme
 import type { Clock } from "../clock.ts";
 import type { BacklogReader } from "./backlog.ts";
 import { observeBacklog } from "./gauges.ts";
+import type { IntentBacklog } from "./intent_backlog.ts";
 
 class Reader extends MetricReader {
   constructor() {
@@ -18,6 +19,14 @@ class Reader extends MetricReader {
       scope.metrics.filter(({ dataPoints }) => dataPoints.length > 0)
         .map(({ descriptor }) => descriptor.name.replace("notification.", ""))
     ).sort();
+  }
+
+  /** The attributes and the value of each point of a gauge. */
+  async points(name: string): Promise<unknown[]> {
+    const { resourceMetrics } = await this.collect();
+    return resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics)
+      .filter(({ descriptor }) => descriptor.name === `notification.${name}`)
+      .flatMap(({ dataPoints }) => dataPoints.map(({ attributes, value }) => ({ ...attributes, value })));
   }
 
   protected override onShutdown = () => Promise.resolve();
@@ -54,6 +63,32 @@ Deno.test("a count that is kept between two queries is exported only while Postg
     isOut = false;
     assert.deepEqual(await metricReader.names(), [...STREAM, ...SCHEDULE]);
     assert.equal(counted, 1);
+  } finally {
+    stop();
+    await provider.shutdown();
+    metrics.disable();
+  }
+});
+
+Deno.test("a stall has the entry, the recipient and the answer as attributes, and one series at a time", async () => {
+  const clock: Clock = { now: () => 0, monotonic: () => 0, random: () => 0.5, sleep: () => Promise.resolve() };
+  const stall = { dependency: "user_service", reason: "it answered with status 503", entryId: "1-0", recipient: "u" };
+  const backlog = { lag: 1, oldestAgeMs: 6, nextEntryId: "1-0", aheadMs: 0 };
+  let intents: IntentBacklog = { ...backlog, stalledMs: 3, stall };
+  const unanswered = () => Promise.reject(new Error("not asked here"));
+  const reader = { oldestAgeMs: unanswered, openRepairAgeMs: unanswered, depth: unanswered };
+  const metricReader = new Reader();
+  const provider = new MeterProvider({ readers: [metricReader] });
+  metrics.setGlobalMeterProvider(provider);
+  const stop = observeBacklog({ ...reader, intents: () => Promise.resolve(intents) }, { answerMs: 1000, clock });
+  try {
+    const { dependency, reason, recipient } = stall;
+    const stalled = () => metricReader.points("intent_stream.stalled_ms");
+    assert.deepEqual(await stalled(), [{ dependency, reason, recipient, stream_entry_id: "1-0", value: 3 }]);
+    intents = { ...backlog, stalledMs: 5, stall: { dependency: "postgres", reason: "out" } };
+    assert.deepEqual(await stalled(), [{ dependency: "postgres", reason: "out", value: 5 }]);
+    intents = { ...backlog, stalledMs: 0, stall: undefined };
+    assert.deepEqual(await stalled(), [{ value: 0 }]);
   } finally {
     stop();
     await provider.shutdown();

@@ -4,7 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { consumerLeaseKey } from "../../src/redis/keys.ts";
+import { TcpProxy } from "../../scripts/chaos/tcp_proxy.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
+import { BIRTH_CLAIM_MS } from "../../src/notification/route.ts";
 import { keepPostgres } from "../support/losses.ts";
 import { OtlpReceiver } from "../support/otlp_receiver.ts";
 import { dashboardQueries, ruleQueries, seriesOf, unknownIn } from "../support/prometheus.ts";
@@ -93,6 +95,14 @@ Deno.test("every metric of the contract is exported with the right values", asyn
   await eventually(() => otlp.point("notification.intent_stream.lag")?.value === 1);
   const age = otlp.point("notification.intent_stream.oldest_unprocessed_age_ms")!.value;
   assert.ok(age > 0 && age <= Date.now() - Number(waiting.split("-")[0]), `${age}`);
+  const stalled = await eventually(() =>
+    otlp.metric("notification.intent_stream.stalled_ms")?.points.find(({ attributes }) =>
+      attributes["stream_entry_id"] === waiting
+    )
+  );
+  assert.ok(stalled.value > 0 && stalled.value <= age + 60_000, `${stalled.value}`);
+  const { dependency, recipient, reason } = stalled.attributes;
+  assert.deepEqual([dependency, recipient, typeof reason], ["user_service", "user-1", "string"]);
   rig.users.start();
   await rig.settled();
   await otlp.nextExport();
@@ -174,6 +184,7 @@ Deno.test("every metric of the contract is exported with the right values", asyn
   assert.deepEqual(gauge("notification.route_schedule.depth"), NOTHING_WAITS);
   assert.deepEqual(gauge("notification.route_schedule.oldest_age_ms"), NOTHING_WAITS);
   assert.deepEqual(gauge("notification.intent_stream.lag"), [["", 0]]);
+  assert.deepEqual(gauge("notification.intent_stream.stalled_ms"), [["", 0]]);
   assert.deepEqual(gauge("notification.repair.open_age_ms"), [["", 0]]);
   assert.deepEqual(gauge("notification.intent_stream.oldest_unprocessed_age_ms"), [["", 0]]);
 
@@ -248,6 +259,33 @@ Deno.test("losses of Redis and PostgreSQL are counted, and what was published ag
   assert.deepEqual([(await rig.clientEvents()).length, (await rig.mailCommands()).length], [5, 5]);
   assert.equal(perChannel("lost"), "0,0");
   assert.equal((await after.terminate()).code, 0);
+});
+
+Deno.test("batches too late for their claims and leases that can't be shortened are counted", async () => {
+  await using otlp = await OtlpReceiver.start();
+  await using redisServer = await startRedis();
+  await using rig = await openRig({ redisServer, env: otlp.env });
+  using proxy = new TcpProxy(redisServer.port);
+  const service = await rig.start({
+    NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}`,
+    NOTIFICATION_REDIS_OPERATION_TIMEOUT: "3500ms",
+    NOTIFICATION_POSTGRES_OPERATION_TIMEOUT: "2s",
+  });
+  const late = () => otlp.metric("notification.route.late")?.points.reduce((sum, { value }) => sum + value, 0);
+  const notShortened = () => otlp.point("notification.leases.not_shortened", { code: "NOPERM" })?.value;
+  await eventually(() => late() === 0 && notShortened() === 0);
+  await rig.redis.call("ACL", "SETUSER", "default", "-pexpire");
+  const held = proxy.freezeAt((text) => text.includes("payload_"), 30);
+  await rig.addIntent();
+  assert.ok(await held !== undefined, service.output());
+  await new Promise((resolve) => setTimeout(resolve, BIRTH_CLAIM_MS + 200));
+  proxy.thaw({ lose: false });
+  await rig.settled();
+  await eventually(() => late()! >= 1 && notShortened() === 2, { message: () => service.output() });
+  for (const { attributes } of otlp.metric("notification.route.late")!.points) {
+    assert.deepEqual(Object.keys(attributes), ["channel"]);
+  }
+  assert.deepEqual([(await rig.clientEvents()).length, (await rig.mailCommands()).length], [1, 1]);
 });
 
 Deno.test("the first export comes before anything is counted, so that events right after the start are an increase", async () => {
