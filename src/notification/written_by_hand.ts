@@ -4,13 +4,27 @@
  * Clients of Redis send any text: a list in a language's own notation, a time in seconds, a word for "no value".
  */
 
+const GO = "is Go's own notation: send json.Marshal() of it";
+const JAVA_OR_RUBY = "is Ruby's or Java's own notation, not JSON: send to_json of it";
+const PYTHON = "is Python's own notation: send json.dumps() of it";
+
 const OWN_NOTATIONS: readonly (readonly [form: RegExp, hint: string])[] = [
   [/^Array$/, "is PHP's word for an array: send json_encode() of it"],
   [/^\[object \w+\]/, "is JavaScript's word for an object: send JSON.stringify() of it"],
-  [/^map\[/, "is Go's own notation: send json.Marshal() of it"],
-  [/^\{[^:]*=/, "is Ruby's or Java's own notation, not JSON: send to_json of it"],
-  [/^[[{(]\s*(['(]|True|False|None|b')|: (True|False|None|')/, "is Python's own notation: send json.dumps() of it"],
   [/^(None|nil|NULL|undefined|<nil>)$/, "is a language's word for no value"],
+  [/^(True|False)$/, PYTHON],
+  [/^map\[/, GO],
+  // `[user-1 user-2]`, `{g7 12}`, `&{g7 12}`.
+  [/^\[[^\s,"'[\]{}]+( [^\s,"'[\]{}]+)+\]$|^&?\{[^\s:="'{}]+( [^\s:="'{}]+)*\}$/, GO],
+  // `{"game_id"=>"g7"}`, `{:game_id=>"g7"}`, `{game_id: "g7"}`, `{game_id=g7}`.
+  [/^\{:?[\w"]+ ?=|^\{\w+: /, JAVA_OR_RUBY],
+  [/^[[{(]\s*(['(]|True|False|None|b')|: (True|False|None|')/, PYTHON],
+  // `[user-1, user-2]`, `[user-1]`.
+  [
+    /^\[[^\s,"'[\]{}]*[^\d\s,"'[\]{}.-][^\s,"'[\]{}]*(, [^\s,"'[\]{}]+)*\]$/,
+    "is a list in Java's or Go's own notation, without quotes",
+  ],
+  [/^[\w.@-]+(, ?[\w.@-]+)+$/, "is a list without brackets and quotes"],
 ];
 
 /** `, which …` after the problem with the JSON; empty if the mistake is unknown. */

@@ -21,11 +21,32 @@ Deno.test("decode() recognises a list or a payload in a language's own notation"
     ["map[game_id:g7]", /Go's own notation: send json\.Marshal\(\)/],
     ['{"game_id"=>"g7"}', /Ruby's or Java's own notation/],
     ["{game_id=g7}", /Ruby's or Java's own notation/],
+    ['{:game_id=>"g7"}', /Ruby's or Java's own notation/],
+    ['{"game_id" => "g7"}', /Ruby's or Java's own notation/],
+    ['{game_id: "g7"}', /Ruby's or Java's own notation/],
+    ["True", /Python's own notation/],
+    ['[True, "u"]', /Python's own notation/],
+    ["[user-1 user-2]", /Go's own notation/],
+    ["{g7 12}", /Go's own notation/],
+    ["&{g7}", /Go's own notation/],
+    ["[user-1, user-2]", /a list in Java's or Go's own notation, without quotes/],
+    ["[user-1]", /a list in Java's or Go's own notation, without quotes/],
+    ["user-1,user-2", /a list without brackets and quotes/],
   ];
   for (const [text, hint] of examples) {
     for (const field of ["recipient_user_ids_json", "payload_json"]) {
       assert.match(messageOf({ [field]: text }), new RegExp(`^${field} is not JSON: .*${hint.source}`), text);
     }
+  }
+});
+
+Deno.test("decode() takes no text that is almost JSON for another notation", () => {
+  for (const text of ['["user-1"', '["user-1",]', '{"a":1,}', "[1, 2", "[]]", '{"a" 1}', "[1,,2]"]) {
+    assert.match(
+      messageOf({ recipient_user_ids_json: text }),
+      /^recipient_user_ids_json is not JSON(?!.*; it is)/,
+      text,
+    );
   }
 });
 
