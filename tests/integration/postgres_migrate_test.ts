@@ -446,6 +446,29 @@ test("claims, the next wake-up and the depth are served by the index of live rou
   assert.match(await plan(depth), /Index Only Scan using routes_live_idx/);
 });
 
+test("operators' look-ups by key and by time are served by indexes", async ({ pool }) => {
+  await migrate(pool, OPTIONS);
+  await pool.query(`
+    INSERT INTO notification.malformed_intents (stream, stream_entry_id, producer, idempotency_key, failure_code, failure_message, raw_fields)
+    SELECT 's', i || '-0', 'p', 'key-' || i, 'invalid_payload', 'm', '[]' FROM generate_series(1, 20000) AS i`);
+  await pool.query(`
+    INSERT INTO notification.dead_letters (notification_id, route_id, channel, recipient, attempt_count, max_attempts,
+      failure_classification, failure_message, created_at)
+    SELECT gen_random_uuid(), 'push:user:u', 'push', 'user:u', 3, 3, 'c', 'm', now() - i * interval '1 second'
+    FROM generate_series(1, 20000) AS i`);
+  await pool.query("VACUUM ANALYZE notification.malformed_intents, notification.dead_letters");
+  const usedBy = async (sql: string) => {
+    const { rows } = await pool.query<{ "QUERY PLAN": string }>(`EXPLAIN (COSTS OFF) ${sql}`);
+    return rows.map((row) => row["QUERY PLAN"]).join("\n");
+  };
+  const byKey = "SELECT * FROM notification.malformed_intents WHERE producer = 'p' AND idempotency_key = 'key-7'";
+  assert.match(await usedBy(byKey), /malformed_intents_key_idx/);
+  const newest = "SELECT * FROM notification.malformed_intents ORDER BY recorded_at DESC LIMIT 50";
+  assert.match(await usedBy(newest), /malformed_intents_recorded_at_idx/);
+  const deadLetters = "SELECT * FROM notification.dead_letters ORDER BY created_at DESC LIMIT 50";
+  assert.match(await usedBy(deadLetters), /dead_letters_created_at_idx/);
+});
+
 test("migrations work although the ids of goose's table are behind its rows, as in a logical replica", async ({ pool }) => {
   await migrate(pool, OPTIONS);
   await migrateDown(pool, OPTIONS);
