@@ -105,7 +105,7 @@ async function time(rig: Rig, args: readonly string[]): Promise<void> {
 /** The peak is the kernel's figure, which is read every 10 ms until the process ends. */
 async function runOnce({ env }: Rig, args: readonly string[]) {
   const begun = performance.now();
-  await using command = await startService(env, { args, keep: { most: 0, isWorthIt: () => false } });
+  await using command = await startService(env, { args, keep: { maxLines: 0, isKept: () => false } });
   const ended = command.ended.then(({ code }) => code);
   let peakMb = 0;
   let code: number | undefined;

@@ -16,7 +16,7 @@ export const RETENTION_FAULTS: readonly Fault[] = [
     instances: [2, 3],
     profile: "default",
     isAlwaysAlone: true,
-    finishedMayBeGone: true,
+    finishedMayBeDeleted: true,
     env: { NOTIFICATION_RECORD_RETENTION: "50ms", NOTIFICATION_CLEANUP_INTERVAL: "20ms" },
     async inject({ setting, chance }) {
       // During a stall, records become older than the retention before they are finished.
