@@ -94,6 +94,8 @@ export async function playRound(round: Round, options: RoundOptions): Promise<Ro
   }
   if (faults.some(({ finishedMayBeDeleted }) => finishedMayBeDeleted)) mix.reusesKeys = true;
   const judged = await judgeUpTo(untilMs, options, { faults, injections });
+  // Only now, because the log line of a finished repair may come shortly after the repair is seen in PostgreSQL.
+  fleet.mayLogLosses = false;
   return {
     times: Object.fromEntries(faults.map(({ name, outage }, at) => {
       const hadEffect = outage === undefined || fleet.outages.get(outage) !== reported.get(outage);
