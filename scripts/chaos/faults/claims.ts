@@ -63,7 +63,7 @@ export const CLAIM_FAULTS: readonly Fault[] = [
 async function terminateAfterClaim(scene: Scene): Promise<Injection> {
   const { setting, fleet, chance } = scene;
   const isInTime = chance.oneIn(2);
-  const refusal = new Refusal(setting, ["push"]);
+  await using refusal = new Refusal(setting, ["push"]);
   using proxy = new TcpProxy(setting.redisServer.port);
   const instance = await joinReady(scene, { ...TWO_ATTEMPTS, ...redisThrough(proxy) });
   // This instance must not consume, but claim: a route whose first attempt by another instance failed is due for all
@@ -107,7 +107,7 @@ async function terminateAfterClaim(scene: Scene): Promise<Injection> {
 async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
   const { setting, fleet, chance } = scene;
   const isStopped = chance.oneIn(2);
-  const refusal = new Refusal(setting, ["push"]);
+  await using refusal = new Refusal(setting, ["push"]);
   using proxy = new TcpProxy(setting.redisServer.port);
   const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...redisThrough(proxy) });
   await makeConsumer(instance, scene);
@@ -133,7 +133,7 @@ async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
 
 async function writeDeadLettersLate(scene: Scene): Promise<Injection> {
   const { setting, fleet, chance } = scene;
-  const refusal = new Refusal(setting, ["push", "email"]);
+  await using refusal = new Refusal(setting, ["push", "email"]);
   using proxy = new TcpProxy(setting.postgresServer.port);
   const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...postgresThrough(proxy, setting) });
   await makeConsumer(instance, scene);
@@ -193,9 +193,10 @@ async function terminateBackends(setting: Setting, instance: string): Promise<nu
 }
 
 /**
- * Makes the outbound streams of these channels refuse every entry, and lists the periods in which they do.
+ * Makes the outbound streams of these channels refuse every entry, and lists the periods in which they do. Disposal
+ * ends the refusal.
  */
-class Refusal {
+class Refusal implements AsyncDisposable {
   readonly windows: RefusalWindow[] = [];
   readonly #setting: Setting;
   readonly #channels: readonly Channel[];
@@ -219,5 +220,9 @@ class Refusal {
     for (const channel of this.#channels) await putBack(this.#setting, STREAMS[channel]);
     const toMs = Date.now() + 1;
     for (const channel of this.#channels) this.windows.push({ channel, fromMs, toMs });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
   }
 }

@@ -20,13 +20,16 @@ export const STREAM_FAULTS: readonly Fault[] = [
       const fromMs = Date.now();
       const breaches: Breach[] = [];
       await putAside(setting, STREAMS.push);
-      await pause(chance.between(2, 3.5));
-      // E-mail that was accepted a second ago must be published by now, though push cannot be.
-      const isDelayed = isAlone && !await eventually(async () => await liveSince(scene, "email", 1) === 0, {
-        timeoutMs: 2000,
-      }).catch(() => false);
-      if (isDelayed) breaches.push({ kind: "wrong", text: "e-mail was delayed together with push" });
-      await putBack(setting, STREAMS.push);
+      try {
+        await pause(chance.between(2, 3.5));
+        // E-mail that was accepted a second ago must be published by now, though push cannot be.
+        const isDelayed = isAlone && !await eventually(async () => await liveSince(scene, "email", 1) === 0, {
+          timeoutMs: 2000,
+        }).catch(() => false);
+        if (isDelayed) breaches.push({ kind: "wrong", text: "e-mail was delayed together with push" });
+      } finally {
+        await putBack(setting, STREAMS.push);
+      }
       const deadLetters = await deadLettersSince(scene, fromMs);
       return {
         ...{ times: deadLetters > 0 ? 1 : 0, breaches, note: `${deadLetters} dead letters` },
@@ -41,8 +44,11 @@ export const STREAM_FAULTS: readonly Fault[] = [
     outage: "intent_stream",
     async inject({ setting, chance }) {
       await putAside(setting, STREAMS.intents);
-      await pause(chance.between(0.8, 2));
-      await putBack(setting, STREAMS.intents);
+      try {
+        await pause(chance.between(0.8, 2));
+      } finally {
+        await putBack(setting, STREAMS.intents);
+      }
       return { times: 1 };
     },
   },
