@@ -15,7 +15,7 @@ Deno.test("ReportedOutages accepts repeated outages of each dependency, if each 
   assert.deepEqual(outages, ["redis", "postgres", "redis"]);
 });
 
-Deno.test("ReportedOutages finds an outage that is logged twice, and an end without a beginning or without a duration", () => {
+Deno.test("ReportedOutages finds a repeated beginning, and an end without a beginning or a duration", () => {
   const reported = new ReportedOutages(() => {});
   assert.match(reported.check(AVAILABLE)!, /which was not unavailable/);
   reported.check(UNAVAILABLE);

@@ -48,7 +48,7 @@ Deno.test("schedule() chooses instances and batch sizes that each fault allows",
   }
 });
 
-Deno.test("faults with half-open connections run on one instance, so that no other one does the work of a loop that hangs", () => {
+Deno.test("faults with half-open connections run on one instance only", () => {
   for (const { name, instances } of FAULTS) if (name.endsWith("half-open")) assert.deepEqual(instances, [1, 1], name);
 });
 

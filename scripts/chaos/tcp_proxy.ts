@@ -60,8 +60,8 @@ export class TcpProxy implements Disposable {
   }
 
   /**
-   * Freezes the proxy as soon as a client sends bytes whose text `isMatch` accepts, and holds these bytes back. Resolves
-   * with the text, or with `undefined` and without a freeze if no such bytes come within `withinSeconds`.
+   * Freezes the proxy as soon as a client sends bytes whose text `isMatch` accepts, and holds these bytes back.
+   * Resolves with the text, or with `undefined` and without a freeze if no such bytes come within `withinSeconds`.
    */
   freezeAt(isMatch: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
     return new Promise((resolve) => {

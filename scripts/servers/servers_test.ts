@@ -148,7 +148,7 @@ Deno.test("startUserService() answers as the contract has it", async () => {
   assert.deepEqual(await get(service.baseUrl, "any-1"), { status: 200, body: { user: { user_id: "any-1" } } });
   assert.deepEqual(await get(service.baseUrl, "x"), { status: 404, body: { error: { code: "not_found" } } });
   assert.deepEqual(service.requestedIds, ["a/b", "any-1", "x"]);
-  assert.deepEqual(service.inFlight, { now: 0, most: 1 });
+  assert.deepEqual(service.inFlight, { now: 0, max: 1 });
 });
 
 Deno.test("startUserService() misbehaves when `behaviour` is set, and no longer when it is not", async () => {
