@@ -17,7 +17,7 @@ async function install(root: string, executable: string) {
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-Deno.test("install.sh installs, and repeats without overwriting an administrator's files", async () => {
+Deno.test("install.sh installs the service, and a second run overwrites no file of the administrator", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const [root, executable] = [`${folder}/root`, `${folder}/service`];
