@@ -36,7 +36,7 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["reissue", "malformed", "--classification", "invalid_payload"],
 ];
 
-const ON_LARGE_ONES: readonly (readonly string[])[] = [
+const COMMANDS_FOR_LARGE_ROWS: readonly (readonly string[])[] = [
   ["inspect", "malformed", "--limit", "2000"],
   ["inspect", "malformed", "--limit", "2000", "--json"],
   ["reissue", "malformed"],
@@ -46,7 +46,7 @@ const ON_LARGE_ONES: readonly (readonly string[])[] = [
 if (import.meta.main) {
   const sizes = Deno.args.length > 0 ? Deno.args.map(Number) : [100_000, 1_000_000];
   for (const size of sizes) await measure(size);
-  await measureLargeOnes();
+  await measureLargeRows();
   Deno.exit(0); // the guards end the servers
 }
 
@@ -58,7 +58,7 @@ async function measure(size: number): Promise<void> {
   for (const args of COMMANDS) await time(rig, args);
 }
 
-async function measureLargeOnes(): Promise<void> {
+async function measureLargeRows(): Promise<void> {
   await using rig = await openRig();
   await (await rig.start()).terminate();
   await fill(rig, LARGE.count);
@@ -79,22 +79,22 @@ async function measureLargeOnes(): Promise<void> {
     number.toLocaleString("en")
   );
   console.log(`${count} malformed intents of ${malformed} characters; dead letters of ${count} payloads of ${payload}`);
-  for (const args of ON_LARGE_ONES) await time(rig, args);
+  for (const args of COMMANDS_FOR_LARGE_ROWS) await time(rig, args);
 }
 
 async function time(rig: Rig, args: readonly string[]): Promise<void> {
   const times: number[] = [];
   let peakMb = 0;
-  let said = "";
+  let errorOutput = "";
   for (let run = 0; run < RUNS; run++) {
     const ran = await runOnce(rig, args);
     times.push(ran.ms);
     peakMb = Math.max(peakMb, ran.peakMb);
-    said = ran.code === 0 ? ran.stderr : `exit code ${ran.code}: ${ran.stderr}`;
+    errorOutput = ran.code === 0 ? ran.stderr : `exit code ${ran.code}: ${ran.stderr}`;
   }
   times.sort((left, right) => left - right);
   const shown = (ms: number) => `${Math.round(ms)} ms`;
-  const words = said.trim().replaceAll("\n", "; ");
+  const words = errorOutput.trim().replaceAll("\n", "; ");
   console.log(
     `  ${args.join(" ")}: ${shown(times[RUNS >> 1]!)}, at worst ${shown(times.at(-1)!)}, ${
       Math.round(peakMb)

@@ -58,7 +58,7 @@ export class EvidenceReader {
   }
 
   /** Returns the rows of the last stretch as they were when it was judged, and as they are now. */
-  async lastAgain(): Promise<{ before: Tables; now: Tables } | undefined> {
+  async readLastAgain(): Promise<{ before: Tables; now: Tables } | undefined> {
     if (this.#last === undefined) return undefined;
     return { before: this.#last, now: await this.#readTables(this.#last.fromMs, this.#overMs) };
   }

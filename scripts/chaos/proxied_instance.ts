@@ -9,7 +9,7 @@ import type { Instance } from "./fleet.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 import type { TcpProxy } from "./tcp_proxy.ts";
 
-const CONSUMES_WITHIN_MS = 20_000;
+const CONSUME_TIMEOUT_MS = 20_000;
 
 /** The environment variable that makes an instance connect to Redis through the proxy. */
 export function redisThrough(proxy: TcpProxy): Readonly<Record<string, string>> {
@@ -36,5 +36,5 @@ export async function makeConsumer(instance: Instance, { fleet, setting }: Scene
     if (await fleet.consuming() === instance) return true;
     await setting.redis.del(consumerLeaseKey(STREAMS.intents));
     return false;
-  }, { timeoutMs: CONSUMES_WITHIN_MS, intervalMs: 200, message: `${instance.name} never consumed` });
+  }, { timeoutMs: CONSUME_TIMEOUT_MS, intervalMs: 200, message: `${instance.name} never consumed` });
 }

@@ -187,7 +187,7 @@ function attemptsOf(channel: Channel, faults: readonly Fault[]): number[] {
  * deleted them.
  */
 export async function judgeLastAgain(reader: EvidenceReader, finishedMayBeDeleted: boolean): Promise<Breach[]> {
-  const last = await reader.lastAgain();
+  const last = await reader.readLastAgain();
   const keptSinceMs = Date.now() - RETENTION_SECONDS * 1000;
   return last === undefined ? [] : judgeUnchanged(last, (entryMs) => finishedMayBeDeleted || entryMs <= keptSinceMs);
 }

@@ -76,8 +76,8 @@ export function startUserService(options: UserServiceOptions = {}): UserService 
     service.requestedIds.push(id);
     service.inFlight.max = Math.max(service.inFlight.max, ++service.inFlight.now);
     try {
-      const odd = service.behaviour?.(id, request);
-      if (odd !== undefined) return await odd;
+      const replacement = service.behaviour?.(id, request);
+      if (replacement !== undefined) return await replacement;
       const user = service.users.get(id) ?? options.otherUsers?.(id);
       if (user === undefined) return refuse(404, "not_found");
       return Response.json({ user: { user_id: id, ...user } });

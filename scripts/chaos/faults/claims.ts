@@ -17,11 +17,11 @@ import { type Setting, STREAMS } from "../setting.ts";
 import { putAside, putBack } from "../stream_aside.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
-const HOLDS_WITHIN_SECONDS = 10;
+const HOLD_TIMEOUT_SECONDS = 10;
 /** The life of a claim on due routes. When the hand-off is held back, slightly less than this is left. */
 const CLAIM_SECONDS = 10;
 /** How long the other instance may take to claim due routes and to write their outcomes. */
-const WORKS_WITHIN_MS = 6000;
+const OTHER_INSTANCE_TIMEOUT_MS = 6000;
 
 const TWO_ATTEMPTS = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2" };
 const ONE_ATTEMPT = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1", NOTIFICATION_EMAIL_RETRY_MAX_ATTEMPTS: "1" };
@@ -71,7 +71,7 @@ async function terminateAfterClaim(scene: Scene): Promise<Injection> {
   await eventually(async () => ![undefined, instance].includes(await fleet.consuming()), {
     message: "No other instance consumes",
   });
-  const awaited = proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS);
+  const awaited = proxy.freezeAt(isPushHandOff, HOLD_TIMEOUT_SECONDS);
   await refusal.begin();
   const held = routesOfHandOff(await awaited ?? "");
   const heldAt = performance.now();
@@ -112,7 +112,7 @@ async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
   const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...redisThrough(proxy) });
   await makeConsumer(instance, scene);
   await pause(chance.between(0, 0.3));
-  const held = routesOfHandOff(await proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS) ?? "");
+  const held = routesOfHandOff(await proxy.freezeAt(isPushHandOff, HOLD_TIMEOUT_SECONDS) ?? "");
   if (isStopped) fleet.freeze(instance);
   let hits = 0;
   if (held.length > 0) {
@@ -139,11 +139,11 @@ async function writeDeadLettersLate(scene: Scene): Promise<Injection> {
   await makeConsumer(instance, scene);
   await refusal.begin();
   await pause(chance.between(0.3, 0.6)); // until all outcomes are dead letters, which are written by one statement
-  const held = routesOfStatement(await proxy.freezeAt(isStatement("write_dead_letters"), HOLDS_WITHIN_SECONDS) ?? "");
+  const held = routesOfStatement(await proxy.freezeAt(isStatement("write_dead_letters"), HOLD_TIMEOUT_SECONDS) ?? "");
   await refusal.end();
   let hits = 0;
   if (held.length > 0) {
-    await setting.proxies.postgres.freezeAt(isStatement("write_published", held), WORKS_WITHIN_MS / 1000);
+    await setting.proxies.postgres.freezeAt(isStatement("write_published", held), OTHER_INSTANCE_TIMEOUT_MS / 1000);
     hits = await publishedUnwritten(setting, held);
   }
   proxy.thaw({ lose: false });
@@ -179,7 +179,7 @@ function isStatement(statement: string, routes?: readonly HeldRoute[]): (text: s
 /** Waits until other instances have given up some of the routes, and returns how many they have given up. */
 async function countGivenUp(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
   const count = () => countStatus(setting, routes, "dead_letter");
-  await eventually(async () => await count() > 0, { timeoutMs: WORKS_WITHIN_MS }).catch(() => {}); // the count is 0
+  await eventually(async () => await count() > 0, { timeoutMs: OTHER_INSTANCE_TIMEOUT_MS }).catch(() => {}); // the count is 0
   await pause(0.3); // the next batch may contain some more
   return await count();
 }

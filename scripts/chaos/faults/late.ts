@@ -6,7 +6,7 @@ import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { joinReady, makeConsumer, postgresThrough, redisThrough } from "../proxied_instance.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
-const HOLDS_WITHIN_SECONDS = 10;
+const HOLD_TIMEOUT_SECONDS = 10;
 /**
  * Names of prepared statements that accept, claim and write. A batch with entries that are not new is a transaction,
  * and so needs a COMMIT.
@@ -62,7 +62,7 @@ async function holdBack(scene: Scene, { port, seconds, text, env }: HoldOptions)
   const instance = await joinReady(scene, env(proxy));
   await makeConsumer(instance, scene);
   await pause(chance.between(0, 0.3));
-  const isHeld = await proxy.freezeAt((bytes) => bytes.includes(text), HOLDS_WITHIN_SECONDS) !== undefined;
+  const isHeld = await proxy.freezeAt((bytes) => bytes.includes(text), HOLD_TIMEOUT_SECONDS) !== undefined;
   if (isHeld) await pause(seconds);
   proxy.thaw({ lose: false });
   await pause(0.2); // until the held bytes arrive
