@@ -10,21 +10,21 @@ import { paint } from "./demo/table.ts";
 import { Chance } from "./chaos/chance.ts";
 import type { Breach } from "./chaos/facts.ts";
 import { EvidenceReader } from "./chaos/evidence.ts";
-import { FAULTS, MIXED } from "./chaos/faults.ts";
+import { FAULTS, PAIR_NAME } from "./chaos/faults.ts";
 import { Fleet } from "./chaos/fleet.ts";
 import { IntentMix } from "./chaos/intent_mix.ts";
 import { type Options, parseOptions, USAGE } from "./chaos/options.ts";
 import { Producer } from "./chaos/producer.ts";
 import { breachLines, describe, lastLogLines, progressLine, roundLines, Tally } from "./chaos/report.ts";
 import { END, playEnd } from "./chaos/end.ts";
-import { playRound, type Stage } from "./chaos/round.ts";
+import { type Harness, playRound } from "./chaos/round.ts";
 import { type Round, schedule, type ScheduleOptions } from "./chaos/schedule.ts";
 import { Setting } from "./chaos/setting.ts";
 import { ServersMissing } from "./servers/install.ts";
 
 const PROGRESS_MS = 5000;
 /** A fault that had no effect on the service is tried again, at most this many times in all. */
-const MOST_TRIES = 3;
+const MAX_TRIES = 3;
 
 if (import.meta.main) {
   const options = parseOptions(Deno.args);
@@ -34,7 +34,7 @@ if (import.meta.main) {
   }
   if (options.list) {
     for (const { name, summary } of FAULTS) console.log(`${name.padEnd(22)} ${summary}`);
-    console.log(`${MIXED.padEnd(22)} two of these faults at the same time`);
+    console.log(`${PAIR_NAME.padEnd(22)} two of these faults at the same time`);
     Deno.exit(0);
   }
   try {
@@ -56,7 +56,7 @@ async function chaos(options: Options): Promise<number> {
   await using fleet = new Fleet(setting, { logFolder });
   const mix = new IntentMix(chance.fork("mix"), crypto.randomUUID().slice(0, 8));
   const producer = new Producer(setting.redis, { mix, rate });
-  const stage: Stage = { scene: { setting, fleet, producer, mix }, reader: new EvidenceReader(setting) };
+  const harness: Harness = { scene: { setting, fleet, producer, mix }, reader: new EvidenceReader(setting) };
   const tally = new Tally();
 
   await fleet.shape(1, "default");
@@ -67,27 +67,27 @@ async function chaos(options: Options): Promise<number> {
   const progress = setInterval(() => print(progressLine(elapsed(), playing, { producer, tally })), PROGRESS_MS);
   let rounds = 0;
   // Whether a fault has an effect depends on the moment, so a fault without one is tried again.
-  const playUntilFelt = async (round: Round) => {
-    for (let tries = MOST_TRIES, { faults } = round; faults.length > 0 && tries > 0; tries--) {
+  const playUntilEffective = async (round: Round) => {
+    for (let tries = MAX_TRIES, { faults } = round; faults.length > 0 && tries > 0; tries--) {
       playing = describe({ ...round, faults });
-      const wasWell = tally.breaches.length === 0;
-      const result = await playRound({ ...round, faults }, { ...stage, chance: chance.fork(`round ${++rounds}`) });
-      tally.add(faults.length > 1 ? MIXED : faults[0]!.name, result);
+      const hadNoBreach = tally.breaches.length === 0;
+      const result = await playRound({ ...round, faults }, { ...harness, chance: chance.fork(`round ${++rounds}`) });
+      tally.add(faults.length > 1 ? PAIR_NAME : faults[0]!.name, result);
       print(...roundLines(elapsed(), playing, result));
-      if (wasWell && result.breaches.length > 0) print(...lastLogLines(await fleet.lastLines()));
+      if (hadNoBreach && result.breaches.length > 0) print(...lastLogLines(await fleet.lastLines()));
       faults = result.breaches.length > 0 ? [] : faults.filter(({ name }) => result.times[name] === 0);
     }
   };
-  for (const next of schedule(wanted(options), chance.fork("schedule"))) {
+  for (const next of schedule(scheduleOptions(options), chance.fork("schedule"))) {
     if ((!once && elapsed() > seconds) || (options.failFast && tally.breaches.length > 0)) break;
-    await playUntilFelt(next);
+    await playUntilEffective(next);
   }
   clearInterval(progress);
-  const end = await playEnd(stage);
-  const last = { ...end, breaches: [...end.breaches, ...tally.neverFelt.map(neverFelt)] };
-  tally.add(END, last);
-  print(...roundLines(elapsed(), END, last), "");
-  print(...tally.lines([...FAULTS.map(({ name }) => name), MIXED, END]), "", ...tally.countLines(), "");
+  const end = await playEnd(harness);
+  const result = { ...end, breaches: [...end.breaches, ...tally.withoutEffect.map(noEffectBreach)] };
+  tally.add(END, result);
+  print(...roundLines(elapsed(), END, result), "");
+  print(...tally.lines([...FAULTS.map(({ name }) => name), PAIR_NAME, END]), "", ...tally.countLines(), "");
   if (tally.breaches.length === 0) {
     await Deno.remove(logFolder, { recursive: true });
     print(`${paint("green", "✓")} Nothing was lost, published twice, or given up wrongly.`);
@@ -99,16 +99,16 @@ async function chaos(options: Options): Promise<number> {
   return 1;
 }
 
-function neverFelt(name: string): Breach {
+function noEffectBreach(name: string): Breach {
   return { kind: "wrong", text: `${name} never had an effect on the service, so it proves nothing` };
 }
 
 /** Which faults are played, and whether some of them are played in pairs. */
-function wanted({ only, once }: Options): ScheduleOptions {
+function scheduleOptions({ only, once }: Options): ScheduleOptions {
   const named = FAULTS.filter(({ name }) => only.includes(name));
   const mixable = FAULTS.filter(({ isAlwaysAlone }) => !isAlwaysAlone);
   if (only.length === 0) return { faults: FAULTS, partners: mixable, once };
-  if (!only.includes(MIXED)) return { faults: named, partners: [], once };
+  if (!only.includes(PAIR_NAME)) return { faults: named, partners: [], once };
   const faults = named.length === 0 ? mixable : named;
   return { faults, partners: mixable, onlyPairs: true, once };
 }

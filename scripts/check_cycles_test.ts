@@ -7,7 +7,7 @@ const cycles = (sources: Record<string, string>) => findCycles(new Map(Object.en
 
 const CHECK = new URL("check_cycles.ts", import.meta.url);
 
-Deno.test("findCycles() finds two files that import each other, by a type or a re-export too", () => {
+Deno.test("findCycles() finds two files that import each other, by any form of import", () => {
   for (const back of [`import type { A } from "./a.ts";`, `export * from "./a.ts";`, `await import("./a.ts");`]) {
     assert.deepEqual(cycles({ "src/a.ts": `import { b } from "./b.ts";`, "src/b.ts": `\n${back}` }), [
       "src/b.ts:2: Import cycle: src/a.ts → src/b.ts → src/a.ts",
@@ -15,7 +15,7 @@ Deno.test("findCycles() finds two files that import each other, by a type or a r
   }
 });
 
-Deno.test("findCycles() finds every cycle once, a long one and one of a single file as well", () => {
+Deno.test("findCycles() finds every cycle once, also a long one and one of a single file", () => {
   const sources = {
     "src/a.ts": `import "./b.ts";`,
     "src/b.ts": `import "../tests/c.ts";\nimport "./b.ts";`,
@@ -28,7 +28,7 @@ Deno.test("findCycles() finds every cycle once, a long one and one of a single f
   ]);
 });
 
-Deno.test("findCycles() finds nothing where a file is reached by two ways, or imports what it does not know", () => {
+Deno.test("findCycles() accepts a file that is imported by two others, and imports of packages and data", () => {
   const sources = {
     "src/a.ts": `import "./b.ts";\nimport "./c.ts";`,
     "src/b.ts": `import "./c.ts";`,

@@ -89,7 +89,7 @@ function checkImport(file: string, specifier: string): string | undefined {
 function reasonAgainst(from: string, to: string): string {
   const isStage = (layer: string) => STAGES.includes(layer);
   if (isStage(from) && isStage(to)) return ": stages do not import each other";
-  if (SUPPORT.includes(from) && (isStage(to) || to === "relay")) return ": support knows no stage";
+  if (SUPPORT.includes(from) && (isStage(to) || to === "relay")) return ": support folders import no stage";
   return "";
 }
 

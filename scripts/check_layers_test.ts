@@ -8,7 +8,7 @@ const breaches = (file: string, source: string) =>
 
 const CHECK = new URL("check_layers.ts", import.meta.url);
 
-Deno.test("checkFile() lets the nouns import only themselves, what checks payloads, and Node's built-ins", () => {
+Deno.test("checkFile() allows notification to import only itself, payload libraries and Node's built-ins", () => {
   const source = `import { z } from "zod";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { RegExpParser } from "@eslint-community/regexpp";
@@ -31,7 +31,7 @@ import fc from "fast-check";
   assert.equal(checkFile("src/notification/decode_test.ts", 'import fc from "fast-check";').length, 0);
 });
 
-Deno.test("checkFile() lets the producer module import the nouns alone", () => {
+Deno.test("checkFile() allows the producer module to import only notification", () => {
   const source = `import { decode } from "../notification/decode.ts";
 import { type IntentTypes } from "./intent_types.ts";
 import { readEnvironment } from "../config/env.ts";
@@ -44,7 +44,7 @@ import { Redis } from "ioredis";
   assert.deepEqual(breaches("src/producer/producer_test.ts", 'import assert from "node:assert/strict";'), []);
 });
 
-Deno.test("checkFile() keeps the stages apart", () => {
+Deno.test("checkFile() finds a stage that imports another stage", () => {
   const source = `import { claim } from "../publish/claim.ts";\nimport { pool } from "../postgres/pool.ts";\n`;
   for (const stage of ["intake", "retention", "repair"]) {
     assert.deepEqual(breaches(`src/${stage}/accept.ts`, source), [
@@ -55,13 +55,13 @@ Deno.test("checkFile() keeps the stages apart", () => {
   assert.deepEqual(breaches("src/service.ts", source.replaceAll("../", "./")), []);
 });
 
-Deno.test("checkFile() lets the stages meet in relay, which imports the nouns, lifecycle and the clock", () => {
+Deno.test("checkFile() allows stages to import relay, and relay to import some folders", () => {
   const source = `import { Batch } from "../relay/batch.ts";\n`;
   for (const layer of ["intake", "publish", "repair", "commands"]) {
     assert.deepEqual(breaches(`src/${layer}/a.ts`, source), []);
   }
   assert.deepEqual(breaches("src/backlog/a.ts", source), [
-    "1: src/backlog may not import src/relay/batch.ts: support knows no stage",
+    "1: src/backlog may not import src/relay/batch.ts: support folders import no stage",
   ]);
   const imports = [
     "../notification/route.ts",
@@ -76,14 +76,14 @@ Deno.test("checkFile() lets the stages meet in relay, which imports the nouns, l
   ]);
 });
 
-Deno.test("checkFile() lets nothing below the commands know the service or a command", () => {
+Deno.test("checkFile() allows only commands to import the service or a command", () => {
   const source = `import "../service.ts";\nimport "../commands/stores.ts";\n`;
   assert.equal(breaches("src/redis/connection.ts", source).length, 2);
   assert.equal(breaches("src/publish/publisher.ts", source).length, 2);
   assert.deepEqual(breaches("src/commands/run.ts", source), []);
 });
 
-Deno.test("checkFile() lets tests alone import what is outside the program, and wants every layer to be declared", () => {
+Deno.test("checkFile() allows only tests to import other folders than src, and finds an unknown layer", () => {
   const source = `import "../../tests/support/wait.ts";\n`;
   assert.deepEqual(breaches("src/redis/connection.ts", source), ["1: src may not import tests/support/wait.ts"]);
   assert.deepEqual(breaches("src/redis/connection_test.ts", source), []);
@@ -92,14 +92,14 @@ Deno.test("checkFile() lets tests alone import what is outside the program, and 
   ]);
 });
 
-Deno.test("checkFile() lets no support folder know a stage", () => {
+Deno.test("checkFile() finds a support folder that imports a stage", () => {
   const source = `const { purge } = await import("../retention/purge.ts");`;
   assert.equal(breaches("src/postgres/pool.ts", source).length, 1);
   assert.equal(breaches("src/clock.ts", `import "./intake/accept.ts";`).length, 1);
   assert.equal(breaches("src/commands/status.ts", source).length, 0);
 });
 
-Deno.test("checkFile() finds the environment read outside its place, not in comments", () => {
+Deno.test("checkFile() finds code outside src/config that reads the environment, but not comments", () => {
   const source = `// Deno.env is elsewhere\nconst home = Deno.env.get("HOME");\nconst path = process.env.PATH;\n`;
   assert.deepEqual(breaches("src/redis/connection.ts", source), [
     "2: Deno.env outside src/config and main.ts",
@@ -109,7 +109,7 @@ Deno.test("checkFile() finds the environment read outside its place, not in comm
   assert.deepEqual(breaches("main.ts", source), []);
 });
 
-Deno.test("checkFile() finds time past the clock", () => {
+Deno.test("checkFile() finds code that reads the time without the clock", () => {
   assert.deepEqual(breaches("src/config/env.ts", "const now = Date.now();"), ["1: Date.now outside src/clock.ts"]);
 });
 

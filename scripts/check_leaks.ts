@@ -12,7 +12,7 @@ import { playOutages } from "./leaks/outages.ts";
 import { playRounds } from "./leaks/rounds.ts";
 import { playSingles, singlesTolerances } from "./leaks/singles.ts";
 import type { Sample } from "./leaks/sample.ts";
-import { Scene } from "./leaks/scene.ts";
+import { InProcessService } from "./leaks/in_process_service.ts";
 import { ServersMissing } from "./servers/install.ts";
 
 const HEADER = ["figure", "second quarter", "last quarter", "at most"];
@@ -56,12 +56,14 @@ function parseOptions(args: readonly string[]): Options | undefined {
 /** Returns whether no figure grows. */
 async function checkLeaks({ rounds, minutes, intents }: Options): Promise<boolean> {
   let isClean = true;
-  if (rounds > 0) isClean = await part(`${rounds} starts and stops`, (scene) => playRounds(scene, rounds)) && isClean;
+  if (rounds > 0) {
+    isClean = await part(`${rounds} starts and stops`, (service) => playRounds(service, rounds)) && isClean;
+  }
   if (minutes > 0) {
-    isClean = await part(`${minutes} minutes of outages`, (scene) => playOutages(scene, minutes)) && isClean;
+    isClean = await part(`${minutes} minutes of outages`, (service) => playOutages(service, minutes)) && isClean;
   }
   if (intents > 0) {
-    const play = (scene: Scene) => playSingles(scene, intents);
+    const play = (service: InProcessService) => playSingles(service, intents);
     isClean = await part(`${intents} intents one at a time`, play, singlesTolerances(intents)) && isClean;
   }
   return isClean;
@@ -69,12 +71,12 @@ async function checkLeaks({ rounds, minutes, intents }: Options): Promise<boolea
 
 async function part(
   name: string,
-  play: (scene: Scene) => Promise<Sample[]>,
+  play: (service: InProcessService) => Promise<Sample[]>,
   tolerances?: Partial<Tolerances>,
 ): Promise<boolean> {
-  await using scene = await Scene.open();
+  await using service = await InProcessService.open();
   const begun = performance.now();
-  const samples = await play(scene);
+  const samples = await play(service);
   const seconds = Math.round((performance.now() - begun) / 1000);
   const growths = growthOf(samples, tolerances);
   const isClean = growths.every(({ isGrowing }) => !isGrowing);

@@ -36,12 +36,12 @@ export async function checkObservability(): Promise<string[]> {
   return [
     ...await promtool("check", "rules", "alerts.yaml"),
     ...await promtool("test", "rules", "alerts_test.yaml"),
-    ...await misspeltQueries(await read("dashboard.json")),
+    ...await invalidQueries(await read("dashboard.json")),
     ...untestedAlerts(await read("alerts.yaml"), await read("alerts_test.yaml")),
-    ...hastyAlerts(await read("alerts.yaml"), await read("collector.yaml")),
+    ...earlyAlerts(await read("alerts.yaml"), await read("collector.yaml")),
     ...missingHeadings(await read("alerts.yaml"), await read("../runbook.md")),
-    ...endlessIncidents(await read("../runbook.md")),
-    ...danglingComponents(await read("collector.yaml")),
+    ...incidentsWithoutEnd(await read("../runbook.md")),
+    ...unmatchedComponents(await read("collector.yaml")),
     ...repeatedPanels(await read("dashboard.json")),
     ...shortRates(await read("dashboard.json")),
   ];
@@ -86,7 +86,7 @@ async function runs(command: string): Promise<boolean> {
  * promtool cannot check single queries, so each query becomes a rule, in which a fixed duration replaces Grafana's
  * variables.
  */
-async function misspeltQueries(dashboard: string): Promise<string[]> {
+async function invalidQueries(dashboard: string): Promise<string[]> {
   const queries = dashboardQueries(dashboard).filter(({ where }) => !where.startsWith("variable "));
   const rules = queries.map(({ expr }, index) => ({
     record: `dashboard:query_${index}`,
@@ -115,7 +115,7 @@ interface Rules {
  * Returns alerts that could fire because of the last metrics of an ended instance, which the collector still exports
  * for some time.
  */
-function hastyAlerts(rules: string, collector: string): string[] {
+function earlyAlerts(rules: string, collector: string): string[] {
   const { exporters } = parse(collector) as { exporters: { prometheus: { metric_expiration: string } } };
   const expiration = exporters.prometheus.metric_expiration;
   return (parse(rules) as Rules).groups.flatMap((group) => group.rules)
@@ -146,11 +146,11 @@ function missingHeadings(rules: string, runbook: string): string[] {
   );
   return (parse(rules) as Rules).groups.flatMap((group) => group.rules)
     .filter(({ annotations }) => !headings.has(/^docs\/runbook\.md#(.*)$/.exec(annotations.runbook_url)?.[1] ?? ""))
-    .map(({ alert, annotations }) => `alerts.yaml: ${alert} leads to ${annotations.runbook_url}, which isn't there`);
+    .map(({ alert, annotations }) => `alerts.yaml: ${alert} leads to ${annotations.runbook_url}, which does not exist`);
 }
 
 /** Returns the incidents in the runbook that do not describe how an operator detects their end. */
-function endlessIncidents(runbook: string): string[] {
+function incidentsWithoutEnd(runbook: string): string[] {
   return runbook.split(/^## /m).slice(1)
     .map((section) => [section.slice(0, section.indexOf("\n")), section] as const)
     .filter(([heading, section]) => !ROUTINE.includes(heading) && !section.includes("**It is over when**"))
@@ -160,7 +160,7 @@ function endlessIncidents(runbook: string): string[] {
 type Components = Readonly<Record<string, unknown>>;
 type Kind = typeof KINDS[number];
 
-function danglingComponents(text: string): string[] {
+function unmatchedComponents(text: string): string[] {
   const collector = parse(text) as Readonly<Record<Kind | "extensions", Components>> & {
     readonly service: {
       readonly extensions: readonly string[];
@@ -175,7 +175,7 @@ function danglingComponents(text: string): string[] {
     problems.push(...[...used].filter((name) => !(name in collector[kind])));
     problems.push(...Object.keys(collector[kind]).filter((name) => !used.has(name)));
   }
-  return problems.map((name) => `collector.yaml: ${name} is used and not there, or there and not used`);
+  return problems.map((name) => `collector.yaml: ${name} is used but not defined, or defined but not used`);
 }
 
 function repeatedPanels(json: string): string[] {

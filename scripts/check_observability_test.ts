@@ -2,6 +2,6 @@
 import assert from "node:assert/strict";
 import { checkObservability } from "./check_observability.ts";
 
-Deno.test("alert rules, their tests, dashboard and collector configuration are sound", async () => {
+Deno.test("alert rules, their tests, dashboard and collector configuration are valid", async () => {
   assert.deepEqual(await checkObservability(), []);
 });

@@ -6,7 +6,7 @@
 import { installServers, ServersMissing } from "./servers/install.ts";
 
 const UNIT = new URL("./systemd/notification-service.service", import.meta.url);
-const MOST_EXPOSURE = 2.0;
+const MAX_EXPOSURE = 2.0;
 
 if (import.meta.main) {
   try {
@@ -38,12 +38,12 @@ async function checkUnit(): Promise<number> {
       "security",
       "--offline=true",
       "--no-pager",
-      `--threshold=${MOST_EXPOSURE * 10}`,
+      `--threshold=${MAX_EXPOSURE * 10}`,
       unit,
     ]);
     const exposure = Number(/Overall exposure level for \S+: (\d+\.\d+)/.exec(secured.output)?.[1]);
-    console.log(`systemd-analyze: verify clean, exposure ${exposure} (at most ${MOST_EXPOSURE.toFixed(1)})`);
-    if (secured.success && exposure <= MOST_EXPOSURE) return 0;
+    console.log(`systemd-analyze: verify clean, exposure ${exposure} (at most ${MAX_EXPOSURE.toFixed(1)})`);
+    if (secured.success && exposure <= MAX_EXPOSURE) return 0;
     console.error(secured.output);
     return 1;
   } finally {

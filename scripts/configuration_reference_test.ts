@@ -6,7 +6,7 @@ Deno.test("docs/configuration.md is current", () => {
   assert.equal(Deno.readTextFileSync(REFERENCE), configurationReference());
 });
 
-Deno.test("the commented environment file is current, and sets nothing", () => {
+Deno.test("the environment file is current, and all its variables are commented out", () => {
   const text = Deno.readTextFileSync(ENVIRONMENT_FILE);
   assert.equal(text, environmentFile());
   for (const line of text.split("\n")) assert.match(line, /^(#|$)/);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 
 const TEXT = Deno.readTextFileSync(new URL("../Containerfile", import.meta.url));
 
-Deno.test("the Containerfile starts the executable, not as root, and checks its health without a shell", () => {
+Deno.test("the Containerfile starts the executable without root rights and checks its health without a shell", () => {
   assert.match(TEXT, /^ARG EXECUTABLE=dist\/notification-service$/m);
   assert.match(TEXT, /^COPY --chmod=0755 \$\{EXECUTABLE\} \/usr\/local\/bin\/notification-service$/m);
   assert.match(TEXT, /^ENV OTEL_DENO=false$/m);
@@ -15,7 +15,7 @@ Deno.test("the Containerfile starts the executable, not as root, and checks its 
   assert.match(TEXT, /^ENTRYPOINT \["\/usr\/local\/bin\/notification-service"\]$/m);
 });
 
-Deno.test("what the pages say to build with keeps the health check, and sends the executables alone", () => {
+Deno.test("the documented build commands keep the health check and send only the executables", () => {
   for (const page of ["../Containerfile", "../docs/deployment.md"]) {
     const text = Deno.readTextFileSync(new URL(page, import.meta.url));
     for (const [line] of text.matchAll(/^.*podman build.*$/gm)) assert.match(line, / --format docker /, page);

@@ -26,18 +26,18 @@ function asObject(fields: readonly string[]): Record<string, string> {
   return Object.fromEntries(pairs);
 }
 
-Deno.test("docs/asyncapi.yaml and docs/schemas are current, and nothing else is there", () => {
+Deno.test("docs/asyncapi.yaml and docs/schemas are current and contain no other files", () => {
   const wanted = contracts();
   for (const [path, text] of wanted) assert.equal(read(path), text, path);
   const there = [...Deno.readDirSync(new URL("schemas/", DOCS))].map(({ name }) => `schemas/${name}`);
   assert.deepEqual(there.sort(), [...wanted.keys()].filter((path) => path.startsWith("schemas/")).sort());
 });
 
-Deno.test("the producer module's types are the catalog's", () => {
+Deno.test("the types of the producer module are those of the catalog", () => {
   assert.equal(Deno.readTextFileSync(TYPES_FILE), intentTypes());
 });
 
-Deno.test("an intent, a client event and a mail command are what their schemas say", () => {
+Deno.test("an intent, a client event and a mail command are valid by their schemas", () => {
   assert.equal(problems("intent.game.turn.ready", VALID_FIELDS), "");
   assert.equal(problems("payload.game.turn.ready", JSON.parse(VALID_FIELDS.payload_json)), "");
   assert.notEqual(problems("intent.game.turn.ready", { ...VALID_FIELDS, producer: "me" }), "");

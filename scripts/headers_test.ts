@@ -4,7 +4,7 @@ import { sourceFiles } from "./imports.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
-Deno.test("every file opens with a block that says what it is for, without labels", () => {
+Deno.test("every file begins with a block comment without labels", () => {
   for (const file of ["src", "scripts", "tests"].flatMap((folder) => [...sourceFiles(ROOT, folder)])) {
     const text = Deno.readTextFileSync(new URL(file, ROOT));
     const header = /^\/\*\*[^]*?\*\//.exec(text)?.[0] ?? "";

@@ -17,7 +17,7 @@ async function install(root: string, executable: string) {
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-Deno.test("install.sh installs, and repeats without overwriting an administrator's files", async () => {
+Deno.test("install.sh installs the service, and a second run overwrites no file of the administrator", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const [root, executable] = [`${folder}/root`, `${folder}/service`];
@@ -34,7 +34,7 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
     // The documentation named in the unit exists and is readable for every user.
     const [, documents] = /^Documentation=file:(.*)$/m.exec(await Deno.readTextFile(`${root}${UNIT_FILE}`))!;
     assert.equal(await mode(`${documents}README.md`), 0o644);
-    await everyLinkLeadsSomewhere(`${root}${documents}`);
+    await checkLinks(`${root}${documents}`);
     for (const secret of ["redis_password", "postgres_primary_dsn", "environment"]) {
       assert.equal(await mode(`/etc/notification-service/${secret}`), 0o600);
     }
@@ -62,9 +62,9 @@ Deno.test("install.sh installs, and repeats without overwriting an administrator
 });
 
 /** In the installed documents, no link leads out of their folder. */
-async function everyLinkLeadsSomewhere(root: string, folder = root): Promise<void> {
+async function checkLinks(root: string, folder = root): Promise<void> {
   for (const { name, isDirectory } of Deno.readDirSync(folder)) {
-    if (isDirectory) await everyLinkLeadsSomewhere(root, `${folder}${name}/`);
+    if (isDirectory) await checkLinks(root, `${folder}${name}/`);
     if (!name.endsWith(".md")) continue;
     const links = [...(await Deno.readTextFile(`${folder}${name}`)).matchAll(/\]\(([^)#:]+)(#[^)]*)?\)/g)];
     for (const [, link] of links) {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { fileForm, prefix, variableList } from "../src/config/variables.ts";
 
-Deno.test("the manifest's variables, probes and user are the service's", () => {
+Deno.test("the variables, probes and user of the manifest are correct", () => {
   const { spec } = parse(Deno.readTextFileSync(new URL("../docs/kubernetes.yaml", import.meta.url))).spec.template;
   const [container] = spec.containers;
   const given = new Set<string>(container.env.map(({ name }: { name: string }) => name));

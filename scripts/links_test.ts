@@ -7,19 +7,19 @@ import assert from "node:assert/strict";
 
 const ROOT = new URL("../", import.meta.url);
 
-Deno.test("every link of a page leads to a file, and to a heading of it", async () => {
+Deno.test("every link of a page leads to an existing file and heading", async () => {
   const pages = [...pagesBelow("docs/"), ...namesIn("").filter((name) => name.endsWith(".md"))];
   assert.ok(pages.includes("README.md") && pages.includes("docs/decisions/README.md"));
   const broken = (await Promise.all(pages.map(brokenLinks))).flat();
   assert.deepEqual(broken, []);
 });
 
-Deno.test("headingIds() are those of the hosts that show the pages", () => {
+Deno.test("headingIds() returns the ids that GitHub and similar hosts give to headings", () => {
   const text = "# One\n\n## A `code`, and more!\n\n```sh\n# no heading\n```\n\n## Twice\n\n## Twice\n";
   assert.deepEqual([...headingIds(text)], ["one", "a-code-and-more", "twice", "twice-1"]);
 });
 
-Deno.test("linksIn() passes over code", () => {
+Deno.test("linksIn() ignores links in code", () => {
   assert.deepEqual(linksIn("[a](b.md#c) `[d](e)` [`f`](g)\n```\n[h](i)\n```\n[j](https://k.example)\n"), [
     "b.md#c",
     "g",

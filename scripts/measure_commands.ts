@@ -15,7 +15,7 @@ const RUNS = 3;
 const MAX_MS = 1_000;
 const MAX_MB = 250;
 /** A command holds some of these entries at a time. */
-const MAX_MB_OF_LARGE_ONES = 400;
+const MAX_MB_FOR_LARGE_ROWS = 400;
 const LARGE = { count: 2_000, malformedChars: 300_000, payloadChars: 200_000 };
 
 const COMMANDS: readonly (readonly string[])[] = [
@@ -42,7 +42,7 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["reissue", "malformed", "--classification", "invalid_payload"],
 ];
 
-const ON_LARGE_ONES: readonly (readonly string[])[] = [
+const COMMANDS_FOR_LARGE_ROWS: readonly (readonly string[])[] = [
   ["inspect", "malformed", "--limit", "2000"],
   ["inspect", "malformed", "--limit", "2000", "--json"],
   ["reissue", "malformed"],
@@ -53,7 +53,7 @@ if (import.meta.main) {
   const sizes = Deno.args.length > 0 ? Deno.args.map(Number) : [100_000, 1_000_000];
   const exceeded: string[] = [];
   for (const size of sizes) exceeded.push(...await measure(size));
-  exceeded.push(...await measureLargeOnes());
+  exceeded.push(...await measureLargeRows());
   for (const line of exceeded) console.log(`✗ ${line}`);
   Deno.exit(exceeded.length === 0 ? 0 : 1); // the guards end the servers
 }
@@ -67,7 +67,7 @@ async function measure(size: number): Promise<string[]> {
   return await measureAll(rig, COMMANDS, { runs: RUNS, maxMs: MAX_MS, maxMb: MAX_MB });
 }
 
-async function measureLargeOnes(): Promise<string[]> {
+async function measureLargeRows(): Promise<string[]> {
   await using rig = await openRig();
   await (await rig.start()).terminate();
   await fill(rig, LARGE.count);
@@ -88,7 +88,7 @@ async function measureLargeOnes(): Promise<string[]> {
     number.toLocaleString("en")
   );
   console.log(`${count} malformed intents of ${malformed} characters; dead letters of ${count} payloads of ${payload}`);
-  return await measureAll(rig, ON_LARGE_ONES, { runs: 1, maxMs: Infinity, maxMb: MAX_MB_OF_LARGE_ONES });
+  return await measureAll(rig, COMMANDS_FOR_LARGE_ROWS, { runs: 1, maxMs: Infinity, maxMb: MAX_MB_FOR_LARGE_ROWS });
 }
 
 async function measureAll(
@@ -128,7 +128,7 @@ async function measureAll(
 /** The peak is the kernel's figure, which is read every 10 ms until the process ends. */
 async function runOnce({ env }: Rig, args: readonly string[]) {
   const begun = performance.now();
-  await using command = await startService(env, { args, keep: { most: 0, isWorthIt: () => false } });
+  await using command = await startService(env, { args, keep: { maxLines: 0, isKept: () => false } });
   const ended = command.ended.then(({ code }) => code);
   let peakMb = 0;
   let code: number | undefined;

@@ -75,12 +75,12 @@ async function measure(mib: number, minutes: number): Promise<boolean> {
   }
   if (service.exitCode === undefined) published = await report();
   const kills = await group.kills();
-  const isWell = service.exitCode === undefined && kills === 0 && published >= MIN_RATE * secondsOf();
+  const hasPassed = service.exitCode === undefined && kills === 0 && published >= MIN_RATE * secondsOf();
   console.log(`killed by the kernel: ${kills} times; ended by itself: ${service.exitCode ?? "no"}`);
-  if (!isWell) console.log(service.output());
+  if (!hasPassed) console.log(service.output());
   const { code } = await service.terminate();
   console.log(`exit code after SIGTERM: ${code}`);
-  return isWell && code === 0;
+  return hasPassed && code === 0;
 }
 
 /** Accepts connections, discards requests and never answers. */

@@ -11,7 +11,7 @@ import { startPostgres } from "./servers/postgres.ts";
 import { startRedis } from "./servers/redis.ts";
 import { startUserService } from "./servers/user_service.ts";
 
-const MOST_RSS_MB = 400;
+const MAX_RSS_MB = 400;
 const ENTRY_BYTES = 100 * 1024 * 1024;
 const ENTRIES = 3;
 const PAYLOAD_BYTES = 200 * 1024;
@@ -27,9 +27,9 @@ if (import.meta.main) {
   }
   const peaks = await measure(intents);
   for (const { what, mb, seconds } of peaks) {
-    console.log(`${what}: ${mb} MB resident at most (allowed: ${MOST_RSS_MB}), ${seconds} s`);
+    console.log(`${what}: ${mb} MB resident at most (allowed: ${MAX_RSS_MB}), ${seconds} s`);
   }
-  Deno.exit(peaks.every(({ mb }) => mb <= MOST_RSS_MB) ? 0 : 1);
+  Deno.exit(peaks.every(({ mb }) => mb <= MAX_RSS_MB) ? 0 : 1);
 }
 
 interface Peak {

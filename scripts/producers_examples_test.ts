@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import { outcomeOf } from "../tests/support/outcome.ts";
 import { openRig } from "../tests/support/rig.ts";
 import type { Rig } from "../tests/support/service_rig.ts";
-import { isAtHand, type Language, LANGUAGES } from "./contracts/example_languages.ts";
+import { isAvailable, type Language, LANGUAGES } from "./contracts/example_languages.ts";
 
 const ROOT = resolve(import.meta.dirname!, "..");
 const EXAMPLES = [...Deno.readTextFileSync(`${ROOT}/docs/producers.md`).matchAll(/^```(\w+)\n(.*?)^```$/gms)]
@@ -25,7 +25,7 @@ Deno.test("the examples of docs/producers.md send intents that the service accep
     await Deno.writeTextFile(`${folder}/notification-service`, serviceScript(), { mode: 0o755 });
     for (const [index, { language: name, text }] of EXAMPLES.entries()) {
       const language = LANGUAGES[name]!;
-      const ignore = !await isAtHand(language);
+      const ignore = !await isAvailable(language);
       await test.step({
         name: ignore
           ? `${index + 1}: ${name} NOT RUN: ${language.needs} is missing on this machine`

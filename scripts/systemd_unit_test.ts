@@ -9,7 +9,7 @@ import { variables } from "../src/config/variables.ts";
 
 const UNIT = directives(Deno.readTextFileSync(new URL("./systemd/notification-service.service", import.meta.url)));
 
-Deno.test("the unit has the directives that its operation rests on", () => {
+Deno.test("the unit has the necessary directives", () => {
   const expected = {
     Type: "notify",
     Restart: "on-failure",
@@ -35,7 +35,7 @@ Deno.test("the unit has the directives that its operation rests on", () => {
   assert.equal(UNIT.has("MemoryDenyWriteExecute"), false);
 });
 
-Deno.test("the unit's times are above the service's own bounds", () => {
+Deno.test("the time-outs of the unit are longer than those of the service", () => {
   const seconds = (name: string) => Number(/^(\d+)s$/.exec(UNIT.get(name)?.[0] ?? "")?.[1]);
   const bound = (name: "SHUTDOWN_TIMEOUT" | "STARTUP_TIMEOUT") => parseDuration(variables[name].default)! / 1000;
   assert.ok(seconds("TimeoutStopSec") > bound("SHUTDOWN_TIMEOUT"));
@@ -44,7 +44,7 @@ Deno.test("the unit's times are above the service's own bounds", () => {
   assert.ok(seconds("WatchdogSec") > 0);
 });
 
-Deno.test("the start task, and so the executable, has no more permissions than it needs", () => {
+Deno.test("the start task, and so the executable, has only the permissions that it needs", () => {
   const flags = denoJson.tasks.start.command.split(" ").filter((word) => word.startsWith("-"));
   assert.deepEqual(flags.filter((flag) => !flag.startsWith("--v8-flags=")), [
     "--no-prompt",

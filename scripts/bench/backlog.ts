@@ -9,7 +9,7 @@ import { type Cpu, cpuEach, startCpuMeter } from "./cpu.ts";
 import { OUTBOUND } from "./fill.ts";
 import { wantedSubjects } from "./options.ts";
 import type { Backlog } from "./results.ts";
-import { type Session, tell } from "./session.ts";
+import { addProblems, type Session } from "./session.ts";
 import type { Setting } from "./setting.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
@@ -49,7 +49,7 @@ async function runOnce(session: Session, subject: ServiceSubject): Promise<{ rat
   await using process = await session.start(subject, setting);
   const run = await timeStretch(session, { setting, process });
   await process.until("all was published", async () => !await hasLiveRoutes(setting));
-  tell(session, `backlog of ${subject}`, await wrongCounts(setting, { count, hasRoutes: true }));
+  addProblems(session, `backlog of ${subject}`, await wrongCounts(setting, { count, hasRoutes: true }));
   return run;
 }
 

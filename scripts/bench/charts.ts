@@ -38,13 +38,13 @@ const LATENCY_RATE = 100;
 export function barChart({ title, unit, bars, limit }: BarChart): string[] {
   const drawn = bars.filter(({ value }) => Number.isFinite(value));
   if (drawn.length === 0) return [];
-  const most = Math.max(...drawn.map(({ value }) => value), limit ?? 0);
+  const max = Math.max(...drawn.map(({ value }) => value), limit ?? 0);
   const series = (name: string, values: readonly number[]) => `  ${name} [${values.map(number).join(", ")}]`;
   const lines = [
     "xychart-beta horizontal",
     `  title ${quoted(title)}`,
     `  x-axis [${drawn.map(({ label }) => quoted(label)).join(", ")}]`,
-    `  y-axis ${quoted(unit)} 0 --> ${number(most * 1.05)}`,
+    `  y-axis ${quoted(unit)} 0 --> ${number(max * 1.05)}`,
     series("bar", drawn.map(({ value }) => value)),
   ];
   if (limit !== undefined) lines.push(series("line", drawn.map(() => limit)));

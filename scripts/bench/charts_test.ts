@@ -4,7 +4,7 @@ import { barChart, flatnessChart, latencyChart, throughputChart } from "./charts
 
 const EVEN = { p50: 1, p95: 2, p99: 3, max: 4 };
 
-Deno.test("barChart() is Mermaid's text: bars from 0, and a limit across them", () => {
+Deno.test("barChart() returns a Mermaid chart with bars from 0 and a line for the limit", () => {
   const bars = [{ label: "a", value: 1234.5 }, { label: "b", value: 0.126 }];
   assert.deepEqual(barChart({ title: "t", unit: "u", bars, limit: 2000 }), [[
     "xychart-beta horizontal",
@@ -16,7 +16,7 @@ Deno.test("barChart() is Mermaid's text: bars from 0, and a limit across them", 
   ].join("\n")]);
 });
 
-Deno.test("barChart() lets no label break the text, and leaves out what is not finite", () => {
+Deno.test("barChart() escapes labels and omits values that are not finite", () => {
   const bars = [{ label: 'a"]\nbar [7', value: 1 }, { label: "b", value: NaN }, { label: "c", value: Infinity }];
   const [text = ""] = barChart({ title: 'x"y', unit: "u", bars });
   assert.match(text, /^ {2}title "x'y"\n {2}x-axis \["a'\]'bar \[7"\]$/m);
@@ -24,7 +24,7 @@ Deno.test("barChart() lets no label break the text, and leaves out what is not f
   assert.deepEqual(barChart({ title: "t", unit: "u", bars: bars.slice(1) }), []);
 });
 
-Deno.test("throughputChart() leaves out a subject that was not measured", () => {
+Deno.test("throughputChart() omits a subject that was not measured", () => {
   const [text = ""] = throughputChart([
     { subject: "service", intents: 1, rates: [3, 1, 2], cpu: [] },
     { subject: "executable", intents: 1, rates: [], cpu: [], missing: "not built" },
@@ -32,7 +32,7 @@ Deno.test("throughputChart() leaves out a subject that was not measured", () => 
   assert.match(text, /x-axis \["service \(source\)"\]\n.*\n {2}bar \[2\]$/);
 });
 
-Deno.test("latencyChart() shows the rate that the targets are about", () => {
+Deno.test("latencyChart() shows only the rate of the targets", () => {
   const row = { samples: 1, undelivered: 0, both: EVEN, push: EVEN, email: EVEN, rounds: [EVEN] };
   const [text = ""] = latencyChart([{ subject: "service", rate: 10, ...row }, {
     subject: "service",

@@ -4,12 +4,12 @@ import { cpuEach, inAll, parseStat, startCpuMeter, treeMicros } from "./cpu.ts";
 
 const isLinux = Deno.build.os === "linux";
 
-Deno.test("parseStat() reads over a name with spaces and brackets", () => {
+Deno.test("parseStat() accepts a process name with spaces and brackets", () => {
   const line = "41 (a) b (c) R 7 41 41 0 -1 4194304 1 2 3 4 150 50 30 20 20 0 9 0 100 1 1\n";
   assert.deepEqual(parseStat(line), { pid: 41, parent: 7, micros: 2_000_000, endedChildrenMicros: 500_000 });
 });
 
-Deno.test("treeMicros() adds up a process, its children and theirs, also those that have ended", () => {
+Deno.test("treeMicros() adds up the CPU time of a process and its descendants, also of those that have ended", () => {
   const stat = (pid: number, parent: number, micros: number, endedChildrenMicros = 0) => (
     { pid, parent, micros, endedChildrenMicros }
   );
@@ -19,7 +19,7 @@ Deno.test("treeMicros() adds up a process, its children and theirs, also those t
   assert.ok(Number.isNaN(treeMicros(stats, 9)));
 });
 
-Deno.test("startCpuMeter() counts a child that works and ends, and nothing of a process at rest", {
+Deno.test("startCpuMeter() counts the CPU time of a child that has ended, and no time of an idle process", {
   ignore: !isLinux,
 }, async () => {
   // The shell waits for its child, as the postmaster does for its backends, and continues to run.
@@ -40,7 +40,7 @@ Deno.test("startCpuMeter() counts a child that works and ends, and nothing of a 
   }
 });
 
-Deno.test("cpuEach() divides, inAll() adds", () => {
+Deno.test("cpuEach() divides by the number of items, and inAll() adds up the processes", () => {
   const cpu = cpuEach({ process: 30, postgres: 20, redis: 10 }, 10);
   assert.deepEqual(cpu, { process: 3, postgres: 2, redis: 1 });
   assert.equal(inAll(cpu), 6);

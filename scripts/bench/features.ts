@@ -6,7 +6,7 @@
  * the run.
  */
 import { type Features, type VariantName, VARIANTS } from "./results.ts";
-import { type Session, tell } from "./session.ts";
+import { addProblems, type Session } from "./session.ts";
 import type { Cpu } from "./cpu.ts";
 import type { BenchProcess, Environment } from "./process.ts";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -120,7 +120,7 @@ async function runOnce(session: Session, { env, what, instances, beforeRun, afte
   await beforeRun?.(processes);
   const run = await timeRun(setting, { count, hasRoutes: true, processes });
   await afterRun?.();
-  tell(session, `features, ${what}`, await wrongCounts(setting, { count, hasRoutes: true }));
+  addProblems(session, `features, ${what}`, await wrongCounts(setting, { count, hasRoutes: true }));
   return run;
 }
 

@@ -55,9 +55,9 @@ export async function fill(redis: Redis, filling: Filling): Promise<void> {
 
 // Counts the distinct request ids of a stream.
 const DISTINCT = `
-local seen, distinct, place = {}, 0, '-'
+local seen, distinct, start = {}, 0, '-'
 while true do
-  local entries = redis.call('XRANGE', KEYS[1], place, '+', 'COUNT', 1000)
+  local entries = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 1000)
   for _, entry in ipairs(entries) do
     for at = 1, #entry[2], 2 do
       local value = entry[2][at + 1]
@@ -66,7 +66,7 @@ while true do
         distinct = distinct + 1
       end
     end
-    place = '(' .. entry[1]
+    start = '(' .. entry[1]
   end
   if #entries < 1000 then return distinct end
 end`;

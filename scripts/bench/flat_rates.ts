@@ -11,7 +11,8 @@ import type { Setting } from "./setting.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasLiveRoutes, release, stage } from "./timed_run.ts";
 
-export interface Offset {
+/** A database with the schema of the service, and its servers. */
+export interface BenchDatabase {
   readonly session: Session;
   readonly setting: Setting;
   /** The number of the first record that does not exist yet. */
@@ -34,7 +35,7 @@ const LIMIT_MS = 120_000;
 const COPY = streamOffsetKey(INTENTS);
 
 /** Returns routes per second; with `all` publishes all routes and returns NaN. */
-export async function publishRate({ session, setting }: Offset, stretch: Stretch | "all"): Promise<number> {
+export async function publishRate({ session, setting }: BenchDatabase, stretch: Stretch | "all"): Promise<number> {
   const before = await countRoutes(setting);
   await setting.redis.flushdb();
   const sent = async () => {
@@ -53,16 +54,16 @@ export async function publishRate({ session, setting }: Offset, stretch: Stretch
 }
 
 /** Returns intents per second. Each intent has one route, which is skipped, so that nothing is published meanwhile. */
-export async function acceptRate(place: Offset, stretch: Stretch): Promise<number> {
-  const { session, setting } = place;
+export async function acceptRate(database: BenchDatabase, stretch: Stretch): Promise<number> {
+  const { session, setting } = database;
   const count = lengthOf(stretch);
   const before = await countRecords(setting);
   await setting.redis.flushdb();
   await setting.pool.query(
     "DELETE FROM notification.stream_offsets WHERE stream NOT IN ('gateway:client-events', 'mail:delivery_commands')",
   );
-  await stage(setting, { count, from: place.nextRecord, kind: "skipped" });
-  place.nextRecord += count;
+  await stage(setting, { count, from: database.nextRecord, kind: "skipped" });
+  database.nextRecord += count;
   let rate: number;
   {
     await using process = await session.start("service", setting);
@@ -80,7 +81,7 @@ export async function acceptRate(place: Offset, stretch: Stretch): Promise<numbe
  * run.
  */
 export async function deleteRate(
-  { session, setting }: Offset,
+  { session, setting }: BenchDatabase,
   { days, records }: { days: number; records: number },
 ): Promise<number> {
   const before = await countRecords(setting);

@@ -8,7 +8,7 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
-import { acceptRate, deleteRate, lengthOf, type Offset, publishRate } from "./flat_rates.ts";
+import { acceptRate, type BenchDatabase, deleteRate, lengthOf, publishRate } from "./flat_rates.ts";
 import { migrate } from "../../src/postgres/migrate.ts";
 import type { Flat, Flatness } from "./results.ts";
 import type { Session } from "./session.ts";
@@ -33,7 +33,7 @@ const QUICK: typeof FULL = {
 
 /** A rate and the functions that measure it. */
 interface Measurement {
-  readonly place: Offset;
+  readonly database: BenchDatabase;
   readonly size: string;
   readonly prepare?: () => Promise<void>;
   readonly measure: () => Promise<number>;
@@ -42,23 +42,23 @@ interface Measurement {
 export async function measureFlatness(session: Session): Promise<Flatness> {
   const { rounds, live, published, records, accepted, deleted } = sizesOf(session);
   await using stack = new AsyncDisposableStack();
-  const open = async () => stack.use(await openPlace(session));
-  const places = [];
-  for (const size of live) places.push({ size, place: await open() });
+  const open = async () => stack.use(await openDatabase(session));
+  const databases = [];
+  for (const size of live) databases.push({ size, database: await open() });
   const [few, many] = [await open(), await open()];
   await addTerminalRoutes(many);
 
-  const publishing = (place: Offset, left: number) => ({
-    place,
-    prepare: () => topUp(place, left + lengthOf(published)),
-    measure: () => publishRate(place, published),
+  const publishing = (database: BenchDatabase, left: number) => ({
+    database,
+    prepare: () => topUp(database, left + lengthOf(published)),
+    measure: () => publishRate(database, published),
   });
   const publish = await inRounds(rounds, [
-    ...places.map(({ size, place }): Measurement => {
-      const measurement = { ...publishing(place, size), size: `${thousands(size)} live routes` };
+    ...databases.map(({ size, database }): Measurement => {
+      const measurement = { ...publishing(database, size), size: `${thousands(size)} live routes` };
       if (size >= LARGE) return measurement;
       // A small table is made again for each round; otherwise most of its rows would soon be published ones.
-      return { ...measurement, prepare: () => removeAll(place).then(measurement.prepare) };
+      return { ...measurement, prepare: () => removeAll(database).then(measurement.prepare) };
     }),
     {
       ...publishing(many, live[0]!),
@@ -71,17 +71,17 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
   const manyRecords = `${thousands(records)} records`;
   const accept = await inRounds(rounds, [
     {
-      place: few,
+      database: few,
       size: "few records",
       prepare: () => removeAll(few),
       measure: () => acceptRate(few, accepted),
     },
-    { place: many, size: manyRecords, measure: () => acceptRate(many, accepted) },
+    { database: many, size: manyRecords, measure: () => acceptRate(many, accepted) },
   ]);
 
   const days = [17, 10]; // one for each of the two measurements, which each delete one group of old records
   const retention = await inRounds(1, [{
-    place: many,
+    database: many,
     size: manyRecords,
     measure: () => deleteRate(many, { days: days.shift()!, records: deleted }),
   }]);
@@ -89,13 +89,13 @@ export async function measureFlatness(session: Session): Promise<Flatness> {
 }
 
 /** Adds records with published routes. Two groups of them are old enough to be deleted. */
-async function addTerminalRoutes(place: Offset): Promise<void> {
-  const { records, deleted } = sizesOf(place.session);
-  place.session.progress(`making ${thousands(records)} records with terminal routes`);
+async function addTerminalRoutes(database: BenchDatabase): Promise<void> {
+  const { records, deleted } = sizesOf(database.session);
+  database.session.progress(`making ${thousands(records)} records with terminal routes`);
   const oldest = [20, 15].map((daysAgo, lot) => ({ from: lot * deleted, records: deleted, daysAgo }));
   const rest = { from: 2 * deleted, records: records - 2 * deleted, daysAgo: 3 };
-  for (const rows of [...oldest, rest]) await addRows(place.setting.pool, { ...rows, routes: "published" });
-  place.nextRecord = records;
+  for (const rows of [...oldest, rest]) await addRows(database.setting.pool, { ...rows, routes: "published" });
+  database.nextRecord = records;
 }
 
 /** Runs each measurement in every round, without and with a transaction that holds an old snapshot. */
@@ -103,23 +103,23 @@ async function inRounds(rounds: number, measurements: readonly Measurement[]): P
   const found = measurements.map(({ size }) => ({ size, rates: [] as number[], underSnapshot: [] as number[] }));
   for (let round = 1; round <= rounds; round++) {
     const order = [...measurements.entries()];
-    for (const [index, { place, size, prepare, measure }] of round % 2 === 1 ? order : order.toReversed()) {
+    for (const [index, { database, size, prepare, measure }] of round % 2 === 1 ? order : order.toReversed()) {
       const what = rounds === 1 ? size : `round ${round} of ${rounds}: ${size}`;
-      place.session.progress(what);
+      database.session.progress(what);
       await prepare?.();
-      await settle(place);
+      await settle(database);
       found[index]!.rates.push(await measure());
-      place.session.progress(`${what}, under an old snapshot`);
+      database.session.progress(`${what}, under an old snapshot`);
       await prepare?.();
-      await settle(place);
-      found[index]!.underSnapshot.push(await underOldSnapshot(place, measure));
-      await settle(place); // so that it does not happen during the next measurement
+      await settle(database);
+      found[index]!.underSnapshot.push(await underOldSnapshot(database, measure));
+      await settle(database); // so that it does not happen during the next measurement
     }
   }
   return found;
 }
 
-async function underOldSnapshot({ setting }: Offset, measure: () => Promise<number>): Promise<number> {
+async function underOldSnapshot({ setting }: BenchDatabase, measure: () => Promise<number>): Promise<number> {
   const holder = new pg.Client({ connectionString: setting.dsn });
   await holder.connect();
   try {
@@ -131,27 +131,27 @@ async function underOldSnapshot({ setting }: Offset, measure: () => Promise<numb
   }
 }
 
-async function settle({ setting: { pool } }: Offset): Promise<void> {
+async function settle({ setting: { pool } }: BenchDatabase): Promise<void> {
   await vacuum(pool);
   await pool.query("CHECKPOINT");
 }
 
-async function removeAll({ setting }: Offset): Promise<void> {
+async function removeAll({ setting }: BenchDatabase): Promise<void> {
   await setting.pool.query("TRUNCATE notification.records, notification.routes");
 }
 
 /** Adds live routes until there are `wanted`. */
-async function topUp(place: Offset, wanted: number): Promise<void> {
-  const { rows } = await place.setting.pool.query<{ live: number }>(
+async function topUp(database: BenchDatabase, wanted: number): Promise<void> {
+  const { rows } = await database.setting.pool.query<{ live: number }>(
     "SELECT count(*)::int AS live FROM notification.routes WHERE next_attempt_at IS NOT NULL",
   );
   const records = Math.ceil((wanted - rows[0]!.live) / 2);
   if (records <= 0) return;
-  await addRows(place.setting.pool, { from: place.nextRecord, records, routes: "live", daysAgo: 2 });
-  place.nextRecord += records;
+  await addRows(database.setting.pool, { from: database.nextRecord, records, routes: "live", daysAgo: 2 });
+  database.nextRecord += records;
 }
 
-async function openPlace(session: Session): Promise<Offset & AsyncDisposable> {
+async function openDatabase(session: Session): Promise<BenchDatabase & AsyncDisposable> {
   const setting = await session.setting();
   await migrate(setting.pool, { lockTimeoutMs: 10_000 });
   return { session, setting, nextRecord: 0, [Symbol.asyncDispose]: () => setting[Symbol.asyncDispose]() };

@@ -30,7 +30,7 @@ interface Intent {
 }
 
 const BATCH = 1000;
-const ROUTES_A_CALL = 100;
+const ROUTES_PER_CALL = 100;
 /** At most this many batches may be handed off but not yet written; the service has the same limit. */
 const MAX_UNWRITTEN = 2;
 const IDLE_MS = 1000;
@@ -76,9 +76,9 @@ async function acceptAndPublish(
   }
 }
 
-async function read(redis: Redis, place: string): Promise<Entry[]> {
+async function read(redis: Redis, after: string): Promise<Entry[]> {
   for (;;) {
-    const reply = await redis.call("XREAD", "COUNT", BATCH, "BLOCK", IDLE_MS, "STREAMS", INTENTS, place) as
+    const reply = await redis.call("XREAD", "COUNT", BATCH, "BLOCK", IDLE_MS, "STREAMS", INTENTS, after) as
       | [[string, Entry[]]]
       | null;
     if (reply !== null) return reply[0][1];
@@ -166,9 +166,9 @@ async function handOff(
   },
 ): Promise<string[]> {
   const calls: Promise<unknown>[] = [];
-  for (let at = 0; at < intents.length; at += ROUTES_A_CALL) {
+  for (let at = 0; at < intents.length; at += ROUTES_PER_CALL) {
     const values: string[] = [];
-    for (const intent of intents.slice(at, at + ROUTES_A_CALL)) valuesOf(intent, values);
+    for (const intent of intents.slice(at, at + ROUTES_PER_CALL)) valuesOf(intent, values);
     calls.push(redis.evalsha(script, 1, stream, ...values));
   }
   return (await Promise.all(calls)).flat() as string[];
@@ -179,8 +179,8 @@ async function shortenLeases(
   { script, intents }: { script: string; intents: readonly Intent[] },
 ): Promise<void> {
   const calls: Promise<unknown>[] = [];
-  for (let at = 0; at < intents.length; at += ROUTES_A_CALL) {
-    const some = intents.slice(at, at + ROUTES_A_CALL);
+  for (let at = 0; at < intents.length; at += ROUTES_PER_CALL) {
+    const some = intents.slice(at, at + ROUTES_PER_CALL);
     calls.push(redis.evalsha(script, 0, ...some.flatMap((intent) => [pushId(intent), emailId(intent)])));
   }
   await Promise.all(calls);

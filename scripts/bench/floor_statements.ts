@@ -23,11 +23,11 @@ export const INSERT = `
       string_to_array($5, $1), string_to_array($6, $1), string_to_array($7, $1), string_to_array($8, $1)::bigint[],
       string_to_array($9, $1), string_to_array($10, $1))
       AS entry (notification_id, entry_id, type, producer, recipients, key, occurred_at_ms, payload, request_id)
-  ), place AS (
-    INSERT INTO notification.stream_offsets AS place (stream, entry_id, entries_read)
+  ), moved AS (
+    INSERT INTO notification.stream_offsets AS known (stream, entry_id, entries_read)
     VALUES ('${INTENTS}', $11, $12)
     ON CONFLICT (stream) DO UPDATE
-    SET entry_id = excluded.entry_id, entries_read = place.entries_read + excluded.entries_read, updated_at = now()
+    SET entry_id = excluded.entry_id, entries_read = known.entries_read + excluded.entries_read, updated_at = now()
   ), accepted AS (
     INSERT INTO notification.records (
       notification_id, notification_type, producer, audience_kind, recipient_user_ids, payload, idempotency_key,

@@ -6,7 +6,7 @@
 import { fill } from "./fill.ts";
 import { wantedSubjects } from "./options.ts";
 import type { MemoryUse } from "./results.ts";
-import { type Session, tell } from "./session.ts";
+import { addProblems, type Session } from "./session.ts";
 import { missing, SERVICES, type ServiceSubject, TITLES } from "./subjects.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stage, timeRun, wrongCounts } from "./timed_run.ts";
@@ -36,7 +36,7 @@ async function idleAndLoaded(session: Session, subject: ServiceSubject): Promise
   const idle = { subject, when: "idle", ...await process.memory() };
   await timeRun(setting, { count, hasRoutes: true, processes: [process] });
   const loaded = { subject, when: "at full load", ...await process.memory() };
-  tell(session, `memory of ${subject}`, await wrongCounts(setting, { count, hasRoutes: true }));
+  addProblems(session, `memory of ${subject}`, await wrongCounts(setting, { count, hasRoutes: true }));
   return [idle, loaded];
 }
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type Options, parseOptions, RATES, wantedParts, wantedSubjects } from "./options.ts";
 import { SERVICES, SUBJECTS } from "./subjects.ts";
 
-Deno.test("parseOptions() makes no argument a full run of everything but another checkout", () => {
+Deno.test("parseOptions() without arguments returns a full run of all parts, without another checkout", () => {
   const options = parsed([]);
   assert.equal(options.isQuick, false);
   assert.deepEqual(options.rates, RATES);
@@ -17,7 +17,7 @@ Deno.test("parseOptions() accepts --only with a space, with = and more than once
   assert.deepEqual(wantedParts(options), ["throughput", "latency", "memory"]);
 });
 
-Deno.test("parseOptions() with --compare measures the other checkout, in the parts that compare", () => {
+Deno.test("parseOptions() with --compare measures the other checkout, in the parts that compare subjects", () => {
   const options = parsed(["--compare", "/tree", "--rounds=5", "--rates", "100,1000"]);
   assert.equal(options.compare, "/tree");
   assert.equal(options.rounds, 5);
@@ -27,13 +27,13 @@ Deno.test("parseOptions() with --compare measures the other checkout, in the par
   assert.deepEqual(wantedParts(parsed(["--compare=/tree", "--only=memory"])), ["memory"]);
 });
 
-Deno.test("parseOptions() accepts subjects in any order; they are measured in that of the table", () => {
+Deno.test("parseOptions() accepts subjects in any order; they are measured in the order of the table", () => {
   const options = parsed(["--subjects", "bullmq,floor", "--subjects=service"]);
   assert.deepEqual(wantedSubjects(options, SUBJECTS), ["floor", "service", "bullmq"]);
   assert.deepEqual(wantedSubjects(options, SERVICES), ["service"]);
 });
 
-Deno.test("parseOptions() refuses what it does not know", () => {
+Deno.test("parseOptions() reports an invalid argument or value", () => {
   for (
     const args of [
       ["--fast"],
@@ -58,13 +58,13 @@ Deno.test("parseOptions() refuses what it does not know", () => {
   }
 });
 
-Deno.test("parseOptions() names the argument that is unknown", () => {
+Deno.test("parseOptions() names an unknown argument", () => {
   for (const args of [["--quick", "--fast", "yes"], ["--fast"]]) {
     assert.deepEqual(parseOptions(args), { problem: "Unknown argument --fast" });
   }
 });
 
-Deno.test("parseOptions() puts only full runs into the documentation", () => {
+Deno.test("parseOptions() accepts --docs only for full runs", () => {
   for (const more of ["--quick", "--only=memory", "--subjects=floor", "--rounds=2", "--rates=10", "--compare=/tree"]) {
     assert.ok("problem" in parseOptions(["--docs", more]), more);
   }

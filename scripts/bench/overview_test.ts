@@ -6,18 +6,18 @@ import type { Results } from "./results.ts";
 const EMPTY: Results = { at: "", machine: {}, isQuick: true, seconds: {}, problems: [] };
 const CPU = { process: 60, postgres: 30, redis: 10 };
 
-Deno.test("overviewSection() is left out where neither CPU time nor latency was measured", () => {
+Deno.test("overviewSection() returns no section if neither CPU time nor latency was measured", () => {
   assert.deepEqual(overviewSection(EMPTY), []);
 });
 
-Deno.test("overviewSection() has no column for memory where that was not measured", () => {
+Deno.test("overviewSection() has no column for memory if memory was not measured", () => {
   const throughput = [{ subject: "floor", intents: 1, rates: [1], cpu: [CPU] }] as const;
   const [section] = overviewSection({ ...EMPTY, throughput });
   assert.equal(section?.header.at(-1), "at 3,000/s");
   assert.deepEqual(section?.rows, [["floor", "100", "–", "1", "–", "–", "–"]]);
 });
 
-Deno.test("overviewSection() has a line for each subject measured, in the order of the tables", () => {
+Deno.test("overviewSection() has a row for each measured subject, in the order of the tables", () => {
   const both = { p50: 2, p95: 3, p99: 4.26, max: 5 };
   const row = { samples: 1, undelivered: 0, both, rounds: [both] };
   const [section] = overviewSection({

@@ -19,7 +19,7 @@ const RESULTS: Results = {
   ],
 };
 
-Deno.test("sectionsOf() shows CPU time first, then the rate, with medians, spread and what is not built", () => {
+Deno.test("sectionsOf() shows CPU time and rates with medians and spread, and a subject that is not built", () => {
   const cpu = sectionOf("CPU time");
   assert.deepEqual(cpu.rows[1], [
     "service (source)",
@@ -32,7 +32,7 @@ Deno.test("sectionsOf() shows CPU time first, then the rate, with medians, sprea
   assert.equal(rows.length, 3);
 });
 
-Deno.test("sectionsOf() shows the bare hop, and the rounds' spread where there are several", () => {
+Deno.test("sectionsOf() shows the latency of the bare hop, and the spread of several rounds", () => {
   const even = (p50: number) => ({ p50, p95: p50, p99: p50, max: p50 });
   const row = { rate: 100, samples: 1, undelivered: 0 };
   const { rows } = sectionOf("Latency", {
@@ -49,7 +49,7 @@ Deno.test("sectionsOf() shows the bare hop, and the rounds' spread where there a
   ]);
 });
 
-Deno.test("sectionsOf() compares the CPU time of features and instances with that of the first", () => {
+Deno.test("sectionsOf() compares the CPU time of features and of instances with that of the first row", () => {
   const features = {
     variants: [
       { name: "default", rates: [100], cpu: [cpuOf(100)] },
@@ -64,19 +64,19 @@ Deno.test("sectionsOf() compares the CPU time of features and instances with tha
   assert.deepEqual(sectionOf("Instances", { features }).rows[1], ["2", "150", "75", "75", "300", "1.50", "50", "0.50"]);
 });
 
-Deno.test("sectionsOf() shows a backlog's CPU time a route", () => {
+Deno.test("sectionsOf() shows the CPU time for each route of a backlog", () => {
   const backlog = [{ subject: "service", routes: 2000, rates: [30_000], cpu: [cpuOf(60)] }] as const;
   const { rows, note } = sectionOf("Backlog", { backlog });
   assert.deepEqual(rows, [["service (source)", "30", "15", "15", "60", "30,000"]]);
   assert.match(note, /; 2,000 that were due/);
 });
 
-Deno.test("sectionsOf() says that a quick run is not to be judged by", () => {
+Deno.test("sectionsOf() contains a warning that a quick run is too short", () => {
   assert.match(sectionsOf(RESULTS).at(-1)!.note, /too short/);
   assert.ok(!/too short/.test(sectionsOf({ ...RESULTS, isQuick: false }).at(-1)!.note));
 });
 
-Deno.test("forDocumentation() makes tables and shows charts", () => {
+Deno.test("forDocumentation() returns tables and charts in Markdown", () => {
   const text = forDocumentation(sectionsOf(RESULTS));
   assert.match(text, /### CPU time\n\n.*\n\n\| subject \| process/);
   assert.match(
@@ -85,7 +85,7 @@ Deno.test("forDocumentation() makes tables and shows charts", () => {
   );
 });
 
-Deno.test("forTerminal() keeps to a hundred columns", () => {
+Deno.test("forTerminal() returns lines of at most 100 columns", () => {
   assert.ok(forTerminal(sectionsOf(RESULTS)).every((line) => [...line].length <= 100));
 });
 

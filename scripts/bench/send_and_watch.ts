@@ -11,7 +11,7 @@ import type { Assignment } from "./producer_worker.ts";
 import type { Setting } from "./setting.ts";
 
 /** After the last intent, the reader waits this long for the remaining entries. */
-const PATIENCE_MS = 10_000;
+const LAST_ENTRIES_TIMEOUT_MS = 10_000;
 const BLOCK_MS = 200;
 
 /** Latencies in milliseconds, in no particular order. */
@@ -34,7 +34,7 @@ export async function sendAndWatch(
   const redis = await openRedis(setting.server);
   const watched: Watched[] = [];
   for (const stream of isBare ? [INTENTS] : OUTBOUND) {
-    watched.push({ stream, place: await lastId(setting.redis, stream), seen: new Map() });
+    watched.push({ stream, offset: await lastId(setting.redis, stream), seen: new Map() });
   }
   const worker = new Worker(new URL("./producer_worker.ts", import.meta.url), { type: "module" });
   let sentAt = Infinity;
@@ -42,7 +42,7 @@ export async function sendAndWatch(
   worker.postMessage({ ...work, address: { host, port, password } } satisfies Assignment);
   try {
     const isComplete = () => watched.every(({ seen }) => seen.size === work.count);
-    while (!isComplete() && performance.now() - sentAt < PATIENCE_MS) await readOnce(redis, watched);
+    while (!isComplete() && performance.now() - sentAt < LAST_ENTRIES_TIMEOUT_MS) await readOnce(redis, watched);
   } finally {
     worker.terminate();
     await closeRedis(redis);
@@ -58,22 +58,22 @@ export async function sendAndWatch(
 
 interface Watched {
   readonly stream: string;
-  place: string;
+  offset: string;
   /** Milliseconds by request id. */
   readonly seen: Map<string, number>;
 }
 
 async function readOnce(redis: Redis, watched: readonly Watched[]): Promise<void> {
   const streams = watched.map(({ stream }) => stream);
-  const places = watched.map(({ place }) => place);
-  const reply = await redis.xread("COUNT", 1000, "BLOCK", BLOCK_MS, "STREAMS", ...streams, ...places);
+  const offsets = watched.map(({ offset }) => offset);
+  const reply = await redis.xread("COUNT", 1000, "BLOCK", BLOCK_MS, "STREAMS", ...streams, ...offsets);
   const now = performance.timeOrigin + performance.now();
   for (const [name, entries] of reply ?? []) {
     const one = watched.find(({ stream }) => stream === name)!;
     for (const [id, fields] of entries) {
       const requestId = fields[fields.indexOf("request_id") + 1]!;
       one.seen.set(requestId, now - Number.parseInt(requestId) / 1000);
-      one.place = id;
+      one.offset = id;
     }
   }
 }

@@ -69,6 +69,6 @@ export async function openSession(
 const URL_LINE = /^(http:\S+)\n/m;
 
 /** Adds the wrong counts of a timed run to the problems. */
-export function tell(session: Session, what: string, wrong: readonly string[]): void {
+export function addProblems(session: Session, what: string, wrong: readonly string[]): void {
   for (const text of wrong) session.problems.push(`${what}: ${text}`);
 }

@@ -6,11 +6,11 @@ import { type Target, targetsOf } from "./targets.ts";
 
 const EMPTY: Results = { at: "", machine: {}, isQuick: false, seconds: {}, problems: [] };
 
-Deno.test("targetsOf() leaves out what did not run", () => {
+Deno.test("targetsOf() returns no targets for parts that did not run", () => {
   assert.deepEqual(targetsOf(EMPTY), []);
 });
 
-Deno.test("targetsOf() compares the service's CPU with graphile-worker's and the floor's, by medians", () => {
+Deno.test("targetsOf() compares the median CPU time of the service, graphile-worker and the floor", () => {
   const row = { intents: 1, rates: [1] };
   const targets = targetsOf({
     ...EMPTY,
@@ -25,13 +25,13 @@ Deno.test("targetsOf() compares the service's CPU with graphile-worker's and the
   assert.deepEqual(targets.map(({ found, isMet }) => [found, isMet]), [["0.75", true], ["1.15", false]]);
 });
 
-Deno.test("targetsOf() leaves out what a subject was not measured for", () => {
+Deno.test("targetsOf() returns no target for a subject that was not measured", () => {
   const throughput = [{ subject: "service", intents: 1, rates: [1], cpu: [cpuOf(1)] }] as const;
   const latency = [latencyOf("service", { rate: 1000, p50: 1 }), latencyOf("other", { rate: 1000, p50: 2 })];
   assert.deepEqual(targetsOf({ ...EMPTY, throughput, latency }), []);
 });
 
-Deno.test("targetsOf() regards a rate that a peer has not got through as one at which it is slower", () => {
+Deno.test("targetsOf() counts a rate that a peer did not finish as one at which the peer is slower", () => {
   const latency = [
     latencyOf("service", { rate: 100, p50: 2 }),
     latencyOf("service", { rate: 1000, p50: 3, p99: 30 }),
@@ -46,7 +46,7 @@ Deno.test("targetsOf() regards a rate that a peer has not got through as one at 
   assert.equal(metOf(targets, /p50 at 100 a second, behind BullMQ/), true);
 });
 
-Deno.test("targetsOf() judges tails at 1,000 and 3,000 a second alone", () => {
+Deno.test("targetsOf() compares p99 only at 1,000 and 3,000 intents a second", () => {
   const latency = (p99: number) => [
     latencyOf("service", { rate: 100, p50: 1, p99: 99 }),
     latencyOf("service", { rate: 1000, p50: 1, p99 }),
@@ -79,13 +79,13 @@ Deno.test("targetsOf() compares the largest sizes with the smallest, also under 
   ]);
 });
 
-Deno.test("targetsOf() judges memory by its peak, but not that of an idle process", () => {
+Deno.test("targetsOf() judges the peak of memory, except of an idle process", () => {
   const use = (when: string, peakMb: number) => ({ subject: "service", when, residentMb: 1, peakMb }) as const;
   const targets = targetsOf({ ...EMPTY, memory: [use("idle", 999), use("at full load", 220), use("backlog", 221)] });
   assert.deepEqual(targets.map(({ isMet }) => isMet), [true, false]);
 });
 
-Deno.test("targetsOf() judges features by CPU, all traces by the rate", () => {
+Deno.test("targetsOf() judges features by CPU time, and all traces by the rate", () => {
   const variant = (name: Variant["name"], cpu: number, rate: number) => ({ name, rates: [rate], cpu: [cpuOf(cpu)] });
   const targets = targetsOf({
     ...EMPTY,

@@ -7,7 +7,7 @@
 import type { Cpu } from "./cpu.ts";
 import { wantedSubjects } from "./options.ts";
 import type { Throughput } from "./results.ts";
-import { type Session, tell } from "./session.ts";
+import { addProblems, type Session } from "./session.ts";
 import { isService, missing, type Subject, SUBJECTS, TITLES } from "./subjects.ts";
 import { stage, type TimedRun, timeRun, wrongCounts } from "./timed_run.ts";
 
@@ -39,7 +39,11 @@ async function runOnce(session: Session, subject: Subject, count: number): Promi
   await stage(setting, { count });
   await using process = await session.start(subject, setting);
   const run = await timeRun(setting, { count, hasRoutes: hasRoutes(subject), processes: [process] });
-  tell(session, `throughput of ${subject}`, await wrongCounts(setting, { count, hasRoutes: hasRoutes(subject) }));
+  addProblems(
+    session,
+    `throughput of ${subject}`,
+    await wrongCounts(setting, { count, hasRoutes: hasRoutes(subject) }),
+  );
   return run;
 }
 

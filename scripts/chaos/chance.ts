@@ -28,13 +28,13 @@ export class Chance {
     return uniformFloat64(this.#generator);
   }
 
-  between(least: number, most: number): number {
-    return least + this.next() * (most - least);
+  between(min: number, max: number): number {
+    return min + this.next() * (max - min);
   }
 
   /** A whole number; both limits are included. */
-  whole(least: number, most: number): number {
-    return uniformInt(this.#generator, least, most);
+  whole(min: number, max: number): number {
+    return uniformInt(this.#generator, min, max);
   }
 
   oneIn(times: number): boolean {

@@ -5,8 +5,8 @@
 import { eventually } from "../../tests/support/wait.ts";
 import type { Breach, RefusalWindow } from "./facts.ts";
 import { pause } from "./fault.ts";
-import { judgePlace } from "./judge.ts";
-import { judgeLastAgain, judgeUpTo, recover, type RoundResult, type Stage } from "./round.ts";
+import { judgeOffset } from "./judge.ts";
+import { type Harness, judgeLastAgain, judgeUpTo, recover, type RoundResult } from "./round.ts";
 
 export const END = "at the end";
 
@@ -14,19 +14,19 @@ export const END = "at the end";
 const COPY_LIMIT_MS = 5000;
 
 /** @param refusals periods in which an outbound stream refused entries that have not been judged yet */
-export async function playEnd(stage: Stage, refusals: readonly RefusalWindow[] = []): Promise<RoundResult> {
-  const { scene: { fleet, producer }, reader, scene } = stage;
+export async function playEnd(harness: Harness, refusals: readonly RefusalWindow[] = []): Promise<RoundResult> {
+  const { scene: { fleet, producer }, reader, scene } = harness;
   await producer.stop();
   // Entries are judged up to the millisecond before now, so the millisecond of the last entries has to be over.
   await pause(0.01);
   const breaches: Breach[] = [];
   const { untilMs, seconds } = await recover(scene, breaches);
-  await eventually(async () => judgePlace(await reader.place()).length === 0, { timeoutMs: COPY_LIMIT_MS })
-    .catch(() => {}); // judgePlace() is called again below and reports the details
+  await eventually(async () => judgeOffset(await reader.offset()).length === 0, { timeoutMs: COPY_LIMIT_MS })
+    .catch(() => {}); // judgeOffset() is called again below and reports the details
   const stopped = fleet.instances.length;
   await Promise.all(fleet.instances.map((instance) => fleet.leave(instance)));
-  const judged = await judgeUpTo(untilMs, stage, { faults: [], injections: [{ times: 0, refusals }] });
-  breaches.push(...judged.breaches, ...judgePlace(await reader.place()));
+  const judged = await judgeUpTo(untilMs, harness, { faults: [], injections: [{ times: 0, refusals }] });
+  breaches.push(...judged.breaches, ...judgeOffset(await reader.offset()));
   breaches.push(...await judgeLastAgain(reader, false));
   const orphans = await reader.orphans();
   if (orphans > 0) breaches.push({ kind: "wrong", text: `${orphans} routes and dead letters without a record` });

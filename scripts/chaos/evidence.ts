@@ -6,7 +6,7 @@
  * with the stretch that its notification belongs to.
  */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
-import type { Evidence, OutboundFact, PlaceFact, Tables } from "./facts.ts";
+import type { Evidence, OffsetFact, OutboundFact, Tables } from "./facts.ts";
 import { inStreamOrder, lostEntries, type LostEntriesOptions } from "./lost_entries.ts";
 import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
@@ -35,7 +35,7 @@ export class EvidenceReader {
   async read(
     untilMs: number,
     { fieldsOf, ...given }:
-      & Pick<Evidence, "acknowledged" | "refusals" | "losses" | "attemptLimits" | "finishedMayBeGone">
+      & Pick<Evidence, "acknowledged" | "refusals" | "losses" | "attemptLimits" | "finishedMayBeDeleted">
       & Pick<LostEntriesOptions, "fieldsOf">,
   ): Promise<Evidence> {
     const sent: SentEntry[] = [];
@@ -58,7 +58,7 @@ export class EvidenceReader {
   }
 
   /** Returns the rows of the last stretch as they were when it was judged, and as they are now. */
-  async lastAgain(): Promise<{ before: Tables; now: Tables } | undefined> {
+  async readLastAgain(): Promise<{ before: Tables; now: Tables } | undefined> {
     if (this.#last === undefined) return undefined;
     return { before: this.#last, now: await this.#readTables(this.#last.fromMs, this.#overMs) };
   }
@@ -91,18 +91,20 @@ export class EvidenceReader {
   async #unjudged(): Promise<string[]> {
     this.#read.push = this.#read.email = "-";
     const found: string[] = [];
-    const note = (channel: string, id: string, deliveryId: string) => {
+    const addUnjudged = (channel: string, id: string, deliveryId: string) => {
       if (this.#judged.has(`${channel} ${id}`) || found.length === MAX_SHOWN) return;
       const where = this.#later.some(({ entryId }) => entryId === id) ? "belongs to a later stretch" : "never read";
       const isRepeated = this.#deliveries.has(deliveryId) ? ", judged before as another entry" : "";
       found.push(`${channel} ${id} of ${deliveryId} (${where}${isRepeated})`);
     };
-    for await (const [id, fields] of this.#entries("push", "+")) note("push", id, valueOf(fields, "event_id"));
-    for await (const [id, fields] of this.#entries("email", "+")) note("email", id, valueOf(fields, "delivery_id"));
+    for await (const [id, fields] of this.#entries("push", "+")) addUnjudged("push", id, valueOf(fields, "event_id"));
+    for await (const [id, fields] of this.#entries("email", "+")) {
+      addUnjudged("email", id, valueOf(fields, "delivery_id"));
+    }
     return found;
   }
 
-  async place(): Promise<PlaceFact> {
+  async offset(): Promise<OffsetFact> {
     const { redis } = this.#setting;
     const [row] = await this.#setting.query<{ entry_id: string; entries_read: string }>(
       "SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1",

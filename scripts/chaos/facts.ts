@@ -2,7 +2,7 @@
  * The types of the evidence on a stretch of entries: facts from Redis and PostgreSQL, and the kinds of breaches. A
  * stretch is all entries of a range of milliseconds; it is judged as a whole.
  */
-import type { Channel } from "./cast.ts";
+import type { Channel } from "./notification_model.ts";
 import type { SentEntry } from "./sent_entry.ts";
 
 export const BREACHES = ["lost", "twice", "false dead letter", "wrong"] as const;
@@ -91,14 +91,14 @@ export interface Evidence extends Tables {
   readonly attemptLimits: AttemptLimits;
   readonly earlier: Earlier;
   /** Retention was very short: finished records may be deleted, and then only their deliveries are judged. */
-  readonly finishedMayBeGone: boolean;
+  readonly finishedMayBeDeleted: boolean;
 }
 
-/** Notes a breach. */
-export type Note = (kind: Breach["kind"], text: string) => void;
+/** Adds a breach to those that were found. */
+export type AddBreach = (kind: Breach["kind"], text: string) => void;
 
 /** The consumer's offset after all work is finished, and the end of the stream. */
-export interface PlaceFact {
+export interface OffsetFact {
   readonly row: { readonly entryId: string; readonly entriesRead: number } | undefined;
   readonly copy: { readonly entryId: string; readonly entriesRead: number } | undefined;
   readonly lastEntryId: string;

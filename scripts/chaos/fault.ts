@@ -49,7 +49,7 @@ export interface Fault {
    */
   readonly outage?: Dependency;
   /** The minimum and maximum number of instances; one or two by default. */
-  readonly instances?: readonly [least: number, most: number];
+  readonly instances?: readonly [min: number, max: number];
   /** The batch sizes that the fault needs; random by default. */
   readonly profile?: Profile;
   /** Environment variables of the instances during this fault. */
@@ -69,7 +69,7 @@ export interface Fault {
    */
   readonly loses?: true;
   /** Finished records may be deleted before they are judged. */
-  readonly finishedMayBeGone?: true;
+  readonly finishedMayBeDeleted?: true;
   readonly inject: (scene: Scene) => Promise<Injection>;
 }
 
@@ -80,15 +80,15 @@ export function pause(seconds: number): Promise<void> {
 /**
  * Calls `act` repeatedly for `seconds`, with random pauses (in seconds) between the calls. Returns the number of calls.
  */
-export async function again(
+export async function repeatFor(
   chance: Chance,
-  { seconds, pauses: [least, most] }: { seconds: number; pauses: readonly [number, number] },
+  { seconds, pauses: [min, max] }: { seconds: number; pauses: readonly [number, number] },
   act: () => unknown,
 ): Promise<number> {
   const end = performance.now() + seconds * 1000;
   let times = 0;
   while (performance.now() < end) {
-    await pause(chance.between(least, most));
+    await pause(chance.between(min, max));
     await act();
     times++;
   }

@@ -30,5 +30,5 @@ export const FAULTS: readonly Fault[] = [
   ...BOTH_STORES_FAULTS,
 ];
 
-/** Not a fault itself: two faults at the same time whose effects can be distinguished. */
-export const MIXED = "mixed";
+/** In `--only`, `--list` and the report: the name of two faults at the same time whose effects can be distinguished. */
+export const PAIR_NAME = "mixed";

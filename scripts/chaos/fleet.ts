@@ -2,8 +2,8 @@
  * The setting → instances of the service, which can be started, stopped, killed and frozen.
  *
  * Each instance has a name, which the consumer's lease and PostgreSQL show. An instance that ends by itself is started
- * again, as a supervisor would do, and is noted as a breach, unless a dependency was unavailable while it started. A
- * log line that must never be written is noted as a breach, too.
+ * again, as a supervisor would do, and is reported as a breach, unless a dependency was unavailable while it started. A
+ * log line that must never be written is reported as a breach, too.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { appendFile, mkdir, readFile } from "node:fs/promises";
@@ -76,8 +76,8 @@ export class Fleet implements AsyncDisposable {
   breaches: Breach[] = [];
   /** A dependency that an instance needs at its start may be unavailable. */
   mayFailToStart = false;
-  /** A store may have lost data, so the instances may log that. */
-  mayTellOfLosses = false;
+  /** A store may have lost data, so log lines about a loss are no breach. */
+  mayLogLosses = false;
   /** How many outages the instances reported, by the name of the dependency in the log. */
   readonly outages = new Map<string, number>();
   readonly #setting: Setting;
@@ -113,7 +113,7 @@ export class Fleet implements AsyncDisposable {
       ...env,
       NOTIFICATION_INTERNAL_HTTP_ADDR: `127.0.0.1:${freePort()}`,
       OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${name}`,
-    }, { root, keep: { most: 300, isWorthIt: (line) => this.#hear(line, { name, reported }) } });
+    }, { root, keep: { maxLines: 300, isKept: (line) => this.#checkLine(line, { name, reported }) } });
     const instance: Instance = {
       ...{
         name,
@@ -142,7 +142,7 @@ export class Fleet implements AsyncDisposable {
     instance.isExpectedToEnd = true;
     const { code, durationMs } = await instance.process.terminate();
     if (code !== 0) {
-      this.#note(`${instance.name} ended with code ${code} after SIGTERM and ${Math.round(durationMs)} ms`);
+      this.#addBreach(`${instance.name} ended with code ${code} after SIGTERM and ${Math.round(durationMs)} ms`);
     }
   }
 
@@ -211,24 +211,25 @@ export class Fleet implements AsyncDisposable {
     const { name, profile, env, root, process, isReady, isExpectedToEnd } = instance;
     if (isExpectedToEnd || this.#isClosed) return;
     const isFailedStart = code === DEPENDENCY_EXIT && !isReady && this.mayFailToStart;
-    if (!isFailedStart) this.#note(`${name} ended by itself with code ${code}: ${process.output().slice(-600)}`);
+    if (!isFailedStart) this.#addBreach(`${name} ended by itself with code ${code}: ${process.output().slice(-600)}`);
     await sleep(RESTART_PAUSE_MS);
     if (!this.#isClosed) await this.join(profile, env, { root });
   }
 
-  #hear(line: string, { name, reported }: { name: string; reported: ReportedOutages }): boolean {
+  /** Adds what is wrong with a log line to the breaches. Returns whether the line is kept. */
+  #checkLine(line: string, { name, reported }: { name: string; reported: ReportedOutages }): boolean {
     if (line.includes('"message":"accepted"')) return false;
-    const wrong = reported.hear(line);
-    if (wrong !== undefined) this.#note(`${name} ${wrong}`);
-    const alarms = this.mayTellOfLosses ? ALARMS : [...ALARMS, ...LOSS_ALARMS];
-    if (alarms.some((part) => line.includes(part))) this.#note(`${name} logged ${line.slice(0, 600)}`);
+    const wrong = reported.check(line);
+    if (wrong !== undefined) this.#addBreach(`${name} ${wrong}`);
+    const alarms = this.mayLogLosses ? ALARMS : [...ALARMS, ...LOSS_ALARMS];
+    if (alarms.some((part) => line.includes(part))) this.#addBreach(`${name} logged ${line.slice(0, 600)}`);
     const written = appendFile(`${this.logFolder}/${name}.log`, `${line}\n`).catch(() => {}); // the folder may be deleted
     this.#writing.add(written);
     written.finally(() => this.#writing.delete(written));
     return true;
   }
 
-  #note(text: string): void {
+  #addBreach(text: string): void {
     this.breaches.push({ kind: "wrong", text });
   }
 }

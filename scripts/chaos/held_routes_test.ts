@@ -6,7 +6,7 @@ import { routesOfHandOff, routesOfStatement } from "./held_routes.ts";
 
 const IDS = ["01a21c30-3d49-76d6-a43b-bf1583392a9b", "01a21c30-3d49-7b76-929d-6263b49bc0df"];
 
-Deno.test("routesOfHandOff() reads the leases that a script call names", () => {
+Deno.test("routesOfHandOff() reads the routes from the lease keys of a script call", () => {
   const deliveries = [
     { leaseKey: routeLeaseKey(IDS[0]!, "push:user:user-1"), fields: ["user_id", "user-1"] },
     { leaseKey: routeLeaseKey(IDS[1]!, "push:user:user-2"), fields: ["user_id", "user-2"] },
@@ -18,7 +18,7 @@ Deno.test("routesOfHandOff() reads the leases that a script call names", () => {
   assert.deepEqual(routesOfHandOff(`,"fields":["payload_bytes","{}"]}]\r\n`), []);
 });
 
-Deno.test("routesOfStatement() reads the keys that begin a statement's parameters", () => {
+Deno.test("routesOfStatement() reads the routes from the first parameters of a statement", () => {
   const routeIds = ["push:user:user-1", "email:address:ops@example.com"];
   const parameters = [IDS.join(SEPARATOR), routeIds.join(SEPARATOR), ["5-1", "5-2"].join(SEPARATOR)];
   const bytes = parameters.map((text) => `\0\0\0${String.fromCharCode(text.length)}${text}`).join("");
@@ -26,5 +26,5 @@ Deno.test("routesOfStatement() reads the keys that begin a statement's parameter
     { notificationId: IDS[0], routeId: "push:user:user-1" },
     { notificationId: IDS[1], routeId: "email:address:ops@example.com" },
   ]);
-  assert.deepEqual(routesOfStatement(parameters[0]!), [], "cut off behind the first column");
+  assert.deepEqual(routesOfStatement(parameters[0]!), [], "cut off after the first parameter");
 });

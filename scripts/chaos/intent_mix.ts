@@ -5,7 +5,7 @@
  * that its form must lead to (`chaos_failure`). So the expected outcome can be determined from the stream alone.
  */
 import { Buffer } from "node:buffer";
-import { ADMINISTRATOR_TYPES, USER_TYPES, USERS } from "./cast.ts";
+import { ADMINISTRATOR_TYPES, USER_TYPES, USERS } from "./notification_model.ts";
 import type { Chance } from "./chance.ts";
 
 export type Fields = readonly (readonly [name: string, value: string | Buffer])[];
@@ -49,7 +49,7 @@ export class IntentMix {
     const make = chance.weighted<(number: number) => Fields>([
       [72, () => this.#toUsers(number)],
       [8, () => this.#toAdministrators(number)],
-      [4, () => this.#toGhost(number)],
+      [4, () => this.#toUnknownUser(number)],
       [7, () => this.#malformed(number)],
       [6, () => this.#duplicate(number)],
       [3, () => this.#conflict(number)],
@@ -58,7 +58,7 @@ export class IntentMix {
   }
 
   /** Returns the same intent under a new number, as a producer sends it again if the first XADD was not answered. */
-  again(fields: Fields): { readonly number: number; readonly fields: Fields } {
+  renumbered(fields: Fields): { readonly number: number; readonly fields: Fields } {
     const number = this.#next++;
     return {
       number,
@@ -104,8 +104,8 @@ export class IntentMix {
     });
   }
 
-  #toGhost(number: number): Fields {
-    return this.#keep(this.#userIntent(number, "game.turn.ready", [this.#user(), `ghost-${number}`]));
+  #toUnknownUser(number: number): Fields {
+    return this.#keep(this.#userIntent(number, "game.turn.ready", [this.#user(), `unknown-${number}`]));
   }
 
   #userIntent(number: number, type: string, recipients: readonly string[]): Record<string, string> {
@@ -131,7 +131,7 @@ export class IntentMix {
     };
   }
 
-  /** An earlier intent again, with its recipients in another order. */
+  /** A copy of an earlier intent, with its recipients in another order. */
   #duplicate(number: number): Fields {
     const earlier = this.#earlier();
     if (earlier === undefined) return this.#toUsers(number);

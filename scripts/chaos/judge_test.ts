@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Breach, Evidence, OutboundFact, RouteFact } from "./facts.ts";
-import { judge, judgePlace, judgeUnchanged } from "./judge.ts";
+import { judge, judgeOffset, judgeUnchanged } from "./judge.ts";
 import { firstNotificationId } from "./evidence.ts";
 import type { Fields } from "./intent_mix.ts";
 import { inStreamOrder, lostEntries } from "./lost_entries.ts";
@@ -12,12 +12,12 @@ import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 
 const FIRST_MS = 1_800_000_000_000;
 
-Deno.test("judge() finds nothing where all is well", () => {
-  assert.deepEqual(judge(wellDone()).breaches, []);
+Deno.test("judge() finds no breach in a correct stretch", () => {
+  assert.deepEqual(judge(correctStretch()).breaches, []);
 });
 
 Deno.test("judge() finds an entry without an outcome", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   expectOne({
     ...evidence,
     records: evidence.records.filter(({ entryId }) => entryId !== id(1)),
@@ -33,14 +33,14 @@ Deno.test("judge() finds an entry without an outcome", () => {
 });
 
 Deno.test("judge() finds an acknowledged intent that the stream has lost", () => {
-  expectOne({ ...wellDone(), acknowledged: [[1, id(1)], [77, `${FIRST_MS}-9`]] }, {
+  expectOne({ ...correctStretch(), acknowledged: [[1, id(1)], [77, `${FIRST_MS}-9`]] }, {
     kind: "lost",
     text: /intent 77 was acknowledged/,
   });
 });
 
-Deno.test("judge() leaves out of the count what Redis lost unread, and nothing else", () => {
-  const evidence = { ...wellDone(), acknowledged: [[77, `${FIRST_MS}-9`]] as const };
+Deno.test("judge() accepts a missing entry only if Redis lost it before the service read it", () => {
+  const evidence = { ...correctStretch(), acknowledged: [[77, `${FIRST_MS}-9`]] as const };
   const losses = [{ store: "redis", fromMs: FIRST_MS, toMs: FIRST_MS }] as const;
   assert.deepEqual(judge({ ...evidence, losses }).breaches, []);
   for (const other of [{ store: "postgres" }, { toMs: FIRST_MS - 1 }, { fromMs: FIRST_MS + 1 }] as const) {
@@ -54,8 +54,8 @@ Deno.test("judge() leaves out of the count what Redis lost unread, and nothing e
   });
 });
 
-Deno.test("judge() allows one outbound entry of what both stores lost", () => {
-  const evidence = wellDone();
+Deno.test("judge() allows one outbound entry of a notification that both stores lost", () => {
+  const evidence = correctStretch();
   const losses = (["redis", "postgres"] as const).map((store) => ({ store, fromMs: FIRST_MS, toMs: FIRST_MS + 9 }));
   const lost = {
     ...evidence.outbound[0]!,
@@ -74,8 +74,8 @@ Deno.test("judge() allows one outbound entry of what both stores lost", () => {
   expectOne({ ...evidence, losses, outbound: later }, { kind: "wrong", text: /no route asks for it/ });
 });
 
-Deno.test("lostEntries() knows what Redis lost by what was sent", async () => {
-  const { sent, ...evidence } = wellDone();
+Deno.test("lostEntries() returns entries that Redis lost as the producer sent them", async () => {
+  const { sent, ...evidence } = correctStretch();
   const [first, , , fourth] = sent;
   const kept = sent.filter((entry) => entry !== first && entry !== fourth);
   const query = () =>
@@ -95,7 +95,7 @@ Deno.test("lostEntries() knows what Redis lost by what was sent", async () => {
 });
 
 Deno.test("judge() finds an entry with two outcomes", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   expectOne({ ...evidence, malformed: [...evidence.malformed, { entryId: id(1), code: "invalid_fields" }] }, {
     kind: "twice",
     text: /both accepted and malformed/,
@@ -109,7 +109,7 @@ Deno.test("judge() finds an entry with two outcomes", () => {
 });
 
 Deno.test("judge() finds a wrong outcome", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   const others = evidence.malformed.filter(({ entryId }) => entryId !== id(3));
   expectOne({ ...evidence, malformed: [...others, { entryId: id(3), code: "invalid_payload" }] }, {
     kind: "wrong",
@@ -122,14 +122,14 @@ Deno.test("judge() finds a wrong outcome", () => {
 });
 
 Deno.test("judge() finds a notification under another id", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   const [record, ...records] = evidence.records;
   const breaches = judge({ ...evidence, records: [{ ...record!, notificationId: "other" }, ...records] }).breaches;
   assert.match(breaches[0]!.text, /is other, not/);
 });
 
 Deno.test("judge() finds an event that was published twice", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   const [event] = evidence.outbound;
   expectOne({ ...evidence, outbound: [...evidence.outbound, { ...event!, entryId: "9-9" }] }, {
     kind: "twice",
@@ -138,7 +138,7 @@ Deno.test("judge() finds an event that was published twice", () => {
 });
 
 Deno.test("judge() finds an event of an earlier stretch that is published again", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   const old: OutboundFact = { ...evidence.outbound[0]!, deliveryId: "old/push:user:user-1", entryId: "9-9" };
   const earlier = { ...evidence.earlier, deliveries: new Set([old.deliveryId]) };
   expectOne({ ...evidence, earlier, outbound: [...evidence.outbound, old] }, {
@@ -148,8 +148,8 @@ Deno.test("judge() finds an event of an earlier stretch that is published again"
   expectOne({ ...evidence, outbound: [...evidence.outbound, old] }, { kind: "wrong", text: /no route asks for it/ });
 });
 
-Deno.test("judge() finds a published route whose entry is not in the stream, or is another", () => {
-  const evidence = wellDone();
+Deno.test("judge() finds a published route whose entry is not in the stream or has another id", () => {
+  const evidence = correctStretch();
   expectOne({ ...evidence, outbound: evidence.outbound.slice(1) }, {
     kind: "lost",
     text: /which is not in the stream/,
@@ -159,7 +159,7 @@ Deno.test("judge() finds a published route whose entry is not in the stream, or 
 });
 
 Deno.test("judge() finds an event with another content", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   const [event, ...rest] = evidence.outbound;
   expectOne({ ...evidence, outbound: [{ ...event!, to: "user-2" }, ...rest] }, {
     kind: "wrong",
@@ -168,8 +168,8 @@ Deno.test("judge() finds an event with another content", () => {
   expectOne({ ...evidence, outbound: [{ ...event!, payload: "{}" }, ...rest] }, { kind: "wrong", text: /payload/ });
 });
 
-Deno.test("judge() finds a missing route and one too many", () => {
-  const evidence = wellDone();
+Deno.test("judge() finds a missing route and an additional one", () => {
+  const evidence = correctStretch();
   const [route, ...routes] = evidence.routes;
   assert.equal(route?.routeId, "push:user:user-1");
   expectOne({ ...evidence, routes, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /has no route/ });
@@ -180,7 +180,7 @@ Deno.test("judge() finds a missing route and one too many", () => {
 });
 
 Deno.test("judge() finds a stuck route", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   for (const status of ["pending", "failed"]) {
     const routes = changeFirst(evidence.routes, { status, publishedEntryId: "" });
     expectOne({ ...evidence, routes, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /is stuck as/ });
@@ -188,13 +188,13 @@ Deno.test("judge() finds a stuck route", () => {
 });
 
 Deno.test("judge() finds a wrongly skipped route", () => {
-  const evidence = wellDone();
+  const evidence = correctStretch();
   const routes = evidence.routes.map((route) => ({ ...route, classification: "" }));
   expectOne({ ...evidence, routes }, { kind: "wrong", text: /not skipped recipient_email_missing/ });
 });
 
-Deno.test("judge() finds a false dead letter, and allows one where the stream refused entries", () => {
-  const evidence = wellDone();
+Deno.test("judge() finds a false dead letter, and allows a dead letter if the stream refused entries", () => {
+  const evidence = correctStretch();
   const classification = "gateway_stream_publish_failed";
   const letter = { status: "dead_letter", attempts: 3, classification, publishedEntryId: "" };
   const routes = changeFirst(evidence.routes, letter);
@@ -217,8 +217,8 @@ Deno.test("judge() finds a false dead letter, and allows one where the stream re
   expectOne({ ...evidence, deadLetters: given.deadLetters }, { kind: "wrong", text: /published with a dead letter/ });
 });
 
-Deno.test("judge() finds a dead letter that was published, also where the stream refused entries", () => {
-  const evidence = wellDone();
+Deno.test("judge() finds a dead letter that was published, also if the stream refused entries", () => {
+  const evidence = correctStretch();
   const classification = "gateway_stream_publish_failed";
   const routes = changeFirst(evidence.routes, {
     ...{ status: "dead_letter", attempts: 3, classification, publishedEntryId: "" },
@@ -231,8 +231,8 @@ Deno.test("judge() finds a dead letter that was published, also where the stream
   });
 });
 
-Deno.test("judge() holds a route to the attempts that the instances' settings give it", () => {
-  const evidence = wellDone();
+Deno.test("judge() compares the number of attempts with the instances' settings", () => {
+  const evidence = correctStretch();
   const routes = changeFirst(evidence.routes, { maxAttempts: 1 });
   expectOne({ ...evidence, routes }, { kind: "wrong", text: /may have 1 attempts, not 3/ });
   const attemptLimits = { push: [3, 1], email: [7] };
@@ -242,15 +242,15 @@ Deno.test("judge() holds a route to the attempts that the instances' settings gi
   expectOne({ ...evidence, routes: twice, attemptLimits, refusals }, { kind: "wrong", text: /at attempt 2/ });
 });
 
-Deno.test("judge() finds an attempt that an outage has cost", () => {
-  const evidence = wellDone();
+Deno.test("judge() finds an attempt that was used up during an outage", () => {
+  const evidence = correctStretch();
   const routes = changeFirst(evidence.routes, { attempts: 2 });
   expectOne({ ...evidence, routes }, { kind: "wrong", text: /at attempt 2/ });
 });
 
-Deno.test("judge() allows a refusing stream's routes as many attempts as there are", () => {
+Deno.test("judge() allows up to the maximum number of attempts if the stream refused entries", () => {
   const evidence = {
-    ...wellDone(),
+    ...correctStretch(),
     refusals: [{ channel: "push", fromMs: FIRST_MS, toMs: FIRST_MS + 1000 }] as const,
   };
   assert.deepEqual(judge({ ...evidence, routes: changeFirst(evidence.routes, { attempts: 3 }) }).breaches, []);
@@ -260,8 +260,8 @@ Deno.test("judge() allows a refusing stream's routes as many attempts as there a
   });
 });
 
-Deno.test("judge() looks at deliveries alone where records may be gone", () => {
-  const evidence = { ...wellDone(), records: [], routes: [], finishedMayBeGone: true };
+Deno.test("judge() checks only deliveries if records may be deleted", () => {
+  const evidence = { ...correctStretch(), records: [], routes: [], finishedMayBeDeleted: true };
   assert.deepEqual(judge(evidence).breaches, []);
   expectOne({ ...evidence, outbound: evidence.outbound.slice(1) }, { kind: "lost", text: /never published/ });
   expectOne({ ...evidence, outbound: [...evidence.outbound, { ...evidence.outbound[0]!, entryId: "9-9" }] }, {
@@ -272,21 +272,21 @@ Deno.test("judge() looks at deliveries alone where records may be gone", () => {
   expectOne({ ...evidence, malformed }, { kind: "twice", text: /published and malformed/ });
 });
 
-Deno.test("judge() knows keys of earlier stretches", () => {
-  const evidence = wellDone();
+Deno.test("judge() recognises keys of earlier stretches", () => {
+  const evidence = correctStretch();
   const { keys } = judge(evidence);
   const again = sentEntry(`${FIRST_MS}-50`, fields({ number: 1 }));
   const none = { records: [], routes: [], malformed: [], outbound: [], acknowledged: [] };
   const later = { ...evidence, ...none, sent: [again], earlier: { keys, deliveries: new Set<string>() } };
   assert.deepEqual(judge(later).breaches, []);
-  const forgotten = { ...later, earlier: { keys: new Map<string, string>(), deliveries: new Set<string>() } };
-  expectOne(forgotten, { kind: "lost", text: /has no record/ });
+  const withoutKeys = { ...later, earlier: { keys: new Map<string, string>(), deliveries: new Set<string>() } };
+  expectOne(withoutKeys, { kind: "lost", text: /has no record/ });
 });
 
-Deno.test("judgeUnchanged() finds what became of a stretch after it was judged", () => {
-  const before = wellDone();
+Deno.test("judgeUnchanged() finds changes of a stretch after it was judged", () => {
+  const before = correctStretch();
   const isKept = () => false;
-  assert.deepEqual(judgeUnchanged({ before, now: wellDone() }, isKept), []);
+  assert.deepEqual(judgeUnchanged({ before, now: correctStretch() }, isKept), []);
   const routes = changeFirst(before.routes, { publishedEntryId: "9-9" });
   assert.deepEqual(judgeUnchanged({ before, now: { ...before, routes } }, isKept).map(({ kind }) => kind), [
     "wrong",
@@ -301,20 +301,20 @@ Deno.test("judgeUnchanged() finds what became of a stretch after it was judged",
   assert.equal(judgeUnchanged({ before, now }, (ms) => ms < FIRST_MS + 3).length, 1);
 });
 
-Deno.test("judgePlace() wants row and copy at the last entry, with the right ordinal", () => {
-  const place = { entryId: "5-1", entriesRead: 10 };
-  const right = { row: place, copy: place, lastEntryId: "5-1", entriesAdded: 10 };
-  assert.deepEqual(judgePlace(right), []);
-  assert.equal(judgePlace({ ...right, row: { ...place, entryId: "5-0" } }).length, 1);
-  assert.equal(judgePlace({ ...right, copy: undefined }).length, 1);
-  assert.equal(judgePlace({ ...right, row: { ...place, entriesRead: 9 } }).length, 1);
+Deno.test("judgeOffset() requires the row and the copy to be at the last entry with the right ordinal", () => {
+  const offset = { entryId: "5-1", entriesRead: 10 };
+  const right = { row: offset, copy: offset, lastEntryId: "5-1", entriesAdded: 10 };
+  assert.deepEqual(judgeOffset(right), []);
+  assert.equal(judgeOffset({ ...right, row: { ...offset, entryId: "5-0" } }).length, 1);
+  assert.equal(judgeOffset({ ...right, copy: undefined }).length, 1);
+  assert.equal(judgeOffset({ ...right, row: { ...offset, entriesRead: 9 } }).length, 1);
 });
 
-Deno.test("sentEntry() reckons the notification's id as the contract has it", () => {
-  const { asks } = sentEntry(id(1), fields({ number: 1 }));
-  assert.ok(asks.kind === "intent");
-  assert.match(asks.notificationId, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-  assert.equal(notificationMs(asks.notificationId), FIRST_MS + 1);
+Deno.test("sentEntry() calculates the notification id according to the contract", () => {
+  const { parsed } = sentEntry(id(1), fields({ number: 1 }));
+  assert.ok(parsed.kind === "intent");
+  assert.match(parsed.notificationId, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.equal(notificationMs(parsed.notificationId), FIRST_MS + 1);
 });
 
 function expectOne(evidence: Evidence, { kind, text }: { kind: Breach["kind"]; text: RegExp }): void {
@@ -355,16 +355,18 @@ function fields(
  * The entries: one accepted, its duplicate, its conflict, one malformed, one accepted without an address, one with an
  * unknown recipient.
  */
-function wellDone(): Evidence {
+function correctStretch(): Evidence {
   const sent: SentEntry[] = [
     sentEntry(id(1), fields({ number: 1 })),
     sentEntry(id(2), fields({ number: 2 })),
     sentEntry(id(3), fields({ number: 3, payload: '{"n":2}' })),
     sentEntry(id(4), fields({ number: 4, failure: "invalid_payload" })),
     sentEntry(id(5), fields({ number: 5, to: ["user-7"] })),
-    sentEntry(id(6), fields({ number: 6, to: ["ghost"] })),
+    sentEntry(id(6), fields({ number: 6, to: ["unknown"] })),
   ];
-  const [first, second] = [sent[0]!, sent[4]!].map(({ asks }) => asks.kind === "intent" ? asks.notificationId : "");
+  const [first, second] = [sent[0]!, sent[4]!].map(({ parsed }) =>
+    parsed.kind === "intent" ? parsed.notificationId : ""
+  );
   const outbound: OutboundFact[] = [
     event(`${first}/push:user:user-1`, { channel: "push", entryId: "5-1", to: "user-1" }),
     event(`${first}/email:user:user-1`, { channel: "email", entryId: "5-2", to: "user-1@example.com" }),
@@ -394,7 +396,7 @@ function wellDone(): Evidence {
       refusals: [],
       losses: [],
       attemptLimits: { push: [3], email: [7] },
-      finishedMayBeGone: false,
+      finishedMayBeDeleted: false,
     },
     outbound,
     earlier: { keys: new Map(), deliveries: new Set() },
@@ -421,5 +423,5 @@ function changeFirst(routes: readonly RouteFact[], changes: Partial<RouteFact>):
 }
 
 function routesWithout(entry: number): RouteFact[] {
-  return wellDone().routes.filter(({ notificationId }) => notificationMs(notificationId) !== FIRST_MS + entry);
+  return correctStretch().routes.filter(({ notificationId }) => notificationMs(notificationId) !== FIRST_MS + entry);
 }

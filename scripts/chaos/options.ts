@@ -1,11 +1,11 @@
 /** The arguments of `deno task chaos` → options, or a message that says which argument is invalid. */
-import { FAULTS, MIXED } from "./faults.ts";
+import { FAULTS, PAIR_NAME } from "./faults.ts";
 
 export interface Options {
   readonly seed: string;
   /** No round begins after this time, unless `once` is set. */
   readonly seconds: number;
-  /** Names of faults. MIXED among them means pairs of faults. */
+  /** Names of faults; `PAIR_NAME` means pairs of faults. */
   readonly only: readonly string[];
   /** Intents per second. */
   readonly rate: number;
@@ -45,7 +45,7 @@ export function parseOptions(args: readonly string[]): Options | { readonly prob
       }
       case "--only": {
         const only = value.split(",").filter((fault) => fault !== "");
-        const unknown = only.find((fault) => fault !== MIXED && FAULTS.every((known) => known.name !== fault));
+        const unknown = only.find((fault) => fault !== PAIR_NAME && FAULTS.every((known) => known.name !== fault));
         if (unknown !== undefined) return { problem: `There is no fault "${unknown}"; --list names them all` };
         options = { ...options, only: [...options.only, ...only] };
         break;

@@ -12,15 +12,16 @@ import { STREAMS } from "./setting.ts";
 
 const TICK_MS = 25;
 const OUTAGE_PAUSE_MS = 100;
-/** At most this many unanswered intents are kept to be sent again. */
-const MOST_UNANSWERED = 200;
+/** An unanswered intent is given up if this many intents already have to be sent again. */
+const MAX_TO_SEND_AGAIN = 200;
 /** The fields of this many intents are kept: those of at least one minute. */
 const MAX_REMEMBERED = 20_000;
 
 export class Producer {
   readonly #redis: Redis;
   readonly #mix: IntentMix;
-  readonly #unanswered: Fields[] = [];
+  /** Unanswered intents, and acknowledged ones that Redis may have lost. */
+  readonly #toSendAgain: Fields[] = [];
   #acknowledged: (readonly [number: number, entryId: string])[] = [];
   readonly #fields = new Map<number, Fields>();
   #running: Promise<void> | undefined;
@@ -72,26 +73,28 @@ export class Producer {
   sendAgain({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }): void {
     for (const [number, entryId] of this.#acknowledged) {
       const fields = this.#fields.get(number);
-      if (fields !== undefined && entryMs(entryId) >= fromMs && entryMs(entryId) <= toMs) this.#unanswered.push(fields);
+      if (fields !== undefined && entryMs(entryId) >= fromMs && entryMs(entryId) <= toMs) {
+        this.#toSendAgain.push(fields);
+      }
     }
   }
 
   /** Resolves when all intents that had to be sent again are sent. */
-  async repeated(): Promise<void> {
-    while (this.#unanswered.length > 0 && !this.#stopped) await sleep(TICK_MS);
+  async allSentAgain(): Promise<void> {
+    while (this.#toSendAgain.length > 0 && !this.#stopped) await sleep(TICK_MS);
   }
 
   async #run(): Promise<void> {
-    let owed = 0;
+    let unsent = 0;
     let lastMs = performance.now();
     while (!this.#stopped) {
       await sleep(TICK_MS);
       const nowMs = performance.now();
       const rate = this.#rate * this.share;
-      owed = Math.min(rate, owed + rate * (nowMs - lastMs) / 1000);
+      unsent = Math.min(rate, unsent + rate * (nowMs - lastMs) / 1000);
       lastMs = nowMs;
-      const count = Math.floor(owed);
-      owed -= count;
+      const count = Math.floor(unsent);
+      unsent -= count;
       if (count > 0 && !await this.#send(count)) await sleep(OUTAGE_PAUSE_MS);
     }
   }
@@ -99,8 +102,8 @@ export class Producer {
   /** Returns whether Redis acknowledged all of them. */
   async #send(count: number): Promise<boolean> {
     const intents = Array.from({ length: count }, () => {
-      const unanswered = this.#unanswered.shift();
-      return unanswered === undefined ? this.#mix.draw() : this.#mix.again(unanswered);
+      const earlier = this.#toSendAgain.shift();
+      return earlier === undefined ? this.#mix.draw() : this.#mix.renumbered(earlier);
     });
     for (const { number, fields } of intents) this.#fields.set(number, fields);
     for (const number of this.#fields.keys()) {
@@ -110,17 +113,17 @@ export class Producer {
     const replies = await Promise.allSettled(
       intents.map(({ fields }) => this.#redis.xadd(STREAMS.intents, "*", ...fields.flat())),
     );
-    let answered = 0;
+    let acknowledged = 0;
     for (const [at, reply] of replies.entries()) {
       const { number, fields } = intents[at]!;
       if (reply.status === "fulfilled" && reply.value !== null) {
         this.#acknowledged.push([number, reply.value]);
-        answered++;
-      } else if (this.#unanswered.length < MOST_UNANSWERED) {
-        this.#unanswered.push(fields);
+        acknowledged++;
+      } else if (this.#toSendAgain.length < MAX_TO_SEND_AGAIN) {
+        this.#toSendAgain.push(fields);
       }
     }
-    this.total += answered;
-    return answered === count;
+    this.total += acknowledged;
+    return acknowledged === count;
   }
 }

@@ -28,21 +28,21 @@ export async function watermark(setting: Setting): Promise<number> {
 /** Describes the unfinished work on the entries up to and including `untilMs`. */
 async function backlog(setting: Setting, untilMs: number): Promise<Backlog> {
   const [last] = await setting.redis.xrevrange(STREAMS.intents, untilMs, "-", "COUNT", 1);
-  const [found] = await setting.query<{ place: string | null; live: number; repairs: number }>(
-    `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
+  const [found] = await setting.query<{ entry_id: string | null; live: number; repairs: number }>(
+    `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS entry_id,
             (SELECT count(*)::int FROM notification.repairs WHERE finished_at IS NULL) AS repairs,
             (SELECT count(*)::int FROM notification.routes
               WHERE next_attempt_at IS NOT NULL AND notification_id < $2) AS live`,
     [STREAMS.intents, firstNotificationId(untilMs + 1)],
   );
-  const place = found?.place ?? "0-0";
+  const offset = found?.entry_id ?? "0-0";
   const live = found?.live ?? 0;
   const repairs = found?.repairs ?? 0;
-  const isRead = last === undefined || !isBefore(place, last[0]);
+  const isRead = last === undefined || !isBefore(offset, last[0]);
   return {
     isOver: isRead && live === 0 && repairs === 0,
     text: `${
-      isRead ? "all entries read" : `place ${place}, sent ${last?.[0]}`
+      isRead ? "all entries read" : `offset ${offset}, last entry ${last?.[0]}`
     }, ${live} live routes, ${repairs} open repairs`,
   };
 }
@@ -53,8 +53,8 @@ export interface Recovery {
   readonly left: string | undefined;
 }
 
-/** Resolves when all entries up to `untilMs` are finished, or after `patienceSeconds`. */
-export async function recovery(setting: Setting, untilMs: number, patienceSeconds: number): Promise<Recovery> {
+/** Resolves when all entries up to `untilMs` are finished, or after `timeoutSeconds`. */
+export async function recovery(setting: Setting, untilMs: number, timeoutSeconds: number): Promise<Recovery> {
   const start = performance.now();
   let text = "the stores were not asked";
   for (;;) {
@@ -66,25 +66,25 @@ export async function recovery(setting: Setting, untilMs: number, patienceSecond
       text = error instanceof Error ? error.message : String(error);
     }
     const seconds = (performance.now() - start) / 1000;
-    if (seconds > patienceSeconds) return { seconds, left: text };
+    if (seconds > timeoutSeconds) return { seconds, left: text };
     await sleep(POLL_MS);
   }
 }
 
 /**
  * Returns the seconds from `sinceMs` until an intent that was sent after `sinceMs` is published, or `undefined` if none
- * is published within `patienceSeconds`.
+ * is published within `timeoutSeconds`.
  */
 export async function resumption(
   setting: Setting,
   sinceMs: number,
-  patienceSeconds: number,
+  timeoutSeconds: number,
 ): Promise<number | undefined> {
   for (;;) {
     const isResumed = await isPublishedSince(setting, sinceMs).catch(() => false); // Redis may be unavailable again
     const seconds = (Date.now() - sinceMs) / 1000;
     if (isResumed) return seconds;
-    if (seconds > patienceSeconds) return undefined;
+    if (seconds > timeoutSeconds) return undefined;
     await sleep(POLL_MS);
   }
 }

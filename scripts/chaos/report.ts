@@ -6,7 +6,7 @@ import { type Breach, BREACHES } from "./facts.ts";
 import type { Round } from "./schedule.ts";
 import { RECOVERY_SECONDS, type RoundResult } from "./round.ts";
 
-const MOST_BREACHES = 60;
+const MAX_BREACHES = 60;
 const HEADER = [
   ...["fault", "times", "intents", "lost", "twice", "false dead letters", "wrong", "seconds to recover"],
 ];
@@ -23,7 +23,7 @@ export class Tally {
   }
 
   /** Faults that never had an effect on the service, in all their tries. */
-  get neverFelt(): string[] {
+  get withoutEffect(): string[] {
     return [...this.#counts()].filter(([, number]) => number === 0).map(([name]) => name);
   }
 
@@ -65,8 +65,8 @@ function row(name: string, results: readonly RoundResult[]) {
 }
 
 export function breachLines(breaches: readonly Breach[]): string[] {
-  const lines = breaches.slice(0, MOST_BREACHES).map(({ kind, text }) => `  ${paint("red", kind)}: ${text}`);
-  if (breaches.length > MOST_BREACHES) lines.push(`  … and ${breaches.length - MOST_BREACHES} more`);
+  const lines = breaches.slice(0, MAX_BREACHES).map(({ kind, text }) => `  ${paint("red", kind)}: ${text}`);
+  if (breaches.length > MAX_BREACHES) lines.push(`  … and ${breaches.length - MAX_BREACHES} more`);
   return lines;
 }
 

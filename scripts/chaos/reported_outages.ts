@@ -7,7 +7,7 @@ const BEGINS = '"message":"dependency is unavailable"';
 const ENDS = '"message":"dependency is available again"';
 
 export class ReportedOutages {
-  readonly #now = new Set<string>();
+  readonly #unavailable = new Set<string>();
   /** Called with each dependency that is reported as unavailable. */
   readonly #onOutage: (dependency: string) => void;
 
@@ -16,16 +16,18 @@ export class ReportedOutages {
   }
 
   /** Returns what is wrong with the report in this line, or `undefined`. */
-  hear(line: string): string | undefined {
+  check(line: string): string | undefined {
     if (line.includes(BEGINS)) {
       const dependency = String(JSON.parse(line).dependency);
       this.#onOutage(dependency);
-      if (this.#now.has(dependency)) return `logged twice that ${dependency} is out`;
-      this.#now.add(dependency);
+      if (this.#unavailable.has(dependency)) return `logged twice that ${dependency} is unavailable`;
+      this.#unavailable.add(dependency);
     } else if (line.includes(ENDS)) {
       const { dependency, outage_ms: outageMs } = JSON.parse(line);
-      if (!this.#now.delete(dependency)) return `logged that ${dependency} is back, which was not out`;
-      if (!(outageMs >= 0)) return `logged that ${dependency} is back after ${outageMs} ms`;
+      if (!this.#unavailable.delete(dependency)) {
+        return `logged that ${dependency} is available again, which was not unavailable`;
+      }
+      if (!(outageMs >= 0)) return `logged that ${dependency} is available again after ${outageMs} ms`;
     }
     return undefined;
   }

@@ -2,25 +2,28 @@
 import assert from "node:assert/strict";
 import { ReportedOutages } from "./reported_outages.ts";
 
-const OUT = line({ message: "dependency is unavailable", dependency: "redis", reason: "gone" });
-const BACK = line({ message: "dependency is available again", dependency: "redis", outage_ms: 70 });
+const UNAVAILABLE = line({ message: "dependency is unavailable", dependency: "redis", reason: "gone" });
+const AVAILABLE = line({ message: "dependency is available again", dependency: "redis", outage_ms: 70 });
 
-Deno.test("ReportedOutages takes an outage and its end, again and again, each dependency for itself", () => {
-  const heard: string[] = [];
-  const reported = new ReportedOutages((dependency) => heard.push(dependency));
-  const other = OUT.replace("redis", "postgres");
-  for (const text of [OUT, other, line({ message: "accepted" }), BACK, OUT]) {
-    assert.equal(reported.hear(text), undefined);
+Deno.test("ReportedOutages accepts repeated outages of each dependency, if each has a beginning and an end", () => {
+  const outages: string[] = [];
+  const reported = new ReportedOutages((dependency) => outages.push(dependency));
+  const other = UNAVAILABLE.replace("redis", "postgres");
+  for (const text of [UNAVAILABLE, other, line({ message: "accepted" }), AVAILABLE, UNAVAILABLE]) {
+    assert.equal(reported.check(text), undefined);
   }
-  assert.deepEqual(heard, ["redis", "postgres", "redis"]);
+  assert.deepEqual(outages, ["redis", "postgres", "redis"]);
 });
 
-Deno.test("ReportedOutages finds an outage that is logged twice, and an end without a beginning or a duration", () => {
+Deno.test("ReportedOutages finds a repeated beginning, and an end without a beginning or a duration", () => {
   const reported = new ReportedOutages(() => {});
-  assert.match(reported.hear(BACK)!, /which was not out/);
-  reported.hear(OUT);
-  assert.match(reported.hear(OUT)!, /logged twice that redis/);
-  assert.match(reported.hear(line({ message: "dependency is available again", dependency: "redis" }))!, /undefined ms/);
+  assert.match(reported.check(AVAILABLE)!, /which was not unavailable/);
+  reported.check(UNAVAILABLE);
+  assert.match(reported.check(UNAVAILABLE)!, /logged twice that redis/);
+  assert.match(
+    reported.check(line({ message: "dependency is available again", dependency: "redis" }))!,
+    /undefined ms/,
+  );
 });
 
 function line(fields: Readonly<Record<string, unknown>>): string {

@@ -11,7 +11,7 @@ import type { Profile } from "./fleet.ts";
 
 /** One round in this many is a pair of faults. */
 const ROUNDS_PER_PAIR = 3;
-const ROUNDS_PER_ACT = 5;
+const ROUNDS_PER_FLEET = 5;
 
 export interface ScheduleOptions {
   /** The faults to play. */
@@ -30,25 +30,25 @@ export interface Round {
 }
 
 export function* schedule(options: ScheduleOptions, chance: Chance): Generator<Round> {
-  let deck: Fault[] = [];
-  let act: Pick<Round, "instances" | "profile"> = { instances: 1, profile: "default" };
+  let unplayed: Fault[] = [];
+  let fleet: Pick<Round, "instances" | "profile"> = { instances: 1, profile: "default" };
   for (let round = 0;; round++) {
-    if (deck.length === 0) {
+    if (unplayed.length === 0) {
       if (options.once && round > 0) return;
-      deck = shortFirst(chance.shuffled(options.faults));
+      unplayed = shortFirst(chance.shuffled(options.faults));
     }
-    if (round % ROUNDS_PER_ACT === 0) act = drawAct(chance);
-    const first = deck.shift()!;
+    if (round % ROUNDS_PER_FLEET === 0) fleet = drawFleet(chance);
+    const first = unplayed.shift()!;
     const isPair = options.partners.length > 0 && !first.isAlwaysAlone &&
       (options.onlyPairs || round % ROUNDS_PER_PAIR === ROUNDS_PER_PAIR - 1);
-    const second = isPair ? partnerOf(first, { deck, partners: options.partners, chance }) : undefined;
-    deck = deck.filter((fault) => fault !== second);
+    const second = isPair ? partnerOf(first, { unplayed, partners: options.partners, chance }) : undefined;
+    unplayed = unplayed.filter((fault) => fault !== second);
     const faults = second === undefined ? [first] : [first, second];
-    const [least, most] = instancesFor(faults);
+    const [min, max] = instancesFor(faults);
     yield {
       faults,
-      instances: act.instances >= least && act.instances <= most ? act.instances : chance.whole(least, most),
-      profile: faults.find(({ profile }) => profile !== undefined)?.profile ?? act.profile,
+      instances: fleet.instances >= min && fleet.instances <= max ? fleet.instances : chance.whole(min, max),
+      profile: faults.find(({ profile }) => profile !== undefined)?.profile ?? fleet.profile,
     };
   }
 }
@@ -57,16 +57,16 @@ function shortFirst(faults: readonly Fault[]): Fault[] {
   return [...faults.filter(({ isLong }) => !isLong), ...faults.filter(({ isLong }) => isLong)];
 }
 
-function drawAct(chance: Chance): Pick<Round, "instances" | "profile"> {
+function drawFleet(chance: Chance): Pick<Round, "instances" | "profile"> {
   return { instances: chance.whole(1, 2), profile: chance.weighted<Profile>([[3, "default"], [2, "tiny"]]) };
 }
 
 /** Prefers a fault that has not been played yet. */
 function partnerOf(
   first: Fault,
-  { deck, partners, chance }: { deck: readonly Fault[]; partners: readonly Fault[]; chance: Chance },
+  { unplayed, partners, chance }: { unplayed: readonly Fault[]; partners: readonly Fault[]; chance: Chance },
 ): Fault | undefined {
-  const waiting = deck.find((fault) => fits(fault, first));
+  const waiting = unplayed.find((fault) => fits(fault, first));
   if (waiting !== undefined) return waiting;
   const fitting = partners.filter((fault) => fits(fault, first));
   return fitting.length === 0 ? undefined : chance.pick(fitting);
@@ -74,13 +74,13 @@ function partnerOf(
 
 /** Whether two faults act on different parts and can be played on the same instances. */
 export function fits(one: Fault, other: Fault): boolean {
-  const [least, most] = instancesFor([one, other]);
+  const [min, max] = instancesFor([one, other]);
   return one.part !== other.part && !one.isAlwaysAlone && !other.isAlwaysAlone && !(one.loses && other.loses) &&
-    least <= most &&
+    min <= max &&
     (one.profile ?? other.profile) === (other.profile ?? one.profile);
 }
 
-function instancesFor(faults: readonly Fault[]): readonly [least: number, most: number] {
+function instancesFor(faults: readonly Fault[]): readonly [min: number, max: number] {
   const ranges = faults.map(({ instances }) => instances ?? [1, 2] as const);
-  return [Math.max(...ranges.map(([least]) => least)), Math.min(...ranges.map(([, most]) => most))];
+  return [Math.max(...ranges.map(([min]) => min)), Math.min(...ranges.map(([, max]) => max))];
 }

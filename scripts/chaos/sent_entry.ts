@@ -1,20 +1,20 @@
 /**
- * An entry of the intent stream → what the service has to do with it, according to the harness's own model (`cast.ts`)
- * and not to the service's code.
+ * An entry of the intent stream → what the service has to do with it, according to the harness's own model
+ * (`notification_model.ts`) and not to the service's code.
  *
  * Only the entry itself is needed, so an entry whose XADD was never answered can be judged as well.
  */
 import { hash } from "node:crypto";
-import { ADMINISTRATOR_TYPES, administratorRoutes, type ExpectedRoute, userRoutes } from "./cast.ts";
+import { ADMINISTRATOR_TYPES, administratorRoutes, type ExpectedRoute, userRoutes } from "./notification_model.ts";
 
 export interface SentEntry {
   readonly entryId: string;
   /** The producer's own number. */
   readonly number: number;
-  readonly asks: Ask;
+  readonly parsed: ParsedEntry;
 }
 
-type Ask =
+type ParsedEntry =
   | { readonly kind: "malformed"; readonly code: string }
   | {
     readonly kind: "intent";
@@ -34,10 +34,10 @@ export function sentEntry(entryId: string, values: readonly string[]): SentEntry
   const number = Number(fields["chaos_number"]);
   if (!Number.isInteger(number)) throw new Error(`Entry ${entryId} was not sent by this harness`);
   const code = fields["chaos_failure"] ?? "";
-  return { entryId, number, asks: code === "" ? intentOf(entryId, fields) : { kind: "malformed", code } };
+  return { entryId, number, parsed: code === "" ? intentOf(entryId, fields) : { kind: "malformed", code } };
 }
 
-function intentOf(entryId: string, fields: Readonly<Record<string, string>>): Ask {
+function intentOf(entryId: string, fields: Readonly<Record<string, string>>): ParsedEntry {
   const type = fields["notification_type"]!;
   const recipients: string[] = JSON.parse(fields["recipient_user_ids_json"] ?? "[]");
   const payload = fields["payload_json"]!;

@@ -12,7 +12,7 @@ import { closeRedis, openRedis } from "../../tests/support/redis_client.ts";
 import { type Postgres, startPostgres } from "../servers/postgres.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
 import { startUserService, type UserService } from "../servers/user_service.ts";
-import { ADMINISTRATOR_VARIABLES, userOf } from "./cast.ts";
+import { ADMINISTRATOR_VARIABLES, userOf } from "./notification_model.ts";
 import { TcpProxy } from "./tcp_proxy.ts";
 
 export const STREAMS = {
@@ -35,7 +35,7 @@ export class Setting implements AsyncDisposable {
   #redisServer: RedisServer;
   #postgresServer: Postgres;
   /** Proxies for the harness's own connections: never blocked, but they move to another server like the others. */
-  readonly #ways: { readonly redis: TcpProxy; readonly postgres: TcpProxy };
+  readonly #ownProxies: { readonly redis: TcpProxy; readonly postgres: TcpProxy };
   readonly users: UserService;
   readonly proxies: { readonly redis: TcpProxy; readonly postgres: TcpProxy; readonly users: TcpProxy };
   /** A command fails immediately while there is no connection, and after five seconds without a reply. */
@@ -45,11 +45,11 @@ export class Setting implements AsyncDisposable {
 
   private constructor(
     servers: { redisServer: RedisServer; postgresServer: Postgres; users: UserService },
-    { redis, dsn, ways }: { redis: Redis; dsn: string; ways: { redis: TcpProxy; postgres: TcpProxy } },
+    { redis, dsn, ownProxies }: { redis: Redis; dsn: string; ownProxies: { redis: TcpProxy; postgres: TcpProxy } },
   ) {
     this.#redisServer = servers.redisServer;
     this.#postgresServer = servers.postgresServer;
-    this.#ways = ways;
+    this.#ownProxies = ownProxies;
     this.users = servers.users;
     this.redis = redis;
     this.dsn = dsn;
@@ -65,18 +65,18 @@ export class Setting implements AsyncDisposable {
   }
 
   static async open(): Promise<Setting> {
-    const redisServer = await startStore();
+    const redisServer = await startChaosRedis();
     const postgresServer = await startPostgres({ settings: POSTGRES_SETTINGS });
     const users = startUserService({ otherUsers: userOf });
-    const ways = { redis: new TcpProxy(redisServer.port), postgres: new TcpProxy(postgresServer.port) };
-    const redis = await openRedis({ ...redisServer, port: ways.redis.port }, {
+    const ownProxies = { redis: new TcpProxy(redisServer.port), postgres: new TcpProxy(postgresServer.port) };
+    const redis = await openRedis({ ...redisServer, port: ownProxies.redis.port }, {
       autoResendUnfulfilledCommands: false,
       commandTimeout: 5000,
       maxLoadingRetryTime: 50,
     });
     const dsn = new URL(await postgresServer.createDatabase("notification"));
-    dsn.port = String(ways.postgres.port);
-    return new Setting({ redisServer, postgresServer, users }, { redis, dsn: dsn.href, ways });
+    dsn.port = String(ownProxies.postgres.port);
+    return new Setting({ redisServer, postgresServer, users }, { redis, dsn: dsn.href, ownProxies });
   }
 
   get redisServer(): RedisServer {
@@ -90,7 +90,7 @@ export class Setting implements AsyncDisposable {
   /** Forwards all new connections to this server and closes the present ones. The caller disposes of the old server. */
   useRedis(server: RedisServer): void {
     this.#redisServer = server;
-    for (const { redis } of [this.proxies, this.#ways]) {
+    for (const { redis } of [this.proxies, this.#ownProxies]) {
       redis.target = server.port;
       redis.cut();
     }
@@ -99,7 +99,7 @@ export class Setting implements AsyncDisposable {
   /** Like {@link Setting.useRedis}, for PostgreSQL. */
   usePostgres(server: Postgres): void {
     this.#postgresServer = server;
-    for (const { postgres } of [this.proxies, this.#ways]) {
+    for (const { postgres } of [this.proxies, this.#ownProxies]) {
       postgres.target = server.port;
       postgres.cut();
     }
@@ -134,13 +134,13 @@ export class Setting implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const proxy of Object.values(this.proxies)) proxy.refuse();
     await Promise.all([closeRedis(this.redis), this.pool.end(), this.users[Symbol.asyncDispose]()]);
-    for (const way of Object.values(this.#ways)) way[Symbol.dispose]();
+    for (const proxy of Object.values(this.#ownProxies)) proxy[Symbol.dispose]();
     await Promise.all([this.redisServer[Symbol.asyncDispose](), this.postgresServer[Symbol.asyncDispose]()]);
   }
 }
 
 /** Starts a Redis with the configuration of the setting, and with the given password or a new one. */
-export async function startStore(options: { readonly password?: string } = {}): Promise<RedisServer> {
+export async function startChaosRedis(options: { readonly password?: string } = {}): Promise<RedisServer> {
   return await startRedis({
     ...options,
     appendOnly: true,

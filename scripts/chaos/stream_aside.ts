@@ -8,7 +8,9 @@ export async function putAside({ redis }: Setting, stream: string): Promise<void
   await redis.multi().rename(stream, asideKey(stream)).set(stream, "no stream").exec();
 }
 
+/** Does nothing if the name leads to a stream, which was then not put aside. */
 export async function putBack({ redis }: Setting, stream: string): Promise<void> {
+  if (await redis.type(stream) === "stream") return;
   await redis.multi().del(stream).rename(asideKey(stream), stream).exec();
 }
 

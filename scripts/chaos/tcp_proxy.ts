@@ -22,7 +22,7 @@ export class TcpProxy implements Disposable {
   readonly #deadLinks: ReturnType<typeof setTimeout>[] = [];
   #listener: Deno.TcpListener | undefined;
   #gate: Gate = new Gate();
-  #awaited: { readonly isIt: (text: string) => boolean; readonly onHeld: (text: string) => void } | undefined;
+  #awaited: { readonly isMatch: (text: string) => boolean; readonly onHeld: (text: string) => void } | undefined;
 
   constructor(target: number) {
     this.target = target;
@@ -60,10 +60,10 @@ export class TcpProxy implements Disposable {
   }
 
   /**
-   * Freezes the proxy as soon as a client sends bytes whose text `isIt` accepts, and holds these bytes back. Resolves
-   * with the text, or with `undefined` and without a freeze if no such bytes come within `withinSeconds`.
+   * Freezes the proxy as soon as a client sends bytes whose text `isMatch` accepts, and holds these bytes back.
+   * Resolves with the text, or with `undefined` and without a freeze if no such bytes come within `withinSeconds`.
    */
-  freezeAt(isIt: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
+  freezeAt(isMatch: (text: string) => boolean, withinSeconds: number): Promise<string | undefined> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#awaited = undefined;
@@ -73,7 +73,7 @@ export class TcpProxy implements Disposable {
         clearTimeout(timer);
         resolve(text);
       };
-      this.#awaited = { isIt, onHeld };
+      this.#awaited = { isMatch, onHeld };
     });
   }
 
@@ -110,17 +110,17 @@ export class TcpProxy implements Disposable {
   }
 
   async #link(client: Deno.TcpConn): Promise<void> {
-    const link = new Link(client, { gate: this.#gate, onBytes: (bytes) => this.#look(bytes) });
+    const link = new Link(client, { gate: this.#gate, onBytes: (bytes) => this.#inspect(bytes) });
     this.#links.add(link);
     await link.run(this.target);
     this.#links.delete(link);
   }
 
-  #look(bytes: Uint8Array): void {
+  #inspect(bytes: Uint8Array): void {
     const awaited = this.#awaited;
     if (awaited === undefined) return;
     const text = new TextDecoder().decode(bytes);
-    if (!awaited.isIt(text)) return;
+    if (!awaited.isMatch(text)) return;
     this.#awaited = undefined;
     this.freeze();
     awaited.onHeld(text);

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { TcpProxy } from "./tcp_proxy.ts";
 
-Deno.test("TcpProxy passes everything on, ends of connections too", async () => {
+Deno.test("TcpProxy forwards bytes and ends of connections", async () => {
   using server = echo();
   using proxy = new TcpProxy(server.port);
   using client = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });
@@ -14,7 +14,7 @@ Deno.test("TcpProxy passes everything on, ends of connections too", async () => 
   assert.equal(await client.read(new Uint8Array(8)), null);
 });
 
-Deno.test("TcpProxy holds everything back while frozen and delivers it when it thaws", async () => {
+Deno.test("TcpProxy holds everything back while it is frozen and delivers it after a thaw", async () => {
   using server = echo();
   using proxy = new TcpProxy(server.port);
   using old = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });
@@ -27,7 +27,7 @@ Deno.test("TcpProxy holds everything back while frozen and delivers it when it t
   assert.deepEqual(await answers, ["two", "three"]);
 });
 
-Deno.test("TcpProxy freezes when a text is on its way, and holds it back", async () => {
+Deno.test("TcpProxy freezes when a client sends a text, and holds this text back", async () => {
   using server = echo();
   using proxy = new TcpProxy(server.port);
   using client = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });
@@ -41,7 +41,7 @@ Deno.test("TcpProxy freezes when a text is on its way, and holds it back", async
   assert.equal(await say(client, "two"), "two");
 });
 
-Deno.test("TcpProxy gives up waiting for a text that does not come", async () => {
+Deno.test("TcpProxy does not freeze if the text does not come in time", async () => {
   using server = echo();
   using proxy = new TcpProxy(server.port);
   using client = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });
@@ -51,7 +51,7 @@ Deno.test("TcpProxy gives up waiting for a text that does not come", async () =>
   assert.equal(await say(client, "two"), "two");
 });
 
-Deno.test("TcpProxy never thaws what is lost, but takes new connections", async () => {
+Deno.test("TcpProxy never delivers what is lost, but accepts new connections", async () => {
   using server = echo();
   using proxy = new TcpProxy(server.port);
   using old = await Deno.connect({ port: proxy.port, hostname: "127.0.0.1" });

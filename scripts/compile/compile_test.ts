@@ -21,11 +21,11 @@ const GRAPH = reachable({
   npmPackages: NPM_PACKAGES,
 });
 
-Deno.test("reachable() takes what code imports, with its dependencies, and nothing that is there for its types", () => {
+Deno.test("reachable() returns the imported packages with their dependencies, but no packages of types", () => {
   assert.deepEqual([...GRAPH.keys()], ["@s/b@2.0.0", "a@1.0.0"]);
 });
 
-Deno.test("sbom() names program, runtime and packages, and who depends on whom", () => {
+Deno.test("sbom() contains the program, the runtime, the packages and their dependencies", () => {
   const bom = materials(GRAPH);
   assert.deepEqual([bom.bomFormat, bom.specVersion, bom.metadata.component.version], ["CycloneDX", "1.6", "1.2.3"]);
   assert.deepEqual(bom.components.map(({ purl }) => purl), [
@@ -49,7 +49,7 @@ Deno.test("sbom() names program, runtime and packages, and who depends on whom",
   }
 });
 
-Deno.test("hexOf() reads a lock file's SHA-512 and nothing else", () => {
+Deno.test("hexOf() converts a SHA-512 of a lock file, and no other hash", () => {
   assert.equal(hexOf("sha512-AP8="), "00ff");
   assert.equal(hexOf("sha1-AP8="), undefined);
 });

@@ -56,7 +56,7 @@ export const LANGUAGES: Readonly<Record<string, Language>> = {
   },
 };
 
-export async function isAtHand({ probe, debian }: Language): Promise<boolean> {
+export async function isAvailable({ probe, debian }: Language): Promise<boolean> {
   if (succeeds(...probe)) return true;
   if (debian === undefined || Deno.uid() !== 0) return false;
   try {

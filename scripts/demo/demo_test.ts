@@ -10,7 +10,7 @@ Deno.test("differences() finds nothing in a perfect outcome", () => {
   assert.deepEqual(differences(INTENTS, ENTRY_IDS, perfectOutcome()), []);
 });
 
-Deno.test("differences() finds what is lost, twice, altered or judged otherwise", () => {
+Deno.test("differences() finds what is lost, published twice, changed or has a wrong outcome", () => {
   const perfect = perfectOutcome();
   const [first, ...others] = perfect.clientEvents;
   assert.ok(first !== undefined);
@@ -33,7 +33,7 @@ Deno.test("differences() finds what is lost, twice, altered or judged otherwise"
   ]);
 });
 
-Deno.test("table() aligns columns and cuts the last one at 100", () => {
+Deno.test("table() aligns columns and shortens lines to 100 characters", () => {
   const lines = table(["a", "name"], [["1", "x".repeat(200)], ["☃☃☃", ["red", "y"]]]);
   assert.equal(lines[0], "  a    name");
   assert.equal([...lines[1] ?? ""].length, 100);
@@ -41,7 +41,7 @@ Deno.test("table() aligns columns and cuts the last one at 100", () => {
   assert.equal(lines[2], "  ☃☃☃  y");
 });
 
-Deno.test("list() keeps all of a long value within the width", () => {
+Deno.test("list() breaks a long value into lines without loss", () => {
   const value = '{"a": "b", '.repeat(20) + "x".repeat(200);
   const lines = list([["name", value], ["n", ""]]);
   assert.ok(lines.every((line) => line.length <= 100));
@@ -51,7 +51,7 @@ Deno.test("list() keeps all of a long value within the width", () => {
   assert.equal(shown.replaceAll(" ", ""), value.replaceAll(" ", ""));
 });
 
-Deno.test("wrap() breaks between words, and words that are too long", () => {
+Deno.test("wrap() breaks lines between words, and within a word that is too long", () => {
   const lines = wrap(`${"word ".repeat(40)}${"z".repeat(150)}`, 6);
   assert.ok(lines.every((line) => line.startsWith("      ") && line.length <= 100));
   assert.equal(lines.join("").replaceAll(" ", ""), "word".repeat(40) + "z".repeat(150));

@@ -15,7 +15,7 @@ export interface Listeners {
 type Listener = EventListenerOrEventListenerObject | null;
 
 /** A collection of weakly referenced objects. */
-class Held<Item extends object> {
+class WeakCollection<Item extends object> {
   readonly #known = new WeakSet<Item>();
   readonly #items = new Set<WeakRef<Item>>();
 
@@ -34,8 +34,8 @@ class Held<Item extends object> {
   }
 }
 
-const emitters = new Held<EventEmitter>();
-const signals = new Held<AbortSignal>();
+const emitters = new WeakCollection<EventEmitter>();
+const signals = new WeakCollection<AbortSignal>();
 const listenersOf = new WeakMap<AbortSignal, Set<Listener>>();
 
 watchEmitters();

@@ -1,14 +1,14 @@
 /**
- * A scene and a number of minutes → samples of one running service, one after its recovery from each outage. The
- * dependencies stop, hang, break connections or answer with errors, one after another.
+ * A service in this process and a number of minutes → samples while it runs, one after its recovery from each outage.
+ * The dependencies stop, hang, break connections or answer with errors, one after another.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../tests/support/wait.ts";
 import { hang } from "../servers/user_service.ts";
 import { type Sample, takeSample } from "./sample.ts";
-import type { Scene } from "./scene.ts";
+import type { InProcessService } from "./in_process_service.ts";
 
-type Outage = (scene: Scene) => Promise<unknown>;
+type Outage = (service: InProcessService) => Promise<unknown>;
 
 /** The length of an outage: longer than every time-out of an operation. */
 const OUTAGE_MS = 1300;
@@ -66,20 +66,20 @@ const OUTAGES: Readonly<Record<string, Outage>> = {
   },
 };
 
-export async function playOutages(scene: Scene, minutes: number): Promise<Sample[]> {
+export async function playOutages(service: InProcessService, minutes: number): Promise<Sample[]> {
   const samples: Sample[] = [];
-  const running = scene.start();
-  for (let done = 0; done < WARM_UP_INTENTS; done += STEP) await scene.addIntents(STEP);
-  await scene.settled();
+  const running = service.start();
+  for (let done = 0; done < WARM_UP_INTENTS; done += STEP) await service.addIntents(STEP);
+  await service.settled();
   const end = performance.now() + minutes * 60_000;
   while (performance.now() < end) {
     for (const outage of Object.values(OUTAGES)) {
       const isOver = new AbortController();
-      const fed = feed(scene, isOver.signal);
-      await outage(scene);
+      const fed = feed(service, isOver.signal);
+      await outage(service);
       isOver.abort();
       await fed;
-      await scene.settled();
+      await service.settled();
       samples.push(await takeSample());
     }
   }
@@ -88,11 +88,11 @@ export async function playOutages(scene: Scene, minutes: number): Promise<Sample
 }
 
 /** Sends intents during the outage. Intents that Redis does not accept are dropped. */
-async function feed(scene: Scene, isOver: AbortSignal): Promise<void> {
+async function feed(service: InProcessService, isOver: AbortSignal): Promise<void> {
   while (!isOver.aborted) {
-    await scene.addIntents(1).catch(() => {}); // Redis is unavailable
+    await service.addIntents(1).catch(() => {}); // Redis is unavailable
     await sleep(FEED_MS);
   }
   // The dependency is back, but the connection to Redis may follow a little later.
-  await eventually(() => scene.addIntents(1).then(() => true));
+  await eventually(() => service.addIntents(1).then(() => true));
 }

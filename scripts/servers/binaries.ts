@@ -50,18 +50,18 @@ async function find(): Promise<Binaries> {
   const isPostgresGood: Accepts = (version) => wanted === undefined ? version >= OLDEST_POSTGRES : version === wanted;
 
   let postgres = await findPostgres(isPostgresGood);
-  if (postgres === undefined && await unlessFailed(() => obtainPostgres(wanted))) {
+  if (postgres === undefined && await hasDownloaded(() => obtainPostgres(wanted))) {
     postgres = await findPostgres(isPostgresGood);
   }
-  if (postgres === undefined && wanted !== undefined) throw new ServersMissing(notThisVersion(wanted));
+  if (postgres === undefined && wanted !== undefined) throw new ServersMissing(versionMissing(wanted));
   let redis = await findRedis(isRedisGood);
   if (redis === undefined && Deno.uid() !== 0 && await distribution() === "debian") {
-    if (await unlessFailed(() => unpackPackage(REDIS_PACKAGE))) redis = await findRedis(isRedisGood);
+    if (await hasDownloaded(() => unpackPackage(REDIS_PACKAGE))) redis = await findRedis(isRedisGood);
   }
   if (redis === undefined || postgres === undefined) {
-    const lacking = missing(redis, postgres);
+    const needed = missing(redis, postgres);
     const absent = missing(redis ?? await findRedis(anyVersion), postgres ?? await findPostgres(anyVersion));
-    await installServers(lacking, lacking.filter((name) => !absent.includes(name)));
+    await installServers(needed, needed.filter((name) => !absent.includes(name)));
     redis = await findRedis(isRedisGood);
     postgres = await findPostgres(isPostgresGood);
   }
@@ -103,7 +103,7 @@ async function obtainPostgres(wanted: number | undefined): Promise<void> {
 }
 
 /** Returns `false` after a failed download, which is reported, so that the caller can try another way. */
-async function unlessFailed(download: () => Promise<unknown>): Promise<boolean> {
+async function hasDownloaded(download: () => Promise<unknown>): Promise<boolean> {
   try {
     await download();
     return true;
@@ -114,7 +114,7 @@ async function unlessFailed(download: () => Promise<unknown>): Promise<boolean> 
   }
 }
 
-function notThisVersion(wanted: number): string {
+function versionMissing(wanted: number): string {
   const versions = packagesFor().map(majorOf).join(", ");
   return `PostgreSQL ${wanted}, which TEST_POSTGRES_VERSION names, is not installed and could not be downloaded ` +
     `(there are packages for ${PLATFORM} of: ${versions || "none"})`;

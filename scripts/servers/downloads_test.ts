@@ -35,7 +35,7 @@ Deno.test("downloadPostgres() unpacks a package once, with its links, for every 
   }
 });
 
-Deno.test("downloadPostgres() leaves nothing behind where it fails, and says why", async () => {
+Deno.test("downloadPostgres() leaves no files if it fails, and reports the reason", async () => {
   await using place = await emptyCache();
   const archive = await packageOf(place.folder, "echo >&2 'wrong kind of machine'; exit 1");
   await using registry = startRegistry(archive);
@@ -57,7 +57,7 @@ Deno.test("downloadPostgres() leaves nothing behind where it fails, and says why
   assert.deepEqual([...Deno.readDirSync(place.cache)].map(({ name }) => name), ["lock"]);
 });
 
-Deno.test("unpackPackage() unpacks what apt-get would install, also without package lists, and finds its libraries", async () => {
+Deno.test("unpackPackage() unpacks a package with its libraries, also without package lists", async () => {
   await using place = await emptyCache();
   await using _commands = await standIns(place.folder, {
     // With the system's lists there is no package; with the separate lists, a server and a library.
@@ -83,7 +83,7 @@ Deno.test("unpackPackage() unpacks what apt-get would install, also without pack
   assert.deepEqual([...Deno.readDirSync(`${bin}/..`)].map(({ name }) => name).sort(), ["bin", "root"]);
 });
 
-Deno.test("unpackPackage() says what apt-get said", async () => {
+Deno.test("unpackPackage() reports the error message of apt-get", async () => {
   await using place = await emptyCache();
   await using _commands = await standIns(place.folder, {
     "apt-get": "echo 'E: no network' >&2; exit 100",
@@ -95,7 +95,7 @@ Deno.test("unpackPackage() says what apt-get said", async () => {
   assert.deepEqual([...Deno.readDirSync(place.cache)].map(({ name }) => name), ["lock"]);
 });
 
-Deno.test("every platform has one package for each version, the newest first", () => {
+Deno.test("packagesFor() returns one package for each major version, the newest first", () => {
   assert.deepEqual(packagesFor("linux-x64").map(majorOf), [18, 17, 16, 15, 14]);
   for (const platform of ["linux-arm64", "darwin-x64", "darwin-arm64"]) {
     assert.deepEqual(packagesFor(platform).map(majorOf), [18, 17, 16, 15], platform);
@@ -116,7 +116,7 @@ Deno.test("TEST_POSTGRES_VERSION is a major version of 14 or newer", () => {
   }
 });
 
-Deno.test("a version that cannot be had ends the tests with one line", async () => {
+Deno.test("the tests end with one line if the version of PostgreSQL is not available", async () => {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--allow-all", new URL("../test.ts", import.meta.url).href, "tests/e2e/delivery_test.ts"],
     cwd: new URL("../../", import.meta.url),

@@ -11,7 +11,7 @@ import { dropDatabase, startPostgres } from "./postgres.ts";
 import { startRedis } from "./redis.ts";
 import { breakOff, hang, refuse, startUserService } from "./user_service.ts";
 
-Deno.test("startPostgres() gives a durable server that survives a kill and leaves nothing behind", async () => {
+Deno.test("startPostgres() starts a server that keeps its data after a kill and is deleted by disposal", async () => {
   const postgres = await startPostgres({ settings: { log_statement: "all" } });
   try {
     const dsn = await postgres.createDatabase();
@@ -49,7 +49,7 @@ Deno.test("startPostgres() gives a durable server that survives a kill and leave
   await assert.rejects(Deno.stat(postgres.dataDir), Deno.errors.NotFound);
 });
 
-Deno.test("startPostgres() passes SIGSTOP and SIGCONT on to every process", async () => {
+Deno.test("kill() of a PostgreSQL server sends SIGSTOP and SIGCONT to every process", async () => {
   await using postgres = await startPostgres();
   const client = new pg.Client({ connectionString: postgres.dsn });
   await client.connect();
@@ -63,7 +63,7 @@ Deno.test("startPostgres() passes SIGSTOP and SIGCONT on to every process", asyn
   await client.end();
 });
 
-Deno.test("copyData() takes the files of one moment: to go back to, and for a standby", async () => {
+Deno.test("copyData() makes a consistent copy, which can be restored or used for a standby", async () => {
   await using postgres = await startPostgres();
   const dsn = await postgres.createDatabase("kept");
   await query(dsn, "CREATE TABLE kept (n int)");
@@ -91,7 +91,7 @@ Deno.test("copyData() takes the files of one moment: to go back to, and for a st
   assert.deepEqual(await rows(dsn), [{ n: 0 }]);
 });
 
-Deno.test("startRedis() asks for its password and keeps what it acknowledged when asked to", async () => {
+Deno.test("startRedis() starts a server with a password, which keeps its data with appendOnly", async () => {
   await using redis = await startRedis({ appendOnly: true, password: "open-sesame" });
   const set = async (password: string) => await withRedis({ ...redis, password }, (client) => client.set("kept", "1"));
   assert.equal(await set("open-sesame"), "OK");
@@ -109,7 +109,7 @@ Deno.test("startRedis() asks for its password and keeps what it acknowledged whe
   });
 });
 
-Deno.test("the servers go when their process is killed", async () => {
+Deno.test("the servers end when the process that started them is killed", async () => {
   const script = `
     import { startPostgres } from ${JSON.stringify(import.meta.resolve("./postgres.ts"))};
     import { startRedis } from ${JSON.stringify(import.meta.resolve("./redis.ts"))};
@@ -136,7 +136,7 @@ Deno.test("the servers go when their process is killed", async () => {
   }
 });
 
-Deno.test("startUserService() answers as the contract has it", async () => {
+Deno.test("startUserService() answers according to the contract", async () => {
   await using service = startUserService({
     users: [["a/b", { email: "a@example.com", preferred_language: "de" }]],
     otherUsers: (id) => id.startsWith("any") ? {} : undefined,
@@ -148,10 +148,10 @@ Deno.test("startUserService() answers as the contract has it", async () => {
   assert.deepEqual(await get(service.baseUrl, "any-1"), { status: 200, body: { user: { user_id: "any-1" } } });
   assert.deepEqual(await get(service.baseUrl, "x"), { status: 404, body: { error: { code: "not_found" } } });
   assert.deepEqual(service.requestedIds, ["a/b", "any-1", "x"]);
-  assert.deepEqual(service.inFlight, { now: 0, most: 1 });
+  assert.deepEqual(service.inFlight, { now: 0, max: 1 });
 });
 
-Deno.test("startUserService() misbehaves when `behaviour` is set, and no longer when it is not", async () => {
+Deno.test("startUserService() calls `behaviour` as long as it is set", async () => {
   await using service = startUserService();
   service.behaviour = () => refuse(410, "gone");
   assert.equal((await get(service.baseUrl, "x")).status, 410);
@@ -166,14 +166,14 @@ Deno.test("startUserService() misbehaves when `behaviour` is set, and no longer 
   assert.equal((await get(service.baseUrl, "x")).status, 404);
 });
 
-Deno.test("instructionsForNewer() names the makers' repositories, of what is too old alone", () => {
+Deno.test("instructionsForNewer() names the repositories of only the programs that are too old", () => {
   const text = instructionsForNewer(["redis-server", "postgresql"]);
   assert.match(text, /too old: redis-server and postgresql \(Redis 7\.0 or newer is needed, PostgreSQL 14/);
   assert.match(text, /packages\.redis\.io[^]*apt\.postgresql\.org\.sh/);
   assert.doesNotMatch(instructionsForNewer(["redis-server"]), /postgres/i);
 });
 
-Deno.test("instructions() names the command of the system at hand", () => {
+Deno.test("instructions() names the install command of the system", () => {
   const packages = ["redis-server", "postgresql"];
   assert.match(instructions("debian", packages), /sudo apt-get install -y redis-server postgresql$/);
   assert.match(instructions("darwin", packages), /brew install redis postgresql@17$/);

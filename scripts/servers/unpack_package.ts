@@ -108,9 +108,9 @@ async function output([command, ...args]: readonly [string, ...string[]], cwd?: 
     ...(cwd === undefined ? {} : { cwd }),
   }).output();
   if (!success) {
-    const said = new TextDecoder().decode(stderr).trim().split("\n").slice(-3).join(" ");
+    const errorOutput = new TextDecoder().decode(stderr).trim().split("\n").slice(-3).join(" ");
     const shown = args.filter((arg) => !arg.startsWith("-") && !arg.includes("::"));
-    throw new Error(`${command} ${shown.join(" ")}: ${said}`);
+    throw new Error(`${command} ${shown.join(" ")}: ${errorOutput}`);
   }
   return new TextDecoder().decode(stdout);
 }

@@ -29,7 +29,7 @@ export interface UserService extends AsyncDisposable {
   /** The requested ids, one for each request, in the order of arrival. */
   readonly requestedIds: string[];
   /** Requests that are being answered now, and the maximum so far. */
-  readonly inFlight: { now: number; most: number };
+  readonly inFlight: { now: number; max: number };
   behaviour: Behaviour | undefined;
   /** Aborts the current requests; connections are refused until `start`. */
   stop(): Promise<void>;
@@ -46,7 +46,7 @@ export function startUserService(options: UserServiceOptions = {}): UserService 
     baseUrl: "",
     users: new Map(options.users),
     requestedIds: [],
-    inFlight: { now: 0, most: 0 },
+    inFlight: { now: 0, max: 0 },
     behaviour: options.behaviour,
     async stop() {
       abort.abort();
@@ -74,10 +74,10 @@ export function startUserService(options: UserServiceOptions = {}): UserService 
     const id = requestedId(request);
     if (id === undefined) return new Response("no such page", { status: 404 });
     service.requestedIds.push(id);
-    service.inFlight.most = Math.max(service.inFlight.most, ++service.inFlight.now);
+    service.inFlight.max = Math.max(service.inFlight.max, ++service.inFlight.now);
     try {
-      const odd = service.behaviour?.(id, request);
-      if (odd !== undefined) return await odd;
+      const replacement = service.behaviour?.(id, request);
+      if (replacement !== undefined) return await replacement;
       const user = service.users.get(id) ?? options.otherUsers?.(id);
       if (user === undefined) return refuse(404, "not_found");
       return Response.json({ user: { user_id: id, ...user } });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { ownConfiguration, testFiles } from "./files.ts";
 
-Deno.test("testFiles() finds the tests below a folder, in order, and leaves other words alone", async () => {
+Deno.test("testFiles() returns the tests below a folder in order, and other arguments unchanged", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.mkdir(`${folder}/b`);

@@ -17,7 +17,7 @@ Deno.test("summary() counts a run that fails without a failed test as one failur
   assert.equal(summary([{ ...OK, code: 130 }], 1_000), "3 passed, 1 failed (1s)");
 });
 
-Deno.test("summary() takes the last line of sums, and no line where there are none", () => {
+Deno.test("summary() uses the last line with counts, and returns undefined if there is none", () => {
   assert.equal(
     summary([{ code: 0, text: `ok | 9 passed | 9 failed (1s)\n${OK.text}` }], 1_000),
     "3 passed, 0 failed (1s)",

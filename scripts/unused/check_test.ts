@@ -6,7 +6,7 @@ import { withoutExceptions } from "./check.ts";
 const CHECK = new URL("check.ts", import.meta.url);
 const FLAGS = ["--allow-all", "--config", new URL("deno.json", import.meta.url).pathname];
 
-Deno.test("withoutExceptions() leaves out what an exception names, and reports an exception that is not needed", () => {
+Deno.test("withoutExceptions() omits breaches with an exception, and reports an exception that is not needed", () => {
   const breaches = [{ file: "src/a.ts", line: 3, message: "No." }, { file: "src/b.ts", line: 4, message: "No." }];
   assert.deepEqual(withoutExceptions(breaches, ["src/a.ts: No.", "src/c.ts: No."]), [
     "src/b.ts:4: No.",
@@ -25,7 +25,7 @@ Deno.test("check.ts fails and names file and line", async () => {
     );
     assert.deepEqual(await runCheck(CHECK, root, FLAGS), {
       code: 1,
-      stderr: "src/a.ts:4: No other file uses the export c\nsrc/a.ts:1: Nothing gives the option b\n",
+      stderr: "src/a.ts:4: No other file uses the export c\nsrc/a.ts:1: Nothing sets the option b\n",
     });
     await Deno.writeTextFile(`${root}/src/a.ts`, "export function a() {}\n");
     assert.deepEqual(await runCheck(CHECK, root, FLAGS), { code: 0, stderr: "" });

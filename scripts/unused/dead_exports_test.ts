@@ -32,7 +32,7 @@ export class Left {}
   ]);
 });
 
-test("checkDeadExports() finds what only tests use in src: exports and files", async () => {
+test("checkDeadExports() finds exports and files of src that only tests use", async () => {
   const files = {
     "main.ts": `import { used } from "./src/a.ts";\nconsole.log(used);`,
     "src/a.ts": `export const used = tested();\nexport function tested() {}\nexport function testedOnly() {}\n`,
@@ -48,7 +48,7 @@ test("checkDeadExports() finds what only tests use in src: exports and files", a
   ]);
 });
 
-test("checkDeadExports() takes neither recursion nor another thing of the same name for a use by the own file", async () => {
+test("checkDeadExports() does not count recursion, or another symbol with the same name, as a use", async () => {
   const files = {
     "main.ts": `import { used } from "./src/a.ts";\nconsole.log(used);`,
     "src/a.ts": `export const used = ({ same }: { same: number }) => same;
@@ -69,7 +69,7 @@ console.log(whole);
   ]);
 });
 
-test("checkDeadExports() finds files that nothing imports or runs, helpers of tests included", async () => {
+test("checkDeadExports() finds files that nothing imports or runs, also helpers of tests", async () => {
   const files = {
     "main.ts": "",
     "src/a.ts": "export const a = 1;",
@@ -84,7 +84,7 @@ test("checkDeadExports() finds files that nothing imports or runs, helpers of te
   ]);
 });
 
-test("checkDeadExports() takes as used: the producer module, dynamic and type imports, re-exports, types in signatures", async () => {
+test("checkDeadExports() accepts the producer module, and all forms of imports and re-exports", async () => {
   const files = {
     "main.ts": `const { a } = await import("./src/a.ts");
 import type { B } from "./src/b.ts";

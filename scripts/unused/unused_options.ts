@@ -1,8 +1,8 @@
 /**
- * The compiled project → optional parameters and options of src/ that the program never gives.
+ * The compiled project → optional parameters and options of src/ that the program never sets.
  *
- * Every option must be given by the program, or must have a default and be given by a test. Passing an option on does
- * not count as giving it. The producer module, which is for other programs, is not checked.
+ * Every option must be set by the program, or must have a default and be set by a test. Passing an option on does not
+ * count as setting it. The producer module, which is for other programs, is not checked.
  *
  * An option is an optional parameter of a function with a body, or an optional property: of a type named …Options, or
  * of the type written at a destructured parameter. A default is an initializer or the right side of `??`.
@@ -14,40 +14,40 @@ import { type Breach, isTestCode } from "./project.ts";
 type Option = ts.ParameterDeclaration | ts.PropertySignature;
 
 interface Facts {
-  /** What gives the option: the program, a test, or another option that is passed on. */
-  readonly givers: Set<"program" | "test" | Option>;
+  /** What sets the option: the program, a test, or another option that is passed on. */
+  readonly origins: Set<"program" | "test" | Option>;
   hasDefault: boolean;
 }
 
 export function checkUnusedOptions({ sources, checker }: Compiled): Breach[] {
   const options = new Map<Option, Facts>();
   for (const source of sources) {
-    if (isLookedAt(source.fileName)) eachNode(source, (node) => collectOption(node, options));
+    if (isChecked(source.fileName)) eachNode(source, (node) => collectOption(node, options));
   }
   const finder = new Finder(checker, options);
   for (const source of sources) {
-    const giver = isTestCode(pathOf(source)) ? "test" : "program";
-    eachNode(source, (node) => finder.look(node, giver));
+    const origin = isTestCode(pathOf(source)) ? "test" : "program";
+    eachNode(source, (node) => finder.visit(node, origin));
   }
   const breaches: Breach[] = [];
   for (const option of options.keys()) {
-    const isGivenBy = (giver: "program" | "test") => isGiven(option, giver, options);
-    if (isGivenBy("program") || isGivenBy("test") && hasDefault(option, options)) continue;
+    const isSetBy = (origin: "program" | "test") => isSet(option, origin, options);
+    if (isSetBy("program") || isSetBy("test") && hasDefault(option, options)) continue;
     const source = option.getSourceFile();
     const line = source.getLineAndCharacterOfPosition(option.getStart()).line + 1;
     const name = ts.isIdentifier(option.name) ? option.name.text : option.name.getText().replace(/\s+/g, " ");
-    const who = isGivenBy("test") ? "Only tests give" : "Nothing gives";
+    const who = isSetBy("test") ? "Only tests set" : "Nothing sets";
     breaches.push({ file: pathOf(source), line, message: `${who} the option ${name}` });
   }
   return breaches;
 }
 
-function isLookedAt(fileName: string): boolean {
+function isChecked(fileName: string): boolean {
   return fileName.startsWith("/src/") && !fileName.startsWith("/src/producer/") && !isTestCode(fileName.slice(1));
 }
 
 function collectOption(node: ts.Node, options: Map<Option, Facts>): void {
-  const add = (option: Option, hasDefault: boolean) => options.set(option, { givers: new Set(), hasDefault });
+  const add = (option: Option, hasDefault: boolean) => options.set(option, { origins: new Set(), hasDefault });
   const addProperties = (type: ts.Node) =>
     eachNode(type, (member) => {
       if (ts.isPropertySignature(member) && member.questionToken !== undefined) add(member, false);
@@ -70,21 +70,21 @@ function isOfOurs(callable: ts.SignatureDeclaration): boolean {
   return "body" in callable && callable.body !== undefined && !ts.isClassExpression(callable.parent) && !isOverride;
 }
 
-function isGiven(
+function isSet(
   option: Option,
   by: "program" | "test",
   options: ReadonlyMap<Option, Facts>,
-  asked = new Set<Option>(),
+  visited = new Set<Option>(),
 ): boolean {
-  asked.add(option);
-  return [...options.get(option)!.givers].some((giver) =>
-    giver === by || typeof giver === "object" && !asked.has(giver) && isGiven(giver, by, options, asked)
+  visited.add(option);
+  return [...options.get(option)!.origins].some((origin) =>
+    origin === by || typeof origin === "object" && !visited.has(origin) && isSet(origin, by, options, visited)
   );
 }
 
 /** Whether the option, or an option that it is passed on to, has a default. */
 function hasDefault(option: Option, options: ReadonlyMap<Option, Facts>): boolean {
-  return [...options].some(([other, facts]) => facts.hasDefault && (other === option || facts.givers.has(option)));
+  return [...options].some(([other, facts]) => facts.hasDefault && (other === option || facts.origins.has(option)));
 }
 
 class Finder {
@@ -96,10 +96,10 @@ class Finder {
     this.#options = options;
   }
 
-  /** Notes the options that this node gives, and the defaults in it. */
-  look(node: ts.Node, giver: "program" | "test"): void {
-    if (ts.isObjectLiteralExpression(node)) this.#lookAtLiteral(node, giver);
-    else if (ts.isCallExpression(node) || ts.isNewExpression(node)) this.#lookAtCall(node, giver);
+  /** Marks the options that this node sets, and those for which it has a default. */
+  visit(node: ts.Node, origin: "program" | "test"): void {
+    if (ts.isObjectLiteralExpression(node)) this.#visitLiteral(node, origin);
+    else if (ts.isCallExpression(node) || ts.isNewExpression(node)) this.#visitCall(node, origin);
     else if (ts.isBindingElement(node) && node.initializer !== undefined) {
       for (const option of this.#boundTo(node)) this.#options.get(option)!.hasDefault = true;
     } else if (ts.isBinaryExpression(node)) {
@@ -107,68 +107,70 @@ class Finder {
       if (kind === ts.SyntaxKind.QuestionQuestionToken) {
         for (const option of this.#optionsBehind(node.left)) this.#options.get(option)!.hasDefault = true;
       } else if (kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) {
-        this.#give(this.#checker.getSymbolAtLocation(node.left), this.#sources(node.right, giver));
+        this.#mark(this.#checker.getSymbolAtLocation(node.left), this.#sources(node.right, origin));
       }
     }
   }
 
-  #lookAtLiteral(literal: ts.ObjectLiteralExpression, giver: "program" | "test"): void {
+  #visitLiteral(literal: ts.ObjectLiteralExpression, origin: "program" | "test"): void {
     const wanted = this.#checker.getContextualType(literal);
     if (wanted === undefined) return;
     for (const member of literal.properties) {
       if (ts.isSpreadAssignment(member)) {
-        this.#giveAll(wanted, member.expression, giver);
+        this.#markAll(wanted, member.expression, origin);
       } else if (member.name !== undefined && ts.isIdentifier(member.name)) {
         const value = ts.isPropertyAssignment(member)
           ? member.initializer
           : ts.isShorthandPropertyAssignment(member)
           ? member.name
           : undefined;
-        const sources = value === undefined ? [giver] : this.#sources(value, giver);
-        for (const property of propertiesNamed(wanted, member.name.text)) this.#give(property, sources);
+        const sources = value === undefined ? [origin] : this.#sources(value, origin);
+        for (const property of propertiesNamed(wanted, member.name.text)) this.#mark(property, sources);
       }
     }
   }
 
-  #lookAtCall(call: ts.CallExpression | ts.NewExpression, giver: "program" | "test"): void {
+  #visitCall(call: ts.CallExpression | ts.NewExpression, origin: "program" | "test"): void {
     const parameters = this.#checker.getResolvedSignature(call)?.declaration?.parameters ?? [];
-    const given = call.arguments ?? [];
-    given.forEach((argument, at) => {
+    const args = call.arguments ?? [];
+    args.forEach((argument, at) => {
       const parameter = parameters[at];
       if (parameter !== undefined && this.#options.has(parameter as Option)) {
-        for (const source of this.#sources(argument, giver)) this.#options.get(parameter as Option)!.givers.add(source);
+        for (const source of this.#sources(argument, origin)) {
+          this.#options.get(parameter as Option)!.origins.add(source);
+        }
       }
       const wanted = ts.isObjectLiteralExpression(argument) ? undefined : this.#checker.getContextualType(argument);
-      if (wanted !== undefined) this.#giveAll(wanted, argument, giver);
+      if (wanted !== undefined) this.#markAll(wanted, argument, origin);
     });
   }
 
-  /** An expression of type `wanted` gives every option that its own type has. */
-  #giveAll(wanted: ts.Type, given: ts.Expression, giver: "program" | "test"): void {
-    const type = this.#checker.getTypeAtLocation(given);
+  /** An expression of type `wanted` sets every option that its own type has. */
+  #markAll(wanted: ts.Type, value: ts.Expression, origin: "program" | "test"): void {
+    const type = this.#checker.getTypeAtLocation(value);
     for (const part of wanted.isUnion() ? wanted.types : [wanted]) {
       for (const property of part.getProperties()) {
         if (!property.declarations?.some((declared) => this.#options.has(declared as Option))) continue;
         const own = propertiesNamed(type, property.name).flatMap(({ declarations = [] }) => declarations);
         for (const declared of own) {
           if (property.declarations.includes(declared)) continue;
-          this.#give(property, [this.#options.has(declared as Option) ? declared as Option : giver]);
+          this.#mark(property, [this.#options.has(declared as Option) ? declared as Option : origin]);
         }
       }
     }
   }
 
-  #give(property: ts.Symbol | undefined, sources: readonly ("program" | "test" | Option)[]): void {
+  #mark(property: ts.Symbol | undefined, sources: readonly ("program" | "test" | Option)[]): void {
     for (const declared of property?.declarations ?? []) {
       const facts = this.#options.get(declared as Option);
-      for (const source of facts === undefined ? [] : sources) facts!.givers.add(source);
+      for (const source of facts === undefined ? [] : sources) facts!.origins.add(source);
     }
   }
 
-  /** Returns the options that an expression passes on; if there are none, the giver. */
-  #sources(value: ts.Expression, giver: "program" | "test"): readonly ("program" | "test" | Option)[] {
+  /** Returns the options that an expression passes on; if there are none, `origin`. */
+  #sources(value: ts.Expression, origin: "program" | "test"): readonly ("program" | "test" | Option)[] {
     const options = this.#optionsBehind(value);
-    return options.length === 0 ? [giver] : options;
+    return options.length === 0 ? [origin] : options;
   }
 
   /** Returns the options without a default whose value the expression is. */

@@ -1,4 +1,4 @@
-/** Which options count as unused, and which forms of giving an option are recognised. */
+/** Which options count as unused, and which forms of setting an option are recognised. */
 import assert from "node:assert/strict";
 import { compile } from "./compile.ts";
 import { checkUnusedOptions } from "./unused_options.ts";
@@ -25,16 +25,16 @@ export function open({ name, bound }: OpenOptions) {
     ...more,
   });
 }
-const UNUSED = ["src/open.ts:3: Nothing gives the option bound"];
+const UNUSED = ["src/open.ts:3: Nothing sets the option bound"];
 
-Deno.test("checkUnusedOptions() finds an option that nothing gives", () => {
+Deno.test("checkUnusedOptions() finds an option that nothing sets", () => {
   assert.deepEqual(withCaller(`open({ name: "a" });`), UNUSED);
   assert.deepEqual(withCaller(`console.log({ bound: 1 }); open({ name: "a" });`), UNUSED);
 });
 
-Deno.test("checkUnusedOptions() finds an option that only tests give, unless it has a default", () => {
+Deno.test("checkUnusedOptions() finds an option that only tests set, unless it has a default", () => {
   const test = { "src/open_test.ts": `import { open } from "./open.ts";\nopen({ name: "a", bound: 1 });` };
-  assert.deepEqual(withCaller(`open({ name: "a" });`, test), ["src/open.ts:3: Only tests give the option bound"]);
+  assert.deepEqual(withCaller(`open({ name: "a" });`, test), ["src/open.ts:3: Only tests set the option bound"]);
   const parts = (open: string) => ({
     "src/open.ts": `interface OpenOptions { readonly bound?: number }\n${open}`,
     "main.ts": `import { open } from "./src/open.ts";\nopen({});`,
@@ -50,11 +50,11 @@ Deno.test("checkUnusedOptions() finds an option that only tests give, unless it 
   ) assert.deepEqual(breaches(parts(body)), [], body);
   const untested = parts("export function open({ bound = 1 }: OpenOptions) { return bound; }");
   assert.deepEqual(breaches({ ...untested, "tests/open_test.ts": "" }), [
-    "src/open.ts:1: Nothing gives the option bound",
+    "src/open.ts:1: Nothing sets the option bound",
   ]);
 });
 
-Deno.test("checkUnusedOptions() knows an option as given in every form", () => {
+Deno.test("checkUnusedOptions() recognises all forms of setting an option", () => {
   for (
     const caller of [
       `open({ name: "a", bound: 1 });`,
@@ -68,7 +68,7 @@ Deno.test("checkUnusedOptions() knows an option as given in every form", () => {
   ) assert.deepEqual(withCaller(caller), [], caller);
 });
 
-Deno.test("checkUnusedOptions() does not take passing an option on for giving it", () => {
+Deno.test("checkUnusedOptions() does not count passing an option on as setting it", () => {
   for (
     const [parameter, value] of [
       ["{ bound }: OuterOptions", "bound"],
@@ -84,17 +84,17 @@ export function outer(${parameter}) {
   open({ name: "a", ${value} });
 }
 `;
-    const call = (given: string) => `import { outer } from "./src/outer.ts";\nouter(${given});`;
+    const call = (args: string) => `import { outer } from "./src/outer.ts";\nouter(${args});`;
     assert.deepEqual(
       withCaller(call(isOption ? "{}" : ""), { "src/outer.ts": outer }),
-      [...UNUSED, `src/outer.ts:${isOption ? 2 : 3}: Nothing gives the option bound`],
+      [...UNUSED, `src/outer.ts:${isOption ? 2 : 3}: Nothing sets the option bound`],
       outer,
     );
     assert.deepEqual(withCaller(call(isOption ? "{ bound: 1 }" : "1"), { "src/outer.ts": outer }), [], outer);
   }
 });
 
-Deno.test("checkUnusedOptions() looks at optional parameters and at types written at a parameter", () => {
+Deno.test("checkUnusedOptions() checks optional parameters and types that are written at a parameter", () => {
   const files = {
     "src/a.ts": `export function a(first: string, second = 1) { return first + second; }
 export function b({ one, two }: { one?: string; two?: string }) { return [one, two]; }
@@ -105,15 +105,15 @@ export class C {
     "main.ts": `import { a, b, C } from "./src/a.ts";\na("a");\nb({ two: "b" });\nnew C();`,
   };
   assert.deepEqual(breaches(files), [
-    "src/a.ts:1: Nothing gives the option second",
-    "src/a.ts:2: Nothing gives the option one",
-    "src/a.ts:4: Nothing gives the option third",
+    "src/a.ts:1: Nothing sets the option second",
+    "src/a.ts:2: Nothing sets the option one",
+    "src/a.ts:4: Nothing sets the option third",
   ]);
-  const given = `import { a, b, C } from "./src/a.ts";\na("a", 1);\nb({ one: "a", two: "b" });\nnew C(...[1]);`;
-  assert.deepEqual(breaches({ ...files, "main.ts": given }), []);
+  const allSet = `import { a, b, C } from "./src/a.ts";\na("a", 1);\nb({ one: "a", two: "b" });\nnew C(...[1]);`;
+  assert.deepEqual(breaches({ ...files, "main.ts": allSet }), []);
 });
 
-Deno.test("checkUnusedOptions() leaves out data, what the producer module offers, what libraries call, scripts and tests", () => {
+Deno.test("checkUnusedOptions() ignores data, the producer module, callbacks of libraries, scripts and tests", () => {
   const files = {
     "src/a.ts": `export interface Row { readonly note?: string }\nexport function a({ note }: Row) { return note; }`,
     "src/b.ts": `import pg from "pg";

@@ -26,10 +26,10 @@ Deno.test("the Containerfile is valid", () => {
   assert.deepEqual(problemsOf(TEXT), []);
 });
 
-Deno.test("what is wrong in a Containerfile is found", () => {
+Deno.test("errors in a Containerfile are found", () => {
   const broken: Readonly<Record<string, (text: string) => string>> = {
-    "an instruction that there isn't": (text) => text.replace(/^USER/m, "USR"),
-    "a flag that there isn't": (text) => text.replace("--interval=", "--intervall="),
+    "an unknown instruction": (text) => text.replace(/^USER/m, "USR"),
+    "an unknown flag": (text) => text.replace("--interval=", "--intervall="),
     "a copy to nowhere": (text) => text.replace(/^COPY.*$/m, "COPY dist/notification-service"),
     "a health check of no kind": (text) => text.replace(/^HEALTHCHECK.*$/m, "HEALTHCHECK notification-service"),
     "two entry points": (text) => `${text}\nENTRYPOINT ["/bin/sh"]\n`,

@@ -25,7 +25,7 @@ Deno.test("a wrong value in a manifest is found", () => {
   for (const [what, change] of Object.entries(broken)) assert.throws(() => validate(changed(change)), what);
 });
 
-Deno.test("a field that there isn't is found, however deep", async () => {
+Deno.test("an unknown field is found at every depth", async () => {
   const broken = [
     ["replicas: 2", "replicas: 2\n  replica: 2"],
     ["failureThreshold: 150", "failureThreshold: 150\n            failures: 150"],

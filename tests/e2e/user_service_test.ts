@@ -121,7 +121,7 @@ Deno.test("look-ups run concurrently, as many as allowed", async () => {
   await rig.addIntent({ recipient_user_ids_json: JSON.stringify(ids) });
   await rig.start();
   await rig.settled();
-  assert.equal(rig.users.inFlight.most, 4);
+  assert.equal(rig.users.inFlight.max, 4);
   assert.deepEqual([...rig.users.requestedIds].sort(), [...ids].sort());
 });
 

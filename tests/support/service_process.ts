@@ -43,8 +43,8 @@ export interface ServiceOptions {
 }
 
 export interface KeptLines {
-  readonly most: number;
-  readonly isWorthIt: (line: string) => boolean;
+  readonly maxLines: number;
+  readonly isKept: (line: string) => boolean;
 }
 
 const ROOT = resolve(import.meta.dirname ?? ".", "../..");
@@ -196,8 +196,8 @@ export class ServiceProcess implements AsyncDisposable {
 
   #took(line: string): void {
     if (this.#keep !== undefined) {
-      if (!this.#keep.isWorthIt(line)) return;
-      for (const lines of [this.logs, this.#stdout]) if (lines.length >= this.#keep.most) lines.shift();
+      if (!this.#keep.isKept(line)) return;
+      for (const lines of [this.logs, this.#stdout]) if (lines.length >= this.#keep.maxLines) lines.shift();
     }
     this.#stdout.push(line);
     if (!line.startsWith("{")) return;

@@ -13,10 +13,10 @@ const QUEUE = "deliveries";
 // 20,000 intents with each setting.
 const CONCURRENCY = 500;
 // With 2,000, or without a limit, the results are about the same.
-const MOST_WAITING = 8_000;
+const MAX_WAITING = 8_000;
 const KEPT_SECONDS = 720 * 60 * 60;
 
-await runPeer({ mostWaiting: MOST_WAITING }, async ({ redis }, publish) => {
+await runPeer({ maxWaiting: MAX_WAITING }, async ({ redis }, publish) => {
   const queue = new Queue<Delivery>(QUEUE, {
     connection: redis,
     defaultJobOptions: { attempts: 3, removeOnComplete: { age: KEPT_SECONDS } },

@@ -19,7 +19,7 @@ const COMPLETE_DELAY_MS = 5;
 const POOL_SIZE = 20;
 // With this limit, 10,800 of 80,000 intents per second instead of 8,700; of 160,000 intents, 9,100 and 10,100 per
 // second instead of 6,000 in both runs.
-const MOST_WAITING = 2_000;
+const MAX_WAITING = 2_000;
 
 const CREATE_KEYS = "CREATE TABLE IF NOT EXISTS accepted (dedup_key text PRIMARY KEY)";
 
@@ -44,7 +44,7 @@ const logger = new Logger(() => (level, message) => {
   if (level === "error") console.error(message);
 });
 
-await runPeer({ mostWaiting: MOST_WAITING }, async ({ postgresDsn }, publish) => {
+await runPeer({ maxWaiting: MAX_WAITING }, async ({ postgresDsn }, publish) => {
   const pool = new pg.Pool({ connectionString: postgresDsn, max: POOL_SIZE });
   pool.on("error", (error) => console.error(error));
   pool.on("connect", (client) => client.on("error", (error) => console.error(error)));

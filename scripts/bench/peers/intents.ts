@@ -33,13 +33,13 @@ const OUTBOUND = {
 
 /** Ends within a second after `stop` aborts. The next batch is read after the caller has processed this one. */
 export async function* readIntents(redis: Redis, stop: AbortSignal): AsyncGenerator<Intent[]> {
-  let place = "0-0";
+  let after = "0-0";
   while (!stop.aborted) {
-    const reply = await redis.xread("COUNT", BATCH_SIZE, "BLOCK", BLOCK_MS, "STREAMS", INTENTS, place);
+    const reply = await redis.xread("COUNT", BATCH_SIZE, "BLOCK", BLOCK_MS, "STREAMS", INTENTS, after);
     const entries = reply?.[0]?.[1] ?? [];
     const last = entries.at(-1);
     if (last === undefined) continue;
-    place = last[0];
+    after = last[0];
     const intents = entries.map(([id, fields]) => intentOf(id, fields));
     yield [...new Map(intents.map((intent) => [intent.dedupKey, intent])).values()];
   }

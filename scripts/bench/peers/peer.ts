@@ -27,11 +27,11 @@ export interface Peer {
 }
 
 /**
- * @param mostWaiting at most this many deliveries may wait; then no intents are read, because longer queues are slower.
+ * @param maxWaiting at most this many deliveries may wait; then no intents are read, because longer queues are slower.
  *   All intents must have different keys, as those of `fill.ts`: a duplicate would count as a waiting delivery forever.
  */
 export async function runPeer(
-  { mostWaiting }: { mostWaiting: number },
+  { maxWaiting }: { maxWaiting: number },
   open: (settings: Settings, publish: Publish) => Promise<Peer>,
 ): Promise<void> {
   const stop = new AbortController();
@@ -48,7 +48,7 @@ export async function runPeer(
   });
   console.log("ready");
   for await (const intents of readIntents(inbound, stop.signal)) {
-    while (waiting > mostWaiting && !stop.signal.aborted) await delay(PAUSE_MS);
+    while (waiting > maxWaiting && !stop.signal.aborted) await delay(PAUSE_MS);
     waiting += CHANNELS.length * intents.length;
     await peer.accept(intents);
   }

@@ -16,10 +16,10 @@ const QUEUE = "deliveries";
 const BATCH_SIZE = 2_000;
 const WORKERS = 2;
 // With this limit, 7,400 of 80,000 intents per second instead of 5,900.
-const MOST_WAITING = 4_000;
+const MAX_WAITING = 4_000;
 const KEPT_SECONDS = 720 * 60 * 60;
 
-await runPeer({ mostWaiting: MOST_WAITING }, async ({ postgresDsn }, publish) => {
+await runPeer({ maxWaiting: MAX_WAITING }, async ({ postgresDsn }, publish) => {
   const boss = new PgBoss({ connectionString: postgresDsn, useListenNotify: true });
   boss.on("error", (error) => console.error(error));
   boss.on("warning", (warning) => console.error(warning));

@@ -1,7 +1,7 @@
 /** The Redis user loses the permission for some keys or commands while the service runs, and gets it back. */
 import { ROUTE_LEASE_PATTERN } from "../../../src/redis/keys.ts";
 import { type Fault, pause } from "../fault.ts";
-import type { Channel } from "../cast.ts";
+import type { Channel } from "../notification_model.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 
 interface Loss {

@@ -1,10 +1,10 @@
 /** Both stores come back without some acknowledged writes, one after the other. */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
-import { copyData, type DataCopy, putBack, restore } from "./postgres_losses.ts";
+import { copyData, type DataCopy, restore, restoreCopy } from "./postgres_losses.ts";
 import { promoteReplica } from "./redis_losses.ts";
 
-const RECOVERS_WITHIN_SECONDS = 30;
+const RECOVERY_TIMEOUT_SECONDS = 30;
 const FRESH_INTENTS = 10;
 
 export const BOTH_STORES_FAULTS: readonly Fault[] = [
@@ -29,14 +29,14 @@ export const BOTH_STORES_FAULTS: readonly Fault[] = [
   },
 ];
 
-const LOSSES_OF_BOTH = [redisThenPostgres, redisThenOlderPostgres, redisThenForgetfulPostgres, postgresThenRedis];
+const LOSSES_OF_BOTH = [redisThenLaterCopy, redisThenEarlierCopy, redisThenCopyDuringLoss, postgresThenRedis];
 
 type Losses = readonly [first: Injection, second: Injection];
 
 /** The loss of Redis is repaired before the copy of PostgreSQL is made. */
-async function redisThenPostgres(scene: Scene): Promise<Losses> {
+async function redisThenLaterCopy(scene: Scene): Promise<Losses> {
   const first = await promoteReplica(scene);
-  await repaired(scene);
+  await waitForRepair(scene);
   return [first, await restore(scene, [1, 3])];
 }
 
@@ -44,18 +44,18 @@ async function redisThenPostgres(scene: Scene): Promise<Losses> {
  * PostgreSQL is copied before Redis loses data, and restored soon after the loss, so that the repair, finished or not,
  * is lost, too.
  */
-async function redisThenOlderPostgres(scene: Scene): Promise<Losses> {
+async function redisThenEarlierCopy(scene: Scene): Promise<Losses> {
   const copy = await copyData(scene.setting);
   const first = await promoteReplica(scene);
   await pause(scene.chance.between(0.2, 2));
-  return [first, { ...await putBack(scene.setting, copy), note: "a copy of before" }];
+  return [first, { ...await restoreCopy(scene.setting, copy), note: "a copy made before Redis lost writes" }];
 }
 
 /**
  * The copy is made after the first lost write of Redis and before the service has detected the loss, so that what the
  * service writes about the loss is lost.
  */
-async function redisThenForgetfulPostgres(scene: Scene): Promise<Losses> {
+async function redisThenCopyDuringLoss(scene: Scene): Promise<Losses> {
   const copies: DataCopy[] = [];
   const first = await promoteReplica(scene, {
     async whileHeld() {
@@ -63,18 +63,21 @@ async function redisThenForgetfulPostgres(scene: Scene): Promise<Losses> {
     },
   });
   await pause(scene.chance.between(0.2, 2));
-  return [first, { ...await putBack(scene.setting, copies[0]!), note: "a copy of between the writes that Redis lost" }];
+  return [first, {
+    ...await restoreCopy(scene.setting, copies[0]!),
+    note: "a copy made between the writes that Redis lost",
+  }];
 }
 
 /** The loss of PostgreSQL is repaired, including the leases, before Redis loses data. */
 async function postgresThenRedis(scene: Scene): Promise<Losses> {
   const first = await restore(scene, [1, 3]);
-  await repaired(scene);
+  await waitForRepair(scene);
   return [first, await promoteReplica(scene)];
 }
 
-async function repaired({ setting, producer }: Scene): Promise<void> {
+async function waitForRepair({ setting, producer }: Scene): Promise<void> {
   // Intents that are sent now are published only after the service has detected the loss.
-  await producer.sent(FRESH_INTENTS, RECOVERS_WITHIN_SECONDS);
-  await recovery(setting, await watermark(setting), RECOVERS_WITHIN_SECONDS);
+  await producer.sent(FRESH_INTENTS, RECOVERY_TIMEOUT_SECONDS);
+  await recovery(setting, await watermark(setting), RECOVERY_TIMEOUT_SECONDS);
 }

@@ -8,20 +8,20 @@
  */
 import { IS_OF_INSTANCE } from "../fleet.ts";
 import { eventually } from "../../../tests/support/wait.ts";
-import type { Channel } from "../cast.ts";
+import type { Channel } from "../notification_model.ts";
 import type { RefusalWindow } from "../facts.ts";
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
 import { countStatus, type HeldRoute, publishedUnwritten, routesOfHandOff, routesOfStatement } from "../held_routes.ts";
-import { consumes, joinReady, wayToPostgres, wayToRedis } from "../own_way.ts";
+import { joinReady, makeConsumer, postgresThrough, redisThrough } from "../proxied_instance.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 import { putAside, putBack } from "../stream_aside.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
-const HOLDS_WITHIN_SECONDS = 10;
+const HOLD_TIMEOUT_SECONDS = 10;
 /** The life of a claim on due routes. When the hand-off is held back, slightly less than this is left. */
 const CLAIM_SECONDS = 10;
 /** How long the other instance may take to claim due routes and to write their outcomes. */
-const WORKS_WITHIN_MS = 6000;
+const OTHER_INSTANCE_TIMEOUT_MS = 6000;
 
 const TWO_ATTEMPTS = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "2" };
 const ONE_ATTEMPT = { NOTIFICATION_PUSH_RETRY_MAX_ATTEMPTS: "1", NOTIFICATION_EMAIL_RETRY_MAX_ATTEMPTS: "1" };
@@ -63,15 +63,15 @@ export const CLAIM_FAULTS: readonly Fault[] = [
 async function terminateAfterClaim(scene: Scene): Promise<Injection> {
   const { setting, fleet, chance } = scene;
   const isInTime = chance.oneIn(2);
-  const refusal = new Refusal(setting, ["push"]);
+  await using refusal = new Refusal(setting, ["push"]);
   using proxy = new TcpProxy(setting.redisServer.port);
-  const instance = await joinReady(scene, { ...TWO_ATTEMPTS, ...wayToRedis(proxy) });
+  const instance = await joinReady(scene, { ...TWO_ATTEMPTS, ...redisThrough(proxy) });
   // This instance must not consume, but claim: a route whose first attempt by another instance failed is due for all
   // instances.
   await eventually(async () => ![undefined, instance].includes(await fleet.consuming()), {
     message: "No other instance consumes",
   });
-  const awaited = proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS);
+  const awaited = proxy.freezeAt(isPushHandOff, HOLD_TIMEOUT_SECONDS);
   await refusal.begin();
   const held = routesOfHandOff(await awaited ?? "");
   const heldAt = performance.now();
@@ -88,7 +88,7 @@ async function terminateAfterClaim(scene: Scene): Promise<Injection> {
     await refusal.end();
     await pause(CLAIM_SECONDS - 1 - (performance.now() - heldAt) / 1000);
     await refusal.begin();
-    hits = await givenUp(setting, held);
+    hits = await countGivenUp(setting, held);
     await refusal.end();
     proxy.thaw({ lose: false });
     await pause(0.2);
@@ -107,17 +107,17 @@ async function terminateAfterClaim(scene: Scene): Promise<Injection> {
 async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
   const { setting, fleet, chance } = scene;
   const isStopped = chance.oneIn(2);
-  const refusal = new Refusal(setting, ["push"]);
+  await using refusal = new Refusal(setting, ["push"]);
   using proxy = new TcpProxy(setting.redisServer.port);
-  const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...wayToRedis(proxy) });
-  await consumes(instance, scene);
+  const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...redisThrough(proxy) });
+  await makeConsumer(instance, scene);
   await pause(chance.between(0, 0.3));
-  const held = routesOfHandOff(await proxy.freezeAt(isPushHandOff, HOLDS_WITHIN_SECONDS) ?? "");
+  const held = routesOfHandOff(await proxy.freezeAt(isPushHandOff, HOLD_TIMEOUT_SECONDS) ?? "");
   if (isStopped) fleet.freeze(instance);
   let hits = 0;
   if (held.length > 0) {
     await refusal.begin();
-    hits = await givenUp(setting, held);
+    hits = await countGivenUp(setting, held);
     await refusal.end();
   }
   proxy.thaw({ lose: false });
@@ -133,17 +133,17 @@ async function giveUpMeanwhile(scene: Scene): Promise<Injection> {
 
 async function writeDeadLettersLate(scene: Scene): Promise<Injection> {
   const { setting, fleet, chance } = scene;
-  const refusal = new Refusal(setting, ["push", "email"]);
+  await using refusal = new Refusal(setting, ["push", "email"]);
   using proxy = new TcpProxy(setting.postgresServer.port);
-  const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...wayToPostgres(proxy, setting) });
-  await consumes(instance, scene);
+  const instance = await joinReady(scene, { ...ONE_ATTEMPT, ...postgresThrough(proxy, setting) });
+  await makeConsumer(instance, scene);
   await refusal.begin();
   await pause(chance.between(0.3, 0.6)); // until all outcomes are dead letters, which are written by one statement
-  const held = routesOfStatement(await proxy.freezeAt(isOf("write_dead_letters"), HOLDS_WITHIN_SECONDS) ?? "");
+  const held = routesOfStatement(await proxy.freezeAt(isStatement("write_dead_letters"), HOLD_TIMEOUT_SECONDS) ?? "");
   await refusal.end();
   let hits = 0;
   if (held.length > 0) {
-    await setting.proxies.postgres.freezeAt(isOf("write_published", held), WORKS_WITHIN_MS / 1000);
+    await setting.proxies.postgres.freezeAt(isStatement("write_published", held), OTHER_INSTANCE_TIMEOUT_MS / 1000);
     hits = await publishedUnwritten(setting, held);
   }
   proxy.thaw({ lose: false });
@@ -165,7 +165,7 @@ function isPushHandOff(text: string): boolean {
  * Returns a test of bytes: whether they are this statement with a complete list of routes, and contain one of `routes`
  * if given.
  */
-function isOf(statement: string, routes?: readonly HeldRoute[]): (text: string) => boolean {
+function isStatement(statement: string, routes?: readonly HeldRoute[]): (text: string) => boolean {
   return (text) =>
     text.includes(statement) &&
     routesOfStatement(text).some((one) => {
@@ -177,9 +177,9 @@ function isOf(statement: string, routes?: readonly HeldRoute[]): (text: string) 
 }
 
 /** Waits until other instances have given up some of the routes, and returns how many they have given up. */
-async function givenUp(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
+async function countGivenUp(setting: Setting, routes: readonly HeldRoute[]): Promise<number> {
   const count = () => countStatus(setting, routes, "dead_letter");
-  await eventually(async () => await count() > 0, { timeoutMs: WORKS_WITHIN_MS }).catch(() => {}); // the count is 0
+  await eventually(async () => await count() > 0, { timeoutMs: OTHER_INSTANCE_TIMEOUT_MS }).catch(() => {}); // the count is 0
   await pause(0.3); // the next batch may contain some more
   return await count();
 }
@@ -192,8 +192,11 @@ async function terminateBackends(setting: Setting, instance: string): Promise<nu
   return rows.length;
 }
 
-/** Makes the outbound streams of these channels refuse every entry, and notes the periods in which they do. */
-class Refusal {
+/**
+ * Makes the outbound streams of these channels refuse every entry, and lists the periods in which they do. Disposal
+ * ends the refusal.
+ */
+class Refusal implements AsyncDisposable {
   readonly windows: RefusalWindow[] = [];
   readonly #setting: Setting;
   readonly #channels: readonly Channel[];
@@ -217,5 +220,9 @@ class Refusal {
     for (const channel of this.#channels) await putBack(this.#setting, STREAMS[channel]);
     const toMs = Date.now() + 1;
     for (const channel of this.#channels) this.windows.push({ channel, fromMs, toMs });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
   }
 }

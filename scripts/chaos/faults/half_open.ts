@@ -1,5 +1,5 @@
 /** Connections that stay open but deliver nothing, and connections that break at any moment. */
-import { again, type Fault, pause } from "../fault.ts";
+import { type Fault, pause, repeatFor } from "../fault.ts";
 import { withinBackoff } from "./user_service.ts";
 
 type Proxied = "redis" | "postgres" | "users";
@@ -7,12 +7,12 @@ type Proxied = "redis" | "postgres" | "users";
 const NAMES = { redis: "Redis", postgres: "PostgreSQL", users: "the User Service" } as const;
 
 /** How long the service waits for one reply. */
-const BOUND_SECONDS = { redis: 1, postgres: 2, users: 1 } as const;
+const TIMEOUT_SECONDS = { redis: 1, postgres: 2, users: 1 } as const;
 
 export const HALF_OPEN_FAULTS: readonly Fault[] = (["redis", "postgres", "users"] as const).flatMap((part) => [
   halfOpen(part),
   cut(part),
-]).concat(forgotten());
+]).concat(droppedState());
 
 function halfOpen(part: Proxied): Fault {
   return {
@@ -25,7 +25,7 @@ function halfOpen(part: Proxied): Fault {
     instances: [1, 1],
     async inject({ setting, chance }) {
       const proxy = setting.proxies[part];
-      const seconds = chance.oneIn(8) ? chance.between(10, 12) : chance.between(0.3, 2.5) + BOUND_SECONDS[part];
+      const seconds = chance.oneIn(8) ? chance.between(10, 12) : chance.between(0.3, 2.5) + TIMEOUT_SECONDS[part];
       const lose = chance.oneIn(2);
       proxy.freeze();
       await pause(seconds);
@@ -36,7 +36,7 @@ function halfOpen(part: Proxied): Fault {
 }
 
 /** Many idle connections are dead at the same time, and each look-up on such a connection waits for its time-out. */
-function forgotten(): Fault {
+function droppedState(): Fault {
   return {
     name: "users-forgotten",
     summary: "a firewall drops the state of idle connections to the User Service, and few look-ups are made",
@@ -70,7 +70,7 @@ function cut(part: Proxied): Fault {
     part,
     async inject({ setting, chance }) {
       let times = 0;
-      await again(chance, { seconds: chance.between(1.2, 2), pauses: [0.02, 0.25] }, () => {
+      await repeatFor(chance, { seconds: chance.between(1.2, 2), pauses: [0.02, 0.25] }, () => {
         if (setting.proxies[part].cut() > 0) times++;
       });
       return { times };

@@ -1,21 +1,21 @@
 /** Instances of the service are killed, frozen, started and stopped at critical moments. */
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
-import { again, type Fault, type Injection, pause, type Scene } from "../fault.ts";
+import { type Fault, type Injection, pause, repeatFor, type Scene } from "../fault.ts";
 import { type Instance, IS_OF_INSTANCE } from "../fleet.ts";
 import type { Breach } from "../facts.ts";
 import { type Setting, STREAMS } from "../setting.ts";
-import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./work_in_hand.ts";
+import { isBeforeHandOff, isBetweenHandOffAndCommit, isInTransaction } from "./unfinished_work.ts";
 
 /** docs/contract.md, section 6: another instance takes over within this time. */
 const TAKEOVER_SECONDS = 6;
-const MOST_TRIES = 60;
+const MAX_TRIES = 60;
 /**
  * Routes wait for their hand-off for only one or two milliseconds, and only in the consuming instance. A run of 180
  * tries has hit none.
  */
-const MOST_TRIES_BEFORE_HAND_OFF = 400;
-const MOST_INSTANCES = 4;
+const MAX_TRIES_BEFORE_HAND_OFF = 400;
+const MAX_INSTANCES = 4;
 
 export const INSTANCE_FAULTS: readonly Fault[] = [
   {
@@ -23,7 +23,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     summary: "SIGKILL at random moments with unfinished work",
     part: "instances",
     instances: [1, 2],
-    inject: (scene) => killAgainAndAgain(scene, (instance) => hasWorkInHand(scene, instance)),
+    inject: (scene) => killRepeatedly(scene, (instance) => hasUnfinishedWork(scene, instance)),
   },
   {
     name: "kill-between",
@@ -31,7 +31,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     part: "instances",
     instances: [1, 1],
     profile: "tiny",
-    inject: (scene) => killAgainAndAgain(scene, (instance) => isBetweenHandOffAndCommit(scene.setting, instance)),
+    inject: (scene) => killRepeatedly(scene, (instance) => isBetweenHandOffAndCommit(scene.setting, instance)),
   },
   {
     name: "kill-consumer",
@@ -51,7 +51,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
       const frozen = await freezeWhen(
         scene,
         (instance) => isBeforeHandOff(scene.setting, instance),
-        MOST_TRIES_BEFORE_HAND_OFF,
+        MAX_TRIES_BEFORE_HAND_OFF,
       );
       if (frozen === undefined) return { times: 0, note: "no instance had unfinished routes" };
       // Longer than the life of the leases of the routes that the other instance publishes meanwhile.
@@ -65,15 +65,15 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
     name: "come-and-go",
     summary: "up to four instances join and leave",
     part: "instances",
-    instances: [MOST_INSTANCES, MOST_INSTANCES],
+    instances: [MAX_INSTANCES, MAX_INSTANCES],
     async inject({ fleet, chance }) {
       const { profile } = fleet.instances[0]!;
       let times = 0;
-      let most = 0;
-      await again(chance, { seconds: chance.between(4, 6), pauses: [0.1, 1] }, async () => {
+      let maxWorking = 0;
+      await repeatFor(chance, { seconds: chance.between(4, 6), pauses: [0.1, 1] }, async () => {
         const { working } = fleet;
-        most = Math.max(most, working.length);
-        if (fleet.instances.length < MOST_INSTANCES && (chance.oneIn(2) || working.length < 2)) {
+        maxWorking = Math.max(maxWorking, working.length);
+        if (fleet.instances.length < MAX_INSTANCES && (chance.oneIn(2) || working.length < 2)) {
           await fleet.join(profile);
         } else if (working.length > 1) {
           await fleet.leave(chance.pick(working));
@@ -82,10 +82,10 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
         }
         times++;
       });
-      const breaches: Breach[] = most < MOST_INSTANCES
-        ? [{ kind: "wrong", text: `no more than ${most} instances worked at once` }]
+      const breaches: Breach[] = maxWorking < MAX_INSTANCES
+        ? [{ kind: "wrong", text: `no more than ${maxWorking} instances worked at once` }]
         : [];
-      return { times, breaches, note: `at most ${most} worked at once` };
+      return { times, breaches, note: `at most ${maxWorking} worked at once` };
     },
   },
 ];
@@ -94,7 +94,7 @@ export const INSTANCE_FAULTS: readonly Fault[] = [
  * Whether the instance has unfinished work: an open transaction, accepted routes that are not handed off, or handed-off
  * routes whose outcome is not written.
  */
-async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
+async function hasUnfinishedWork({ setting, fleet }: Scene, instance: Instance): Promise<boolean> {
   if (await isInTransaction(setting, instance)) return true;
   if (await isBeforeHandOff(setting, instance)) return true;
   // Which instance has handed off a route is known only if there is one instance.
@@ -102,7 +102,7 @@ async function hasWorkInHand({ setting, fleet }: Scene, instance: Instance): Pro
 }
 
 /** Kills ready instances a few times, at random moments at which `isHit` returns `true`. */
-async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Promise<boolean>) {
+async function killRepeatedly(scene: Scene, isHit: (instance: Instance) => Promise<boolean>) {
   const { fleet, chance, setting } = scene;
   let hits = 0;
   for (let kills = chance.whole(6, 12); kills > 0; kills--) {
@@ -129,9 +129,9 @@ async function killAgainAndAgain(scene: Scene, isHit: (instance: Instance) => Pr
 async function freezeWhen(
   { fleet, chance }: Scene,
   isHit: (instance: Instance) => Promise<boolean>,
-  mostTries = MOST_TRIES,
+  maxTries = MAX_TRIES,
 ): Promise<Instance | undefined> {
-  for (let tries = 0; tries < mostTries; tries++) {
+  for (let tries = 0; tries < maxTries; tries++) {
     await pause(chance.between(0.01, 0.2));
     if (fleet.working.length === 0) continue;
     const victim = chance.pick(fleet.working);
@@ -154,9 +154,9 @@ async function killConsumer(scene: Scene): Promise<Injection> {
     return { times: 1 };
   }
   // PostgreSQL may still commit what the instance had sent.
-  await eventually(async () => !await isAtWork(victim, scene));
-  const from = await place(setting);
-  const moved = await eventually(async () => await place(setting) !== from, { timeoutMs: 30_000, intervalMs: 5 })
+  await eventually(async () => !await hasActiveSession(victim, scene));
+  const from = await readOffset(setting);
+  const moved = await eventually(async () => await readOffset(setting) !== from, { timeoutMs: 30_000, intervalMs: 5 })
     .catch(() => false);
   const seconds = (performance.now() - start) / 1000;
   await fleet.join(victim.profile);
@@ -168,7 +168,7 @@ async function killConsumer(scene: Scene): Promise<Injection> {
  * Whether a session of the instance is not idle. An idle session has nothing to commit, and may remain after a
  * connection was blocked.
  */
-async function isAtWork({ name }: Instance, { setting }: Scene): Promise<boolean> {
+async function hasActiveSession({ name }: Instance, { setting }: Scene): Promise<boolean> {
   const [row] = await setting.query<{ found: boolean }>(
     `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE ${IS_OF_INSTANCE} AND state <> 'idle') AS found`,
     [name],
@@ -176,7 +176,7 @@ async function isAtWork({ name }: Instance, { setting }: Scene): Promise<boolean
   return row?.found ?? true;
 }
 
-async function place(setting: Setting): Promise<string> {
+async function readOffset(setting: Setting): Promise<string> {
   const [row] = await setting.query<{ entry_id: string }>(
     "SELECT entry_id FROM notification.stream_offsets WHERE stream = $1",
     [STREAMS.intents],

@@ -3,10 +3,10 @@
  * after another instance has done the work.
  */
 import { type Fault, type Injection, pause, type Scene } from "../fault.ts";
-import { consumes, joinReady, wayToPostgres, wayToRedis } from "../own_way.ts";
+import { joinReady, makeConsumer, postgresThrough, redisThrough } from "../proxied_instance.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
-const HOLDS_WITHIN_SECONDS = 10;
+const HOLD_TIMEOUT_SECONDS = 10;
 /**
  * Names of prepared statements that accept, claim and write. A batch with entries that are not new is a transaction,
  * and so needs a COMMIT.
@@ -27,7 +27,7 @@ export const LATE_FAULTS: readonly Fault[] = [
         // Longer than the life of the leases of the routes that the other instance publishes meanwhile.
         seconds: scene.chance.between(13, 15),
         text: "payload_",
-        env: wayToRedis,
+        env: redisThrough,
       }),
   },
   {
@@ -42,12 +42,12 @@ export const LATE_FAULTS: readonly Fault[] = [
         port: scene.setting.postgresServer.port,
         seconds: scene.chance.oneIn(3) ? scene.chance.between(10.5, 12) : scene.chance.between(2.5, 8),
         text: scene.chance.pick(STATEMENTS),
-        env: (proxy) => wayToPostgres(proxy, scene.setting),
+        env: (proxy) => postgresThrough(proxy, scene.setting),
       }),
   },
 ];
 
-interface Held {
+interface HoldOptions {
   readonly port: number;
   readonly seconds: number;
   /** The proxy holds back the first bytes that contain this text. */
@@ -56,13 +56,13 @@ interface Held {
 }
 
 /** Adds an instance with its own proxy, and freezes the proxy when the instance sends the text. */
-async function holdBack(scene: Scene, { port, seconds, text, env }: Held): Promise<Injection> {
+async function holdBack(scene: Scene, { port, seconds, text, env }: HoldOptions): Promise<Injection> {
   const { fleet, chance } = scene;
   using proxy = new TcpProxy(port);
   const instance = await joinReady(scene, env(proxy));
-  await consumes(instance, scene);
+  await makeConsumer(instance, scene);
   await pause(chance.between(0, 0.3));
-  const isHeld = await proxy.freezeAt((bytes) => bytes.includes(text), HOLDS_WITHIN_SECONDS) !== undefined;
+  const isHeld = await proxy.freezeAt((bytes) => bytes.includes(text), HOLD_TIMEOUT_SECONDS) !== undefined;
   if (isHeld) await pause(seconds);
   proxy.thaw({ lose: false });
   await pause(0.2); // until the held bytes arrive

@@ -3,7 +3,7 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
-import { again, type Fault, pause, type Scene } from "../fault.ts";
+import { type Fault, pause, repeatFor, type Scene } from "../fault.ts";
 import { MAX_CONNECTIONS } from "../setting.ts";
 
 const OF_THE_SERVICE = "application_name LIKE 'notification-service/%'";
@@ -17,13 +17,13 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     part: "postgres",
     async inject({ setting, chance }) {
       let times = 0;
-      await again(chance, { seconds: chance.between(1.5, 3), pauses: [0, 0.08] }, async () => {
-        const most = chance.oneIn(5) ? 100 : 1;
+      await repeatFor(chance, { seconds: chance.between(1.5, 3), pauses: [0, 0.08] }, async () => {
+        const max = chance.oneIn(5) ? 100 : 1;
         times += (await setting.query(
           `SELECT pg_terminate_backend(pid) FROM (
              SELECT pid FROM pg_stat_activity WHERE ${OF_THE_SERVICE}
              ORDER BY (xact_start IS NULL)::int, random() LIMIT $1) AS victim`,
-          [most],
+          [max],
         )).length;
       });
       return { times };

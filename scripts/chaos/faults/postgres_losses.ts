@@ -38,12 +38,12 @@ export const POSTGRES_LOSS_FAULTS: readonly Fault[] = [
 
 export async function restore(
   { setting, chance }: Scene,
-  [least, most]: readonly [number, number],
+  [min, max]: readonly [number, number],
 ): Promise<Injection> {
   const copy = await copyData(setting);
-  const seconds = chance.between(least, most);
+  const seconds = chance.between(min, max);
   await pause(seconds);
-  return { ...await putBack(setting, copy), note: `a copy of ${seconds.toFixed(1)} s before` };
+  return { ...await restoreCopy(setting, copy), note: `a copy made ${seconds.toFixed(1)} s before` };
 }
 
 export interface DataCopy {
@@ -61,7 +61,7 @@ export async function copyData(setting: Setting): Promise<DataCopy> {
   return { folder, atMs, offset: await offsetOf(setting.dsn) };
 }
 
-export async function putBack(setting: Setting, { folder, atMs, offset }: DataCopy): Promise<Injection> {
+export async function restoreCopy(setting: Setting, { folder, atMs, offset }: DataCopy): Promise<Injection> {
   const { postgresServer } = setting;
   const before = await offsetOf(setting.dsn);
   await postgresServer.stop("immediate");
@@ -83,8 +83,8 @@ async function promoteStandby({ setting, chance }: Scene): Promise<Injection> {
   link.freeze();
   await pause(chance.between(0.8, 1.5));
   const before = await offsetOf(setting.dsn);
-  const diesFirst = chance.oneIn(2);
-  if (diesFirst) await old.stop("immediate");
+  const isStoppedFirst = chance.oneIn(2);
+  if (isStoppedFirst) await old.stop("immediate");
   await runSql(standby.dsn, "SELECT pg_promote()");
   const after = await offsetOf(withPort(setting.dsn, standby.port));
   setting.usePostgres(standby);
@@ -93,7 +93,7 @@ async function promoteStandby({ setting, chance }: Scene): Promise<Injection> {
   return {
     ...lossOf({ before, after, fromMs: atMs, toMs }),
     returnedAtMs: toMs,
-    note: diesFirst ? "the old one died first" : "the address moved first",
+    note: isStoppedFirst ? "the old server was stopped first" : "the address was changed first",
   };
 }
 

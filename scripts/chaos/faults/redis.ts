@@ -1,7 +1,7 @@
 /** Redis is stopped and started again, refuses writes, loses its cached scripts, or rejects the password. */
 import { eventually } from "../../../tests/support/wait.ts";
 import type { Setting } from "../setting.ts";
-import { again, type Fault, pause } from "../fault.ts";
+import { type Fault, pause, repeatFor } from "../fault.ts";
 
 /** The service's default. */
 const BLOCKING_READ_SECONDS = 2;
@@ -84,7 +84,7 @@ export const REDIS_FAULTS: readonly Fault[] = [
     part: "redis",
     async inject({ setting, chance }) {
       const before = await countMissedScripts(setting);
-      await again(
+      await repeatFor(
         chance,
         { seconds: chance.between(1, 2), pauses: [0, 0.1] },
         () => setting.redis.script("FLUSH"),
@@ -94,8 +94,8 @@ export const REDIS_FAULTS: readonly Fault[] = [
   },
 ];
 
-function restart(name: string, summary: string, [least, most]: readonly [number, number]): Fault {
-  const isShort = most < BLOCKING_READ_SECONDS;
+function restart(name: string, summary: string, [min, max]: readonly [number, number]): Fault {
+  const isShort = max < BLOCKING_READ_SECONDS;
   return {
     name,
     summary,
@@ -103,7 +103,7 @@ function restart(name: string, summary: string, [least, most]: readonly [number,
     outage: "redis",
     async inject({ setting, chance }) {
       const { redisServer, proxies: { redis } } = setting;
-      const seconds = chance.between(least, most);
+      const seconds = chance.between(min, max);
       // The proxy refuses connections, or it accepts them and then closes them.
       const refuses = chance.oneIn(2);
       if (isShort) await shortenFile(setting);
@@ -113,11 +113,11 @@ function restart(name: string, summary: string, [least, most]: readonly [number,
       await pause(seconds);
       await redisServer.start();
       if (refuses) redis.accept();
-      // Stopping and starting take time as well.
-      const away = (performance.now() - start) / 1000;
+      // Stopping and starting Redis take time as well.
+      const downSeconds = (performance.now() - start) / 1000;
       return {
-        times: away < BLOCKING_READ_SECONDS === isShort ? 1 : 0,
-        note: `away for ${away.toFixed(1)} s${refuses ? ", connections refused" : ""}`,
+        times: downSeconds < BLOCKING_READ_SECONDS === isShort ? 1 : 0,
+        note: `stopped for ${downSeconds.toFixed(1)} s${refuses ? ", connections refused" : ""}`,
       };
     },
   };

@@ -13,7 +13,7 @@ import type { RedisServer } from "../../servers/redis.ts";
 import type { LossWindow } from "../facts.ts";
 import type { Producer } from "../producer.ts";
 import { entryMs } from "../sent_entry.ts";
-import { startStore, STREAMS } from "../setting.ts";
+import { startChaosRedis, STREAMS } from "../setting.ts";
 import { TcpProxy } from "../tcp_proxy.ts";
 
 /** With long streams, loading and replication take long, because Redis serves other clients meanwhile. */
@@ -58,7 +58,7 @@ export async function promoteReplica(
 ): Promise<Injection> {
   const old = setting.redisServer;
   using link = new TcpProxy(old.port);
-  const replica = await startStore({ password: old.password });
+  const replica = await startChaosRedis({ password: old.password });
   const client = await openRedis(replica);
   await follow(client, { port: link.port, password: old.password });
   const fromMs = Date.now();
@@ -67,16 +67,16 @@ export async function promoteReplica(
   await pause(chance.between(0.8, 1.5));
   await whileHeld();
   const before = await endOf(setting.redis);
-  // The old master is killed before the address moves, or only afterwards.
-  const diesFirst = chance.oneIn(2);
-  if (diesFirst) await old.kill("SIGKILL");
+  // The old master is killed before the address is changed, or only afterwards.
+  const isKilledFirst = chance.oneIn(2);
+  if (isKilledFirst) await old.kill("SIGKILL");
   await client.replicaof("NO", "ONE");
   const after = await endOf(client);
   setting.useRedis(replica);
   const toMs = Date.now();
   await closeRedis(client);
   await old[Symbol.asyncDispose]();
-  const note = diesFirst ? "the old one died first" : "the address moved first";
+  const note = isKilledFirst ? "the old server was killed first" : "the address was changed first";
   return lossOf(producer, { before, after, fromMs, toMs, returnedAtMs: toMs, note });
 }
 

@@ -6,7 +6,7 @@ import type { Setting } from "../setting.ts";
 
 /** Much longer than the retention and the cleanup interval of this fault together. */
 const OVERDUE_SECONDS = 1;
-const CLEANED_WITHIN_MS = 10_000;
+const CLEANUP_TIMEOUT_MS = 10_000;
 
 export const RETENTION_FAULTS: readonly Fault[] = [
   {
@@ -16,7 +16,7 @@ export const RETENTION_FAULTS: readonly Fault[] = [
     instances: [2, 3],
     profile: "default",
     isAlwaysAlone: true,
-    finishedMayBeGone: true,
+    finishedMayBeDeleted: true,
     env: { NOTIFICATION_RECORD_RETENTION: "50ms", NOTIFICATION_CLEANUP_INTERVAL: "20ms" },
     async inject({ setting, chance }) {
       // During a stall, records become older than the retention before they are finished.
@@ -26,7 +26,7 @@ export const RETENTION_FAULTS: readonly Fault[] = [
         await pause(chance.between(0.3, 1.5));
         setting.proxies.redis.thaw({ lose: false });
       }
-      const cleaned = await eventually(async () => await countOverdue(setting) === 0, { timeoutMs: CLEANED_WITHIN_MS })
+      const cleaned = await eventually(async () => await countOverdue(setting) === 0, { timeoutMs: CLEANUP_TIMEOUT_MS })
         .catch(() => false);
       const breaches: Breach[] = cleaned ? [] : [{
         kind: "wrong",

@@ -4,8 +4,8 @@
  */
 import { eventually } from "../../../tests/support/wait.ts";
 import { consumerLeaseKey } from "../../../src/redis/keys.ts";
-import type { Channel } from "../cast.ts";
-import { again, type Fault, pause, type Scene } from "../fault.ts";
+import type { Channel } from "../notification_model.ts";
+import { type Fault, pause, repeatFor, type Scene } from "../fault.ts";
 import type { Breach } from "../facts.ts";
 import { STREAMS } from "../setting.ts";
 import { putAside, putBack } from "../stream_aside.ts";
@@ -20,16 +20,19 @@ export const STREAM_FAULTS: readonly Fault[] = [
       const fromMs = Date.now();
       const breaches: Breach[] = [];
       await putAside(setting, STREAMS.push);
-      await pause(chance.between(2, 3.5));
-      // E-mail that was accepted a second ago must be published by now, though push cannot be.
-      const isHeldUp = isAlone && !await eventually(async () => await liveSince(scene, "email", 1) === 0, {
-        timeoutMs: 2000,
-      }).catch(() => false);
-      if (isHeldUp) breaches.push({ kind: "wrong", text: "e-mail was held up with push" });
-      await putBack(setting, STREAMS.push);
-      const given = await deadLettersSince(scene, fromMs);
+      try {
+        await pause(chance.between(2, 3.5));
+        // E-mail that was accepted a second ago must be published by now, though push cannot be.
+        const isDelayed = isAlone && !await eventually(async () => await liveSince(scene, "email", 1) === 0, {
+          timeoutMs: 2000,
+        }).catch(() => false);
+        if (isDelayed) breaches.push({ kind: "wrong", text: "e-mail was delayed together with push" });
+      } finally {
+        await putBack(setting, STREAMS.push);
+      }
+      const deadLetters = await deadLettersSince(scene, fromMs);
       return {
-        ...{ times: given > 0 ? 1 : 0, breaches, note: `${given} dead letters` },
+        ...{ times: deadLetters > 0 ? 1 : 0, breaches, note: `${deadLetters} dead letters` },
         refusals: [{ channel: "push", fromMs, toMs: Date.now() + 1 }],
       };
     },
@@ -41,8 +44,11 @@ export const STREAM_FAULTS: readonly Fault[] = [
     outage: "intent_stream",
     async inject({ setting, chance }) {
       await putAside(setting, STREAMS.intents);
-      await pause(chance.between(0.8, 2));
-      await putBack(setting, STREAMS.intents);
+      try {
+        await pause(chance.between(0.8, 2));
+      } finally {
+        await putBack(setting, STREAMS.intents);
+      }
       return { times: 1 };
     },
   },
@@ -53,7 +59,7 @@ export const STREAM_FAULTS: readonly Fault[] = [
     instances: [2, 4],
     async inject({ setting, chance }) {
       let times = 0;
-      await again(chance, { seconds: chance.between(2, 4), pauses: [0, 0.08] }, async () => {
+      await repeatFor(chance, { seconds: chance.between(2, 4), pauses: [0, 0.08] }, async () => {
         times += await setting.redis.del(consumerLeaseKey(STREAMS.intents));
       });
       return { times };

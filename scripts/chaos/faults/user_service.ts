@@ -3,11 +3,11 @@
  * and must not lose or reject an intent.
  */
 import { type Behaviour, refuse } from "../../servers/user_service.ts";
-import { userOf } from "../cast.ts";
+import { userOf } from "../notification_model.ts";
 import { type Fault, pause } from "../fault.ts";
 import { recovery, watermark } from "../recovery.ts";
 
-const MOST_BACKOFF_SECONDS = 10;
+const MAX_BACKOFF_SECONDS = 10;
 /** The time-out of one look-up. */
 const TIMEOUT_SECONDS = 1;
 const MARGIN_SECONDS = 3;
@@ -100,7 +100,7 @@ export const USER_SERVICE_FAULTS: readonly Fault[] = [
  */
 export function withinBackoff({ retryAfterSeconds = 0 } = {}): (outageSeconds: number) => number {
   return (outageSeconds) =>
-    Math.min(MOST_BACKOFF_SECONDS, 2 * outageSeconds) + TIMEOUT_SECONDS + retryAfterSeconds + MARGIN_SECONDS;
+    Math.min(MAX_BACKOFF_SECONDS, 2 * outageSeconds) + TIMEOUT_SECONDS + retryAfterSeconds + MARGIN_SECONDS;
 }
 
 function answering(name: string, summary: string, behaviour: Behaviour): Fault {

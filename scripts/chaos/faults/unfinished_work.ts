@@ -6,7 +6,7 @@ import { consumerLeaseKey, routeLeaseKey } from "../../../src/redis/keys.ts";
 import { type Instance, instanceOf, IS_OF_INSTANCE } from "../fleet.ts";
 import { type Setting, STREAMS } from "../setting.ts";
 
-const MOST_ROUTES = 2000;
+const MAX_ROUTES = 2000;
 
 /**
  * Whether the instance has an open transaction that has written something: it accepts a batch, claims routes or writes
@@ -48,7 +48,7 @@ async function liveRoutes(setting: Setting, sinceMs: number): Promise<{ handedOf
   const routes = await setting.query<{ notification_id: string; route_id: string }>(
     `SELECT notification_id, route_id FROM notification.routes
       WHERE next_attempt_at IS NOT NULL AND created_at >= to_timestamp($1::float8 / 1000) LIMIT $2`,
-    [sinceMs, MOST_ROUTES],
+    [sinceMs, MAX_ROUTES],
   );
   if (routes.length === 0) return { handedOff: 0, waiting: 0 };
   const leases = await setting.redis.mget(routes.map((route) => routeLeaseKey(route.notification_id, route.route_id)));

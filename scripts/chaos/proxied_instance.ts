@@ -9,15 +9,15 @@ import type { Instance } from "./fleet.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 import type { TcpProxy } from "./tcp_proxy.ts";
 
-const CONSUMES_WITHIN_MS = 20_000;
+const CONSUME_TIMEOUT_MS = 20_000;
 
 /** The environment variable that makes an instance connect to Redis through the proxy. */
-export function wayToRedis(proxy: TcpProxy): Readonly<Record<string, string>> {
+export function redisThrough(proxy: TcpProxy): Readonly<Record<string, string>> {
   return { NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}` };
 }
 
 /** The environment variable that makes an instance connect to PostgreSQL through the proxy. */
-export function wayToPostgres(proxy: TcpProxy, setting: Setting): Readonly<Record<string, string>> {
+export function postgresThrough(proxy: TcpProxy, setting: Setting): Readonly<Record<string, string>> {
   const dsn = new URL(setting.dsn);
   dsn.port = String(proxy.port);
   return { NOTIFICATION_POSTGRES_PRIMARY_DSN: dsn.href };
@@ -30,11 +30,11 @@ export async function joinReady({ fleet }: Scene, env: Readonly<Record<string, s
   return instance;
 }
 
-/** Deletes the consumer lease until the instance holds it: the instance then publishes what it accepts. */
-export async function consumes(instance: Instance, { fleet, setting }: Scene): Promise<void> {
+/** Deletes the consumer lease until the instance holds it. From then on, the instance publishes what it accepts. */
+export async function makeConsumer(instance: Instance, { fleet, setting }: Scene): Promise<void> {
   await eventually(async () => {
     if (await fleet.consuming() === instance) return true;
     await setting.redis.del(consumerLeaseKey(STREAMS.intents));
     return false;
-  }, { timeoutMs: CONSUMES_WITHIN_MS, intervalMs: 200, message: `${instance.name} never consumed` });
+  }, { timeoutMs: CONSUME_TIMEOUT_MS, intervalMs: 200, message: `${instance.name} never consumed` });
 }

@@ -28,7 +28,7 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-export class Scene implements AsyncDisposable {
+export class InProcessService implements AsyncDisposable {
   readonly redisServer: RedisServer;
   readonly postgresServer: Postgres;
   readonly users: UserService;
@@ -38,7 +38,7 @@ export class Scene implements AsyncDisposable {
   readonly #telemetry: Telemetry;
 
   private constructor(
-    servers: Pick<Scene, "redisServer" | "postgresServer" | "users">,
+    servers: Pick<InProcessService, "redisServer" | "postgresServer" | "users">,
     { redis, dsn, telemetry }: { redis: Redis; dsn: string; telemetry: Telemetry },
   ) {
     this.redisServer = servers.redisServer;
@@ -63,14 +63,14 @@ export class Scene implements AsyncDisposable {
     this.#telemetry = telemetry;
   }
 
-  static async open(): Promise<Scene> {
+  static async open(): Promise<InProcessService> {
     const [redisServer, postgresServer] = await Promise.all([startRedis({ appendOnly: true }), startPostgres()]);
     const users = startUserService({ otherUsers: (id) => ({ email: `${id}@example.com` }) });
     const redis = await openRedis(redisServer, { autoResendUnfulfilledCommands: false, commandTimeout: 5000 });
     const resource = { serviceVersion: "0.0.0", instanceId: "leaks", environment: "" };
     const telemetry = await startTelemetry({ get: () => undefined, set: () => {} }, resource);
     const dsn = await postgresServer.createDatabase();
-    return new Scene({ redisServer, postgresServer, users }, { redis, dsn, telemetry });
+    return new InProcessService({ redisServer, postgresServer, users }, { redis, dsn, telemetry });
   }
 
   start(): Running {
@@ -114,12 +114,12 @@ export class Scene implements AsyncDisposable {
   async settled(): Promise<void> {
     await eventually(async () => {
       const [last] = await this.redis.xrevrange(STREAM, "+", "-", "COUNT", 1);
-      const { rows: [found] } = await this.pool.query<{ place: string | null; live: boolean }>(
-        `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS place,
+      const { rows: [found] } = await this.pool.query<{ entry_id: string | null; live: boolean }>(
+        `SELECT (SELECT entry_id FROM notification.stream_offsets WHERE stream = $1) AS entry_id,
                 EXISTS (SELECT FROM notification.routes WHERE next_attempt_at IS NOT NULL) AS live`,
         [STREAM],
       );
-      return found?.place === last?.[0] && found?.live === false;
+      return found?.entry_id === last?.[0] && found?.live === false;
     }, { timeoutMs: SETTLE_LIMIT_MS, message: "The service did not finish all entries and routes" });
     this.users.requestedIds.length = 0; // otherwise the stand-in's list would grow
   }
