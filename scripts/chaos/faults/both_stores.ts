@@ -8,30 +8,49 @@ const RECOVERY_TIMEOUT_SECONDS = 30;
 const FRESH_INTENTS = 10;
 
 export const BOTH_STORES_FAULTS: readonly Fault[] = [
-  {
-    name: "both-stores",
-    summary:
-      "a replica of Redis is promoted without the last writes and PostgreSQL is restored from a copy, in any order",
+  fault(
+    "redis-then-later-copy",
+    "Redis loses its last writes and is repaired; then PostgreSQL is restored",
+    redisThenLaterCopy,
+  ),
+  fault(
+    "redis-then-earlier-copy",
+    "Redis loses its last writes; PostgreSQL is restored from a copy made before",
+    redisThenEarlierCopy,
+  ),
+  fault(
+    "redis-then-copy-between",
+    "Redis loses its last writes; PostgreSQL is restored from a copy made between the first of them and the loss",
+    redisThenCopyBetween,
+  ),
+  fault(
+    "postgres-then-redis",
+    "PostgreSQL is restored and repaired; then Redis loses its last writes",
+    postgresThenRedis,
+  ),
+];
+
+type Losses = readonly [first: Injection, second: Injection];
+
+function fault(name: string, summary: string, loseBoth: (scene: Scene) => Promise<Losses>): Fault {
+  return {
+    name,
+    summary,
     part: "redis",
     outage: "redis",
     loses: true,
     isAlwaysAlone: true,
     async inject(scene) {
-      const loseBoth = scene.chance.pick(LOSSES_OF_BOTH);
       const [first, second] = await loseBoth(scene);
       return {
         ...second,
         times: Math.min(first.times, second.times),
         losses: [first, second].flatMap(({ losses = [] }) => losses),
-        note: `${loseBoth.name}: ${[first, second].map(({ note }) => note).join("; ")}`,
+        note: [first, second].map(({ note }) => note).join("; "),
       };
     },
-  },
-];
-
-const LOSSES_OF_BOTH = [redisThenLaterCopy, redisThenEarlierCopy, redisThenCopyDuringLoss, postgresThenRedis];
-
-type Losses = readonly [first: Injection, second: Injection];
+  };
+}
 
 /** The loss of Redis is repaired before the copy of PostgreSQL is made. */
 async function redisThenLaterCopy(scene: Scene): Promise<Losses> {
@@ -55,7 +74,7 @@ async function redisThenEarlierCopy(scene: Scene): Promise<Losses> {
  * The copy is made after the first lost write of Redis and before the service has detected the loss, so that what the
  * service writes about the loss is lost.
  */
-async function redisThenCopyDuringLoss(scene: Scene): Promise<Losses> {
+async function redisThenCopyBetween(scene: Scene): Promise<Losses> {
   const copies: DataCopy[] = [];
   const first = await promoteReplica(scene, {
     async whileHeld() {
