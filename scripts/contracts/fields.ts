@@ -62,7 +62,7 @@ export function clientEventFields(types: readonly CatalogType[]): Schema {
     type: "object",
     required: ["user_id", "event_type", "event_id", "payload_bytes", "occurred_at_ms"],
     properties: {
-      user_id: text("Whom to tell"),
+      user_id: text("The user to notify"),
       event_type: { description: "The notification type", enum: typesOf(types, "push") },
       event_id: text("<notification_id>/<route_id>, unique"),
       payload_bytes: text("The producer's payload as it was written; its schema is the notification type's", {

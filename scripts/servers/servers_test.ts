@@ -11,7 +11,7 @@ import { dropDatabase, startPostgres } from "./postgres.ts";
 import { startRedis } from "./redis.ts";
 import { breakOff, hang, refuse, startUserService } from "./user_service.ts";
 
-Deno.test("startPostgres() gives a durable server that survives a kill and leaves nothing behind", async () => {
+Deno.test("startPostgres() returns a durable server that survives a kill and leaves nothing behind", async () => {
   const postgres = await startPostgres({ settings: { log_statement: "all" } });
   try {
     const dsn = await postgres.createDatabase();
