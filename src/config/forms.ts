@@ -59,7 +59,7 @@ export const isOneLine = (text: string): boolean => /^[^\p{C}\u2028\u2029]*$/u.t
 
 /** Without white space at its ends, so that `production ` and `production` can't be two environments. */
 export const label: Form<string> = {
-  expected: "a name of at most 256 characters without control characters, nor white space at its ends",
+  expected: "a name of at most 256 characters without control characters and without white space at its ends",
   parse: (text) => isOneLine(text) && [...text].length <= 256 && text.trim() === text ? text : undefined,
 };
 

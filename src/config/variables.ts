@@ -23,7 +23,7 @@ import {
 export const prefix = "NOTIFICATION_";
 
 export type Variable<T = unknown> = {
-  /** `section.field`, or the section alone where the value's members are fields of the section. Times end in Ms. */
+  /** `section.field`, or only the section if the value's members are fields of it. Names of times end in Ms. */
   readonly place: string;
   readonly form: Form<T>;
   readonly meaning: string;
