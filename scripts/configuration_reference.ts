@@ -22,31 +22,31 @@ export function configurationReference(): string {
 
 # Configuration
 
-By environment variables alone. Every problem is reported in one go, one line each, before anything is opened, and the
-process ends with 78. A variable that is defined but empty counts as not set. An unknown \`${prefix}*\` name is warned about
-with the nearest known one. Durations are written as in Go: \`250ms\`, \`5s\`, \`1h30m\`.
+The service is configured by environment variables only. All problems are reported together, one line each, before
+anything is opened, and the process ends with 78. A variable that is defined but empty counts as not set. For an unknown
+\`${prefix}*\` name, a warning names the nearest known one. Durations are written as in Go: \`250ms\`, \`5s\`, \`1h30m\`.
 
-\`notification-service check\` tries a configuration and changes nothing.
+\`notification-service check\` tests a configuration and changes nothing.
 
 ${variableList.map(([name, variable]) => section(name, variable)).join("\n\n")}
 
 ## ${prefix}${administratorEmails.name}
 
-${administratorEmails.meaning}. One variable a type, such as \`${prefix}${administratorEmails.stem}GAME_GENERATION_FAILED\`.
+${administratorEmails.meaning}. There is one variable for each type, such as \`${prefix}${administratorEmails.stem}GAME_GENERATION_FAILED\`.
 
-- Default: none: the mail's route is recorded as \`skipped\`
+- Default: none; the mail's route is recorded as \`skipped\`
 - Form: ${administratorEmails.expected}
 
 ## Refused
 
-Start-up is refused where one of these is defined, even empty:
+The service does not start if one of these is defined, even if it is empty:
 
 ${deprecated.join("\n")}
 
 ## OpenTelemetry
 
-By the standard \`OTEL_*\` variables. With no \`OTEL_EXPORTER_OTLP_*\` endpoint set nothing is exported. Which are read:
-[observability](observability/README.md).
+Telemetry is configured by the standard \`OTEL_*\` variables. Without an \`OTEL_EXPORTER_OTLP_*\` endpoint nothing is exported.
+The variables that are read are listed in [observability](observability/README.md).
 
 ## Certificates
 
@@ -56,11 +56,11 @@ libpq's. \`DENO_CERT\`, or \`DENO_TLS_CA_STORE=system\` with \`SSL_CERT_FILE\`, 
 
 ## A proxy
 
-The look-ups in the User Service honour \`HTTP_PROXY\`, \`HTTPS_PROXY\`, \`ALL_PROXY\` and \`NO_PROXY\` (lower case too): where they are
+The look-ups in the User Service honour \`HTTP_PROXY\`, \`HTTPS_PROXY\`, \`ALL_PROXY\` and \`NO_PROXY\` (lower case too): if they are
 set for other programs, name the User Service's host in \`NO_PROXY\`. Redis, PostgreSQL and \`healthcheck\` are never reached
 through a proxy.
 
-## A supervisor's own
+## Variables of the supervisor
 
 \`NOTIFY_SOCKET\`, \`WATCHDOG_USEC\`, \`WATCHDOG_PID\` and \`RUNTIME_DIRECTORY\` are read as systemd sets them; see
 [deployment](deployment.md#systemd).
@@ -76,7 +76,7 @@ function section(name: string, variable: Variable): string {
     facts.push(
       `Secret; \`${prefix}${
         fileForm(name)
-      }\` may name a file that holds it instead, less one trailing newline. The file is read again ` +
+      }\` may name a file that contains it instead; one trailing newline is removed. The file is read again ` +
         "whenever the server refuses the secret ([rotation](security.md#secrets))",
     );
   }
@@ -92,7 +92,7 @@ export function environmentFile(): string {
     }${variable.form.expected}\n#${prefix}${name}=${value}`;
   });
   return `# Configuration of the Notification Service, read by its unit: one NAME=value a line. Made by
-# scripts/configuration_reference.ts; what stands here after a # is the default. Apply with
+# scripts/configuration_reference.ts; the values after a # are the defaults. Apply with
 #   systemctl restart notification-service
 # Redis's password and PostgreSQL's URL are in files of their own beside this one.
 
@@ -102,7 +102,7 @@ ${entries.join("\n\n")}
 # ${administratorEmails.expected}
 ${administratorVariables.map((name) => `#${name}=`).join("\n")}
 
-# OpenTelemetry: without an endpoint nothing is exported. All that is read: docs/observability/README.md.
+# OpenTelemetry: without an endpoint nothing is exported. The variables that are read: docs/observability/README.md.
 ${openTelemetry.map((line) => `#${line}`).join("\n")}
 `;
 }

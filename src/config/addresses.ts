@@ -1,7 +1,8 @@
 /**
- * The text of an address goes in, its parts come out, or undefined if it is not one.
- * Network addresses are `host:port` with IPv6 in brackets; an e-mail address is one plain address, lower-cased.
- * Nothing is looked up: a name that parses need not exist.
+ * The text of an address → its parts, or `undefined` if the text is not an address. Pure.
+ *
+ * Network addresses are `host:port` with IPv6 in brackets; an e-mail address is one plain address, in lower case.
+ * Nothing is looked up: a valid name need not exist.
  */
 import { isIPv4, isIPv6 } from "node:net";
 
@@ -16,15 +17,13 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** `host:port` to connect to; an IPv6 host comes back without its brackets. */
+/** `host:port` to connect to; an IPv6 host is returned without its brackets. */
 export function parseHostPort(text: string): HostPort | undefined {
   const parts = split(text);
   return parts !== undefined && parts.port > 0 && isHost(parts) ? { host: parts.host, port: parts.port } : undefined;
 }
 
-/**
- * `host:port` to listen on. Without a host it is all interfaces, as in Go. Port 0 lets the system choose one.
- */
+/** `host:port` to listen on. Without a host: all interfaces, as in Go. With port 0 the system chooses a free port. */
 export function parseListenAddress(text: string): ListenAddress | undefined {
   const parts = split(text);
   if (parts === undefined) return undefined;
@@ -32,8 +31,8 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
   return isHost(parts) ? { hostname: parts.host, port: parts.port } : undefined;
 }
 
-/** Longest address that the service sends mail to, in characters. */
-const longestEmail = 320;
+/** The longest e-mail address that is accepted. */
+const maxEmailCodePoints = 320;
 
 // No white space, nothing invisible (\p{C}: control, format, lone surrogates), none of the characters that a display
 // name, a comment, a quoted part or a list would need.
@@ -45,7 +44,7 @@ export function parseEmailAddress(text: string): string | undefined {
   const domain = plainEmail.exec(text)?.groups?.domain;
   if (domain === undefined || !domain.split(".").every((label) => domainLabel.test(label))) return undefined;
   const address = text.toLowerCase();
-  return [...address].length <= longestEmail ? address : undefined;
+  return [...address].length <= maxEmailCodePoints ? address : undefined;
 }
 
 interface Parts extends HostPort {

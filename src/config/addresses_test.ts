@@ -1,9 +1,9 @@
-/** Examples and properties of network addresses and administrators' e-mail addresses. */
+/** Network addresses and administrators' e-mail addresses: which texts are accepted, and their parts. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseEmailAddress, parseHostPort, parseListenAddress } from "./addresses.ts";
 
-Deno.test("parseHostPort() takes names, IPv4 and bracketed IPv6", () => {
+Deno.test("parseHostPort() accepts names, IPv4 and bracketed IPv6", () => {
   const examples: Record<string, { host: string; port: number }> = {
     "redis:6379": { host: "redis", port: 6379 },
     "redis-1.internal.example.:1": { host: "redis-1.internal.example.", port: 1 },
@@ -51,7 +51,7 @@ Deno.test("parseHostPort() and parseListenAddress() agree on every address with 
   }));
 });
 
-Deno.test("parseListenAddress() takes an address without a host for all interfaces", () => {
+Deno.test("parseListenAddress() reads an address without a host as all interfaces", () => {
   assert.deepEqual(parseListenAddress(":8092"), { hostname: "", port: 8092 });
   assert.deepEqual(parseListenAddress("[::]:8092"), { hostname: "::", port: 8092 });
   assert.deepEqual(parseListenAddress("127.0.0.1:8092"), { hostname: "127.0.0.1", port: 8092 });
@@ -62,7 +62,7 @@ Deno.test("parseListenAddress() takes an address without a host for all interfac
   }
 });
 
-Deno.test("parseEmailAddress() takes one plain address and lower-cases it", () => {
+Deno.test("parseEmailAddress() accepts one plain address and returns it in lower case", () => {
   const examples: Record<string, string> = {
     "Ops@Example.COM": "ops@example.com",
     "root@localhost": "root@localhost",
@@ -98,7 +98,7 @@ Deno.test("parseEmailAddress() refuses everything else", () => {
   assert.equal(parseEmailAddress(`${"a".repeat(308)}@example.com`)?.length, 320);
 });
 
-Deno.test("parseEmailAddress() gives something that it takes again, unchanged", () => {
+Deno.test("parseEmailAddress() returns an address that it accepts again unchanged", () => {
   const likely = fc.string({ unit: fc.constantFrom(..."aZÄİ1.@-+ <>,\u200b".split("")), maxLength: 20 });
   fc.assert(fc.property(fc.oneof(fc.emailAddress(), likely), (text) => {
     const address = parseEmailAddress(text);

@@ -1,7 +1,9 @@
 /**
- * The ADMIN_EMAILS_<TYPE> variables and the catalog's administrator types in; addresses per type, and a line for every
- * variable that is wrong, out. Addresses are lower-cased and occur once per type, in the order given; a type without
- * addresses is not in the map. No address is ever repeated in a message, only its place.
+ * The ADMIN_EMAILS_<TYPE> variables and the catalog's administrator types → the addresses of each type, and one line
+ * for each invalid variable.
+ *
+ * Addresses are in lower case and without duplicates, in the order given; a type without addresses is not in the map.
+ * A message names the position of an invalid address, never the address itself.
  */
 import { parseEmailAddress } from "./addresses.ts";
 import type { Environment } from "./env.ts";

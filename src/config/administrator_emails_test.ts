@@ -1,4 +1,4 @@
-/** ADMIN_EMAILS_<TYPE>: which type a variable belongs to, folding, refusals, and two types under one name. */
+/** ADMIN_EMAILS_<TYPE>: which type a variable belongs to, duplicates, refusals, and two types with one name. */
 import assert from "node:assert/strict";
 import { administratorEmailsName, readAdministratorEmails } from "./administrator_emails.ts";
 
@@ -9,23 +9,23 @@ function read(variables: Record<string, string>, administratorTypes: readonly st
   return readAdministratorEmails({ variables, notUtf8: [], files: {} }, administratorTypes);
 }
 
-Deno.test("administratorEmailsName() is the type in upper case with . : and - as _, which an environment file can have", () => {
+Deno.test("administratorEmailsName() is the type in upper case with . : and - as _, as environment files allow", () => {
   assert.equal(administratorEmailsName("game.generation_failed"), failed);
   assert.equal(administratorEmailsName("game:round-2.failed"), "NOTIFICATION_ADMIN_EMAILS_GAME_ROUND_2_FAILED");
 });
 
-Deno.test("readAdministratorEmails() lower-cases addresses and folds duplicates", () => {
+Deno.test("readAdministratorEmails() returns addresses in lower case and without duplicates", () => {
   const { addresses, problems, warnings } = read({ [failed]: "Ops@Example.com,dev@example.com,ops@example.COM" });
   assert.deepEqual(addresses, new Map([["game.generation_failed", ["ops@example.com", "dev@example.com"]]]));
   assert.deepEqual([problems, warnings], [[], []]);
 });
 
-Deno.test("readAdministratorEmails() takes an empty or absent variable for no addresses", () => {
+Deno.test("readAdministratorEmails() returns no addresses for an empty or absent variable", () => {
   assert.deepEqual(read({ [failed]: "" }), { addresses: new Map(), problems: [], warnings: [] });
   assert.deepEqual(read({}), { addresses: new Map(), problems: [], warnings: [] });
 });
 
-Deno.test("readAdministratorEmails() refuses what is not a list of plain addresses, and says which one", () => {
+Deno.test("readAdministratorEmails() refuses a list with an invalid address, and names its position", () => {
   const bad = ["x", "a@b.c,", ",a@b.c", "a@b.c, d@e.f", "Ops <a@b.c>", "a@b.c;d@e.f", " ", ","];
   for (const text of bad) {
     const { addresses, problems } = read({ [failed]: text });
@@ -39,7 +39,7 @@ Deno.test("readAdministratorEmails() refuses what is not a list of plain address
   assert.match(read({ [failed]: "a@b.c,secret stuff,d@e.f" }).problems.join(), /; number 2 of 3 is not one$/);
 });
 
-Deno.test("readAdministratorEmails() refuses a type without administrators, even if empty, and names the nearest", () => {
+Deno.test("readAdministratorEmails() refuses a type without administrators, even if empty, with the nearest name", () => {
   for (const text of ["", "a@b.c"]) {
     assert.deepEqual(read({ NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILD: text }).problems, [
       "NOTIFICATION_ADMIN_EMAILS_GAME_GENERATION_FAILD should name a notification type with administrators as an " +
@@ -51,11 +51,11 @@ Deno.test("readAdministratorEmails() refuses a type without administrators, even
   assert.equal(read({ "NOTIFICATION_ADMIN_EMAILS_game.generation_failed": "a@b.c" }).problems.length, 1);
 });
 
-Deno.test("readAdministratorEmails() says both that the type is unknown and that the addresses are wrong", () => {
+Deno.test("readAdministratorEmails() reports both an unknown type and invalid addresses", () => {
   assert.equal(read({ NOTIFICATION_ADMIN_EMAILS_X: "nobody" }).problems.length, 2);
 });
 
-Deno.test("readAdministratorEmails() still checks addresses when the catalog is broken", () => {
+Deno.test("readAdministratorEmails() also checks addresses if the catalog is invalid", () => {
   const result = readAdministratorEmails(
     { variables: { NOTIFICATION_ADMIN_EMAILS_X: "a@b.c", [failed]: "nobody" }, notUtf8: [], files: {} },
     undefined,
@@ -71,7 +71,7 @@ Deno.test("readAdministratorEmails() refuses a variable that is not UTF-8, once 
   assert.deepEqual([addresses.size, problems], [0, [`${name} should be UTF-8 text`]]);
 });
 
-Deno.test("readAdministratorEmails() gives one variable's addresses to both types of that name, with a warning", () => {
+Deno.test("readAdministratorEmails() returns one variable's addresses for both types of its name, and warns", () => {
   const twins = ["a.b_c", "a.b.c"];
   const { addresses, problems, warnings } = read({ NOTIFICATION_ADMIN_EMAILS_A_B_C: "x@y.z" }, twins);
   assert.deepEqual(addresses, new Map([["a.b_c", ["x@y.z"]], ["a.b.c", ["x@y.z"]]]));

@@ -1,8 +1,8 @@
 /**
- * The second step of configuration, pure: what env.ts read goes in, typed sections come out, or every problem at once,
- * one line each, naming the variable in full and what it should look like.
+ * The environment that `env.ts` read → the typed sections of the configuration, or all problems at once: one line for
+ * each, with the variable's full name and the form that is expected. The second step of configuration. Pure.
  *
- * No problem or warning repeats a value, so none can hold a secret; secrets in Config print as [redacted].
+ * No problem or warning repeats a value, so none can contain a secret; secrets in Config print as [redacted].
  */
 import { administratorEmailsName, isAdministratorEmailsName, readAdministratorEmails } from "./administrator_emails.ts";
 import type { Environment } from "./env.ts";

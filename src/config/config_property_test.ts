@@ -1,6 +1,6 @@
 /**
- * Properties of parseConfig() over arbitrary environments: it never throws, a line is a line that names a variable, and
- * no secret is ever in what it says or in what its result prints, whichever variable holds the secret.
+ * Arbitrary environments → properties of parseConfig(): it never throws, each problem is one line that names a
+ * variable, and no message and no printed result contains a secret, whichever variable contains it.
  */
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
@@ -63,7 +63,7 @@ function printed(result: ConfigResult): string {
   ].join("\n");
 }
 
-Deno.test("parseConfig() takes any environment and says one line each, beginning with the variable", () => {
+Deno.test("parseConfig() never throws, and each problem is one line that begins with the variable", () => {
   fc.assert(
     fc.property(environment, (input) => {
       for (const line of said(parseConfig(input, catalog))) {
@@ -75,7 +75,7 @@ Deno.test("parseConfig() takes any environment and says one line each, beginning
   );
 });
 
-Deno.test("parseConfig() gives no config and at least one problem, or a config without any", () => {
+Deno.test("parseConfig() returns either no config and at least one problem, or a config and no problem", () => {
   fc.assert(fc.property(environment, (input) => {
     const result = parseConfig(input, catalog);
     if (result.kind === "refused") assert.ok(result.problems.length > 0);
@@ -89,7 +89,7 @@ const secret = fc.string({ unit: fc.constantFrom(..."/?#@:%\\ [],=&'\"é\u{1f511
 ) => `Qz7${odd}kW9xV4`);
 const markers = /Qz7|kW9|xV4/;
 
-Deno.test("parseConfig() never repeats a secret that stands where it belongs", () => {
+Deno.test("parseConfig() never repeats a secret that is set in its own variable", () => {
   const dsn = fc.tuple(secret, fc.boolean()).map(([password, encoded]) =>
     `postgres://user:${encoded ? encodeURIComponent(password) : password}@db/notification`
   );
@@ -115,7 +115,7 @@ Deno.test("parseConfig() never repeats a secret that stands where it belongs", (
   );
 });
 
-Deno.test("parseConfig() never repeats a secret in a problem or warning, whatever variable it was put into", () => {
+Deno.test("parseConfig() never repeats a secret in a problem or warning, whichever variable contains it", () => {
   // A path that is no secret's is shown when it can't be read, so the catalog's is the one exception.
   const anywhere = [...names.filter((each) => each !== `${prefix}CATALOG_FILE`), ...secretNames.map(fileForm)];
   const places = fc.constantFrom(...anywhere, `${prefix}X`, `${prefix}ADMIN_EMAILS_X`, `${prefix}ADMIN_EMAILS_A_B_C`);
@@ -151,6 +151,6 @@ Deno.test("parseConfig() refuses operation time-outs that outlast a claim, and n
   }));
 });
 
-Deno.test("parseConfig() gives timers that setTimeout can hold", () => {
+Deno.test("parseConfig() returns timers that setTimeout can hold", () => {
   assert.ok((parseDuration("596h") ?? Infinity) <= 2 ** 31 - 1);
 });

@@ -1,4 +1,4 @@
-/** parseConfig() by example: the typed sections, and one line for every way in which the environment can be wrong. */
+/** Environments → what parseConfig() returns: the typed sections, or one line for each kind of invalid environment. */
 import assert from "node:assert/strict";
 import { type ConfigResult, parseConfig } from "./config.ts";
 import type { Environment } from "./env.ts";
@@ -165,7 +165,7 @@ Deno.test("parseConfig() warns about unknown names with the nearest known one, n
   }
 });
 
-Deno.test("parseConfig() never advises a deprecated variable", () => {
+Deno.test("parseConfig() never suggests a deprecated variable", () => {
   for (const name of ["NOTIFICATION_REDIS_USERNAM", "NOTIFICATION_REDIS_TLS_ENABLE"]) {
     const { warnings } = parse({ [name]: "" });
     assert.equal(warnings.length, 1);
@@ -173,7 +173,7 @@ Deno.test("parseConfig() never advises a deprecated variable", () => {
   }
 });
 
-Deno.test("parseConfig() gives warnings with a refusal too", () => {
+Deno.test("parseConfig() also returns warnings if it refuses the configuration", () => {
   const { warnings } = parseConfig(
     { variables: { NOTIFICATION_X: "" }, notUtf8: [], files: {} },
     { administratorTypes: [] },
@@ -181,7 +181,7 @@ Deno.test("parseConfig() gives warnings with a refusal too", () => {
   assert.equal(warnings.length, 1);
 });
 
-Deno.test("parseConfig() leaves administrator types alone when the catalog is broken", () => {
+Deno.test("parseConfig() does not check administrator types if the catalog is invalid", () => {
   const variables = { ...required, NOTIFICATION_ADMIN_EMAILS_ANY: "a@b.c" };
   const environment = { variables, notUtf8: [], files: {} };
   assert.equal(parseConfig(environment, { administratorTypes: undefined }).kind, "ok");

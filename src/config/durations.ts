@@ -1,7 +1,8 @@
 /**
- * A Go-style duration (`250ms`, `5s`, `1.5s`, `1h30m`, `0s`) goes in, whole milliseconds come out.
- * The arithmetic is exact: text that is no duration, or none of whole milliseconds, gives undefined and is never
- * rounded. Signs are not accepted, since no setting can be negative.
+ * A duration in Go's syntax (`250ms`, `5s`, `1.5s`, `1h30m`, `0s`) → whole milliseconds, or `undefined` if the text is
+ * no duration or not a whole number of milliseconds. Pure.
+ *
+ * The arithmetic is exact; nothing is rounded. Signs are not accepted, since no setting can be negative.
  */
 
 const nanosecondsOf: Readonly<Record<string, bigint>> = {
@@ -18,13 +19,13 @@ const nanosecondsOf: Readonly<Record<string, bigint>> = {
 const part = /(\d+(?:\.\d*)?|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/g;
 const whole = new RegExp(`^(?:${part.source})+$`);
 
-/** Far above any sensible duration; keeps the arithmetic below small. */
-const longestText = 64;
+/** Far above any sensible duration; bounds the arithmetic below. */
+const maxTextChars = 64;
 
 /** Milliseconds of a duration, 0 to Number.MAX_SAFE_INTEGER. Syntax: https://pkg.go.dev/time#ParseDuration */
 export function parseDuration(text: string): number | undefined {
   if (text === "0") return 0; // Go's one duration without a unit
-  if (text.length > longestText || !whole.test(text)) return undefined;
+  if (text.length > maxTextChars || !whole.test(text)) return undefined;
 
   let total = 0n;
   for (const [, amount = "", unit = ""] of text.matchAll(part)) {

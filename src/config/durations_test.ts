@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseDuration } from "./durations.ts";
 
-Deno.test("parseDuration() gives whole milliseconds", () => {
+Deno.test("parseDuration() returns whole milliseconds", () => {
   const examples: Record<string, number> = {
     "250ms": 250,
     "5s": 5_000,
@@ -30,7 +30,7 @@ Deno.test("parseDuration() gives whole milliseconds", () => {
   for (const [text, milliseconds] of Object.entries(examples)) assert.equal(parseDuration(text), milliseconds, text);
 });
 
-Deno.test("parseDuration() refuses what is no duration of whole milliseconds", () => {
+Deno.test("parseDuration() refuses text that is not a duration of whole milliseconds", () => {
   const examples = [
     ..."|5|1|s|.s|.|-5s|+5s|5 s| 5s|5s |5s\n|5S|5sec|5d|1w|1h-30m|1h 30m|1,5s|1..5s|1e3s|0x5s|٥s|NaN|Infinity".split(
       "|",
@@ -62,7 +62,7 @@ Deno.test("parseDuration() reads a decimal fraction exactly", () => {
   }));
 });
 
-Deno.test("parseDuration() takes any text without throwing, and gives a safe integer or undefined", () => {
+Deno.test("parseDuration() never throws, and returns a safe integer or undefined", () => {
   const likely = fc.string({ unit: fc.constantFrom(..."0123456789.-+nuµmsh ".split("")), maxLength: 80 });
   fc.assert(fc.property(fc.oneof(likely, fc.string({ unit: "binary" })), (text) => {
     const value = parseDuration(text);

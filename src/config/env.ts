@@ -1,7 +1,9 @@
 /**
- * The first step of configuration: the process's environment and the files that its *_FILE variables name go in, plain
- * strings come out. The only file of the program that touches Deno.env; it decides nothing.
- * Never throws on what the environment holds: a file that can't be read is a value too. The result holds secrets.
+ * The process's environment and the files that its variables name → plain strings, which may be secrets. The first step
+ * of configuration; nothing is checked here.
+ *
+ * Never throws, whatever the environment contains: a file that can't be read is a value too. No other file reads
+ * NOTIFICATION_* variables.
  */
 import { Buffer } from "node:buffer";
 
@@ -10,11 +12,11 @@ import { deprecatedVariables, fileForm, prefix, variableList } from "./variables
 export interface Environment {
   /** Every NOTIFICATION_* variable that is defined, by its full name. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Full names of variables that are defined with bytes which are not UTF-8, among those asked about. */
+  /** Full names of those known variables whose bytes are not UTF-8. */
   readonly notUtf8: readonly string[];
-  /** What was found in the files, by the full name of the variable that names the file. */
+  /** The content of each file, by the full name of the variable that names the file. */
   readonly files: Readonly<Record<string, FileContent>>;
-  /** What a file holds at the time of the call; absent where files are not read. */
+  /** Returns what a file contains at the time of the call; absent if files are not read. */
   readonly readFile?: (path: string) => FileContent;
 }
 
@@ -36,7 +38,7 @@ export function readEnvironment(source: EnvironmentSource = Deno.env): Environme
   return { variables, notUtf8: knownNames.filter((name) => isNotUtf8(source, name)), files, readFile: readTextFile };
 }
 
-/** The same, asked about more names: those that come from the catalog. */
+/** The same environment, with more known names: those that are derived from the catalog. */
 export function withNames(
   environment: Environment,
   names: readonly string[],
@@ -68,7 +70,7 @@ const knownNames = [
   ...Object.keys(deprecatedVariables).map((name) => prefix + name),
 ];
 
-/** Deno leaves a variable that isn't UTF-8 out of toObject() without a word, and throws when asked for it by name. */
+/** Deno silently omits a variable that is not UTF-8 from toObject(), and throws if it is requested by name. */
 function isNotUtf8(source: EnvironmentSource, name: string): boolean {
   try {
     source.has(name);
@@ -79,16 +81,16 @@ function isNotUtf8(source: EnvironmentSource, name: string): boolean {
   }
 }
 
-/** Bounds what a path such as /dev/zero can do. */
-const largestFile = 16 * 1024 * 1024;
+/** Bounds the reading of a path such as /dev/zero. */
+const maxFileBytes = 16 * 1024 * 1024;
 
 /** UTF-8 text of at most 16 MiB. Never throws. */
 export function readTextFile(path: string): FileContent {
   try {
     using file = Deno.openSync(path);
     if (file.statSync().isDirectory) return { kind: "unreadable", reason: "is a directory" };
-    const bytes = readAtMost(file, largestFile + 1);
-    if (bytes.length > largestFile) return { kind: "unreadable", reason: "is larger than 16 MiB" };
+    const bytes = readAtMost(file, maxFileBytes + 1);
+    if (bytes.length > maxFileBytes) return { kind: "unreadable", reason: "is larger than 16 MiB" };
     return { kind: "read", text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
   } catch (error) {
     return { kind: "unreadable", reason: reasonOf(error) };
@@ -107,7 +109,7 @@ function readAtMost(file: Deno.FsFile, limit: number): Buffer<ArrayBuffer> {
   return Buffer.concat(chunks);
 }
 
-/** In our own words: the system's message may repeat the path, and the path may be a secret put there by mistake. */
+/** Without the system's message, which may repeat the path: the path may be a secret that was set by mistake. */
 function reasonOf(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "does not exist";
   if (error instanceof Deno.errors.PermissionDenied) return "may not be read by this user";

@@ -1,4 +1,4 @@
-/** readEnvironment() on injected variables and real files: it takes what is there, never throws and decides nothing. */
+/** Injected variables and real files → what readEnvironment() returns: all of it, unchecked, without throwing. */
 import assert from "node:assert/strict";
 import { catalogText, type EnvironmentSource, readEnvironment, withNames } from "./env.ts";
 
@@ -25,7 +25,7 @@ async function withFolder(body: (folder: string) => Promise<void>): Promise<void
   }
 }
 
-Deno.test("readEnvironment() takes the variables with our prefix and no other", () => {
+Deno.test("readEnvironment() returns the variables with the service's prefix and no others", () => {
   const { variables, files, notUtf8 } = readEnvironment(source({ NOTIFICATION_X: "1", NOTIFICATION_: "", HOME: "/" }));
   assert.deepEqual(variables, { NOTIFICATION_X: "1", NOTIFICATION_: "" });
   assert.deepEqual([files, notUtf8], [{}, []]);
@@ -36,7 +36,7 @@ Deno.test("readEnvironment() reads the process's environment by default", () => 
   assert.ok(Object.keys(variables).every((name) => name.startsWith("NOTIFICATION_")));
 });
 
-Deno.test("readEnvironment() reads the named files byte for byte, less a byte order mark at the beginning", () =>
+Deno.test("readEnvironment() reads the named files byte for byte, without a byte order mark at the beginning", () =>
   withFolder(async (folder) => {
     await Deno.writeTextFile(`${folder}/password`, "\ufeffp\u00e4\ufeffss\r\n\n");
     await Deno.writeTextFile(`${folder}/dsn`, "");
@@ -54,7 +54,7 @@ Deno.test("readEnvironment() reads the named files byte for byte, less a byte or
     });
   }));
 
-Deno.test("readEnvironment() says why a file can't be read, without its name", () =>
+Deno.test("readEnvironment() returns the reason why a file can't be read, without its name", () =>
   withFolder(async (folder) => {
     await Deno.writeFile(`${folder}/latin1`, new Uint8Array([0x70, 0xe4]));
     await Deno.writeTextFile(`${folder}/large`, "x".repeat(16 * 1024 * 1024 + 1));
@@ -86,14 +86,14 @@ Deno.test("readEnvironment() names the variables whose bytes are not UTF-8", () 
   assert.deepEqual(readEnvironment(source({}, names)).notUtf8, names);
 });
 
-Deno.test("withNames() asks about names that come from the catalog", () => {
+Deno.test("withNames() also checks names that are derived from the catalog", () => {
   const broken = source({ [passwordFile]: "x" }, ["NOTIFICATION_ADMIN_EMAILS_A", dsnFile]);
   const environment = readEnvironment(broken);
   const names = ["NOTIFICATION_ADMIN_EMAILS_A", "NOTIFICATION_ADMIN_EMAILS_B"];
   assert.deepEqual(withNames(environment, names, broken), { ...environment, notUtf8: [dsnFile, names[0]] });
 });
 
-Deno.test("readEnvironment() lets other errors of the environment through", () => {
+Deno.test("readEnvironment() throws other errors of the environment", () => {
   const broken: EnvironmentSource = {
     toObject: () => ({}),
     has: () => {

@@ -1,6 +1,8 @@
 /**
- * The forms a variable's value can have: each says in words what it expects and turns text into a value.
- * A form never throws and never repeats the text: a value may be a secret that was put into the wrong variable.
+ * The text of a variable → its value, or `undefined` if the text is not of the variable's form. Each form describes in
+ * words what it expects. Pure.
+ *
+ * A form never throws and never repeats the text, which may be a secret that was set in the wrong variable.
  */
 import { type HostPort, type ListenAddress, parseHostPort, parseListenAddress } from "./addresses.ts";
 import { parseDuration } from "./durations.ts";
@@ -28,13 +30,13 @@ export function integer(minimum: number, maximum: number): Form<number> {
 
 /** A Go-style duration in milliseconds, both bounds (given in the same style) included. */
 export function duration(minimum: string, maximum: string): Form<number> {
-  const [least, most] = [parseDuration(minimum), parseDuration(maximum)];
-  if (least === undefined || most === undefined) throw new TypeError(`No duration: ${minimum} or ${maximum}`);
+  const [minMs, maxMs] = [parseDuration(minimum), parseDuration(maximum)];
+  if (minMs === undefined || maxMs === undefined) throw new TypeError(`No duration: ${minimum} or ${maximum}`);
   return {
     expected: `a duration from ${minimum} to ${maximum} in whole milliseconds, such as 250ms, 5s or 1h30m`,
     parse(text) {
       const value = parseDuration(text);
-      return value !== undefined && value >= least && value <= most ? value : undefined;
+      return value !== undefined && value >= minMs && value <= maxMs ? value : undefined;
     },
   };
 }
@@ -52,12 +54,12 @@ export const streamName: Form<string> = {
   parse: (text) => /^[^\s\p{C}]{1,256}$/u.test(text) ? text : undefined,
 };
 
-/** Nothing in it that would break or hide a part of the line it is printed in. */
+/** Whether the text contains no character that would break, or hide a part of, the line in which it is printed. */
 export const isOneLine = (text: string): boolean => /^[^\p{C}\u2028\u2029]*$/u.test(text);
 
-/** No white space at its ends, so that `production ` isn't taken for another environment than `production`. */
+/** Without white space at its ends, so that `production ` and `production` can't be two environments. */
 export const label: Form<string> = {
-  expected: "a name of at most 256 characters without control characters, nor white space at its ends",
+  expected: "a name of at most 256 characters without control characters and without white space at its ends",
   parse: (text) => isOneLine(text) && [...text].length <= 256 && text.trim() === text ? text : undefined,
 };
 

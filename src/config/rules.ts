@@ -1,7 +1,8 @@
 /**
- * Values in, a line for every pair or group of them that contradict each other out.
- * Each rule names all the variables it is about in full; it is left out while one of them has no valid value, because
- * that one has its own line already.
+ * The values of the variables → one line for each group of values that contradict each other. Pure.
+ *
+ * Each line contains the full names of all variables of its rule. A rule is skipped if one of its variables has no
+ * valid value, because that variable already has a line of its own.
  */
 import { CLAIM_MS } from "../notification/route.ts";
 import { prefix, type Values, type VariableName } from "./variables.ts";
@@ -17,8 +18,8 @@ const rules: readonly Rule[] = [
     holds: (value) => value.ROUTE_BACKOFF_MIN <= value.ROUTE_BACKOFF_MAX,
     problem: ([minimum, maximum]) => `${minimum} should not be longer than ${maximum}`,
   }),
-  // A claim and the hand-off of its first batch end within the claim's life. What comes too late all the same is tried
-  // again.
+  // A claim and the hand-off of its first batch must end within the claim's life. Routes whose hand-off is later than
+  // that are tried again.
   rule(["POSTGRES_OPERATION_TIMEOUT", "REDIS_OPERATION_TIMEOUT"], {
     holds: (value) => value.POSTGRES_OPERATION_TIMEOUT + 2 * value.REDIS_OPERATION_TIMEOUT < CLAIM_MS,
     problem: ([postgres, redis]) => `${postgres} plus twice ${redis} should be less than 10s (the life of a claim)`,

@@ -1,4 +1,4 @@
-/** Every rule between values: broken, only just kept, and left out while one of its values is missing. */
+/** Each rule: with values that break it, with values that just keep it, and without one of its values. */
 import assert from "node:assert/strict";
 import { brokenRules } from "./rules.ts";
 
@@ -8,7 +8,7 @@ const streams = {
   MAIL_DELIVERY_COMMANDS_STREAM: "c",
 };
 
-Deno.test("brokenRules() wants the shortest back-off to be no longer than the longest", () => {
+Deno.test("brokenRules() reports a shortest back-off that is longer than the longest", () => {
   assert.deepEqual(brokenRules({ ROUTE_BACKOFF_MIN: 5, ROUTE_BACKOFF_MAX: 5 }), []);
   assert.deepEqual(brokenRules({ ROUTE_BACKOFF_MIN: 6, ROUTE_BACKOFF_MAX: 5 }), [
     "NOTIFICATION_ROUTE_BACKOFF_MIN should not be longer than NOTIFICATION_ROUTE_BACKOFF_MAX",
@@ -16,7 +16,7 @@ Deno.test("brokenRules() wants the shortest back-off to be no longer than the lo
   assert.deepEqual(brokenRules({ ROUTE_BACKOFF_MIN: 6 }), []);
 });
 
-Deno.test("brokenRules() wants the waits within a claim to end before its life does", () => {
+Deno.test("brokenRules() reports time-outs that can outlast a claim", () => {
   assert.deepEqual(brokenRules({ POSTGRES_OPERATION_TIMEOUT: 5_999, REDIS_OPERATION_TIMEOUT: 2_000 }), []);
   assert.deepEqual(brokenRules({ POSTGRES_OPERATION_TIMEOUT: 6_000, REDIS_OPERATION_TIMEOUT: 2_000 }), [
     "NOTIFICATION_POSTGRES_OPERATION_TIMEOUT plus twice NOTIFICATION_REDIS_OPERATION_TIMEOUT should be less than 10s " +
@@ -25,7 +25,7 @@ Deno.test("brokenRules() wants the waits within a claim to end before its life d
   assert.deepEqual(brokenRules({ POSTGRES_OPERATION_TIMEOUT: 60_000 }), []);
 });
 
-Deno.test("brokenRules() wants three different streams", () => {
+Deno.test("brokenRules() reports streams that are not different", () => {
   assert.deepEqual(brokenRules(streams), []);
   const pairs = [
     ["INTENTS_STREAM", "GATEWAY_CLIENT_EVENTS_STREAM"],

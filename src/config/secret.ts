@@ -1,7 +1,9 @@
 /**
- * A password or DSN goes in, an opaque value comes out.
- * Whatever prints it (String(), templates, JSON, console.log, Deno and node inspect) gets "[redacted]"; only reveal()
- * gives the text, so every use of a secret can be found by that one word. One that came from a file can be read again.
+ * A password or DSN → an opaque value, which every way of printing (String(), templates, JSON, console.log, the inspect
+ * functions of Deno and Node) shows as "[redacted]".
+ *
+ * Only reveal() returns the text, so that every use of a secret can be found by this word. A secret that was read from
+ * a file can be read again.
  */
 
 const redacted = "[redacted]";
@@ -10,18 +12,18 @@ export class Secret {
   #text: string;
   readonly #source: (() => string | undefined) | undefined;
 
-  /** @param source what the secret's file holds now; undefined while that is no secret of the right form */
+  /** @param source returns the secret that its file contains now; undefined if the content is not of the right form */
   constructor(text: string, source?: () => string | undefined) {
     this.#text = text;
     this.#source = source;
   }
 
-  /** Call this after a server has refused the secret: a file may hold another one by now. Never throws. */
+  /** Call this after a server has refused the secret: its file may contain a new one by now. Never throws. */
   readAgain(): void {
     this.#text = this.#source?.() ?? this.#text;
   }
 
-  /** The secret itself: hand it to the client that needs it, never to a message. */
+  /** The secret itself: pass it to the client that needs it, never to a message. */
   reveal(): string {
     return this.#text;
   }

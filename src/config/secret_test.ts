@@ -1,4 +1,4 @@
-/** Every way of printing a Secret shows "[redacted]"; only reveal() gives the text. */
+/** Every way of printing a Secret shows "[redacted]"; only reveal() returns the text. */
 import assert from "node:assert/strict";
 import { format, inspect } from "node:util";
 import fc from "fast-check";
@@ -6,7 +6,7 @@ import { Secret } from "./secret.ts";
 
 Deno.test("Secret prints as [redacted] however it is printed", () => {
   const secret = new Secret("hunter2");
-  const circumstances = [
+  const texts = [
     String(secret),
     `${secret}`,
     "" + secret,
@@ -18,7 +18,7 @@ Deno.test("Secret prints as [redacted] however it is printed", () => {
     inspect(secret, { showHidden: true }),
     format("%s %o %O %j", secret, secret, secret, secret),
   ];
-  for (const printed of circumstances) {
+  for (const printed of texts) {
     assert.ok(printed.includes("[redacted]"), printed);
     assert.ok(!printed.includes("hunter2"), printed);
   }

@@ -1,17 +1,16 @@
 /**
- * What a supervisor such as systemd passes to the process in variables of its own: sd_notify(3),
- * sd_watchdog_enabled(3), systemd.exec(5) for RUNTIME_DIRECTORY. They are no configuration; whatever they hold, the
- * service runs.
+ * The variables that a supervisor such as systemd sets → where and how often the service reports its state:
+ * sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5) for RUNTIME_DIRECTORY.
+ *
+ * They are not part of the configuration: whatever they contain, the service runs.
  */
 
 export interface Supervisor {
-  /**
-   * Where notifications go: a path, or `@` and a name in the abstract namespace; undefined: there is no such socket.
-   */
+  /** The socket for notifications: a path, or `@` and a name in the abstract namespace; undefined if there is none. */
   readonly notifySocket: string | undefined;
-  /** The time within which signs of life are wanted; undefined: none are. */
+  /** The time within which the supervisor expects signs of life; undefined if it expects none. */
   readonly watchdogMs: number | undefined;
-  /** A folder of this process's own, if it has one. */
+  /** A folder that belongs to this service, if the supervisor has made one. */
   readonly runtimeDirectory: string | undefined;
 }
 
@@ -21,11 +20,11 @@ export function readSupervisor(
 ): Supervisor {
   const text = (name: string) => env.get(name) || undefined;
   const watchdogUsec = text("WATCHDOG_USEC") ?? "";
-  const forUs = [undefined, String(pid)].includes(text("WATCHDOG_PID"));
+  const isForThisProcess = [undefined, String(pid)].includes(text("WATCHDOG_PID"));
   return {
     notifySocket: text("NOTIFY_SOCKET"),
-    watchdogMs: forUs && /^[1-9]\d{0,15}$/.test(watchdogUsec) ? Number(watchdogUsec) / 1000 : undefined,
-    // One of several: the first.
+    watchdogMs: isForThisProcess && /^[1-9]\d{0,15}$/.test(watchdogUsec) ? Number(watchdogUsec) / 1000 : undefined,
+    // The variable may contain several folders; the first one is used.
     runtimeDirectory: text("RUNTIME_DIRECTORY")?.split(":")[0],
   };
 }

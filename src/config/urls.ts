@@ -1,14 +1,15 @@
 /**
- * The text of a URL goes in, the checked URL comes out, or undefined if it is not of the form asked for.
- * Both may carry a password by intent or by mistake, so nothing here ever puts the text, or a part of it, in a message.
+ * The text of a URL → the checked URL, or `undefined` if it is not of the expected form. Pure.
+ *
+ * A URL may contain a password, on purpose or by mistake, so no message contains the text or a part of it.
  */
 
 const anyWhiteSpace = /[\s\p{Cc}]/u;
 
 /**
- * A `postgres://` or `postgresql://` URL that names one host, as it was given. The host may stand in a `host` parameter
- * (a Unix socket). A password with `/`, `?`, `#` in it that isn't percent-encoded ends the authority early and would
- * show up as a host or port in errors, so a bare `@` behind the authority is refused, and so is a fragment.
+ * A `postgres://` or `postgresql://` URL with one host, unchanged. The host may be in a `host` parameter (a Unix
+ * socket). If a password contains `/`, `?` or `#` without percent-encoding, the authority ends there, and errors would
+ * show parts of the password as host or port. So a bare `@` after the authority is refused, and so is a fragment.
  */
 export function parsePostgresUrl(text: string): string | undefined {
   if (!/^postgres(?:ql)?:\/\//i.test(text) || anyWhiteSpace.test(text) || text.includes("#")) return undefined;
@@ -20,8 +21,8 @@ export function parsePostgresUrl(text: string): string | undefined {
 }
 
 /**
- * An `http://` or `https://` URL to put a path behind, without its trailing slashes. A user or password is refused
- * because fetch refuses it too; any `@` is, because a badly encoded password may hide before it.
+ * An `http://` or `https://` URL to which a path can be added, without its trailing slashes. A user or password is
+ * refused because fetch refuses it too; any `@` is refused because a badly encoded password may precede it.
  */
 export function parseBaseUrl(text: string): string | undefined {
   if (!/^https?:\/\/[^/]/i.test(text) || anyWhiteSpace.test(text) || /[@?#\\]/.test(text)) return undefined;
@@ -30,12 +31,12 @@ export function parseBaseUrl(text: string): string | undefined {
   return url.origin + url.pathname.replace(/\/+$/, "");
 }
 
-/** Every `%` begins an escape and the escapes are UTF-8: the PostgreSQL client decodes user, password and database. */
+/** Whether every `%` begins an escape of UTF-8: the PostgreSQL client decodes user, password and database. */
 function isPercentEncoded(text: string): boolean {
   try {
     decodeURIComponent(text);
     return true;
   } catch {
-    return false; // its one error, URIError, is the answer
+    return false; // URIError, the only error that is thrown here
   }
 }

@@ -1,9 +1,9 @@
-/** Examples of the URLs that are taken and refused; nothing here throws whatever the text. */
+/** Which URLs are accepted and which are refused; no text makes the parsers throw. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseBaseUrl, parsePostgresUrl } from "./urls.ts";
 
-Deno.test("parsePostgresUrl() takes postgres:// and postgresql:// URLs as they are", () => {
+Deno.test("parsePostgresUrl() returns postgres:// and postgresql:// URLs unchanged", () => {
   const examples = [
     "postgres://db.internal",
     "postgres://user:password@db.internal:5432/notification?sslmode=verify-full",
@@ -45,14 +45,14 @@ Deno.test("parsePostgresUrl() refuses everything else", () => {
   for (const text of examples) assert.equal(parsePostgresUrl(text), undefined, JSON.stringify(text));
 });
 
-Deno.test("parsePostgresUrl() takes every password that is percent-encoded", () => {
+Deno.test("parsePostgresUrl() accepts every password that is percent-encoded", () => {
   fc.assert(fc.property(fc.string({ unit: "grapheme" }), (password) => {
     const text = `postgres://user:${encodeURIComponent(password)}@db/notification`;
     assert.equal(parsePostgresUrl(text), text);
   }));
 });
 
-Deno.test("parseBaseUrl() gives the URL without trailing slashes", () => {
+Deno.test("parseBaseUrl() returns the URL without trailing slashes", () => {
   const examples: Record<string, string> = {
     "http://users": "http://users",
     "http://users/": "http://users",
@@ -84,7 +84,7 @@ Deno.test("parseBaseUrl() refuses everything else", () => {
   for (const text of examples) assert.equal(parseBaseUrl(text), undefined, JSON.stringify(text));
 });
 
-Deno.test("parseBaseUrl() and parsePostgresUrl() take any text without throwing", () => {
+Deno.test("parseBaseUrl() and parsePostgresUrl() never throw", () => {
   const scheme = fc.constantFrom("", "http://", "https://", "postgres://", "postgresql://");
   fc.assert(fc.property(scheme, fc.string({ unit: "binary" }), (start, rest) => {
     const url = parseBaseUrl(start + rest);

@@ -1,7 +1,8 @@
 /**
- * Environment in; the value of every variable of the table that has one, and a line for every one that hasn't, out. An
- * empty variable counts as one that isn't set: a required one is a problem, any other takes its default. (Compose files
- * and unit files pass `X=` for "not set".) No message repeats a value; a path is shown where it can't be a secret.
+ * The environment → the value of each variable of the table, and one line for each variable without a valid value.
+ *
+ * An empty variable counts as not set: a required one is a problem, any other has its default. (Compose files and unit
+ * files pass `X=` for "not set".) No message repeats a value; a path is shown only if it can't be a secret.
  */
 import type { Environment, FileContent } from "./env.ts";
 import { isOneLine } from "./forms.ts";
@@ -22,7 +23,7 @@ export function readValues(environment: Environment): ReadValues {
     if (read.kind === "ok") values[name] = read.value;
     else problems.push(read.problem);
   }
-  // Each value comes from the form of its own row, which is what Values is made of.
+  // Each value was made by the form of its own row, from which the type Values is derived.
   return { values: values as Partial<Values>, problems };
 }
 
@@ -82,7 +83,7 @@ function readFromFile(
   return refused(`${fileName} should name a file whose content is ${variable.form.expected}${hint(text)}`);
 }
 
-/** What the file holds by now, if it is a secret of the variable's form. */
+/** The current content of the file, if it is a secret of the variable's form. */
 function secretIn(variable: Variable, content: FileContent | undefined): string | undefined {
   const value = content?.kind === "read" ? variable.form.parse(withoutNewline(content.text)) : undefined;
   return value instanceof Secret ? value.reveal() : undefined;
@@ -96,14 +97,14 @@ const unreadable = (name: string, path: string, reason: string): string =>
   `${name} should name a readable file, but ${path} ${reason}`;
 
 /**
- * An operator may put the password or DSN itself into *_FILE. What doesn't begin like a path is therefore not repeated,
- * nor what would break the line.
+ * An operator may set *_FILE to the password or DSN itself. So a value is shown only if it begins like a path and does
+ * not break the line.
  */
 function shownPath(path: string): string {
   return /^\.{0,2}\//.test(path) && isOneLine(path) ? `"${path}"` : "the file";
 }
 
-/** The mistake that can't be seen in a terminal: a carriage return or a blank behind the value. */
+/** Names a mistake that is invisible in a terminal: a carriage return or a blank after the value. */
 function hint(text: string): string {
   return text.trim() === text ? "" : " (there is white space at its start or end)";
 }

@@ -67,7 +67,7 @@ Deno.test("readValues() refuses values that are not of their variable's form", (
   }
 });
 
-Deno.test("readValues() says what a value should look like, and points at white space", () => {
+Deno.test("readValues() describes the expected form, and mentions white space at the ends", () => {
   assert.deepEqual(problemsOf({ NOTIFICATION_PUBLISH_BATCH_SIZE: "500\r" }), [
     "NOTIFICATION_PUBLISH_BATCH_SIZE should be a decimal integer from 1 to 10000 (there is white space at its start or end)",
   ]);
@@ -76,7 +76,7 @@ Deno.test("readValues() says what a value should look like, and points at white 
   ]);
 });
 
-Deno.test("readValues() takes an empty variable for one that isn't set", () => {
+Deno.test("readValues() treats an empty variable as not set", () => {
   assert.deepEqual(
     problemsOf({ NOTIFICATION_REDIS_DB: "", NOTIFICATION_INTENTS_STREAM: "", NOTIFICATION_LOG_LEVEL: "" }),
     [],
@@ -98,7 +98,7 @@ Deno.test("readValues() refuses deprecated variables, even empty", () => {
   }
 });
 
-Deno.test("readValues() takes a secret from a file, less one trailing newline", () => {
+Deno.test("readValues() reads a secret from a file, without one trailing newline", () => {
   const contents: Record<string, string> = {
     "p": "p",
     "p\n": "p",
@@ -121,7 +121,7 @@ Deno.test("readValues() takes a secret from a file, less one trailing newline", 
   assert.equal(dsn.values.POSTGRES_PRIMARY_DSN?.reveal(), "postgres://u:p@db/x");
 });
 
-Deno.test("a secret from a file can be read again, and stays as it is while the file holds none", () => {
+Deno.test("a secret from a file can be read again, and stays unchanged while the file contains none", () => {
   let held: FileContent = { kind: "read", text: "postgres://u:first@db/x\n" };
   const name = "NOTIFICATION_POSTGRES_PRIMARY_DSN";
   const { values, problems } = read({ [name]: "", [`${name}_FILE`]: "/run/dsn" }, {

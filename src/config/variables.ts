@@ -1,9 +1,9 @@
 /**
- * The one table of configuration variables: name, place in the configuration, form, default, meaning. The typed
+ * The table of all configuration variables: name, place in the configuration, form, default, meaning. The typed
  * sections, all messages, the reference page and the environment file are made from it: a variable that is not here
  * does not exist.
  *
- * Names stand without their prefix NOTIFICATION_. Guaranteed by test: every default is of its variable's form.
+ * Names are without their prefix NOTIFICATION_. A test checks that every default is of its variable's form.
  */
 import {
   baseUrl,
@@ -23,11 +23,11 @@ import {
 export const prefix = "NOTIFICATION_";
 
 export type Variable<T = unknown> = {
-  /** `section.field`, or the section alone where the value's members are fields of the section. Times end in Ms. */
+  /** `section.field`, or only the section if the value's members are fields of it. Names of times end in Ms. */
   readonly place: string;
   readonly form: Form<T>;
   readonly meaning: string;
-  /** A secret, which `<name>_FILE` may give too: the content of the file it names, less one trailing newline. */
+  /** A secret, which may also be the content of the file that `<name>_FILE` names, without one trailing newline. */
   readonly secret?: true;
   /** The value is the path of a file that is read at start-up. */
   readonly namesFile?: true;
@@ -36,15 +36,15 @@ export type Variable<T = unknown> = {
 const logLevels = ["debug", "info", "warn", "error"] as const;
 const logFormats = ["json", "text"] as const;
 
-// setTimeout fires at once above 2^31-1 ms (596h31m23.647s) and PostgreSQL's time-outs end there too.
-const longestTimer = "596h";
-const timer = duration("1ms", longestTimer);
-// A hundred years: reckoning back from today stays within what a timestamp can hold.
-const longestAge = "876000h";
-const age = duration("1ms", longestAge);
-// A batch is also bounded in bytes and recipients; beyond this many entries a bigger one gains nothing.
+// 2^31-1 ms is 596h31m23.647s: setTimeout fires at once above it, and PostgreSQL's time-outs can't be longer.
+const maxTimer = "596h";
+const timer = duration("1ms", maxTimer);
+// A hundred years: today minus this age is still a valid timestamp.
+const maxAge = "876000h";
+const age = duration("1ms", maxAge);
+// A batch is also bounded in bytes and recipients; larger batches than this are no faster.
 const batch = integer(1, 10_000);
-// 2^(n-1) of the retry ladder stays a finite number.
+// The retry ladder's 2^(n-1) stays a finite number.
 const attempts = integer(1, 1_000);
 
 export const variables = {
@@ -116,7 +116,7 @@ export const variables = {
     place: "intents.batchSize",
     form: batch,
     default: "1000",
-    meaning: "Most entries read and accepted together",
+    meaning: "Largest number of entries that are read and accepted together",
   },
   INTENTS_READ_BLOCK_TIMEOUT: {
     place: "intents.readBlockTimeoutMs",
@@ -139,7 +139,7 @@ export const variables = {
   },
   USER_SERVICE_CACHE_TTL: {
     place: "userService.cacheTtlMs",
-    form: duration("0s", longestTimer),
+    form: duration("0s", maxTimer),
     default: "5s",
     meaning: "How long a found user may be reused; 0s turns the cache off",
   },
@@ -165,7 +165,7 @@ export const variables = {
     place: "publish.batchSize",
     form: batch,
     default: "1000",
-    meaning: "Most routes published together",
+    meaning: "Largest number of routes that are published together",
   },
   PUSH_RETRY_MAX_ATTEMPTS: {
     place: "retry.pushMaxAttempts",
@@ -193,21 +193,22 @@ export const variables = {
   },
   ROUTE_LEASE_TTL: {
     place: "publish.leaseTtlMs",
-    form: duration("1h", longestAge),
+    form: duration("1h", maxAge),
     default: "168h",
-    meaning: "Life of a lease (route_leases:*) that was never released: an outage that ends within it repeats nothing",
+    meaning: "Life of a lease (route_leases:*) that was not released: a shorter outage causes no repeated publication",
   },
   RECORD_RETENTION: {
     place: "retention.recordMs",
     form: age,
     default: "720h",
-    meaning: "Age at which a record goes, with its routes and dead letters; one with a pending or failed route is kept",
+    meaning:
+      "Age at which a record is deleted, with its routes and dead letters; one with a pending or failed route is kept",
   },
   MALFORMED_INTENT_RETENTION: {
     place: "retention.malformedMs",
     form: age,
     default: "2160h",
-    meaning: "Age at which a malformed intent goes",
+    meaning: "Age at which a malformed intent is deleted",
   },
   CLEANUP_INTERVAL: {
     place: "retention.intervalMs",
@@ -234,7 +235,7 @@ export const variables = {
     default: "",
     meaning: "Free name, in telemetry as deployment.environment.name; production makes smoke ask for --yes",
   },
-  LOG_LEVEL: { place: "log.level", form: oneOf(logLevels), default: "info", meaning: "Least level that is logged" },
+  LOG_LEVEL: { place: "log.level", form: oneOf(logLevels), default: "info", meaning: "Lowest level that is logged" },
   LOG_FORMAT: {
     place: "log.format",
     form: oneOf(logFormats),
@@ -245,7 +246,7 @@ export const variables = {
 
 export type VariableName = keyof typeof variables;
 
-/** The value that each variable has once parsed. */
+/** The parsed value of each variable. */
 export type Values = {
   readonly [N in VariableName]: typeof variables[N]["form"] extends Form<infer T> ? T : never;
 };
@@ -258,7 +259,7 @@ type FieldsOf<S extends SectionName> = {
 /** The variable whose value's members are fields of the section. */
 type SpreadIn<S extends SectionName> = { [N in VariableName]: PlaceOf<N> extends S ? N : never }[VariableName];
 
-/** The same values, each in its place. */
+/** The same values by section and field. */
 export type Sections = {
   readonly [S in SectionName]: [SpreadIn<S>] extends [never] ? FieldsOf<S> : FieldsOf<S> & Values[SpreadIn<S>];
 };
@@ -278,11 +279,11 @@ export const administratorEmails = {
   meaning: "Administrators who get mail of a notification type; <TYPE> is the type in upper case with . : and - as _",
 } as const;
 
-/** Refused wherever they are defined, even empty: their user expects something that does not happen. */
+/** Refused if they are defined, even if empty: an operator who sets them expects an effect that they do not have. */
 export const deprecatedVariables = {
   REDIS_USERNAME: "the service logs in with the password alone",
   REDIS_TLS_ENABLED: "the service does not encrypt its Redis connection",
 } as const;
 
-/** The name under which a file may give a secret variable. */
+/** The name of the variable that holds the path of a secret's file. */
 export const fileForm = (name: string): string => `${name}_FILE`;

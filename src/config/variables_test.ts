@@ -1,4 +1,4 @@
-/** The table is the contract's: the same names in the same order with the same defaults, each of its own form. */
+/** The table matches the contract: the same names, order and defaults; each default is of its variable's form. */
 import assert from "node:assert/strict";
 import { variableList } from "./variables.ts";
 
@@ -40,12 +40,12 @@ LOG_LEVEL info
 LOG_FORMAT json
 `;
 
-Deno.test("variables are the contract's, with its defaults", () => {
+Deno.test("variables are those of the contract, with its defaults", () => {
   const table = variableList.map(([name, row]) => `${name} ${row.required ? "required" : row.default}`.trim());
   assert.deepEqual(table, contract.trim().split("\n"));
 });
 
-Deno.test("variables have defaults of their own form, and a meaning", () => {
+Deno.test("each default is of its variable's form, and each variable has a meaning", () => {
   for (const [name, row] of variableList) {
     if (!row.required) assert.notEqual(row.form.parse(row.default), undefined, name);
     assert.ok(row.meaning !== "" && row.form.expected !== "", name);
@@ -53,7 +53,7 @@ Deno.test("variables have defaults of their own form, and a meaning", () => {
   }
 });
 
-Deno.test("no two variables have one place, and times say their unit", () => {
+Deno.test("no two variables have the same place, and the names of times end with their unit", () => {
   const places = variableList.map(([, { place }]) => place);
   assert.equal(new Set(places).size, places.length);
   for (const [name, { place, form }] of variableList) {

@@ -160,7 +160,7 @@ Deno.test("keyOf() is the same only for the same producer and key", () => {
   }));
 });
 
-Deno.test("judge() gives every entry up to a stall exactly one judgement, by the rules", () => {
+Deno.test("judge() returns exactly one judgement for every entry up to a stall, by the rules", () => {
   const example = fc.record({
     key: fc.constantFrom("1", "2", "3", "taken"),
     users: fc.array(fc.constantFrom(...Object.keys(ANSWERS)), { minLength: 1, maxLength: 3 }),

@@ -19,7 +19,7 @@ Deno.test("stuckLoop() names a loop whose pass goes on for too long", () => {
   assert.equal(hearts.stuckLoop(), undefined);
 });
 
-Deno.test("a loop between two passes is never stuck, one that gives signs of progress neither", () => {
+Deno.test("a loop is not stuck between two passes, nor while it shows progress", () => {
   const { time, hearts } = heartbeats();
   hearts.passBegan("intent_consumer");
   hearts.passEnded("intent_consumer");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { pauseAfterMs } from "./pacing.ts";
 
-Deno.test("pauseAfterMs() gives the work 2 % of the time", () => {
+Deno.test("pauseAfterMs() returns pauses that leave the work 2 % of the time", () => {
   assert.equal(pauseAfterMs(300), 14_700);
   assert.equal(pauseAfterMs(0), 0);
 });

@@ -28,7 +28,7 @@ export class Systemd {
   /** Notifications are sent in the order of the calls. */
   #sending: Promise<void> = Promise.resolve();
   #endWatchdog: (() => void) | undefined;
-  #problemTold = false;
+  #isProblemReported = false;
 
   constructor({ supervisor, onProblem }: SystemdOptions) {
     this.#supervisor = supervisor;
@@ -146,8 +146,8 @@ export class Systemd {
   }
 
   #problem(reason: string): void {
-    if (this.#problemTold) return;
-    this.#problemTold = true;
+    if (this.#isProblemReported) return;
+    this.#isProblemReported = true;
     this.#onProblem(reason);
   }
 }

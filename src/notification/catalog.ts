@@ -1,8 +1,8 @@
 /**
  * The catalog: which notification types exist, who may send them to whom, and what their payload is.
  *
- * The embedded default and an operator's file have one format. A broken file gives every problem with its place in it;
- * a loaded one is never wrong.
+ * The embedded default and an operator's file have one format. For an invalid file, all problems
+ * are returned with their places in it; a loaded catalog is always valid.
  */
 import { escapeControls } from "./control_characters.ts";
 import defaultCatalog from "./default_catalog.json" with { type: "json" };

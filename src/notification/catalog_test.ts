@@ -73,7 +73,7 @@ Deno.test("embeddedCatalog() is what loadCatalog() makes of its file", async () 
   assert.deepEqual(withoutChecks(embeddedCatalog()), loaded.kind === "ok" && withoutChecks(loaded.catalog));
 });
 
-Deno.test("administratorTypes() gives the types that go to administrators", () => {
+Deno.test("administratorTypes() returns the types that go to administrators", () => {
   assert.deepEqual(administratorTypes(embeddedCatalog()).sort(), [
     "game.generation_failed",
     "geo.review_recommended",

@@ -2,7 +2,7 @@
  * The identity of an intent: the id of its notification, and the fingerprint that distinguishes a duplicate from a
  * conflict.
  *
- * Both depend only on the entry, so that a replay gives the same id and the same fingerprint. The vectors in
+ * Both depend only on the entry, so that a replay has the same id and the same fingerprint. The vectors in
  * `identity_test.ts` fix the exact bytes forever, because records keep them for their whole life.
  */
 import { hash } from "node:crypto";

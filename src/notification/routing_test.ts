@@ -16,7 +16,7 @@ function routes(type: string, addressees: Partial<Addressees>) {
   });
 }
 
-Deno.test("routesOf() gives each user a push route and an e-mail route", () => {
+Deno.test("routesOf() returns a push route and an e-mail route for each user", () => {
   const users = [
     { userId: "user-1", email: "one@example.com", language: "de" },
     { userId: "a:b/c", email: "Two@Example.com", language: "" },
@@ -58,7 +58,7 @@ Deno.test("routesOf() uses the channels of the type", () => {
   assert.deepEqual(channels("game.generation_failed"), []);
 });
 
-Deno.test("routesOf() gives each administrator's address an e-mail route", () => {
+Deno.test("routesOf() returns an e-mail route for each administrator's address", () => {
   const administratorEmails = ["ops@example.com", "dev@example.com"];
   assert.deepEqual(
     routes("game.generation_failed", { audienceKind: "admin_email", administratorEmails }),
@@ -72,7 +72,7 @@ Deno.test("routesOf() gives each administrator's address an e-mail route", () =>
   );
 });
 
-Deno.test("routesOf() gives a skipped route if no administrator is configured", () => {
+Deno.test("routesOf() returns a skipped route if no administrator is configured", () => {
   assert.deepEqual(routes("game.generation_failed", { audienceKind: "admin_email" }), [{
     routeId: "email:config:game.generation_failed",
     channel: "email",
@@ -83,7 +83,7 @@ Deno.test("routesOf() gives a skipped route if no administrator is configured", 
   }]);
 });
 
-Deno.test("routesOf() never gives two routes one id, nor a route without address that is not skipped", () => {
+Deno.test("routesOf() never returns two routes with one id, nor a route without address that is not skipped", () => {
   const user = fc.record({
     userId: fc.oneof(fc.string({ minLength: 1 }), fc.constantFrom("user:a", "email:user:a", "address:a")),
     email: fc.constantFrom("", "a@b", "c@d"),

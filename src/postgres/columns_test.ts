@@ -1,4 +1,4 @@
-/** Rows as a few texts: every value comes out as it went in, under its name. */
+/** Rows as a few texts: every value is returned unchanged, under its name. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { bigint, packed, returnedNumber, returnedText, rows, SEPARATOR, text } from "./columns.ts";

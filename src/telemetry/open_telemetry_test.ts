@@ -32,7 +32,7 @@ Deno.test("identityOf() returns a random UUID if there is none", () => {
   assert.notEqual(identityOf(undefined).instanceId, identityOf(undefined).instanceId);
 });
 
-Deno.test("identityOf() gives each process its own process id, even if they share an instance id", () => {
+Deno.test("identityOf() returns another process id in each process, even if they share an instance id", () => {
   const [first, second] = [identityOf("service.instance.id=fleet"), identityOf("service.instance.id=fleet")];
   assert.equal(first.instanceId, second.instanceId);
   assert.notEqual(first.processId, second.processId);

@@ -68,7 +68,7 @@ Deno.test("check says what run would do, before and after the migrations, and ch
   assert.match((await runOn(rig, ["check"])).stdout, /group gateway: 1 consumers, 1 pending, 0 behind; last/);
 });
 
-Deno.test("check ends as run would, and gives advice", async () => {
+Deno.test("check ends as run would, with advice", async () => {
   await using rig = await openRig();
   const refused = await runOn(rig, ["check"], { NOTIFICATION_REDIS_DB: "x" });
   assert.equal(refused.code, 78);
