@@ -7,7 +7,7 @@
  * name, made of the same Debian packages, without a shell and with the same user. Needs root and buildah, which is
  * installed if possible.
  */
-import { outputOf } from "./command_output.ts";
+import { outputOf, succeeds } from "./command_output.ts";
 import assert from "node:assert/strict";
 import { eventually } from "../tests/support/wait.ts";
 import { installServers } from "./servers/install.ts";
@@ -147,23 +147,12 @@ async function servicePid(address: string): Promise<number> {
   throw new Error("The service's process was not found");
 }
 
-function isInstalled(program: string): boolean {
-  const folders = (Deno.env.get("PATH") ?? "").split(":");
-  return folders.some((folder) => {
-    try {
-      return Deno.statSync(`${folder}/${program}`).isFile;
-    } catch {
-      return false; // not in this folder
-    }
-  });
-}
-
 if (import.meta.main) {
   if (Deno.uid() !== 0) {
     console.error("Building an image needs root here: run this as root");
     Deno.exit(69);
   }
-  if (!isInstalled("buildah")) await installServers(["buildah"]);
+  if (!await succeeds("buildah", "--version")) await installServers(["buildah"]);
   const folder = await Deno.makeTempDir({ prefix: "notification-image-" });
   try {
     await checkImage(new Buildah(folder), folder);

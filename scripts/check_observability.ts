@@ -8,6 +8,7 @@
  * exit code is 69 and the command to type is printed.
  */
 import { parse, stringify } from "yaml";
+import { succeeds } from "./command_output.ts";
 import { dashboardQueries } from "../tests/support/prometheus.ts";
 import { DownloadFailed } from "./servers/cache_folder.ts";
 import { distribution, installServers, ServersMissing } from "./servers/install.ts";
@@ -56,7 +57,7 @@ async function promtool(...args: string[]): Promise<string[]> {
 
 async function findPromtool(): Promise<string> {
   const unpacked = `${unpackedPrograms(PROMETHEUS.name)}/promtool`;
-  for (const command of ["promtool", unpacked]) if (await runs(command)) return command;
+  for (const command of ["promtool", unpacked]) if (await succeeds(command, "--version")) return command;
   try {
     if (Deno.uid() !== 0 && await distribution() === "debian") await unpackPackage(PROMETHEUS);
     else await installServers(["--no-install-recommends", PROMETHEUS.name]);
@@ -69,17 +70,8 @@ async function findPromtool(): Promise<string> {
         "  brew install prometheus                                       (macOS)",
     );
   }
-  for (const command of ["promtool", unpacked]) if (await runs(command)) return command;
+  for (const command of ["promtool", unpacked]) if (await succeeds(command, "--version")) return command;
   throw new Error("promtool is missing, even after the installation");
-}
-
-async function runs(command: string): Promise<boolean> {
-  try {
-    return (await new Deno.Command(command, { args: ["--version"] }).output()).success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /**

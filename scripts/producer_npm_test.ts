@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import denoJson from "../deno.json" with { type: "json" };
 import { type AnyIntent, encodeIntent } from "../src/producer/producer.ts";
+import { succeeds } from "./command_output.ts";
 import { DEPENDENCIES, writePackage } from "./producer_npm.ts";
 
 const INTENT = {
@@ -30,7 +31,7 @@ const withFraction = encodeIntent({ ...intent, payload: { ...intent.payload, spe
 console.log(JSON.stringify({ fields: encodeIntent(intent), calls, refused, length: withFraction.length }));
 `;
 
-const missing = await runs("node", "--version") ? isOlder("2.9") ? "Deno 2.9" : "" : "node";
+const missing = await succeeds("node", "--version") ? isOlder("2.9") ? "Deno 2.9" : "" : "node";
 
 Deno.test({
   name: `Node encodes with the package for npm${missing && ` NOT RUN: no ${missing} on this machine`}`,
@@ -63,7 +64,7 @@ encodeIntent(${JSON.stringify({ ...INTENT, producer })});`;
         await Deno.writeTextFile(`${folder}/program.ts`, program);
         const config = new URL("../deno.json", import.meta.url).pathname;
         assert.equal(
-          await runs(Deno.execPath(), "check", "--config", config, `${folder}/program.ts`),
+          await succeeds(Deno.execPath(), "check", "--config", config, `${folder}/program.ts`),
           isRight,
           producer,
         );
@@ -92,13 +93,4 @@ async function linkPackages(specifier: string, into: string): Promise<void> {
 
 function isOlder(version: string): boolean {
   return Deno.version.deno.localeCompare(version, "en", { numeric: true }) < 0;
-}
-
-async function runs(program: string, ...args: string[]): Promise<boolean> {
-  try {
-    const { success } = await new Deno.Command(program, { args, stdout: "null", stderr: "null" }).output();
-    return success;
-  } catch {
-    return false; // not installed on this machine
-  }
 }

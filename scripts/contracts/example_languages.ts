@@ -5,6 +5,8 @@
  * example (redis-py, redigo) are searched on the machine, or installed from the language's index into a folder that is
  * kept, or, as root, from Debian. If nothing works, an error says what to type: an example is never skipped silently.
  */
+import { existsSync } from "node:fs";
+import { succeeds } from "../command_output.ts";
 import { resolve } from "node:path";
 import { installServers, ServersMissing } from "../servers/install.ts";
 
@@ -57,7 +59,7 @@ export const LANGUAGES: Readonly<Record<string, Language>> = {
 };
 
 export async function isAvailable({ probe, debian }: Language): Promise<boolean> {
-  if (succeeds(...probe)) return true;
+  if (await succeeds(...probe)) return true;
   if (debian === undefined || Deno.uid() !== 0) return false;
   try {
     await installServers([debian]);
@@ -65,30 +67,36 @@ export async function isAvailable({ probe, debian }: Language): Promise<boolean>
     if (!(error instanceof ServersMissing)) throw error;
     return false; // another system, or no package list
   }
-  return succeeds(...probe);
+  return await succeeds(...probe);
 }
 
 async function runPython(path: string): Promise<readonly [string, ...string[]]> {
   const environment = `${cacheFolder()}/python`;
   const pythons = ["python3", "/usr/bin/python3", `${environment}/bin/python`];
-  const withRedis = () => pythons.find((python) => succeeds(python, "-c", "import redis"));
+  const withRedis = async () => {
+    for (const python of pythons) if (await succeeds(python, "-c", "import redis")) return python;
+    return undefined;
+  };
   const pip = ["-m", "pip", "install", "--quiet", "--retries=1", "--timeout=10", "redis"];
-  const python = withRedis() ??
-    (succeeds("python3", "-m", "venv", environment) && succeeds(`${environment}/bin/python`, ...pip)
-      ? withRedis()
-      : undefined) ??
-    (await installed("python3-redis"), withRedis());
+  let python = await withRedis();
+  if (python === undefined && await succeeds("python3", "-m", "venv", environment)) {
+    if (await succeeds(`${environment}/bin/python`, ...pip)) python = await withRedis();
+  }
+  if (python === undefined) {
+    await installed("python3-redis");
+    python = await withRedis();
+  }
   if (python === undefined) throw new Error("The Python example needs redis-py. Type: pip install redis");
   return [python, path];
 }
 
 async function runRuby(path: string): Promise<readonly [string, ...string[]]> {
-  if (!succeeds("ruby", "-rredis", "-e", "")) await installed("ruby-redis");
+  if (!await succeeds("ruby", "-rredis", "-e", "")) await installed("ruby-redis");
   return ["ruby", path];
 }
 
 async function runPhp(path: string): Promise<readonly [string, ...string[]]> {
-  if (!succeeds("php", "-r", "exit(class_exists('Redis') ? 0 : 1);")) await installed("php-redis");
+  if (!await succeeds("php", "-r", "exit(class_exists('Redis') ? 0 : 1);")) await installed("php-redis");
   return ["php", path];
 }
 
@@ -99,11 +107,11 @@ function javaClasses(): string {
 /** Uses Go modules if their proxy can be reached, otherwise the sources from Debian. */
 async function runGo(path: string): Promise<readonly [string, ...string[]]> {
   const folder = resolve(path, "..");
-  if (succeeds("sh", "-c", 'cd "$0" && go mod init example && go mod tidy', folder)) {
+  if (await succeeds("sh", "-c", 'cd "$0" && go mod init example && go mod tidy', folder)) {
     return ["sh", "-c", 'cd "$0" && go run .', folder];
   }
   const sources = "/usr/share/gocode";
-  if (!exists(`${sources}/src/github.com/gomodule/redigo`)) await installed("golang-github-gomodule-redigo-dev");
+  if (!existsSync(`${sources}/src/github.com/gomodule/redigo`)) await installed("golang-github-gomodule-redigo-dev");
   return ["env", "GO111MODULE=off", `GOPATH=${sources}`, "go", "run", path];
 }
 
@@ -118,20 +126,4 @@ async function installed(name: string): Promise<void> {
 
 function cacheFolder(): string {
   return `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/notification-service`;
-}
-
-function succeeds(program: string, ...args: string[]): boolean {
-  try {
-    return new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    return false; // not installed on this machine
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
-  }
 }

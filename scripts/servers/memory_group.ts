@@ -4,6 +4,8 @@
  *
  * Disposal removes the cgroup; its processes must have ended before.
  */
+import { existsSync } from "node:fs";
+
 /** The files of a memory cgroup for each version of the file system. */
 const VERSIONS = {
   v1: {
@@ -25,12 +27,12 @@ export class MemoryGroup implements AsyncDisposable {
   }
 
   static async create(mib: number): Promise<MemoryGroup> {
-    const files = await exists(VERSIONS.v1.root) ? VERSIONS.v1 : VERSIONS.v2;
+    const files = existsSync(VERSIONS.v1.root) ? VERSIONS.v1 : VERSIONS.v2;
     const folder = `${files.root}/notification-${Deno.pid}`;
     await Deno.mkdir(folder);
     for (const name of files.limits) {
       // The file for swap does not exist if the kernel does not account for swap.
-      if (await exists(`${folder}/${name}`)) await Deno.writeTextFile(`${folder}/${name}`, String(mib * 1024 * 1024));
+      if (existsSync(`${folder}/${name}`)) await Deno.writeTextFile(`${folder}/${name}`, String(mib * 1024 * 1024));
     }
     return new MemoryGroup(folder, files);
   }
@@ -51,14 +53,5 @@ export class MemoryGroup implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Deno.remove(this.#folder);
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch {
-    return false; // the other version, or no accounting for this
   }
 }

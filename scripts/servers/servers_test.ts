@@ -1,4 +1,5 @@
 /** Real servers: durability, restarts, passwords, and that nothing is left behind. */
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import assert from "node:assert/strict";
 // @ts-types="@types/pg"
@@ -131,7 +132,7 @@ Deno.test("the servers end when the process that started them is killed", async 
     child.kill(signal);
     await child.status;
     await reader.cancel();
-    await eventually(() => !exists(dataDir), { message: `the data is still there after ${signal}` });
+    await eventually(() => !existsSync(dataDir), { message: `the data is still there after ${signal}` });
     for (const port of ports) await assert.rejects(Deno.connect({ port }), Deno.errors.ConnectionRefused);
   }
 });
@@ -212,13 +213,4 @@ function pairs(list: unknown): [string, string][] {
 async function get(baseUrl: string, id: string, signal?: AbortSignal) {
   const response = await fetch(`${baseUrl}/api/v1/internal/users/${encodeURIComponent(id)}`, signal ? { signal } : {});
   return { status: response.status, body: await response.json() };
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false; // the test waits for this
-  }
 }

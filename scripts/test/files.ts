@@ -2,6 +2,7 @@
  * Paths in the form of `deno test` → the test files below them, and which of these have separate dependencies, because
  * they are in a folder with its own deno.json, such as scripts/validators.
  */
+import { existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
 /** Returns the test files in and below a folder. Any other path is returned as it is, for `deno test`. */
@@ -18,7 +19,7 @@ export function testFiles(path: string): string[] {
 export function ownConfiguration(file: string, root: string): string | undefined {
   for (let folder = dirname(resolve(root, file)); isBelow(folder, root); folder = dirname(folder)) {
     const found = join(folder, "deno.json");
-    if (isFile(found)) return found;
+    if (existsSync(found)) return found;
   }
   return undefined;
 }
@@ -33,13 +34,5 @@ function isFolder(path: string): boolean {
     return Deno.statSync(path).isDirectory;
   } catch {
     return false; // a pattern, or it does not exist
-  }
-}
-
-function isFile(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
   }
 }
