@@ -146,8 +146,10 @@ Deno.test("while the relay has no room nothing is accepted and the offset stays"
   await using stage = await openStage();
   const handedOver: AcceptedBatch[] = [];
   let room: { readonly asked: () => void; readonly given: Promise<void> } | undefined;
+  let signal: AbortSignal | undefined;
   const relay = {
-    room: async () => {
+    room: async (stop: AbortSignal) => {
+      signal = stop;
       room?.asked();
       await room?.given;
     },
@@ -173,7 +175,10 @@ Deno.test("while the relay has no room nothing is accepted and the offset stays"
     assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "2");
     assert.deepEqual(await offsetRow(stage), [{ entry_id: second, entries_read: "2" }]);
     assert.equal(handedOver.length, 2);
+    assert.equal(signal?.aborted, false);
   }, { relay });
+  // A shutdown ends the wait.
+  assert.equal(signal?.aborted, true);
 });
 
 Deno.test("a batch is accepted by one statement or the longer way, whichever of its entries is not new", async () => {
