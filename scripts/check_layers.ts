@@ -29,7 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   notification: [],
   producer: ["notification"],
   ...Object.fromEntries(SUPPORT.map((layer) => [layer, ["notification", ...SUPPORT]])),
-  relay: ["notification", "lifecycle", "clock.ts"],
+  relay: ["notification", "clock.ts"],
   ...Object.fromEntries(STAGES.map((layer) => [layer, ["notification", "relay", ...SUPPORT]])),
   "service.ts": ["notification", "relay", "loops.ts", ...SUPPORT, ...STAGES],
   "loops.ts": ["notification", "relay", ...SUPPORT, ...STAGES],

@@ -1,5 +1,7 @@
 /** A list that `inspect` shows: its rows as JSON, or as readable lines. Only reads. */
 import type pg from "pg";
+import { rows, text } from "../postgres/columns.ts";
+import { statement } from "../postgres/statement.ts";
 import { print, printError, printJsonList } from "./command.ts";
 import { deadLetterLines, leftOut, malformedLines, repairLines, routeLines } from "./inspect_lines.ts";
 import {
@@ -70,15 +72,22 @@ async function* each(rows: readonly unknown[]): AsyncGenerator<object> {
 const MAX_KEPT_BYTES = 32 * 1024;
 const MAX_ROWS = 64;
 
+const ENTRIES = rows<MalformedRow>()({
+  stream: text(({ stream }) => stream),
+  entry_id: text(({ stream_entry_id }) => stream_entry_id),
+});
+
+const RAW_FIELDS = statement({ name: "raw_fields", takes: { entry: ENTRIES } }, (p) => `
+SELECT stream, stream_entry_id, raw_fields
+FROM notification.malformed_intents
+WHERE (stream, stream_entry_id) IN (SELECT entry.stream, entry.entry_id FROM ${p.entry()})`);
+
 /** Reads only as many rows at a time as are small together. A row that retention has deleted meanwhile is left out. */
 async function* withRawFields(postgres: pg.Pool, rows: readonly MalformedRow[]): AsyncGenerator<object> {
   for (const some of portions(rows)) {
-    const { rows: kept } = await postgres.query<{ stream: string; stream_entry_id: string; raw_fields: unknown }>({
-      name: "raw_fields",
-      text: `SELECT stream, stream_entry_id, raw_fields FROM notification.malformed_intents
-        WHERE (stream, stream_entry_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
-      values: [some.map(({ stream }) => stream), some.map((row) => row.stream_entry_id)],
-    });
+    const { rows: kept } = await postgres.query<{ stream: string; stream_entry_id: string; raw_fields: unknown }>(
+      RAW_FIELDS({ entry: some }),
+    );
     const byEntry = new Map(kept.map((row) => [`${row.stream}\0${row.stream_entry_id}`, row.raw_fields]));
     for (const { recorded_at, kept_bytes: _, ...row } of some) {
       const raw_fields = byEntry.get(`${row.stream}\0${row.stream_entry_id}`);

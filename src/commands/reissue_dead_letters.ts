@@ -8,9 +8,11 @@
 import { hash } from "node:crypto";
 import type pg from "pg";
 import type { Catalog } from "../notification/catalog.ts";
+import { rows, text, uuid } from "../postgres/columns.ts";
+import { statement } from "../postgres/statement.ts";
 import { checkedFields } from "../producer/checked_fields.ts";
 import { IntentRefused } from "../producer/intent_refused.ts";
-import { type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
+import { FILTERS, filterValues, type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
 
 export interface DeadLettersOptions {
   readonly filters: ReissueFilters;
@@ -50,29 +52,30 @@ async function endOfStep(postgres: pg.Pool, after: string): Promise<string | und
   return rows[0]?.notification_id;
 }
 
+const MATCHING_IDS = statement(
+  { name: "dead_letters_matching", takes: { after: "uuid", up_to: "uuid", ...FILTERS } },
+  (p) => `
+SELECT notification_id FROM (
+  SELECT DISTINCT notification_id FROM notification.dead_letters
+  WHERE notification_id > ${p.after} AND notification_id <= ${p.up_to}
+    AND (${p.since} IS NULL OR created_at >= ${p.since})
+    AND (${p.classification} IS NULL OR failure_classification = ${p.classification})
+) AS dead, LATERAL (
+  SELECT notification_type, producer FROM notification.records AS record
+  WHERE record.notification_id = dead.notification_id
+  OFFSET 0
+) AS record
+WHERE (${p.type} IS NULL OR notification_type = ${p.type}) AND (${p.producer} IS NULL OR producer = ${p.producer})
+ORDER BY notification_id`,
+);
+
 /** Of records with dead letters that match the filters, in order. */
 async function idsBetween(
   postgres: pg.Pool,
-  { after, upTo, filters: { since, type, producer, classification } }: {
-    after: string;
-    upTo: string;
-    filters: ReissueFilters;
-  },
+  { after, upTo, filters }: { after: string; upTo: string; filters: ReissueFilters },
 ): Promise<string[]> {
-  const { rows } = await postgres.query<{ notification_id: string }>(
-    `SELECT notification_id FROM (
-       SELECT DISTINCT notification_id FROM notification.dead_letters
-       WHERE notification_id > $1 AND notification_id <= $2
-         AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::text IS NULL OR failure_classification = $4)
-     ) AS dead, LATERAL (
-       SELECT notification_type, producer FROM notification.records AS record
-       WHERE record.notification_id = dead.notification_id
-       OFFSET 0
-     ) AS record
-     WHERE ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
-     ORDER BY notification_id`,
-    [after, upTo, since, classification, type, producer],
-  );
+  const values = { after, up_to: upTo, ...filterValues(filters) };
+  const { rows } = await postgres.query<{ notification_id: string }>(MATCHING_IDS(values));
   return rows.map((row) => row.notification_id);
 }
 
@@ -90,42 +93,55 @@ interface RecordRow {
   readonly user_ids: string[] | null;
 }
 
+const IDS = rows<string>()({ notification_id: uuid((id) => id) });
+
+const RECORDS = statement(
+  {
+    name: "records_with_dead_letters",
+    takes: { wanted: IDS, since: FILTERS.since, classification: FILTERS.classification },
+  },
+  (p) => `
+SELECT notification_type, producer, audience_kind, idempotency_key, payload::text AS payload,
+  (extract(epoch FROM occurred_at) * 1000)::bigint::text AS occurred_at_ms, request_id, trace_id, traceparent,
+  (SELECT array_agg(DISTINCT substr(recipient, 6) COLLATE "C" ORDER BY substr(recipient, 6) COLLATE "C")
+   FROM notification.dead_letters AS dead
+   WHERE dead.notification_id = record.notification_id AND recipient LIKE 'user:%'
+     AND (${p.since} IS NULL OR dead.created_at >= ${p.since})
+     AND (${p.classification} IS NULL OR failure_classification = ${p.classification})) AS user_ids
+FROM ${p.wanted()}, LATERAL (
+  SELECT * FROM notification.records AS record
+  WHERE record.notification_id = wanted.notification_id
+  OFFSET 0
+) AS record
+ORDER BY record.notification_id`,
+);
+
 async function recordsOf(
   postgres: pg.Pool,
   ids: readonly string[],
-  { since, classification }: Pick<ReissueFilters, "since" | "classification">,
+  filters: ReissueFilters,
 ): Promise<RecordRow[]> {
-  const { rows } = await postgres.query<RecordRow>(
-    `SELECT notification_type, producer, audience_kind, idempotency_key, payload::text AS payload,
-       (extract(epoch FROM occurred_at) * 1000)::bigint::text AS occurred_at_ms, request_id, trace_id, traceparent,
-       (SELECT array_agg(DISTINCT substr(recipient, 6) COLLATE "C" ORDER BY substr(recipient, 6) COLLATE "C")
-        FROM notification.dead_letters AS dead
-        WHERE dead.notification_id = record.notification_id AND recipient LIKE 'user:%'
-          AND ($2::timestamptz IS NULL OR dead.created_at >= $2)
-          AND ($3::text IS NULL OR failure_classification = $3)) AS user_ids
-     FROM notification.records AS record
-     WHERE notification_id = ANY ($1::uuid[])
-     ORDER BY notification_id`,
-    [ids, since, classification],
-  );
-  return rows;
+  const { since, classification } = filterValues(filters);
+  return (await postgres.query<RecordRow>(RECORDS({ wanted: ids, since, classification }))).rows;
 }
+
+const PREFIXES = rows<RecordRow>()({ producer: text(({ producer }) => producer), prefix: text(prefixOf) });
+
+const REISSUED_BEFORE = statement({ name: "reissued_before", takes: { wanted: PREFIXES } }, (p) => `
+SELECT wanted.prefix, record.recipient_user_ids AS user_ids
+FROM ${p.wanted()}, LATERAL (
+  SELECT recipient_user_ids FROM notification.records AS record
+  WHERE record.producer = wanted.producer AND record.idempotency_key >= wanted.prefix
+    AND record.idempotency_key < wanted.prefix || '~'
+  OFFSET 0
+) AS record`);
 
 /** Returns the users of the records for each prefix; an empty set for administrators. */
 async function reissuedBefore(
   postgres: pg.Pool,
   records: readonly RecordRow[],
 ): Promise<Map<string, ReadonlySet<string>>> {
-  const { rows } = await postgres.query<{ prefix: string; user_ids: string[] }>(
-    `SELECT wanted.prefix, record.recipient_user_ids AS user_ids
-     FROM unnest($1::text[], $2::text[]) AS wanted (producer, prefix), LATERAL (
-       SELECT recipient_user_ids FROM notification.records AS record
-       WHERE record.producer = wanted.producer AND record.idempotency_key >= wanted.prefix
-         AND record.idempotency_key < wanted.prefix || '~'
-       OFFSET 0
-     ) AS record`,
-    [records.map(({ producer }) => producer), records.map(prefixOf)],
-  );
+  const { rows } = await postgres.query<{ prefix: string; user_ids: string[] }>(REISSUED_BEFORE({ wanted: records }));
   const reissued = new Map<string, Set<string>>();
   for (const { prefix, user_ids } of rows) {
     const users = reissued.get(prefix) ?? new Set();

@@ -9,9 +9,11 @@ import { KNOWN_FIELDS } from "../notification/intent_fields.ts";
 import { decode } from "../notification/decode.ts";
 import type { Intent } from "../notification/intent.ts";
 import type { FieldValue } from "../notification/stream_entry.ts";
+import { rows, text } from "../postgres/columns.ts";
+import { statement } from "../postgres/statement.ts";
 import { UserService, type UserServiceSettings } from "../user_service/client.ts";
 import type { UserAnswer } from "../user_service/user_answer.ts";
-import { type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
+import { FILTERS, filterValues, type Reissued, type ReissueFilters, STEP } from "./reissued.ts";
 
 export interface MalformedOptions {
   readonly filters: ReissueFilters;
@@ -33,7 +35,7 @@ export async function* malformedAgain(
   const keys = new Set<string>();
   try {
     for (let after = "-infinity";;) {
-      const upTo = await endOfStep(postgres, after, filters.since);
+      const upTo = await endOfStep(postgres, after, filters);
       const matching = await matchingBetween(postgres, { after, upTo: upTo ?? "infinity", filters, stream });
       for (const page of pagesOf(matching)) {
         yield* againOf(await rowsOf(postgres, page, stream), { postgres, users, catalog, keys });
@@ -47,15 +49,23 @@ export async function* malformedAgain(
   }
 }
 
+const END_OF_STEP = statement(
+  { name: "malformed_step", takes: { after: "timestamptz", since: "timestamptz", offset: "integer" } },
+  (p) => `
+SELECT recorded_at::text AS recorded_at
+FROM notification.malformed_intents
+WHERE recorded_at > ${p.after} AND recorded_at >= greatest(${p.after}, ${p.since})
+ORDER BY malformed_intents.recorded_at
+OFFSET ${p.offset}
+LIMIT 1`,
+);
+
 /**
  * A time as PostgreSQL writes it, to the microsecond; `undefined` where fewer malformed intents than a step are left.
  */
-async function endOfStep(postgres: pg.Pool, after: string, since: Date | undefined): Promise<string | undefined> {
-  const { rows } = await postgres.query<{ recorded_at: string }>(
-    `SELECT recorded_at::text AS recorded_at FROM notification.malformed_intents
-     WHERE recorded_at > $1 AND recorded_at >= greatest($1, $2::timestamptz) ORDER BY malformed_intents.recorded_at OFFSET $3 LIMIT 1`,
-    [after, since, STEP - 1],
-  );
+async function endOfStep(postgres: pg.Pool, after: string, filters: ReissueFilters): Promise<string | undefined> {
+  const { since } = filterValues(filters);
+  const { rows } = await postgres.query<{ recorded_at: string }>(END_OF_STEP({ after, since, offset: STEP - 1 }));
   return rows[0]?.recorded_at;
 }
 
@@ -65,20 +75,27 @@ interface Matching {
   readonly keptBytes: number;
 }
 
+const MATCHING = statement(
+  { name: "malformed_matching", takes: { after: "timestamptz", up_to: "timestamptz", stream: "text", ...FILTERS } },
+  (p) => `
+SELECT stream_entry_id AS entry_id, pg_column_size(raw_fields) AS kept_bytes
+FROM notification.malformed_intents
+WHERE recorded_at > ${p.after} AND recorded_at <= ${p.up_to} AND recorded_at >= greatest(${p.after}, ${p.since})
+  AND stream = ${p.stream}
+  AND (${p.type} IS NULL OR notification_type = ${p.type})
+  AND (${p.producer} IS NULL OR producer = ${p.producer})
+  AND (${p.classification} IS NULL OR failure_code = ${p.classification})
+ORDER BY recorded_at, stream_entry_id`,
+);
+
 async function matchingBetween(
   postgres: pg.Pool,
-  { after, upTo, filters: { since, type, producer, classification }, stream }:
+  { after, upTo, filters, stream }:
     & { after: string; upTo: string }
     & Pick<MalformedOptions, "filters" | "stream">,
 ): Promise<Matching[]> {
-  const { rows } = await postgres.query<{ entry_id: string; kept_bytes: number }>(
-    `SELECT stream_entry_id AS entry_id, pg_column_size(raw_fields) AS kept_bytes FROM notification.malformed_intents
-     WHERE recorded_at > $1 AND recorded_at <= $2 AND recorded_at >= greatest($1, $3::timestamptz) AND stream = $4
-       AND ($5::text IS NULL OR notification_type = $5) AND ($6::text IS NULL OR producer = $6)
-       AND ($7::text IS NULL OR failure_code = $7)
-     ORDER BY recorded_at, stream_entry_id`,
-    [after, upTo, since, stream, type, producer, classification],
-  );
+  const values = { after, up_to: upTo, stream, ...filterValues(filters) };
+  const { rows } = await postgres.query<{ entry_id: string; kept_bytes: number }>(MATCHING(values));
   return rows.map(({ entry_id, kept_bytes }) => ({ entryId: entry_id, keptBytes: kept_bytes }));
 }
 
@@ -188,15 +205,22 @@ function problemOf({ recipientUserIds }: Intent, answers: ReadonlyMap<string, Us
   return undefined;
 }
 
+const KEYS = rows<Intent>()({
+  producer: text(({ producer }) => producer),
+  idempotency_key: text(({ idempotencyKey }) => idempotencyKey),
+});
+
+const RECORDED_KEYS = statement({ name: "recorded_keys", takes: { wanted: KEYS } }, (p) => `
+SELECT record.producer, record.idempotency_key
+FROM ${p.wanted()}, LATERAL (
+  SELECT producer, idempotency_key FROM notification.records AS record
+  WHERE record.producer = wanted.producer AND record.idempotency_key = wanted.idempotency_key
+  OFFSET 0
+) AS record`);
+
 async function recordedKeys(postgres: pg.Pool, intents: readonly Intent[]): Promise<Set<string>> {
   const { rows } = await postgres.query<{ producer: string; idempotency_key: string }>(
-    `SELECT record.producer, record.idempotency_key
-     FROM unnest($1::text[], $2::text[]) AS wanted (producer, idempotency_key), LATERAL (
-       SELECT producer, idempotency_key FROM notification.records AS record
-       WHERE record.producer = wanted.producer AND record.idempotency_key = wanted.idempotency_key
-       OFFSET 0
-     ) AS record`,
-    [intents.map(({ producer }) => producer), intents.map(({ idempotencyKey }) => idempotencyKey)],
+    RECORDED_KEYS({ wanted: intents }),
   );
   return new Set(rows.map(({ producer, idempotency_key }) => `${producer}\0${idempotency_key}`));
 }

@@ -10,6 +10,18 @@ export interface ReissueFilters {
   readonly classification: string | undefined;
 }
 
+/** The parameters of a statement for the filters; NULL filters nothing. */
+export const FILTERS = { since: "timestamptz", type: "text", producer: "text", classification: "text" } as const;
+
+export function filterValues({ since, type, producer, classification }: ReissueFilters) {
+  return {
+    since: since?.toISOString() ?? null,
+    type: type ?? null,
+    producer: producer ?? null,
+    classification: classification ?? null,
+  };
+}
+
 /** The fields of a new intent, or the reason why there is none. */
 export type Reissued =
   | { readonly kind: "intent"; readonly fields: readonly string[] }

@@ -36,7 +36,8 @@ export async function shortenLeases(
     moved.map(({ stream, epoch, entryId, commits }) => ({ key: streamOffsetKey(stream), epoch, entryId, commits })),
   );
   const calls: Promise<unknown>[] = [];
-  for (let at = 0; at < leaseKeys.length; at += MAX_LEASES_A_CALL) {
+  // One call at least: the copies move forward also without leases.
+  for (let at = 0; at === 0 || at < leaseKeys.length; at += MAX_LEASES_A_CALL) {
     const some = leaseKeys.slice(at, at + MAX_LEASES_A_CALL);
     calls.push(redis.run(SHORTEN_LEASES, [], [CLAIM_MS, moves, JSON.stringify(some)]));
   }

@@ -21,7 +21,7 @@ export class AcceptedRoutes {
   readonly #clock: Clock;
   /** `taken`: how many routes of the batch were taken. */
   readonly #batches: (Batch & { taken: number })[] = [];
-  readonly #freed = new Wake();
+  readonly #freed: Wake;
   #routes = 0;
   #chars = 0;
   /**
@@ -32,6 +32,7 @@ export class AcceptedRoutes {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#freed = new Wake(clock);
   }
 
   get isEmpty(): boolean {

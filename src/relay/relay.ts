@@ -41,7 +41,7 @@ export class Relay {
   readonly channels: Readonly<Record<Channel, ChannelRelay>>;
 
   constructor(clock: Clock) {
-    const open = () => ({ accepted: new AcceptedRoutes(clock), wake: new Wake() });
+    const open = () => ({ accepted: new AcceptedRoutes(clock), wake: new Wake(clock) });
     this.channels = { push: open(), email: open() };
   }
 

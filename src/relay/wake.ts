@@ -2,11 +2,16 @@
  * A signal between loops: the loop that creates work rings, the loop that does it waits. A ring during no wait is kept
  * for the next wait; several rings count as one.
  */
-import { systemClock } from "../clock.ts";
+import { type Clock, systemClock } from "../clock.ts";
 
 export class Wake {
+  readonly #clock: Pick<Clock, "sleep">;
   #rung = false;
   #waiting: (() => void) | undefined;
+
+  constructor(clock: Pick<Clock, "sleep"> = systemClock) {
+    this.#clock = clock;
+  }
 
   ring(): void {
     this.#rung = true;
@@ -20,7 +25,7 @@ export class Wake {
       const end = () => ended.abort();
       this.#waiting = end;
       signal.addEventListener("abort", end);
-      await systemClock.sleep(ms, ended.signal);
+      await this.#clock.sleep(ms, ended.signal);
       signal.removeEventListener("abort", end);
       this.#waiting = undefined;
     }

@@ -1,9 +1,13 @@
 /** The intent consumer's pass on real servers: every entry has exactly one outcome, and the offset is always right. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+// @ts-types="@types/pg"
+import type pg from "pg";
+import { systemClock } from "../../src/clock.ts";
 import { OutageError } from "../../src/lifecycle/outage.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
 import { consumerLeaseKey, streamOffsetKey } from "../../src/redis/keys.ts";
+import type { AcceptedBatch } from "../../src/relay/relay.ts";
 import { eventually } from "../support/wait.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
 
@@ -100,7 +104,84 @@ Deno.test("a consumer that read from an older offset changes nothing and finds t
   });
 });
 
-Deno.test("a small batch is accepted by one statement or the longer way, whichever of its entries is not new", async () => {
+/** The statements that are sent through the pool from now on, each as its name or its text. */
+function statementsOf(pool: pg.Pool): string[] {
+  const sent: string[] = [];
+  const watched = new WeakSet<pg.PoolClient>();
+  pool.on("acquire", (client) => {
+    if (watched.has(client)) return;
+    watched.add(client);
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    const watchedQuery = (statement: string | pg.QueryConfig, ...rest: unknown[]) => {
+      sent.push(typeof statement === "string" ? statement : statement.name ?? statement.text);
+      return query(statement, ...rest);
+    };
+    client.query = watchedQuery as typeof client.query;
+  });
+  return sent;
+}
+
+Deno.test("one statement accepts a batch of any size if all keys are free", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  await withConsumer(stage, async (_, pass) => {
+    // Finds the offset.
+    await pass();
+    const statements = statementsOf(stage.pool);
+    let entries = 1;
+    for (const size of [1, 10, 1_000]) {
+      await Promise.all(Array.from({ length: size }, () => stage.addIntent()));
+      statements.length = 0;
+      await pass();
+      assert.deepEqual(statements, ["insert_intents"], `a batch of ${size}`);
+      entries += size;
+      assert.equal((await offsetRow(stage))[0]!.entries_read, `${entries}`);
+    }
+    assert.equal(await stage.value("SELECT count(*) FROM notification.records"), `${entries}`);
+    assert.equal(await stage.value("SELECT count(*) FROM notification.routes"), `${2 * entries}`);
+  });
+});
+
+Deno.test("while the relay has no room nothing is accepted and the offset stays", async () => {
+  await using stage = await openStage();
+  const handedOver: AcceptedBatch[] = [];
+  let room: { readonly asked: () => void; readonly given: Promise<void> } | undefined;
+  let signal: AbortSignal | undefined;
+  const relay = {
+    room: async (stop: AbortSignal) => {
+      signal = stop;
+      room?.asked();
+      await room?.given;
+    },
+    handOver: (accepted: AcceptedBatch) => void handedOver.push(accepted),
+  };
+  const first = await stage.addIntent();
+  await withConsumer(stage, async (_, pass) => {
+    await pass();
+    assert.equal(handedOver.length, 1);
+    const asked = Promise.withResolvers<void>();
+    const given = Promise.withResolvers<void>();
+    room = { asked: asked.resolve, given: given.promise };
+    const second = await stage.addIntent();
+    const passing = pass().then(() => "over");
+    await Promise.race([asked.promise, passing]);
+    // Longer than a pass takes.
+    assert.equal(await Promise.race([passing, systemClock.sleep(300).then(() => "waits")]), "waits");
+    assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "1");
+    assert.deepEqual(await offsetRow(stage), [{ entry_id: first, entries_read: "1" }]);
+    assert.equal(handedOver.length, 1);
+    given.resolve();
+    await passing;
+    assert.equal(await stage.value("SELECT count(*) FROM notification.records"), "2");
+    assert.deepEqual(await offsetRow(stage), [{ entry_id: second, entries_read: "2" }]);
+    assert.equal(handedOver.length, 2);
+    assert.equal(signal?.aborted, false);
+  }, { relay });
+  // A shutdown ends the wait.
+  assert.equal(signal?.aborted, true);
+});
+
+Deno.test("a batch is accepted by one statement or the longer way, whichever of its entries is not new", async () => {
   await using stage = await openStage();
   const ids: string[] = [];
   for (const idempotency_key of ["a", "b", "c"]) ids.push(await stage.addIntent({ idempotency_key }));

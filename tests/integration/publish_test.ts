@@ -6,7 +6,7 @@ import type { Channel, ClaimedRoute } from "../../src/notification/route.ts";
 import { claimDue, FROM_THE_BEGINNING } from "../../src/publish/claim_due.ts";
 import { DueRoutes } from "../../src/publish/due_routes.ts";
 import type { Publisher } from "../../src/publish/publisher.ts";
-import { ROUTE_LEASE_PATTERN, routeLeaseKey } from "../../src/redis/keys.ts";
+import { ROUTE_LEASE_PATTERN, routeLeaseKey, streamOffsetKey } from "../../src/redis/keys.ts";
 import { type Batch, MAX_BATCH_CHARS } from "../../src/relay/batch.ts";
 import { BIRTH_CLAIM_MS, CLAIM_MS } from "../../src/notification/route.ts";
 import { type AcceptedBatch, batchesOf, type ChannelRelay, Relay } from "../../src/relay/relay.ts";
@@ -66,6 +66,65 @@ async function dueRoutes(stage: Stage, batchSize = 1000): Promise<DueRoutes> {
     redis: await stage.connection(),
     clock: systemClock,
   });
+}
+
+/**
+ * Runs a pass whose hand-off is held: meanwhile `look` is called. Returns when the hand-off, too, is over and all
+ * outcomes are written.
+ */
+async function whileHandedOff(
+  stage: Stage,
+  relay: ChannelRelay | undefined,
+  look: () => Promise<void>,
+): Promise<void> {
+  const redis = await stage.connection();
+  const begun = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const run = redis.run.bind(redis);
+  redis.run = async (script, keys, args) => {
+    if (keys.includes(STREAMS.push)) {
+      begun.resolve();
+      await held.promise;
+    }
+    return await run(script, keys, args);
+  };
+  const publisher = await stage.publisher("push", { redis, ...(relay === undefined ? {} : { relay }) });
+  const passing = publisher.pass();
+  try {
+    await Promise.race([begun.promise, passing]);
+    assert.equal(await stage.redis.xlen(STREAMS.push), 0, "the hand-off is held");
+    await look();
+  } finally {
+    held.resolve();
+    await passing;
+  }
+  await work(publisher);
+}
+
+/** SQL condition: the other sessions in the database, without the server's own processes. */
+const OTHERS = "datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+
+/** Fails if any session has an open transaction, holds a lock, or keeps another session from locking a route. */
+async function nothingIsLocked(stage: Stage): Promise<void> {
+  const observer = stage.poolWith(5000);
+  const client = await observer.connect();
+  try {
+    const { rows: open } = await client.query(`
+      SELECT state, query FROM pg_stat_activity
+      WHERE ${OTHERS} AND (state <> 'idle' OR xact_start IS NOT NULL)`);
+    assert.deepEqual(open, []);
+    const { rows: locks } = await client.query(`
+      SELECT locktype, mode, relation::regclass::text
+      FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE ${OTHERS}`);
+    assert.deepEqual(locks, []);
+    await client.query("BEGIN");
+    const locked = await client.query("SELECT FROM notification.routes FOR UPDATE NOWAIT");
+    assert.equal(locked.rowCount, 6);
+    await client.query("ROLLBACK");
+  } finally {
+    client.release();
+    await observer.close(1000);
+  }
 }
 
 /** Runs passes until nothing is left to do, and all outcomes are written. */
@@ -139,6 +198,23 @@ Deno.test("leases live for a claim's life after the outcomes are committed, and 
     const ttl = await stage.redis.pttl(key);
     assert.ok(ttl > 0 && ttl <= 10_000, `${ttl}`);
   }
+});
+
+Deno.test("the copy of the offset follows the row also if another process has written the outcomes", async () => {
+  await using stage = await openStage();
+  await stage.addIntent();
+  const accepted = await acceptedHere(stage);
+  await work(await stage.publisher("push", { relay: await relayWith(stage, accepted) }));
+  // As if that process had died after its commit.
+  await stage.redis.del(streamOffsetKey(STREAMS.push));
+  await work(await stage.publisher("push", { relay: await relayWith(stage, accepted) }));
+  assert.deepEqual(await statuses(stage), [{ status: "published", count: "1", attempts: "1" }]);
+  const [[entry_id]] = await stage.redis.xrange(STREAMS.push, "-", "+") as [[string, string[]]];
+  const [row] = await stage.query("SELECT entry_id, entries_read FROM notification.stream_offsets WHERE stream = $1", [
+    STREAMS.push,
+  ]);
+  assert.deepEqual(row, { entry_id, entries_read: "2" });
+  assert.deepEqual(await stage.redis.hgetall(streamOffsetKey(STREAMS.push)), row);
 });
 
 Deno.test("a stream of the wrong type uses attempts up to the dead letter; the other channel is untouched", async () => {
@@ -388,6 +464,18 @@ Deno.test("a route that was accepted here equals one that is claimed", async () 
   const withoutClaim = ({ claimedUntil: _, ...route }: ClaimedRoute) => route;
   assert.deepEqual(born.routes.map(withoutClaim), batch!.routes.map(withoutClaim));
 });
+
+for (const source of ["accepted", "due"]) {
+  Deno.test(`while ${source} routes are handed off no transaction is open and no row is locked`, async () => {
+    await using stage = await openStage();
+    for (let at = 0; at < 3; at++) await stage.addIntent();
+    const accepted = await acceptedHere(stage);
+    if (source === "due") await stage.endClaims();
+    const relay = source === "due" ? undefined : await relayWith(stage, accepted);
+    await whileHandedOff(stage, relay, () => nothingIsLocked(stage));
+    assert.deepEqual(await statuses(stage), [{ status: "published", count: "3", attempts: "1" }]);
+  });
+}
 
 Deno.test("for two seconds no other process claims accepted routes", async () => {
   await using stage = await openStage();
