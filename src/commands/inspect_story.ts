@@ -8,7 +8,8 @@ import type { Config } from "../config/config.ts";
 import { compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import { usageError } from "./command.ts";
+import { RedisError } from "../redis/failures.ts";
+import { COMMAND_EXIT, CommandFailed, usageError } from "./command.ts";
 import { idsOfMillisecond } from "./notification_ids.ts";
 import type { Stores } from "./stores.ts";
 import { type WaitsFor, waitsForOf } from "./waits_for.ts";
@@ -99,7 +100,9 @@ export async function readStory(stores: Stores, { key, config, limit }: StoryOpt
     : await isBehindPlace(stores.postgres, stream, entry.id)
     ? "waiting"
     : "duplicate";
-  const backlog = outcome === "waiting" ? await backlogReader({ ...stores, stream }).intents() : undefined;
+  const backlog = outcome === "waiting"
+    ? await askFor(`the next entry of ${stream}`, () => backlogReader({ ...stores, stream }).intents())
+    : undefined;
   return { outcome, ...base, routes: [], route_count: 0, waits_for: waitsForOf(backlog) };
 }
 
@@ -187,13 +190,28 @@ async function isBehindPlace(postgres: pg.Pool, stream: string, id: string): Pro
 
 async function findEntry(redis: RedisConnection, stream: string, id: string): Promise<Story["entry"]> {
   if (await redis.call("TYPE", stream) !== "stream") return null;
-  const [found] = await redis.call("XRANGE", stream, id, id) as [string, string[]][];
+  const entries = await askFor(`the entry ${id} of ${stream}`, () => redis.call("XRANGE", stream, id, id));
+  const [found] = entries as [string, string[]][];
   if (found === undefined) return null;
   const [, values] = found;
   // Of a repeated name the first value is shown; `inspect malformed --json` shows all.
   const fields: Record<string, string> = { __proto__: null } as unknown as Record<string, string>;
   for (let at = 0; at + 1 < values.length; at += 2) fields[values[at]!] ??= values[at + 1]!;
   return { id, fields };
+}
+
+/** @throws CommandFailed that names what Redis does not return in time: usually an entry that is too large */
+async function askFor<Answer>(what: string, ask: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof RedisError && error.code === "")) throw error;
+    throw new CommandFailed(
+      COMMAND_EXIT.dependency,
+      `Redis does not return ${what} in time: ${error.message}\n` +
+        "If the entry is too large, intake waits for it too, and set-aside is the way past it",
+    );
+  }
 }
 
 async function findRoutes(
