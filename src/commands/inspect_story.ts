@@ -114,7 +114,7 @@ interface Found {
 
 /** Streams may share the tables and have the same ids: what is known about the entry of `stream` comes first. */
 async function findByEntry({ postgres, redis }: Stores, id: string, stream: string): Promise<Found> {
-  const own = await findEntry(redis, stream, id);
+  const own = await askFor(`the entry ${id} of ${stream}`, () => findEntry(redis, stream, id));
   // The primary key finds the record; a query by the entry id alone would read every record.
   const [first, last] = idsOfMillisecond(BigInt(id.split("-")[0]!));
   const among = [id, stream];
@@ -133,6 +133,23 @@ async function findByEntry({ postgres, redis }: Stores, id: string, stream: stri
   if (own !== null) return { entry: own };
   return await findIn("stream IN (SELECT stream FROM notification.stream_offsets WHERE stream <> $2)") ??
     { entry: null };
+}
+
+/**
+ * For an entry of the intent stream, or the next one. @throws CommandFailed that names it if Redis does not return it
+ * in time
+ */
+async function askFor<Answer>(what: string, ask: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof RedisError && error.code === "")) throw error;
+    throw new CommandFailed(
+      COMMAND_EXIT.dependency,
+      `Redis does not return ${what} in time: ${error.message}\n` +
+        "If the entry is too large and has no outcome yet, intake waits for it too: set-aside is the way past it",
+    );
+  }
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -190,28 +207,13 @@ async function isBehindPlace(postgres: pg.Pool, stream: string, id: string): Pro
 
 async function findEntry(redis: RedisConnection, stream: string, id: string): Promise<Story["entry"]> {
   if (await redis.call("TYPE", stream) !== "stream") return null;
-  const entries = await askFor(`the entry ${id} of ${stream}`, () => redis.call("XRANGE", stream, id, id));
-  const [found] = entries as [string, string[]][];
+  const [found] = await redis.call("XRANGE", stream, id, id) as [string, string[]][];
   if (found === undefined) return null;
   const [, values] = found;
   // Of a repeated name the first value is shown; `inspect malformed --json` shows all.
   const fields: Record<string, string> = { __proto__: null } as unknown as Record<string, string>;
   for (let at = 0; at + 1 < values.length; at += 2) fields[values[at]!] ??= values[at + 1]!;
   return { id, fields };
-}
-
-/** @throws CommandFailed that names what Redis does not return in time: usually an entry that is too large */
-async function askFor<Answer>(what: string, ask: () => Promise<Answer>): Promise<Answer> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (!(error instanceof RedisError && error.code === "")) throw error;
-    throw new CommandFailed(
-      COMMAND_EXIT.dependency,
-      `Redis does not return ${what} in time: ${error.message}\n` +
-        "If the entry is too large, intake waits for it too, and set-aside is the way past it",
-    );
-  }
 }
 
 async function findRoutes(
