@@ -8,7 +8,8 @@ import type { Config } from "../config/config.ts";
 import { compareEntryIds, isEntryId } from "../redis/entry_ids.ts";
 import { routeLeaseKey } from "../redis/keys.ts";
 import type { RedisConnection } from "../redis/connection.ts";
-import { usageError } from "./command.ts";
+import { RedisError } from "../redis/failures.ts";
+import { COMMAND_EXIT, CommandFailed, usageError } from "./command.ts";
 import { idsOfMillisecond } from "./notification_ids.ts";
 import type { Stores } from "./stores.ts";
 import { type WaitsFor, waitsForOf } from "./waits_for.ts";
@@ -99,7 +100,9 @@ export async function readStory(stores: Stores, { key, config, limit }: StoryOpt
     : await isBehindPlace(stores.postgres, stream, entry.id)
     ? "waiting"
     : "duplicate";
-  const backlog = outcome === "waiting" ? await backlogReader({ ...stores, stream }).intents() : undefined;
+  const backlog = outcome === "waiting"
+    ? await askFor(`the next entry of ${stream}`, () => backlogReader({ ...stores, stream }).intents())
+    : undefined;
   return { outcome, ...base, routes: [], route_count: 0, waits_for: waitsForOf(backlog) };
 }
 
@@ -111,7 +114,7 @@ interface Found {
 
 /** Streams may share the tables and have the same ids: what is known about the entry of `stream` comes first. */
 async function findByEntry({ postgres, redis }: Stores, id: string, stream: string): Promise<Found> {
-  const own = await findEntry(redis, stream, id);
+  const own = await askFor(`the entry ${id} of ${stream}`, () => findEntry(redis, stream, id));
   // The primary key finds the record; a query by the entry id alone would read every record.
   const [first, last] = idsOfMillisecond(BigInt(id.split("-")[0]!));
   const among = [id, stream];
@@ -130,6 +133,23 @@ async function findByEntry({ postgres, redis }: Stores, id: string, stream: stri
   if (own !== null) return { entry: own };
   return await findIn("stream IN (SELECT stream FROM notification.stream_offsets WHERE stream <> $2)") ??
     { entry: null };
+}
+
+/**
+ * For an entry of the intent stream, or the next one. @throws CommandFailed that names it if Redis does not return it
+ * in time
+ */
+async function askFor<Answer>(what: string, ask: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof RedisError && error.code === "")) throw error;
+    throw new CommandFailed(
+      COMMAND_EXIT.dependency,
+      `Redis does not return ${what} in time: ${error.message}\n` +
+        "If the entry is too large and has no outcome yet, intake waits for it too: set-aside is the way past it",
+    );
+  }
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

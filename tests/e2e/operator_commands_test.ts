@@ -33,6 +33,8 @@ Deno.test("check says what run would do, before and after the migrations, and ch
   assert.equal(before.code, 0, before.stdout);
   assertReadable(before.stdout);
   assert.match(before.stdout, /✓ migrations: (\d+) of \1 pending: run applies them/);
+  const notThere = "✓ stream notification:intents: does not exist yet: the first entry creates it";
+  assert.ok(before.stdout.includes(notThere), before.stdout);
   // The tests' own Redis keeps nothing on disk: that is a warning, and the service starts.
   assert.match(before.stdout, /✗ redis: Redis persistence is off[^]*run would start; 1 to look at\.$/);
   assert.deepEqual(await rig.query("SELECT FROM pg_namespace WHERE nspname = 'notification'"), []);

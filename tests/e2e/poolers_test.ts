@@ -131,39 +131,70 @@ for (const mode of ["transaction", "statement"] as const) {
 
 const REFUSED = /NOTIFICATION_POSTGRES_PRIMARY_DSN leads to a pooler in transaction or statement mode/;
 
+/** PgBouncer tracks these: each client gets its own values, whatever the session had before. */
+const TRACKED = ["application_name", "client_encoding", "datestyle", "standard_conforming_strings", "timezone"];
+
+interface PooledSession {
+  readonly pid: number;
+  /** `name = value` of everything that the session has set. */
+  readonly settings: readonly string[];
+  readonly prepared: readonly string[];
+  readonly locks: number;
+}
+
 /**
- * In all sessions of the pooler there are only the server's own settings, no prepared statement and no advisory lock.
+ * In all sessions of the pooler there are only the server's own settings, no prepared statement and no advisory lock,
+ * and no other session of the database has an advisory lock.
  */
 async function assertNothingLeft(rig: Rig, pooler: PgBouncer): Promise<void> {
-  const pooled =
-    "datname = current_database() AND pid <> pg_backend_pid() AND application_name NOT LIKE 'notification-test%'";
   await eventually(async () => {
-    const [locks] = await rig.query<{ count: number }>(
-      "SELECT count(*)::int AS count FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND " +
-        pooled,
+    const locks = await rig.query(
+      `SELECT pid FROM pg_locks
+       WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
     );
-    assert.equal(locks?.count, 0);
+    assert.deepEqual(locks, []);
     return true;
   });
-  // As many clients at once as there may be sessions, so that each session is checked.
-  const clients = await Promise.all(Array.from({ length: 8 }, async () => {
-    const client = new pg.Client({ connectionString: pooler.dsn, connectionTimeoutMillis: 5_000 });
-    client.on("error", () => {});
-    await client.connect();
-    return client;
-  }));
+  for (const { pid, ...left } of await sessionsOf(pooler)) {
+    assert.deepEqual(left, { settings: [], prepared: [], locks: 0 }, `session ${pid}`);
+  }
+}
+
+/** Every session that the pooler may have. */
+async function sessionsOf(pooler: PgBouncer): Promise<PooledSession[]> {
+  const clients = Array.from(
+    { length: pooler.poolSize },
+    () => new pg.Client({ connectionString: pooler.dsn, connectionTimeoutMillis: 10_000 }),
+  );
+  for (const client of clients) client.on("error", () => {});
   try {
-    for (const client of clients) {
-      const { rows } = await client.query(
-        `SELECT name, setting FROM pg_settings WHERE source = 'session'
-         AND name IN ('statement_timeout', 'lock_timeout', 'enable_seqscan', 'jit', 'idle_in_transaction_session_timeout')`,
-      );
-      assert.deepEqual(rows, []);
-      assert.deepEqual((await client.query("SELECT name FROM pg_prepared_statements")).rows, []);
+    await Promise.all(clients.map((client) => client.connect()));
+    const sessions = new Map<number, PooledSession>();
+    // Without session mode a client has a session only during a statement: each session has one at the same time if the
+    // statements take long enough.
+    for (let seconds = 0.1; sessions.size < clients.length; seconds *= 2) {
+      assert.ok(seconds < 10, `only ${sessions.size} of ${clients.length} sessions were seen`);
+      for (const session of await Promise.all(clients.map((client) => look(client, seconds)))) {
+        sessions.set(session.pid, session);
+      }
     }
+    return [...sessions.values()];
   } finally {
     await Promise.all(clients.map((client) => client.end()));
   }
+}
+
+async function look(client: pg.Client, seconds: number): Promise<PooledSession> {
+  const { rows } = await client.query<PooledSession>(
+    `SELECT pg_backend_pid() AS pid,
+       ARRAY(SELECT name || ' = ' || setting FROM pg_settings
+             WHERE source = 'session' AND lower(name) <> ALL ($1) ORDER BY name) AS settings,
+       ARRAY(SELECT name FROM pg_prepared_statements) AS prepared,
+       (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks
+     FROM pg_sleep($2)`,
+    [TRACKED, seconds],
+  );
+  return rows[0]!;
 }
 
 /** A role that may connect and use the schema, and owns nothing. */

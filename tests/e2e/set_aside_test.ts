@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { refuse } from "../../scripts/servers/user_service.ts";
 import { jsonOf, runOn } from "../support/command.ts";
 import { openRig, type Rig } from "../support/rig.ts";
+import { Terminal } from "../support/terminal.ts";
 import { eventually } from "../support/wait.ts";
 
 async function stalledAt(rig: Rig, entryId: string) {
@@ -105,6 +106,67 @@ Deno.test("the entry, the recipient and the answer are named in the log, status 
   assert.equal((await jsonOf(rig, ["inspect", "intent", again])).intent.outcome, "accepted");
 });
 
+Deno.test("on a terminal set-aside asks for a confirmation, and changes nothing without a yes", async () => {
+  await using rig = await openRig();
+  rig.users.behaviour = () => refuse(503, "overloaded");
+  await rig.start();
+  const entryId = await rig.addIntent();
+  await stalledAt(rig, entryId);
+  const answered = async (keys: string) => {
+    await using terminal = await Terminal.open(["set-aside", entryId, "--reason", "user's deleted"], { env: rig.env });
+    await terminal.shows(({ printed }) => printed.includes("Set this entry aside? [y/N]"));
+    await terminal.type(keys);
+    return { code: await terminal.exit(), printed: terminal.printed };
+  };
+  for (const keys of ["n\n", "\n", "\x04"]) {
+    const { code, printed } = await answered(keys);
+    assert.equal(code, 1, printed);
+    assert.match(printed, /nothing was changed/);
+    for (const shown of [entryId, "user's deleted", "game.turn.ready", "game-master", '["user-1"]']) {
+      assert.ok(printed.includes(shown), `${shown}: ${printed}`);
+    }
+    assert.deepEqual(await rig.query("SELECT FROM notification.malformed_intents"), []);
+    await stalledAt(rig, entryId);
+  }
+  const { code, printed } = await answered("y\n");
+  assert.equal(code, 0, printed);
+  assert.match(printed, /is set aside/);
+  await rig.settled();
+  const row = await codeOf(rig, entryId);
+  assert.deepEqual([row?.failure_code, row?.failure_message], ["set_aside", "user's deleted"]);
+});
+
+Deno.test("the instance that takes over from a killed consumer passes entries that were set aside before", async () => {
+  await using rig = await openRig({ otherUsers: () => ({}) });
+  rig.users.behaviour = (id) => id.startsWith("stuck") ? refuse(503, "overloaded") : undefined;
+  const consumer = await rig.start();
+  await consumer.waitForLog(({ message }) => message === "consuming");
+  const standby = await rig.start();
+  await standby.waitForLog(({ message }) => message === "standby");
+  const first = await rig.addIntent({ recipient_user_ids_json: '["stuck"]' });
+  const between = await rig.addIntent();
+  const second = await rig.addIntent({ recipient_user_ids_json: '["stuck-2"]' });
+  const behind = await rig.addIntent();
+  await stalledAt(rig, first);
+
+  // From here on it can't try again.
+  consumer.signal("SIGSTOP");
+  const setAside = async (entryId: string) =>
+    (await jsonOf(rig, ["set-aside", entryId, "--reason", "user deleted", "--yes"])).set_aside.is_passed;
+  assert.deepEqual([await setAside(second), await setAside(first)], [false, true]);
+  await consumer.kill();
+
+  await rig.settled();
+  await standby.waitForLog(({ message }) => message === "consuming");
+  for (const entryId of [first, second]) assert.equal((await codeOf(rig, entryId))?.failure_code, "set_aside");
+  for (const entryId of [between, behind]) {
+    const { intent } = await jsonOf(rig, ["inspect", "intent", entryId]);
+    assert.equal(intent.outcome, "accepted");
+    assert.deepEqual(intent.routes.map(({ status }: { status: string }) => status), ["published", "published"]);
+  }
+  assert.deepEqual([(await rig.clientEvents()).length, (await rig.mailCommands()).length], [2, 2]);
+});
+
 Deno.test("an entry is not passed over for one of an earlier stream with the same id that was set aside", async () => {
   await using rig = await openRig();
   rig.users.behaviour = () => refuse(503, "overloaded");
@@ -140,6 +202,15 @@ Deno.test("an entry that PostgreSQL can't accept is found, named, and can be set
   const { waits_for } = await stalledAt(rig, poison);
   assert.deepEqual([waits_for.dependency, waits_for.recipient], ["postgres", null]);
   assert.match(waits_for.reason, /not on my watch/);
+  for (const entryId of [poison, behind]) {
+    const { intent } = await jsonOf(rig, ["inspect", "intent", entryId]);
+    assert.deepEqual([intent.outcome, intent.waits_for.entry_id, intent.waits_for.dependency], [
+      "waiting",
+      poison,
+      "postgres",
+    ]);
+    assert.match(intent.waits_for.reason, /not on my watch/);
+  }
   assert.equal((await jsonOf(rig, ["inspect", "intent", before])).intent.outcome, "accepted");
   assert.equal((await runOn(rig, ["set-aside", poison, "--reason", "a trigger refuses it", "--yes"])).code, 0);
   await rig.settled();
@@ -162,6 +233,15 @@ Deno.test("set-aside leaves out fields that PostgreSQL refuses, and needs none f
     rig.intentsStream,
   ) as string;
   const behind = await rig.addIntent();
+  // Redis can't even name the next entry without a copy of it.
+  for (const [entryId, named] of [[huge, `the entry ${huge}`], [behind, "the next entry"]] as const) {
+    await eventually(async () => {
+      const { code, stderr } = await runOn(rig, ["inspect", "intent", entryId]);
+      assert.equal(code, 69, stderr);
+      return stderr.includes(`Redis does not return ${named} of ${rig.intentsStream} in time`) &&
+        /intake waits for it too[^]*set-aside/.test(stderr);
+    }, { timeoutMs: 60_000 });
+  }
   // The command may not even get a connection while Redis reads the entry for the consumer.
   const { stdout } = await eventually(async () => {
     const ran = await runOn(rig, ["set-aside", huge, "--reason", "too large", "--yes", "--json"]);

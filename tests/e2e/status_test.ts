@@ -4,16 +4,15 @@
  */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
-import denoJson from "../../deno.json" with { type: "json" };
 import { startRedis } from "../../scripts/servers/redis.ts";
 import { assertReadable, jsonOf, runOn } from "../support/command.ts";
 import { displayWidth } from "../../src/commands/display_width.ts";
 import { openRig } from "../support/rig.ts";
 import { serviceCommand } from "../support/service_process.ts";
+import { Terminal } from "../support/terminal.ts";
 import { eventually } from "../support/wait.ts";
 
 const ROOT = resolve(import.meta.dirname!, "../..");
-const HOME = "\x1b[H";
 // deno-lint-ignore no-control-regex -- control characters of a terminal
 const STEERING = /\x1b\[[0-9;]*[A-Za-z]/g;
 
@@ -78,6 +77,7 @@ Deno.test("status --watch ends when its reader has gone, in a pipe and on a term
 
   // Also without the signal that a closed terminal sends: writing to it fails.
   const terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 20, before: "trap '' HUP" });
+  await terminal.shows(({ pages }) => pages.length > 0);
   const pid = await terminal.pid();
   await terminal[Symbol.asyncDispose]();
   await eventually(() => Deno.stat(`/proc/${pid}`).then(() => false, () => true), { timeoutMs: 20_000 });
@@ -90,7 +90,7 @@ Deno.test("status --watch stays in place at 60 columns and 20 rows, whatever it 
   await rig.addIntent({ recipient_user_ids_json: '["\u202e山田🎲山田🎲山田🎲山田🎲山田🎲山田🎲山田🎲山田🎲"]' });
   await eventually(async () => (await jsonOf(rig, ["status"])).intent_stream.waits_for !== null);
   await using terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 20, columns: 60 });
-  await eventually(() => terminal.pages.length >= 2);
+  await terminal.shows(({ pages }) => pages.length >= 2);
   const lines = linesOf(terminal.pages[0]!);
   assert.equal(lines.length, 20);
   assert.ok(lines.every((line) => displayWidth(line) <= 60), JSON.stringify(lines));
@@ -103,7 +103,7 @@ Deno.test("status --watch refreshes a terminal in place, in colour, through an o
   await using rig = await openRig({ redisServer });
   await rig.start();
   await using terminal = await Terminal.open(["status", "--watch"], { env: rig.env, rows: 30 });
-  await eventually(() => terminal.pages.length >= 3);
+  await terminal.shows(({ pages }) => pages.length >= 3);
   for (const page of terminal.pages.slice(0, 2)) {
     // The rest of each line and of the page is cleared; nothing scrolls.
     assert.ok(page.split("\r\n").slice(0, -2).every((line) => line.endsWith("\x1b[K")), JSON.stringify(page));
@@ -113,10 +113,10 @@ Deno.test("status --watch refreshes a terminal in place, in colour, through an o
     assert.ok(linesOf(page).every((line) => line.length <= 80));
   }
   await redisServer.stop();
-  await eventually(() => linesOf(terminal.pages.at(-1) ?? "").some((line) => line.startsWith("Redis: ")));
+  await terminal.shows(({ pages }) => linesOf(pages.at(-1)!).some((line) => line.startsWith("Redis: ")));
   assert.ok(linesOf(terminal.pages.at(-1)!).every((line) => line.length <= 80));
   await redisServer.start();
-  await eventually(() => terminal.pages.at(-1)!.includes("Intents"));
+  await terminal.shows(({ pages }) => pages.at(-1)!.includes("Intents"));
   assert.equal(await terminal.interrupt(), 0);
 });
 
@@ -124,7 +124,7 @@ Deno.test("status --watch keeps to a low terminal's height, and to NO_COLOR", as
   await using rig = await openRig();
   await rig.start();
   await using terminal = await Terminal.open(["status", "--watch"], { env: { ...rig.env, NO_COLOR: "1" }, rows: 10 });
-  await eventually(() => terminal.pages.length >= 2);
+  await terminal.shows(({ pages }) => pages.length >= 2);
   const page = terminal.pages[0]!;
   assert.equal(page.split("\r\n").length, 10);
   assert.match(page, /\n {2}… \d+ lines more than fit here/);
@@ -134,84 +134,4 @@ Deno.test("status --watch keeps to a low terminal's height, and to NO_COLOR", as
 
 function linesOf(page: string): string[] {
   return page.replace(STEERING, "").split("\r\n");
-}
-
-interface TerminalOptions {
-  readonly env: Readonly<Record<string, string>>;
-  readonly rows: number;
-  readonly columns?: number;
-  /** Commands of the shell before it runs the command. */
-  readonly before?: string;
-}
-
-/** A command on a terminal, and what it printed. */
-class Terminal implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #keyboard: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #reading: Promise<void>;
-  #printed = "";
-
-  constructor(child: Deno.ChildProcess) {
-    this.#child = child;
-    this.#keyboard = child.stdin.getWriter();
-    this.#reading = this.#read();
-  }
-
-  static async open(
-    args: readonly string[],
-    { env, rows, columns = 80, before = "true" }: TerminalOptions,
-  ): Promise<Terminal> {
-    const executable = Deno.env.get("NOTIFICATION_SERVICE_BIN");
-    const program = executable ? resolve(ROOT, executable) : denoJson.tasks.start.command;
-    // A terminal of 0 rows and columns otherwise.
-    const command = `stty rows ${rows} cols ${columns} && ${before} && exec ${program} ${args.join(" ")}`;
-    const { NO_COLOR: _, ...surroundings } = Deno.env.toObject();
-    const terminal = new Terminal(
-      new Deno.Command("script", {
-        args: ["--quiet", "--return", "--command", command, "/dev/null"],
-        cwd: ROOT,
-        clearEnv: true,
-        env: { ...surroundings, TERM: "xterm-256color", COLUMNS: String(columns), SHELL: "/bin/sh", ...env },
-        stdin: "piped",
-        stdout: "piped",
-        stderr: "inherit",
-      }).spawn(),
-    );
-    await eventually(() => terminal.pages.length > 0, { message: () => `No page; printed: ${terminal.#printed}` });
-    return terminal;
-  }
-
-  /** The output after each move to the terminal's first cell; the last page may be incomplete. */
-  get pages(): string[] {
-    return this.#printed.split(HOME).slice(1).filter((page) => page.endsWith("\x1b[J\r\n"));
-  }
-
-  /** The process of the command that script(1) has started. */
-  async pid(): Promise<number> {
-    const children = await Deno.readTextFile(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`);
-    return Number(children.trim());
-  }
-
-  /** Presses Ctrl-C and returns the exit code. */
-  async interrupt(): Promise<number> {
-    await this.#keyboard.write(new TextEncoder().encode("\x03"));
-    const { code } = await this.#child.status;
-    await this.#reading;
-    return code;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has ended already.
-    }
-    await this.#child.status;
-    await this.#reading;
-    await this.#keyboard.abort();
-  }
-
-  async #read(): Promise<void> {
-    for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) this.#printed += text;
-  }
 }

@@ -3,7 +3,10 @@
  * their rotation while the service runs; and the messages about a failed handshake.
  */
 import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import pg from "pg";
 import { scratchFolder, serverAccount } from "../../scripts/servers/account.ts";
+import { findBinaries } from "../../scripts/servers/binaries.ts";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { Authority, type Certificate } from "../support/certificates.ts";
 import { runProgram } from "../support/command.ts";
@@ -20,9 +23,13 @@ interface Case {
   readonly code: number;
   /** The message of both. */
   readonly says?: RegExp;
+  /** The advice of `check`. */
+  readonly advises?: RegExp;
 }
 
 const NAMES_TLS = /TLS handshake failed: .*sslrootcert.*NOTIFICATION_POSTGRES_PRIMARY_DSN/s;
+const cannotRead = (name: string) =>
+  new RegExp(`NOTIFICATION_POSTGRES_PRIMARY_DSN .*its ${name} names a file that can't be read \\(ENOENT\\)`, "s");
 const VERIFYING = ["prefer", "require", "verify-ca", "verify-full"];
 
 const ON_A_SERVER_WITH_TLS: readonly Case[] = [
@@ -42,11 +49,59 @@ const ON_A_SERVER_WITH_TLS: readonly Case[] = [
   { query: "sslmode=no-verify", host: "127.0.0.2", code: 0 },
   { query: "sslmode=maybe", code: 78, says: /NOTIFICATION_POSTGRES_PRIMARY_DSN .*sslmode should be one of/s },
   { query: "sslmode=allow", code: 78, says: /sslmode should be one of/ },
-  { query: "sslrootcert=/missing", code: 78, says: /NOTIFICATION_POSTGRES_PRIMARY_DSN .*sslrootcert .*ENOENT/s },
+  { query: "sslrootcert=/missing", code: 78, says: cannotRead("sslrootcert") },
+  { query: "sslcert=/missing&sslkey=$key", code: 78, says: cannotRead("sslcert") },
+  { query: "sslcert=$certificate&sslkey=/missing", code: 78, says: cannotRead("sslkey") },
+  {
+    query: "sslnegotiation=direct&sslmode=disable",
+    code: 78,
+    says: /NOTIFICATION_POSTGRES_PRIMARY_DSN .*sslnegotiation=direct needs TLS, which its sslmode=disable turns off/s,
+  },
+  ...["", "&sslmode=no-verify"].map((mode) => ({
+    query: `sslnegotiation=maybe${mode}`,
+    code: 78,
+    says: /NOTIFICATION_POSTGRES_PRIMARY_DSN .*sslnegotiation should be one of postgres, direct/s,
+  })),
+  { query: "sslnegotiation=postgres&sslrootcert=$authority", code: 0 },
 ];
 
+/** The meanings of libpq: `require` and `prefer` verify nothing, `verify-ca` only the authority. */
+const AS_LIBPQ: readonly Case[] = [
+  { query: "", code: 0 },
+  { query: "sslmode=disable", code: 0 },
+  { query: "sslmode=prefer", host: "127.0.0.2", code: 0 },
+  { query: "sslmode=require", host: "127.0.0.2", code: 0 },
+  { query: "sslmode=require&sslrootcert=$authority", host: "127.0.0.2", code: 0 },
+  { query: "sslmode=require&sslrootcert=$foreignAuthority", code: 69, says: NAMES_TLS },
+  { query: "sslmode=verify-ca&sslrootcert=$authority", host: "127.0.0.2", code: 0 },
+  { query: "sslmode=verify-ca&sslrootcert=$foreignAuthority", code: 69, says: NAMES_TLS },
+  {
+    query: "sslmode=verify-ca",
+    code: 78,
+    says: /NOTIFICATION_POSTGRES_PRIMARY_DSN .*sslmode=verify-ca needs an sslrootcert/s,
+  },
+  { query: "sslmode=verify-full&sslrootcert=$authority", code: 0 },
+  { query: "sslmode=verify-full&sslrootcert=$authority", host: "127.0.0.2", code: 69, says: NAMES_TLS },
+  { query: "sslmode=verify-full", code: 69, says: NAMES_TLS },
+  ...["sslrootcert", "sslcert", "sslkey"].map((name) => ({
+    query: `sslmode=require&${name}=/missing`,
+    code: 78,
+    says: cannotRead(name),
+  })),
+].map((each) => ({ ...each, query: `uselibpqcompat=true&${each.query}` }));
+
+const IS_DIRECT_SUPPORTED = Number.parseInt((await findBinaries()).postgresVersion) >= 17;
+/** An older server takes the beginning of the handshake for a wrong message, and ends the connection. */
+const DIRECT: readonly Case[] = ["sslmode=no-verify", "sslrootcert=$authority", "uselibpqcompat=true&sslmode=require"]
+  .map((query) => ({
+    query: `sslnegotiation=direct&${query}`,
+    ...(IS_DIRECT_SUPPORTED
+      ? { code: 0 }
+      : { code: 69, says: /TLS handshake failed: .*its sslnegotiation=direct needs PostgreSQL 17 or newer/s }),
+  }));
+
 const ON_ONE_THAT_ASKS_FOR_CERTIFICATES: readonly Case[] = [
-  { query: "", code: 69, says: /28000.*hostssl.*sslmode/s },
+  { query: "", code: 69, says: /28000/, advises: /hostssl.*sslmode/s },
   { query: "sslmode=verify-full&sslrootcert=$authority", code: 69, says: /28000|certificate/ },
   { query: "sslmode=verify-full&sslrootcert=$authority&sslcert=$certificate&sslkey=$key", code: 0 },
   {
@@ -61,6 +116,38 @@ Deno.test("each sslmode works as documented, and a failed handshake names TLS an
   await using postgres = await tls.startPostgres();
   await using rig = await openRig({ superuser: true, postgresServer: postgres });
   await inTurns(ON_A_SERVER_WITH_TLS, (each) => tls.tryOut(rig, each));
+});
+
+Deno.test("with uselibpqcompat=true sslmode has the meanings of libpq", async () => {
+  await using tls = await Tls.create();
+  await using postgres = await tls.startPostgres();
+  await using rig = await openRig({ superuser: true, postgresServer: postgres });
+  await inTurns(AS_LIBPQ, (each) => tls.tryOut(rig, each));
+});
+
+Deno.test(`sslnegotiation=direct ${IS_DIRECT_SUPPORTED ? "works" : "is named in the error of a server before 17"}`, async () => {
+  await using tls = await Tls.create();
+  await using postgres = await tls.startPostgres();
+  await using rig = await openRig({ superuser: true, postgresServer: postgres });
+  await inTurns(DIRECT, (each) => tls.tryOut(rig, each));
+});
+
+Deno.test("sslnegotiation=direct begins with the handshake, otherwise a request for TLS comes first", async () => {
+  await using tls = await Tls.create();
+  await using rig = await openRig();
+  const firstByteOf = async (query: string) => {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const firstBytes = readFirstBytes(listener);
+    const url = Object.assign(new URL(tls.dsn(rig, { query })), { port: listener.addr.port });
+    await runProgram({ ...rig.env, NOTIFICATION_POSTGRES_PRIMARY_DSN: url.href }, ["check"]);
+    listener.close();
+    return new Set(await firstBytes);
+  };
+  const [handshake, request] = [new Set([0x16]), new Set([0])];
+  for (const rest of ["", "&sslmode=no-verify", "&sslrootcert=$authority", "&uselibpqcompat=true&sslmode=require"]) {
+    assert.deepEqual(await firstByteOf(`sslnegotiation=direct${rest}`), handshake, rest);
+  }
+  assert.deepEqual(await firstByteOf("sslmode=no-verify"), request);
 });
 
 Deno.test("client certificates are sent, and an error names a server that requires TLS or a certificate", async () => {
@@ -190,13 +277,16 @@ class Tls implements AsyncDisposable {
     const label = `${each.host ?? ""} ${each.query}: ${check.stdout}${check.stderr}`;
     assert.equal(check.code, each.code, label);
     assert.equal(check.stderr, "", label);
-    if (each.says !== undefined) assert.match(check.stdout.replace(/\s+/g, " "), each.says, label);
+    for (const said of [each.says, each.advises]) {
+      if (said !== undefined) assert.match(check.stdout.replace(/\s+/g, " "), said, label);
+    }
     if (each.code === 0) return;
     await using service = await rig.spawn(env);
     assert.equal(await service.exit(), each.code, service.output());
     assert.equal(service.stderr, "", label);
-    const failure = service.logs.find(({ level }) => level === "error");
-    if (each.code === 69 && each.says === NAMES_TLS) assert.match(String(failure?.["reason"]), NAMES_TLS);
+    const errors = service.logs.filter(({ level }) => level === "error");
+    assert.equal(errors.length, 1, service.output());
+    if (each.says !== undefined) assert.match(JSON.stringify(errors[0]), each.says, label);
   }
 
   /** Every file now has a certificate of the other authority. */
@@ -223,11 +313,39 @@ async function createRole(rig: Rig): Promise<void> {
 
 /** Makes the server read its files again, and breaks every connection of the service. */
 async function reload(rig: Rig): Promise<void> {
+  const before = await loadTime(rig);
   await rig.query("SELECT pg_reload_conf()");
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await eventually(async () => await loadTime(rig) !== before);
   await rig.query(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'notification-service%'",
   );
+}
+
+/**
+ * Of a new connection: its process comes from the server's main process, which reads configuration and certificates in
+ * one step.
+ */
+async function loadTime(rig: Rig): Promise<string> {
+  const client = new pg.Client({ connectionString: rig.dsn });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ time: string }>("SELECT pg_conf_load_time()::text AS time");
+    return rows[0]!.time;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Of every connection until the listener is closed; each is ended after its first byte. */
+async function readFirstBytes(listener: Deno.Listener): Promise<number[]> {
+  const found: number[] = [];
+  for await (const connection of listener) {
+    const bytes = new Uint8Array(1);
+    await connection.read(bytes);
+    found.push(bytes[0]!);
+    connection.close();
+  }
+  return found;
 }
 
 async function inTurns<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {

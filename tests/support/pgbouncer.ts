@@ -22,6 +22,8 @@ interface Place extends PgBouncerOptions {
   readonly port: number;
 }
 
+const DEFAULT_POOL_SIZE = "20";
+
 export class PgBouncer implements AsyncDisposable {
   /** The URL that leads through here. */
   readonly dsn: string;
@@ -50,6 +52,11 @@ export class PgBouncer implements AsyncDisposable {
       }
       return new PgBouncer(through.href, server, place);
     });
+  }
+
+  /** How many sessions on the server it grants to clients of one role and database. */
+  get poolSize(): number {
+    return Number(this.#place.settings?.["default_pool_size"] ?? DEFAULT_POOL_SIZE);
   }
 
   /** Changes the password of clients, closes existing connections, and returns the URL with the new password. */
@@ -105,7 +112,7 @@ function configurationOf({ folder, dsn, port, mode, settings }: Place): string {
     auth_type: "plain",
     auth_file: `${folder}/users`,
     pool_mode: mode,
-    default_pool_size: "20",
+    default_pool_size: DEFAULT_POOL_SIZE,
     ...settings,
   };
   const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`);
