@@ -1,0 +1,152 @@
+/**
+ * Redis comes back with less than it acknowledged while PostgreSQL is away, or goes away during the check or the repair:
+ * nothing is published meanwhile, and then every route exactly once (docs/contract.md, section 11).
+ */
+import assert from "node:assert/strict";
+import type pg from "pg";
+import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { keepAppendOnlyFile } from "../support/losses.ts";
+import { openRig, type Rig } from "../support/rig.ts";
+import type { ServiceProcess } from "../support/service_process.ts";
+import { eventually } from "../support/wait.ts";
+
+/** What a test does around the loss. */
+interface Moment {
+  readonly name: string;
+  /** Whether the new server is still unchecked while PostgreSQL is away. */
+  readonly isUnchecked: boolean;
+  /** Loses the last entries of Redis and stops PostgreSQL. */
+  readonly lose: (
+    loseTail: () => Promise<void>,
+    stores: { readonly rig: Rig; readonly postgres: Postgres },
+  ) => Promise<void>;
+}
+
+const MOMENTS: readonly Moment[] = [
+  {
+    name: "before Redis is checked",
+    isUnchecked: true,
+    async lose(loseTail, { postgres }) {
+      await postgres.stop("immediate");
+      await loseTail();
+    },
+  },
+  {
+    name: "during the check of Redis",
+    isUnchecked: true,
+    async lose(loseTail, { rig, postgres }) {
+      await stopAtLock(rig, postgres, {
+        lock: "SELECT FROM notification.stream_offsets WHERE stream = 'mail:delivery_commands' FOR UPDATE",
+        // The repair of the other stream is committed already.
+        openRepairs: 1,
+        loseTail,
+      });
+    },
+  },
+  {
+    name: "during the repair",
+    isUnchecked: false,
+    async lose(loseTail, { rig, postgres }) {
+      await stopAtLock(rig, postgres, { lock: "SELECT FROM notification.routes FOR UPDATE", openRepairs: 2, loseTail });
+    },
+  },
+];
+
+for (const { name, isUnchecked, lose } of MOMENTS) {
+  Deno.test(`PostgreSQL goes away ${name}: nothing is published meanwhile, then each lost route once`, async () => {
+    await using redisServer = await startRedis({ appendOnly: true });
+    await using postgres = await startPostgres();
+    await using rig = await openRig({ redisServer, postgresServer: postgres });
+    const service = await rig.start();
+    await addAndPublish(rig, 3, 6);
+    const loseTail = await keepAppendOnlyFile(redisServer);
+    const kept = await entries(rig);
+    await addAndPublish(rig, 4, 14);
+    const lost = [...(await entries(rig)).keys()].filter((id) => !kept.has(id));
+
+    await lose(loseTail, { rig, postgres });
+    await eventually(() => rig.redis.ping());
+    for (let added = 0; added < 2; added++) await rig.addIntent();
+    if (isUnchecked) await eventually(async () => await refusedHandOffs(rig) >= 4, { message: () => service.output() });
+    await eventually(() => outages(service).includes("postgres"), { message: () => service.output() });
+    assert.deepEqual(await entries(rig), kept);
+
+    await postgres.start();
+    await untilPublished(rig, 18);
+    await rig.settled();
+    const found = await entries(rig);
+    assert.equal(found.size, 18);
+    // Kept entries are the same ones, and lost routes have the same ids.
+    for (const [id, entryIds] of kept) assert.deepEqual(found.get(id), entryIds);
+    for (const id of lost) assert.equal(found.get(id)?.length, 1, id);
+    assert.deepEqual(new Set([...found.values()].map(({ length }) => length)), new Set([1]));
+    assert.deepEqual(await rig.query("SELECT stream, routes::int FROM notification.repairs ORDER BY stream"), [
+      { stream: "gateway:client-events", routes: 4 },
+      { stream: "mail:delivery_commands", routes: 4 },
+    ]);
+    await eventually(() => availableAgain(service) === 2, { message: () => service.output() });
+    assert.deepEqual(outages(service).sort(), ["postgres", "redis"]);
+    assert.equal((await service.terminate()).code, 0);
+  });
+}
+
+/** Loses the tail while rows are locked, and stops PostgreSQL when a statement of the repair loop waits for them. */
+async function stopAtLock(
+  rig: Rig,
+  postgres: Postgres,
+  { lock, openRepairs, loseTail }: { lock: string; openRepairs: number; loseTail: () => Promise<void> },
+): Promise<void> {
+  const client: pg.PoolClient = await rig.pool.connect();
+  client.on("error", () => {}); // the server is stopped
+  try {
+    await client.query("BEGIN");
+    await client.query(lock);
+    await loseTail();
+    await eventually(async () => {
+      const [found] = await rig.query<{ waiting: number; open: number }>(
+        `SELECT (SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock') AS waiting,
+          (SELECT count(*)::int FROM notification.repairs WHERE finished_at IS NULL) AS open`,
+      );
+      return found!.waiting > 0 && found!.open === openRepairs;
+    });
+    await postgres.stop("immediate");
+  } finally {
+    client.release(true);
+  }
+}
+
+async function addAndPublish(rig: Rig, intents: number, routes: number): Promise<void> {
+  for (let added = 0; added < intents; added++) await rig.addIntent();
+  await untilPublished(rig, routes);
+}
+
+const untilPublished = (rig: Rig, routes: number) =>
+  eventually(async () => {
+    const [row] = await rig.query<{ routes: number }>(
+      "SELECT count(*)::int AS routes FROM notification.routes WHERE status = 'published'",
+    );
+    return row!.routes === routes;
+  }, { timeoutMs: 30_000, message: `${routes} routes were not published` });
+
+/** The ids of the entries of each route, by the route's `event_id` or `delivery_id`. */
+async function entries(rig: Rig): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
+  for (const { entryId, fields } of [...await rig.clientEvents(), ...await rig.mailCommands()]) {
+    const id = (fields["event_id"] ?? fields["delivery_id"])!;
+    found.set(id, [...found.get(id) ?? [], entryId]);
+  }
+  return found;
+}
+
+/** How many hand-offs Redis has refused since its start because its epoch was not checked. */
+async function refusedHandOffs(rig: Rig): Promise<number> {
+  return Number(/errorstat_EPOCH:count=(\d+)/.exec(await rig.redis.info("errorstats"))?.[1] ?? 0);
+}
+
+/** The dependencies of which an outage was logged, one for each line. */
+const outages = (service: ServiceProcess) =>
+  service.logs.filter(({ message }) => message === "dependency is unavailable").map(({ dependency }) => dependency);
+
+const availableAgain = (service: ServiceProcess) =>
+  service.logs.filter(({ message }) => message === "dependency is available again").length;
