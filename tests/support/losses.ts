@@ -63,3 +63,8 @@ export async function keepPostgres(rig: Rig): Promise<() => Promise<void>> {
     for (const lease of await rig.redis.keys("route_leases:*")) await rig.redis.del(lease);
   };
 }
+
+/** How many hand-offs Redis has refused since its start because its epoch was not checked. */
+export async function refusedHandOffs(rig: Rig): Promise<number> {
+  return Number(/errorstat_EPOCH:count=(\d+)/.exec(await rig.redis.info("errorstats"))?.[1] ?? 0);
+}

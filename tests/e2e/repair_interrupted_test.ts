@@ -1,12 +1,12 @@
 /**
- * Redis comes back with less than it acknowledged while PostgreSQL is away, or goes away during the check or the repair:
- * nothing is published meanwhile, and then every route exactly once (docs/contract.md, section 11).
+ * Redis comes back with less than it acknowledged, and PostgreSQL goes away, or the only instance is killed, before all is
+ * repaired: then every route is published exactly once (docs/contract.md, section 11).
  */
 import assert from "node:assert/strict";
 import type pg from "pg";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
-import { keepAppendOnlyFile } from "../support/losses.ts";
+import { keepAppendOnlyFile, refusedHandOffs } from "../support/losses.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -36,19 +36,23 @@ const MOMENTS: readonly Moment[] = [
     name: "during the check of Redis",
     isUnchecked: true,
     async lose(loseTail, { rig, postgres }) {
-      await stopAtLock(rig, postgres, {
+      await atLock(rig, {
         lock: "SELECT FROM notification.stream_offsets WHERE stream = 'mail:delivery_commands' FOR UPDATE",
         // The repair of the other stream is committed already.
         openRepairs: 1,
         loseTail,
-      });
+      }, () => postgres.stop("immediate"));
     },
   },
   {
     name: "during the repair",
     isUnchecked: false,
     async lose(loseTail, { rig, postgres }) {
-      await stopAtLock(rig, postgres, { lock: "SELECT FROM notification.routes FOR UPDATE", openRepairs: 2, loseTail });
+      await atLock(
+        rig,
+        { lock: "SELECT FROM notification.routes FOR UPDATE", openRepairs: 2, loseTail },
+        () => postgres.stop("immediate"),
+      );
     },
   },
 ];
@@ -91,26 +95,77 @@ for (const { name, isUnchecked, lose } of MOMENTS) {
   });
 }
 
-/** Loses the tail while rows are locked, and stops PostgreSQL when a statement of the repair loop waits for them. */
-async function stopAtLock(
+Deno.test("the only instance is killed during a repair: the next one finishes it, and each lost route comes again once", async () => {
+  await using redisServer = await startRedis({ appendOnly: true });
+  await using rig = await openRig({
+    redisServer,
+    otherUsers: (id) => ({ email: `${id}@example.com`, preferred_language: "en" }),
+    env: { NOTIFICATION_LOG_LEVEL: "warn" },
+  });
+  const recipients = JSON.stringify(Array.from({ length: 100 }, (_, at) => `reader-${at}`));
+  const add = async (intents: number, routes: number) => {
+    for (let added = 0; added < intents; added++) await rig.addIntent({ recipient_user_ids_json: recipients });
+    await untilPublished(rig, routes);
+  };
+  const first = await rig.start();
+  await add(10, 2_000);
+  const loseTail = await keepAppendOnlyFile(redisServer);
+  const kept = await entries(rig);
+  await add(100, 22_000);
+  const lost = [...(await entries(rig)).keys()].filter((id) => !kept.has(id));
+  assert.equal(lost.length, 20_000);
+
+  // A lost route in the third batch of the first repair.
+  const lock = `SELECT FROM notification.routes WHERE (notification_id, route_id) = (
+    SELECT notification_id, route_id FROM notification.routes WHERE channel = 'push'
+    ORDER BY notification_id DESC, route_id DESC OFFSET 6000 LIMIT 1) FOR UPDATE`;
+  await atLock(rig, { lock, openRepairs: 2, loseTail }, () => first.kill());
+  const open = await rig.query<{ routes: number }>(
+    "SELECT routes::int FROM notification.repairs WHERE finished_at IS NULL ORDER BY stream",
+  );
+  assert.ok(open.length === 2 && open[0]!.routes >= 2_500 && open[0]!.routes < 10_000, JSON.stringify(open));
+
+  const next = await rig.start();
+  await eventually(
+    async () => (await rig.query("SELECT FROM notification.repairs WHERE finished_at IS NULL")).length === 0,
+    {
+      timeoutMs: 30_000,
+      message: () => next.output(),
+    },
+  );
+  await rig.settled();
+  const found = await entries(rig);
+  for (const [id, entryIds] of kept) assert.deepEqual(found.get(id), entryIds);
+  for (const id of lost) assert.equal(found.get(id)?.length, 1, id);
+  assert.equal(found.size, 22_000);
+  assert.deepEqual(await rig.query("SELECT stream, routes::int FROM notification.repairs ORDER BY stream"), [
+    { stream: "gateway:client-events", routes: 10_000 },
+    { stream: "mail:delivery_commands", routes: 10_000 },
+  ]);
+  assert.equal((await next.terminate()).code, 0);
+});
+
+/** Loses the tail while rows are locked, and calls `then` when a statement of the repair loop waits for them. */
+async function atLock(
   rig: Rig,
-  postgres: Postgres,
   { lock, openRepairs, loseTail }: { lock: string; openRepairs: number; loseTail: () => Promise<void> },
+  then: () => Promise<unknown>,
 ): Promise<void> {
   const client: pg.PoolClient = await rig.pool.connect();
-  client.on("error", () => {}); // the server is stopped
+  client.on("error", () => {}); // a test stops the server
   try {
     await client.query("BEGIN");
     await client.query(lock);
     await loseTail();
     await eventually(async () => {
       const [found] = await rig.query<{ waiting: number; open: number }>(
-        `SELECT (SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock') AS waiting,
+        `SELECT (SELECT count(*)::int FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND datname = current_database()) AS waiting,
           (SELECT count(*)::int FROM notification.repairs WHERE finished_at IS NULL) AS open`,
       );
       return found!.waiting > 0 && found!.open === openRepairs;
-    });
-    await postgres.stop("immediate");
+    }, { timeoutMs: 30_000 });
+    await then();
   } finally {
     client.release(true);
   }
@@ -137,11 +192,6 @@ async function entries(rig: Rig): Promise<Map<string, string[]>> {
     found.set(id, [...found.get(id) ?? [], entryId]);
   }
   return found;
-}
-
-/** How many hand-offs Redis has refused since its start because its epoch was not checked. */
-async function refusedHandOffs(rig: Rig): Promise<number> {
-  return Number(/errorstat_EPOCH:count=(\d+)/.exec(await rig.redis.info("errorstats"))?.[1] ?? 0);
 }
 
 /** The dependencies of which an outage was logged, one for each line. */
