@@ -286,16 +286,19 @@ Deno.test("a hand-off that is under way while the server changes appends nothing
   const before = await repetitions(rig);
   // The check of the new server has to wait for these rows.
   const locked = await rig.pool.connect();
-  await locked.query("BEGIN");
-  await locked.query("SELECT FROM notification.stream_offsets WHERE stream <> $1 FOR UPDATE", [STREAM]);
-  proxy.thaw({ lose: false });
-  await eventually(async () => await refusedHandOffs(rig) >= 2 || (await repetitions(rig)).size > before.size, {
-    message: () => service.output(),
-  });
-  assert.deepEqual(await repetitions(rig), before);
+  try {
+    await locked.query("BEGIN");
+    await locked.query("SELECT FROM notification.stream_offsets WHERE stream <> $1 FOR UPDATE", [STREAM]);
+    proxy.thaw({ lose: false });
+    await eventually(async () => await refusedHandOffs(rig) >= 2 || (await repetitions(rig)).size > before.size, {
+      message: () => service.output(),
+    });
+    assert.deepEqual(await repetitions(rig), before);
+  } finally {
+    // The end of the session ends the transaction.
+    locked.release(true);
+  }
   assert.equal(before.size, 6);
-  await locked.query("ROLLBACK");
-  locked.release();
   await untilPublished(rig, 14);
   await rig.settled();
   await eachOnce(rig, 14);

@@ -77,6 +77,7 @@ for (const { name, isUnchecked, lose } of MOMENTS) {
     assert.deepEqual(await entries(rig), kept);
 
     await postgres.start();
+    await untilRepaired(rig, service);
     await untilPublished(rig, 18);
     await rig.settled();
     const found = await entries(rig);
@@ -126,13 +127,7 @@ Deno.test("the only instance is killed during a repair: the next one finishes it
   assert.ok(open.length === 2 && open[0]!.routes >= 2_500 && open[0]!.routes < 10_000, JSON.stringify(open));
 
   const next = await rig.start();
-  await eventually(
-    async () => (await rig.query("SELECT FROM notification.repairs WHERE finished_at IS NULL")).length === 0,
-    {
-      timeoutMs: 30_000,
-      message: () => next.output(),
-    },
-  );
+  await untilRepaired(rig, next);
   await rig.settled();
   const found = await entries(rig);
   for (const [id, entryIds] of kept) assert.deepEqual(found.get(id), entryIds);
@@ -183,6 +178,15 @@ const untilPublished = (rig: Rig, routes: number) =>
     );
     return row!.routes === routes;
   }, { timeoutMs: 30_000, message: `${routes} routes were not published` });
+
+/** Waits until the repairs of both outbound streams are finished. */
+const untilRepaired = (rig: Rig, service: ServiceProcess) =>
+  eventually(async () => {
+    const repairs = await rig.query<{ finished: boolean }>(
+      "SELECT finished_at IS NOT NULL AS finished FROM notification.repairs",
+    );
+    return repairs.length === 2 && repairs.every(({ finished }) => finished);
+  }, { timeoutMs: 30_000, message: () => service.output() });
 
 /** The ids of the entries of each route, by the route's `event_id` or `delivery_id`. */
 async function entries(rig: Rig): Promise<Map<string, string[]>> {

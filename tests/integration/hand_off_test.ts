@@ -75,10 +75,8 @@ Deno.test("handOff() appends nothing more of a batch when the checked epoch chan
   // All calls are sent at once: the last delivery of the first one changes the epoch by setting it as its lease.
   deliveries[99] = { ...deliveries[99]!, leaseKey: redisEpochKey() };
   const { answers, outage } = await handOff(redis, deliveries, await options(redis));
-  assert.deepEqual(
-    answers.map(({ kind }) => kind),
-    [...Array(100).fill("published"), ...Array(150).fill("unanswered")],
-  );
+  const kinds = (from: number, to: number) => [...new Set(answers.slice(from, to).map(({ kind }) => kind))];
+  assert.deepEqual([answers.length, kinds(0, 100), kinds(100, 250)], [250, ["published"], ["unanswered"]]);
   assert.equal(outage?.code, "EPOCH");
   assert.equal(await stage.redis.xlen("out"), 100);
   assert.equal(await stage.redis.exists(...deliveries.slice(100).map(({ leaseKey }) => leaseKey)), 0);
