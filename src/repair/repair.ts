@@ -118,8 +118,11 @@ export class Repair implements Loop {
     const { servers, streams, events } = this.#options;
     servers.redisCheckBegins();
     try {
-      const losses = await checkRedisServer({ ...this.#options, streams: [streams.push, streams.email] });
-      for (const loss of losses) events.outboundLost(loss);
+      await checkRedisServer({
+        ...this.#options,
+        streams: [streams.push, streams.email],
+        onLoss: (loss) => events.outboundLost(loss),
+      });
     } catch (error) {
       servers.doubtRedis();
       throw error;

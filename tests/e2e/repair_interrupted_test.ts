@@ -73,7 +73,9 @@ for (const { name, isUnchecked, lose } of MOMENTS) {
     await eventually(() => rig.redis.ping());
     for (let added = 0; added < 2; added++) await rig.addIntent();
     if (isUnchecked) await eventually(async () => await refusedHandOffs(rig) >= 4, { message: () => service.output() });
-    await eventually(() => outages(service).includes("postgres"), { message: () => service.output() });
+    await eventually(() => outages(service).some(({ dependency }) => dependency === "postgres"), {
+      message: () => service.output(),
+    });
     assert.deepEqual(await entries(rig), kept);
 
     await postgres.start();
@@ -90,8 +92,13 @@ for (const { name, isUnchecked, lose } of MOMENTS) {
       { stream: "gateway:client-events", routes: 4 },
       { stream: "mail:delivery_commands", routes: 4 },
     ]);
-    await eventually(() => availableAgain(service) === 2, { message: () => service.output() });
-    assert.deepEqual(outages(service).sort(), ["postgres", "redis"]);
+    assert.deepEqual(reportedLosses(service), ["gateway:client-events", "mail:delivery_commands"]);
+    await eventually(() => availableAgain(service) === outages(service).length, { message: () => service.output() });
+    // If intake goes on before a publisher notices the new server, Redis is out once more, for the publishers.
+    const isUncheckedServer = ({ reason }: { reason: string }) => reason.startsWith("EPOCH ");
+    const others = outages(service).filter((outage) => !isUncheckedServer(outage));
+    assert.deepEqual(others.map(({ dependency }) => dependency).sort(), ["postgres", "redis"]);
+    assert.ok(outages(service).length - others.length <= 1, service.output());
     assert.equal((await service.terminate()).code, 0);
   });
 }
@@ -198,9 +205,15 @@ async function entries(rig: Rig): Promise<Map<string, string[]>> {
   return found;
 }
 
-/** The dependencies of which an outage was logged, one for each line. */
+/** The outages that were logged, one for each line. */
 const outages = (service: ServiceProcess) =>
-  service.logs.filter(({ message }) => message === "dependency is unavailable").map(({ dependency }) => dependency);
+  service.logs.filter(({ message }) => message === "dependency is unavailable")
+    .map(({ dependency, reason }) => ({ dependency: String(dependency), reason: String(reason) }));
 
 const availableAgain = (service: ServiceProcess) =>
   service.logs.filter(({ message }) => message === "dependency is available again").length;
+
+/** The outbound streams whose loss was logged, one for each line. */
+const reportedLosses = (service: ServiceProcess) =>
+  service.logs.filter(({ message }) => message.startsWith("Redis lost the last entries of an outbound stream"))
+    .map(({ stream }) => String(stream)).sort();
