@@ -160,19 +160,20 @@ export interface RedisCheckOptions {
   readonly redis: RedisConnection;
   readonly postgres: pg.Pool;
   readonly streams: readonly string[];
+  /** Called when a loss that this call found is committed, also if the check of another stream fails afterwards. */
+  readonly onLoss: (loss: Loss) => void;
 }
 
-/** Resolves when Redis's epoch counts as checked, with the losses that this call found. */
-export async function checkRedisServer(options: RedisCheckOptions): Promise<readonly Loss[]> {
-  const losses: Loss[] = [];
+/** Resolves when Redis's epoch counts as checked. */
+export async function checkRedisServer(options: RedisCheckOptions): Promise<void> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    if (await checkOnce(options, losses)) return losses;
+    if (await checkOnce(options)) return;
   }
   throw new OutageError("redis", "Redis changes while it is checked for losses");
 }
 
 /** Returns whether nothing changed during the check. */
-async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses: Loss[]): Promise<boolean> {
+async function checkOnce({ redis, postgres, streams, onLoss }: RedisCheckOptions): Promise<boolean> {
   // The rows are read first: an entry that is written as published was in the stream before, so a stream that ends
   // before it has lost it.
   const known: (Known | undefined)[] = [];
@@ -192,7 +193,7 @@ async function checkOnce({ redis, postgres, streams }: RedisCheckOptions, losses
     const { rowCount } = await postgres.query(SETTLE({ found: [comparison] }));
     if (rowCount !== 1) return false;
     if (endsEarlier && !isSameServer(comparison)) {
-      losses.push({ stream, lostAfter: comparison.lastId, lostUpTo: row.entryId });
+      onLoss({ stream, lostAfter: comparison.lastId, lostUpTo: row.entryId });
     }
   }
   if (checkedEpoch === epoch) return true;

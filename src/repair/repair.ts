@@ -26,6 +26,8 @@ const MAX_BATCH = 5_000;
 const SHARE = 0.5;
 /** How often the loop looks for a repair that another process has left unfinished. */
 const LOOK_MS = 10_000;
+/** The pause after an unexpected error: a check that fails rings for its own repetition. */
+const AFTER_DEFECT_MS = 1_000;
 
 export interface RepairOptions {
   readonly servers: CheckedServers;
@@ -52,6 +54,8 @@ export class Repair implements Loop {
   readonly #options: RepairOptions;
   readonly #limit = new BatchLimit(MAX_BATCH);
   #pauseMs = 0;
+  /** The unexpected error that was logged last, until a pass succeeds. */
+  #defect: string | undefined;
 
   constructor(options: RepairOptions) {
     this.#options = options;
@@ -62,19 +66,30 @@ export class Repair implements Loop {
   async pass(): Promise<"again" | "idle"> {
     try {
       await this.check();
-      return await this.#repair() ? "again" : "idle";
+      const mayHaveMore = await this.#repair();
+      this.#defect = undefined;
+      return mayHaveMore ? "again" : "idle";
     } catch (error) {
       if (outageOf(error) !== undefined) throw error;
       // Unlike in the other loops, a defect does not end the process.
-      loggerOf(this.name).error("a repair met an unexpected error: it is tried again", {
-        reason: describeDefect(error),
-      });
+      this.#reportDefect(error);
       return "idle";
     }
   }
 
   async idle(stop: AbortSignal): Promise<void> {
-    await this.#options.servers.wake.wait(LOOK_MS, stop);
+    const { clock, servers } = this.#options;
+    if (this.#defect !== undefined) await clock.sleep(AFTER_DEFECT_MS, stop);
+    await servers.wake.wait(LOOK_MS, stop);
+  }
+
+  /** Logs an unexpected error once, however often it is met before a pass succeeds. */
+  #reportDefect(error: unknown): void {
+    // Without the stack, which may differ.
+    const defect = String(error);
+    if (defect === this.#defect) return;
+    this.#defect = defect;
+    loggerOf(this.name).error("a repair met an unexpected error: it is tried again", { reason: describeDefect(error) });
   }
 
   /** Checks the servers that have to be checked. */
@@ -103,8 +118,11 @@ export class Repair implements Loop {
     const { servers, streams, events } = this.#options;
     servers.redisCheckBegins();
     try {
-      const losses = await checkRedisServer({ ...this.#options, streams: [streams.push, streams.email] });
-      for (const loss of losses) events.outboundLost(loss);
+      await checkRedisServer({
+        ...this.#options,
+        streams: [streams.push, streams.email],
+        onLoss: (loss) => events.outboundLost(loss),
+      });
     } catch (error) {
       servers.doubtRedis();
       throw error;

@@ -5,18 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
-import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
+import { startRedis } from "../../scripts/servers/redis.ts";
+import { keepAppendOnlyFile } from "../support/losses.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
-
-const FILE = "appendonlydir/appendonly.aof.1.incr.aof";
-
-/** Kills Redis and cuts its file to that size. */
-async function loseTail(redis: RedisServer, bytes: number): Promise<void> {
-  await redis.kill("SIGKILL");
-  await Deno.truncate(`${redis.folder}/${FILE}`, bytes);
-  await redis.start();
-}
 
 async function restore(postgres: Postgres, copy: string): Promise<void> {
   await postgres.stop("immediate");
@@ -58,11 +50,11 @@ Deno.test("Redis's loss is found again when PostgreSQL has lost that it was foun
   await addAndPublish(rig, 3, 6);
   const copyOfOffset = () => rig.redis.hget("notification:stream_offset:notification:intents", "entries_read");
   await eventually(async () => await copyOfOffset() === "3");
-  const { size } = await Deno.stat(`${redisServer.folder}/${FILE}`);
+  const loseTail = await keepAppendOnlyFile(redisServer);
   await addAndPublish(rig, 4, 14);
   const copy = `${postgres.dataDir}-copy`;
   await postgres.copyData(copy);
-  await loseTail(redisServer, size);
+  await loseTail();
   await eventually(() => rig.redis.ping());
   // The entries that Redis lost are published again.
   await eventually(async () => (await rig.clientEvents()).length === 7, { timeoutMs: 30_000 });

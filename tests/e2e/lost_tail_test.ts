@@ -4,9 +4,11 @@
  */
 import assert from "node:assert/strict";
 import type { Redis } from "ioredis";
+import { TcpProxy } from "../../scripts/chaos/tcp_proxy.ts";
 import { type RedisServer, startRedis } from "../../scripts/servers/redis.ts";
 import { validIntent } from "../support/intents.ts";
 import { KeepingProxy } from "../support/keeping_proxy.ts";
+import { refusedHandOffs } from "../support/losses.ts";
 import { MovingAddress } from "../support/moving_address.ts";
 import { closeRedis, openRedis } from "../support/redis_client.ts";
 import { startReplica } from "../support/redis_replica.ts";
@@ -262,5 +264,44 @@ Deno.test("behind a proxy that keeps connections open across the failover nothin
   });
   await rig.settled();
   await eachOnce(rig, 18);
+  assert.equal((await service.terminate()).code, 0);
+});
+
+Deno.test("a hand-off that is under way while the server changes appends nothing before the new server is checked", async () => {
+  await using pair = await openPair();
+  const { rig } = pair;
+  const login = { password: rig.keySpace.password, db: rig.keySpace.db ?? 0 };
+  await using keeping = await KeepingProxy.open({ ...login, port: pair.address.target });
+  using proxy = new TcpProxy(keeping.port);
+  const service = await pair.start({ NOTIFICATION_REDIS_MASTER_ADDR: `127.0.0.1:${proxy.port}` });
+  await add(pair.old, 3);
+  await untilPublished(rig, 6);
+  const held = proxy.freezeAt((text) => text.includes("payload_"), 30);
+  await add(pair.old, 4);
+  assert.ok(await held !== undefined, service.output());
+  assert.equal(await pair.old.call("WAIT", 1, 5_000), 1);
+  await rig.redis.call("REPLICAOF", "NO", "ONE");
+  await keeping.changeTo({ ...login, port: rig.keySpace.port });
+  await pair.promote();
+  const before = await repetitions(rig);
+  // The check of the new server has to wait for these rows.
+  const locked = await rig.pool.connect();
+  try {
+    await locked.query("BEGIN");
+    await locked.query("SELECT FROM notification.stream_offsets WHERE stream <> $1 FOR UPDATE", [STREAM]);
+    proxy.thaw({ lose: false });
+    await eventually(async () => await refusedHandOffs(rig) >= 2 || (await repetitions(rig)).size > before.size, {
+      message: () => service.output(),
+    });
+    assert.deepEqual(await repetitions(rig), before);
+  } finally {
+    // The end of the session ends the transaction.
+    locked.release(true);
+  }
+  assert.equal(before.size, 6);
+  await untilPublished(rig, 14);
+  await rig.settled();
+  await eachOnce(rig, 14);
+  assert.deepEqual(await repairs(rig), []);
   assert.equal((await service.terminate()).code, 0);
 });

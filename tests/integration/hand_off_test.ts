@@ -68,6 +68,20 @@ for (
   });
 }
 
+Deno.test("handOff() appends nothing more of a batch when the checked epoch changes between two of its calls", async () => {
+  await using stage = await openStage();
+  const redis = await stage.connection();
+  const deliveries = Array.from({ length: 250 }, (_, at) => delivery(`n${at}`));
+  // All calls are sent at once: the last delivery of the first one changes the epoch by setting it as its lease.
+  deliveries[99] = { ...deliveries[99]!, leaseKey: redisEpochKey() };
+  const { answers, outage } = await handOff(redis, deliveries, await options(redis));
+  const kinds = (from: number, to: number) => [...new Set(answers.slice(from, to).map(({ kind }) => kind))];
+  assert.deepEqual([answers.length, kinds(0, 100), kinds(100, 250)], [250, ["published"], ["unanswered"]]);
+  assert.equal(outage?.code, "EPOCH");
+  assert.equal(await stage.redis.xlen("out"), 100);
+  assert.equal(await stage.redis.exists(...deliveries.slice(100).map(({ leaseKey }) => leaseKey)), 0);
+});
+
 Deno.test("handOff() trims the outbound stream approximately if configured", async () => {
   await using stage = await openStage();
   const redis = await stage.connection();

@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { streamOffsetKey } from "../../src/redis/keys.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
 import type { IntentConsumer } from "../../src/intake/intent_consumer.ts";
+import type { IntakeEvents } from "../../src/intake/events.ts";
+import { refuse } from "../../scripts/servers/user_service.ts";
 import { captureLog } from "../support/captured_log.ts";
 import { validIntent } from "../support/intents.ts";
 import { INTENTS, openStage, type Stage } from "../support/stage.ts";
@@ -172,6 +174,65 @@ Deno.test("a malformed intent at the offset may be older than its own retention,
   await consume(stage, undefined, { malformedRetentionMs: 60_000 });
   assert.deepEqual(await errorsOf(log), []);
 });
+
+/** Intake's events, which also count the entries that are read, and those that are reported with each outcome. */
+function countingEvents(stage: Stage) {
+  const counts = { read: 0, accepted: 0, duplicates: 0, malformed: 0 };
+  const events = stage.intakeEvents();
+  const began = (items: Parameters<IntakeEvents["began"]>[0]) => {
+    counts.read += items.length;
+    return events.began(items);
+  };
+  const outcomes = (result: Parameters<IntakeEvents["outcomes"]>[0]) => {
+    for (const kind of ["accepted", "duplicates", "malformed"] as const) counts[kind] += result[kind].length;
+    events.outcomes(result);
+  };
+  return { counts, events: { ...events, began, outcomes } };
+}
+
+for (const entries of [4, 2_000]) {
+  Deno.test(`of ${entries} entries that are read again, none is looked up in the User Service or counted`, async () => {
+    await using log = captureLog("debug");
+    await using stage = await openStage();
+    const ids: string[] = [];
+    const pipeline = stage.redis.pipeline();
+    for (let at = 0; at < entries; at++) {
+      const fields = validIntent({
+        idempotency_key: `k${at}`,
+        recipient_user_ids_json: JSON.stringify([`user-${at}`]),
+      });
+      pipeline.xadd(INTENTS, "*", ...Object.entries(fields).flat() as string[]);
+    }
+    for (const [, id] of (await pipeline.exec())!) ids.push(id as string);
+    await consume(stage, async () => await ordinal(stage) === String(entries));
+    assert.equal(stage.users.requestedIds.length, entries);
+    // Another Redis server has the copy of an earlier offset.
+    await stage.query(
+      "UPDATE notification.stream_offsets SET redis_epoch = 'before' WHERE stream = 'notification:intents'",
+    );
+    await stage.redis.hset(streamOffsetKey(INTENTS), { entry_id: ids[0]!, entries_read: "1" });
+    stage.users.requestedIds.length = 0;
+    stage.users.behaviour = () => refuse(503, "unavailable");
+    const { counts, events } = countingEvents(stage);
+    const again = entries - 1;
+    await consume(
+      stage,
+      async () => {
+        return counts.read >= again && await ordinal(stage) === String(entries);
+      },
+      { events },
+    );
+    assert.deepEqual([stage.users.requestedIds, await records(stage)], [[], String(entries)]);
+    assert.deepEqual(counts, { read: again, accepted: 0, duplicates: 0, malformed: 0 });
+    assert.deepEqual((await log.messages()).filter((message) => message.endsWith(" duplicate")), []);
+    // A new intent is looked up as usual.
+    stage.users.behaviour = undefined;
+    await stage.addIntent({ idempotency_key: "new", recipient_user_ids_json: '["user-0"]' });
+    await consume(stage, async () => await ordinal(stage) === String(entries + 1), { events });
+    assert.deepEqual([stage.users.requestedIds, await records(stage)], [["user-0"], String(entries + 1)]);
+    assert.deepEqual(counts, { read: again + 1, accepted: 1, duplicates: 0, malformed: 0 });
+  });
+}
 
 /** As if the stream is deleted together with its offset. */
 async function forgetStream(stage: Stage): Promise<void> {

@@ -1,8 +1,9 @@
 /**
  * A rig → Redis or PostgreSQL in an earlier state, as after a failover or a restore.
  *
- * Redis is then another server (a new replication id) with its earlier keys except the consumer lease; PostgreSQL has
- * lost the rows that were added since, and has its earlier offsets. No service may run meanwhile.
+ * Redis is then another server (a new replication id) with its earlier keys, except the consumer lease where no file
+ * has it; PostgreSQL has lost the rows that were added since, and has its earlier offsets. No service may run
+ * meanwhile, unless a function says otherwise.
  */
 import type { RedisServer } from "../../scripts/servers/redis.ts";
 import type { Rig } from "./rig.ts";
@@ -22,6 +23,20 @@ export async function keepRedis(rig: Rig, server: RedisServer): Promise<() => Pr
     await server.start();
     await eventually(() => rig.redis.ping());
     for (const { key, value, ttlMs } of dumps) await rig.redis.restore(key, ttlMs, value!);
+  };
+}
+
+/**
+ * Keeps the length of the append-only file of a Redis with `appendOnly`; resolves with a function that kills the
+ * server, cuts the file to that length and starts the server. The service may run meanwhile.
+ */
+export async function keepAppendOnlyFile(server: RedisServer): Promise<() => Promise<void>> {
+  const file = `${server.folder}/appendonlydir/appendonly.aof.1.incr.aof`;
+  const { size } = await Deno.stat(file);
+  return async () => {
+    await server.kill("SIGKILL");
+    await Deno.truncate(file, size);
+    await server.start();
   };
 }
 
@@ -47,4 +62,9 @@ export async function keepPostgres(rig: Rig): Promise<() => Promise<void>> {
     }
     for (const lease of await rig.redis.keys("route_leases:*")) await rig.redis.del(lease);
   };
+}
+
+/** How many hand-offs Redis has refused since its start because its epoch was not checked. */
+export async function refusedHandOffs(rig: Rig): Promise<number> {
+  return Number(/errorstat_EPOCH:count=(\d+)/.exec(await rig.redis.info("errorstats"))?.[1] ?? 0);
 }

@@ -157,10 +157,13 @@ export class Stage implements AsyncDisposable {
     });
   }
 
-  /** Does what the service does at its start and after a restart of Redis. */
+  /** Does what the service does at its start and after a restart of Redis; resolves with the losses found. */
   async checkRedis(): Promise<readonly Loss[]> {
     const redis = await this.connection();
-    return await checkRedisServer({ redis, postgres: this.pool, streams: Object.values(STREAMS) });
+    const losses: Loss[] = [];
+    const streams = Object.values(STREAMS);
+    await checkRedisServer({ redis, postgres: this.pool, streams, onLoss: (loss) => void losses.push(loss) });
+    return losses;
   }
 
   /** Appends an intent and returns its entry id. */

@@ -67,6 +67,10 @@ Deno.test("entries and routes of version 0.1 in every state get the right outcom
   await rig.settled({ timeoutMs: SETTLES_WITHIN_MS });
   const after = await outcomes(rig, left);
   assertEnded(before, after);
+  // The first start on what version 0.1 has left finds no loss.
+  assert.deepEqual(await rig.query("SELECT * FROM notification.repairs"), []);
+  const findings = service.logs.filter(({ message }) => /lost|another stream|trimmed unread/.test(message));
+  assert.deepEqual(findings, []);
   assert.equal((await service.terminate()).code, 0);
 });
 
