@@ -25,6 +25,8 @@ const OWN_NOTATIONS: readonly (readonly [form: RegExp, hint: string])[] = [
     "is a list in Java's or Go's own notation, without quotes",
   ],
   [/^[\w.@-]+(, ?[\w.@-]+)+$/, "is a list without brackets and quotes"],
+  // What redis-rb makes of a list of one.
+  [/^[\w.@-]+$/, "is a text without brackets and quotes"],
 ];
 
 /** `, which …` after the problem with the JSON; empty if the mistake is unknown. */

@@ -31,6 +31,7 @@ Deno.test("decode() recognises a list or a payload in a language's own notation"
     ["&{g7}", /Go's own notation/],
     ["[user-1, user-2]", /a list in Java's or Go's own notation, without quotes/],
     ["[user-1]", /a list in Java's or Go's own notation, without quotes/],
+    ["user-1", /a text without brackets and quotes/],
     ["user-1,user-2", /a list without brackets and quotes/],
   ];
   for (const [text, hint] of examples) {
