@@ -1,8 +1,8 @@
 /**
- * The map of the service: what it opens, which loops it runs, and how it ends.
+ * The life of the service: what it opens, what it checks before the loops start, and how it ends. The loops are made
+ * and connected in `loops.ts`; they start in the order in which data flows.
  *
- * Everything is opened in the order in which it is needed, the loops start in the order in which data flows, and
- * everything is closed in reverse order. Loops meet in Redis and PostgreSQL, and in the relay, which only saves time.
+ * At the end these are closed: the probe, the loops, the connections to Redis, those to PostgreSQL, and telemetry.
  */
 import type pg from "pg";
 import { readBacklog } from "./backlog/backlog.ts";
@@ -50,7 +50,7 @@ export interface ServiceOptions {
 /** The part of the pool's size that only the repair loop uses. */
 const REPAIR_CONNECTIONS = 1;
 
-/** Runs until the shutdown begins, and returns the process's exit code. */
+/** Runs until the shutdown has closed everything, and returns the process's exit code. */
 export async function runService(options: ServiceOptions): Promise<number> {
   const { config, telemetry, shutdown, processId, systemd } = options;
   const { gaugeAnswerMs } = telemetry;
@@ -102,7 +102,7 @@ export async function runService(options: ServiceOptions): Promise<number> {
   } catch (error) {
     exitCode = exitCodeFor(error);
   }
-  // Also without a signal: when a loop ends, the process ends.
+  // Does nothing if a signal or a loop with an unexpected error has begun the shutdown.
   shutdown.begin("a loop or the start-up failed");
   await within(shutdown.leftMs / 4, Promise.all(Object.values(redis).map((connection) => connection.close())));
   const pools = [postgres, repairPostgres, gauges];

@@ -48,8 +48,8 @@ if info.err then
 end
 local state = {}
 for i = 1, #info, 2 do state[info[i]] = info[i + 1] end
-local behind = redis.pcall('XRANGE', KEYS[1], '(' .. place, '+', 'COUNT', 1)
-local next = behind[1] and behind[1][1] or ''
+local after = redis.pcall('XRANGE', KEYS[1], '(' .. place, '+', 'COUNT', 1)
+local next = after[1] and after[1][1] or ''
 local stall = redis.pcall('GET', KEYS[3])
 return {
   state['length'], state['entries-added'], state['last-generated-id'], state['recorded-first-entry-id'], now,
@@ -106,7 +106,7 @@ export async function intentBacklog(redis: RedisConnection, options: IntentBackl
   };
 }
 
-/** Pure. @param nextId the entry behind the offset; empty if there is none */
+/** Pure. @param nextId the entry after the offset; empty if there is none */
 function waitingOf(
   offset: Offset,
   state: StreamState,

@@ -61,7 +61,7 @@ export function repairLines(rows: readonly RepairRow[], nowMs: number): string[]
       ["DETECTED", "ROUTES", "STATE", "STREAM"],
       rows.map((row): Cell[] => [relative(row.detected_at, nowMs), String(row.routes), repairState(row), row.stream]),
     ),
-    rows.map((row) => [`lost: the entries behind ${row.lost_after}, up to ${row.lost_up_to}`]),
+    rows.map((row) => [`lost: the entries after ${row.lost_after}, up to ${row.lost_up_to}`]),
   );
 }
 

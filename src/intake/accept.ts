@@ -2,8 +2,9 @@
  * A judged batch → PostgreSQL, in one transaction: the offset moved, records with their routes, malformed intents.
  * Either all of it is committed or nothing.
  *
- * Usually every intent is new, and one statement accepts the batch. Otherwise the records that exist for the keys
- * decide first which intents are duplicates and which are conflicts, and the same statement accepts the rest.
+ * Usually every intent is new, and one statement accepts the batch. If that statement finds a key or an entry that is
+ * known, it changes nothing: the batch is then sorted into new intents, duplicates and conflicts by the records that
+ * have the keys, and accepted in one transaction.
  */
 // @ts-types="@types/pg"
 import pg from "pg";
@@ -47,7 +48,7 @@ export async function acceptBatch(pool: pg.Pool, acceptance: Acceptance): Promis
       return { ...result, kind: "done", accepted: candidates, duplicates: [], malformed: [] };
     }
   }
-  return await acceptRest(pool, acceptance);
+  return await acceptSorted(pool, acceptance);
 }
 
 /** The consumer of another stream may insert a record with the same key after the key was looked up. */
@@ -60,7 +61,7 @@ async function unlessTaken(accepting: Promise<InsertResult>): Promise<InsertResu
   }
 }
 
-async function acceptRest(pool: pg.Pool, { judgement, ...move }: Acceptance): Promise<AcceptanceResult> {
+async function acceptSorted(pool: pg.Pool, { judgement, ...move }: Acceptance): Promise<AcceptanceResult> {
   const sorted = await sortOut(pool, move.stream, judgement);
   if (sorted === undefined) return { kind: "try_again" };
   const { accepted, duplicates, conflicts } = sorted;

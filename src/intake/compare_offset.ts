@@ -16,7 +16,7 @@ import type { Offset } from "../stream_offset/stream_offset.ts";
  */
 export interface VersionedOffset extends Offset {
   readonly version: number;
-  /** The epoch of the Redis server on which the offset was found. Entries of another server can't be read behind it. */
+  /** The epoch of the Redis server on which the offset was found. Entries of another server can't be read after it. */
   readonly epoch: string;
   /** Present until the offset that was found is compared with the stream for the first time. */
   readonly found?: { readonly copy: Offset | undefined } | undefined;
@@ -24,7 +24,7 @@ export interface VersionedOffset extends Offset {
   readonly readBefore?: Offset | undefined;
   /**
    * The copy in Redis, if it is ahead of the row: PostgreSQL has lost commits. If Redis had lost entries before, the
-   * row's ordinal still counts them, so the ordinal behind this entry is unknown until the end of the stream is
+   * row's ordinal still counts them, so the ordinal after this entry is unknown until the end of the stream is
    * reached.
    */
   readonly copyAhead?: string | undefined;
@@ -34,7 +34,7 @@ export type Comparison =
   | {
     readonly kind: "fits";
     readonly entriesRead: number | undefined;
-    /** How many entries behind the offset were deleted unread. */
+    /** How many entries after the offset were deleted unread. */
     readonly trimmedUnread: number;
     /** The ordinal was unknown, and is known now, at the end of the stream. */
     readonly isOrdinalNew: boolean;
@@ -48,7 +48,7 @@ export type Comparison =
   /** The stream is the same one, and the row's ordinal is wrong. */
   | { readonly kind: "wrong_ordinal" };
 
-/** @param options.isAtEnd no entry was behind the offset */
+/** @param options.isAtEnd no entry was after the offset */
 export function compareOffset(
   offset: VersionedOffset,
   state: StreamState,

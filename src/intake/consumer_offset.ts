@@ -1,5 +1,5 @@
 /**
- * The offset behind which the consumer reads: found at the start, at a takeover, after a reconnection and on another
+ * The offset after which the consumer reads: found at the start, at a takeover, after a reconnection and on another
  * server, compared with the stream at every read, moved with every batch (docs/contract.md, sections 6 and 11).
  *
  * The row in PostgreSQL is authoritative; this class only remembers it. If the Redis server is another one and its copy
@@ -69,7 +69,7 @@ export class ConsumerOffset {
    * The offset with its ordinal in the stream as it was read; `undefined` if it has to be found again and the batch
    * read again.
    *
-   * @param options.isAtEnd no entry was behind it
+   * @param options.isAtEnd no entry was after it
    */
   async comparedWith(
     offset: VersionedOffset,
@@ -112,7 +112,7 @@ export class ConsumerOffset {
   }
 
   /** The offset to move to: `entries` entries after `from`, the last of which is `entryId`. */
-  behind(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
+  after(from: VersionedOffset, { entryId, entries }: { entryId: string; entries: number }): VersionedOffset {
     const { entriesRead, epoch, readBefore, copyAhead } = from;
     const passesCopy = copyAhead !== undefined && isAtOrBefore(copyAhead, entryId);
     const isUnknown = entriesRead === undefined || passesCopy;

@@ -30,7 +30,7 @@ const MAX_FIELD_CHARS = 256;
 
 interface LostTail {
   readonly offset: string;
-  /** The entry behind which reading goes on. */
+  /** The entry after which reading resumes. */
   readonly resumedBehind: string;
   readonly lastGeneratedId: string;
 }
@@ -44,10 +44,10 @@ export function createIntakeEvents({ stream, catalog, instruments, tracing, cloc
      * Begins a span for each intent of a batch, malformed ones too. The caller continues with the intents that are
      * returned.
      */
-    began(items: readonly Decoded[]): readonly Decoded[] {
+    withSpans(items: readonly Decoded[]): readonly Decoded[] {
       if (!spans.isOn) return items;
       const startTime = clock.now();
-      return items.map((item) => beganOne(spans, item, { stream, startTime }));
+      return items.map((item) => withSpan(spans, item, { stream, startTime }));
     },
 
     /** Call this when the outcomes of a batch are committed. */
@@ -157,7 +157,7 @@ function skippedRoutes({ routes }: Candidate): { channel: string; classification
 }
 
 /** The item with the `traceparent` of its own span, which its routes then continue. */
-function beganOne(spans: Spans, item: Decoded, { stream, startTime }: { stream: string; startTime: number }): Decoded {
+function withSpan(spans: Spans, item: Decoded, { stream, startTime }: { stream: string; startTime: number }): Decoded {
   const { id } = item.entry;
   const { traceparent, span } = spans.begin({
     idName: `intent.process ${stream} ${id}`,

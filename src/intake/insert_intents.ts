@@ -68,8 +68,8 @@ const TAKES = {
 } as const;
 
 // Keys and entries are looked up before anything is inserted, so that a duplicate causes no error in PostgreSQL's log.
-// Only a race with another stream's consumer does: a unique violation. `OFFSET 0` makes PostgreSQL look the rows up one
-// by one.
+// Only a race with another stream's consumer still causes one: a unique violation. `OFFSET 0` makes PostgreSQL look the
+// rows up one by one.
 const INSERT_INTENTS = statement({ name: "insert_intents", takes: TAKES }, (p) => `
 WITH known AS (
   SELECT FROM ${p.intent("producer", "idempotency_key")}, LATERAL (

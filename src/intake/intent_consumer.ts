@@ -7,9 +7,9 @@
  *
  * Two roles: *consuming* while this instance has the consumer lease, *standby* while another one has it.
  *
- * One limit says how many entries make a batch. It is halved when PostgreSQL does not accept a batch, whatever the
- * reason, until the entry at fault is alone. It is reduced when Redis needs too long for a batch, or when the entries
- * have many recipients. Each accepted batch doubles it.
+ * One limit says how many entries make a batch. It is halved when PostgreSQL fails at a batch or refuses it, until the
+ * entry at fault is alone. It is reduced when Redis needs too long for a batch, or when the entries have many
+ * recipients. Each batch that is accepted whole doubles it.
  *
  * When a pass fails, its reason and the entry at which it failed are noted in Redis for `status` and the gauges. The
  * next pass then first compares its offset with the table: an operator may have set the entry aside, which moves the
@@ -158,7 +158,7 @@ export class IntentConsumer implements Loop {
     const { events, clock, relay } = this.#options;
     const startedAt = clock.monotonic();
     this.#idsAhead.check(batch);
-    const decoded = this.#setAside.apply(events.began(await decodeBatch(batch, this.#options)));
+    const decoded = this.#setAside.apply(events.withSpans(await decodeBatch(batch, this.#options)));
     try {
       const judgement = await this.#judge(decoded, from);
       if (judgement.covered > 0) {
@@ -191,7 +191,7 @@ export class IntentConsumer implements Loop {
   /** Returns `undefined` if nothing was changed and the entries have to be read again. */
   async #accept(entries: readonly Decoded[], judgement: Judgement, from: VersionedOffset): Promise<Done | undefined> {
     const { postgres, stream, batchSize, maxAttempts } = this.#options;
-    const to = this.#offset.behind(from, { entryId: entries.at(-1)!.entry.id, entries: entries.length });
+    const to = this.#offset.after(from, { entryId: entries.at(-1)!.entry.id, entries: entries.length });
     if (entries.length === batchSize) this.#reader.readAhead(to);
     const result = await acceptOrRefuse(postgres, { stream, from, to, judgement, maxAttempts }, entries);
     switch (result.kind) {

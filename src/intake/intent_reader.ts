@@ -1,5 +1,5 @@
 /**
- * The consumer's reads: the next batch behind its offset, compared with the stream as it is.
+ * The consumer's reads: the next batch after its offset, compared with the stream as it is.
  *
  * A batch comes in one of three ways: at once; read ahead, while PostgreSQL accepted the batch before; or as soon as
  * there is an entry, by a blocking read. A batch that was read ahead is used only if the offset still has the version
@@ -34,15 +34,15 @@ export class IntentReader {
   readonly #offset: ConsumerOffset;
   readonly #limit: BatchLimit;
   #ahead: { readonly version: number; readonly batch: Promise<ReadBatch> } | undefined;
-  /** The last entry of the stream when the last batch was read: behind it the reader waits without looking first. */
+  /** The last entry of the stream when the last batch was read: after it the reader waits without looking first. */
   #endOfStream: string | undefined;
   /**
    * While Redis needs too long for a single entry, batches are read without the stream's state: a later read finds what
    * was trimmed.
    */
   #isStateTooExpensive = false;
-  /** The entry behind which a blocking read lost its connection. */
-  #lostBehind: string | undefined;
+  /** The entry after which a blocking read lost its connection. */
+  #disconnectedAfter: string | undefined;
 
   constructor(options: IntentReaderOptions, { offset, limit }: { offset: ConsumerOffset; limit: BatchLimit }) {
     this.#options = options;
@@ -71,7 +71,7 @@ export class IntentReader {
     }
     const batch = await this.#read(offset);
     if (batch.epoch !== offset.epoch) {
-      // Another server: what is behind the offset there is not known.
+      // Another server: what is after the offset there is not known.
       this.#offset.forget();
       return undefined;
     }
@@ -85,11 +85,11 @@ export class IntentReader {
       return undefined;
     }
     this.#endOfStream = state?.lastGeneratedId;
-    this.#reportLost(offset, batch);
+    this.#reportLargeEntry(offset, batch);
     return { from, batch };
   }
 
-  /** Begins to read the batch behind an offset that is not committed yet. */
+  /** Begins to read the batch after an offset that is not committed yet. */
   readAhead(offset: VersionedOffset): void {
     const batch = readBatch(this.#options.redis, this.#readOptions(offset));
     // A failure is thrown when the batch is used, which may never happen.
@@ -127,22 +127,25 @@ export class IntentReader {
       this.#ahead = { version: offset.version, batch: Promise.resolve(batch) };
     } catch (error) {
       if (stop.aborted) return;
-      if (error instanceof RedisError && error.code === "") this.#lostBehind = offset.entryId;
+      if (error instanceof RedisError && error.code === "") this.#disconnectedAfter = offset.entryId;
       throw error;
     } finally {
       stop.removeEventListener("abort", cut);
     }
   }
 
-  /** The reply to the blocking read holds the whole entry: Redis closes a connection whose reply is over its limit. */
-  #reportLost({ entryId }: VersionedOffset, { entries: [first] }: ReadBatch): void {
-    if (this.#lostBehind === entryId && first?.fields === undefined) {
+  /**
+   * Warns that a large entry has probably ended a blocking read: Redis closes a connection whose reply is over its
+   * limit.
+   */
+  #reportLargeEntry({ entryId }: VersionedOffset, { entries: [first] }: ReadBatch): void {
+    if (this.#disconnectedAfter === entryId && first?.fields === undefined) {
       loggerOf("intent_consumer").warn(
         "an entry seems larger than Redis's client-output-buffer-limit: it is read in pieces",
         { stream_entry_id: first?.id },
       );
     }
-    this.#lostBehind = undefined;
+    this.#disconnectedAfter = undefined;
   }
 
   #readOptions({ entryId }: VersionedOffset) {

@@ -1,5 +1,5 @@
 /**
- * The offset → the entries behind it and the stream's state, taken together by one read-only script.
+ * The offset → the entries after it and the stream's state, taken together by one read-only script.
  *
  * This is a script instead of a `MULTI` because Redis refuses a `MULTI` while over `maxmemory`, even one that only
  * reads. A batch is bounded in entries and in bytes (one entry always fits). Of an entry of more than 1 MiB only the id
@@ -80,7 +80,7 @@ return { server_epoch(), state['length'], state['entries-added'], state['last-ge
 export interface ReadOptions {
   readonly clock: Clock;
   readonly stream: string;
-  /** The entries behind this one are read. */
+  /** The entries after this one are read. */
   readonly after: string;
   readonly maxEntries: number;
   /** Leaves out the stream's state, which costs Redis a copy of the first and the last entry. */

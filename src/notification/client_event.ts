@@ -1,5 +1,6 @@
 /**
- * A due push route → the entry of `gateway:client-events`, as names and values in turn. docs/contract.md, section 7.
+ * A claimed push route → the entry of `gateway:client-events`, as names and values in turn. docs/contract.md, section
+ * 7.
  */
 import { type ClaimedRoute, deliveryId } from "./route.ts";
 

@@ -1,5 +1,6 @@
 /**
- * A due e-mail route → the entry of `mail:delivery_commands`, as names and values in turn. docs/contract.md, section 7.
+ * A claimed e-mail route → the entry of `mail:delivery_commands`, as names and values in turn. docs/contract.md,
+ * section 7.
  */
 import { addCorrelation } from "./client_event.ts";
 import { type ClaimedRoute, deliveryId } from "./route.ts";

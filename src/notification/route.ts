@@ -10,8 +10,9 @@
  *        │            └─────────────┴─► dead_letter         publisher: cannot be encoded, or only one attempt
  *        └──► skipped                                       consumer: there is no address
  *
- * `published`, `dead_letter` and `skipped` are terminal: only the retention cleaner touches such a route again. A live
- * route belongs to the process that has claimed it last, until the claim ends (`relay/batch.ts`).
+ * `published`, `dead_letter` and `skipped` are terminal: afterwards only the retention cleaner touches the route, and
+ * the repair loop, which puts a published route back to `pending` if Redis has lost its entry. A live route belongs to
+ * the process that has claimed it last, until the claim ends (`relay/batch.ts`).
  */
 
 export const CHANNELS = ["push", "email"] as const;
@@ -76,7 +77,7 @@ export interface EncodingProblem {
   readonly message: string;
 }
 
-/** A live route that a publisher of this process has claimed. */
+/** A live route that this process has claimed: at its acceptance, or when it was due. */
 export interface ClaimedRoute {
   readonly record: StoredRecord;
   readonly routeId: string;
@@ -86,8 +87,8 @@ export interface ClaimedRoute {
   readonly attemptCount: number;
   readonly maxAttempts: number;
   /**
-   * The `next_attempt_at` that the claim has set, as PostgreSQL writes it: while the row has this value, the claim is
-   * valid.
+   * The `next_attempt_at` that the claim has set, as PostgreSQL writes it: the end of the claim. While the row has this
+   * value, no other process has claimed the route since.
    */
   readonly claimedUntil: string;
   /** The `traceparent` of this publication, if it is traced; it is published instead of the record's. */

@@ -25,7 +25,7 @@ export interface Claim {
   readonly routes: readonly UnreadRoute[];
   /** Whether more may be due. */
   readonly isFull: boolean;
-  /** All routes that were due up to this time are claimed; in the form that PostgreSQL writes. */
+  /** All routes that were due up to this time are claimed, except rows that were locked; as PostgreSQL writes it. */
   readonly upTo: string;
   /** Milliseconds until the next route becomes due; absent when the claim is full, or no other route is live. */
   readonly nextDueInMs: number | undefined;

@@ -82,7 +82,8 @@ export class DueRoutes {
 
   /**
    * Drops the batch that was prepared ahead: after a failure the next batch comes from a new claim, which begins at the
-   * earliest due time. Rows that were locked while their outcomes could not be written lie before the last claim's end.
+   * earliest due time. A claim skips rows that are locked, as by an outcome that is being written, and the next one
+   * begins after them.
    */
   dropAhead(): void {
     this.#ahead = undefined;

@@ -33,11 +33,14 @@ export function createPublishEvents({ channel, stream, instruments, tracing, clo
   const foreignTypes = new Set<string>();
 
   return {
-    /** Call this with the routes of a batch before all else, and use the returned ones instead. */
-    began(routes: readonly ClaimedRoute[]): readonly ClaimedRoute[] {
+    /**
+     * Begins a span for each route. The caller continues with the returned routes: each has the `traceparent` of its
+     * span.
+     */
+    withSpans(routes: readonly ClaimedRoute[]): readonly ClaimedRoute[] {
       if (!spans.isOn) return routes;
       const startTime = clock.now();
-      return routes.map((route) => beganOne(spans, route, { channel, stream, startTime }));
+      return routes.map((route) => withSpan(spans, route, { channel, stream, startTime }));
     },
 
     /** Call this with committed outcomes. */
@@ -117,7 +120,7 @@ export function createPublishEvents({ channel, stream, instruments, tracing, clo
 }
 
 /** The route with its own span's `traceparent`, which its entry carries. */
-function beganOne(
+function withSpan(
   spans: Spans,
   route: ClaimedRoute,
   { channel, stream, startTime }: { channel: Channel; stream: string; startTime: number },

@@ -76,7 +76,7 @@ if ARGV[6] ~= '1' and redis.pcall('GET', KEYS[2]) ~= epoch then
 end
 local time = redis.call('TIME')
 local age = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[1])
-local late = age < 0 or age > tonumber(ARGV[2])
+local late = age < 0 or age >= tonumber(ARGV[2])
 local ttl, maxlen, rewrite = ARGV[3], ARGV[4], ARGV[5] == '1'
 local stream, answers = KEYS[1], {}
 for i, delivery in ipairs(cjson.decode(ARGV[7])) do

@@ -2,9 +2,10 @@
  * Outcomes of all channels → PostgreSQL, while the publishers' passes continue; then the leases of published routes are
  * shortened. Outcomes are written nowhere else.
  *
- * All outcomes that arrived since the last write began are written together, publications first, so trouble with one
- * channel's outcomes may delay the other's. Until outcomes are written, the leases show which routes are published;
- * routes whose outcomes can't be written are claimed again when their claims end.
+ * All outcomes that arrived since the last write began are gathered, those of both channels: one statement writes the
+ * publications, then one transaction the failures and dead letters. So trouble with one channel's outcomes may delay
+ * the other's. Until outcomes are written, the leases show which routes are published; routes whose outcomes can't be
+ * written are claimed again when their claims end.
  */
 import type pg from "pg";
 import type { Clock } from "../clock.ts";
@@ -18,7 +19,7 @@ import { REBUILD_MARGIN_MS } from "../stream_offset/stream_offset.ts";
 import { createLeaseEvents } from "./lease_events.ts";
 import { bothOver } from "./unwritten.ts";
 import { shortenLeases } from "./shorten_leases.ts";
-import { type Result, statementsFor, writeOutcomes, type WrittenOutcomes } from "./write_outcomes.ts";
+import { kindsOf, type Result, writeOutcomes, type WrittenOutcomes } from "./write_outcomes.ts";
 
 /**
  * How long outcomes are gathered for one statement, unless a publisher waits for them ({@link OutcomeWriter.hurry}).
@@ -122,7 +123,7 @@ export class OutcomeWriter {
     }
     const write = (client: pg.ClientBase) => writeOutcomes(client, results);
     try {
-      return [await (statementsFor(results) === 1 ? atOnce(postgres, write) : inTransaction(postgres, write))];
+      return [await (kindsOf(results) === 1 ? atOnce(postgres, write) : inTransaction(postgres, write))];
     } catch (error) {
       if (postgresFailure(error) !== "data") throw error;
       if (results.length === 1) {

@@ -6,8 +6,8 @@
  * Two modes:
  * - *working*: batches come from the routes that this process has just accepted, and from claims of due routes; in turn
  *   if both sources have some. Due routes are claimed at least every second.
- * - *doubtful*, after any failure, until a throwaway hand-off and a claim have succeeded: the publisher takes no batch
- *   that a store would refuse, and an outage ends only when Redis and PostgreSQL both accept writes again.
+ * - *doubtful*, after any failure: each pass first tries a throwaway hand-off and then a claim. When both succeed the
+ *   publisher is working again, so an outage ends only when Redis and PostgreSQL both accept writes.
  *
  * Whatever fails or dies, the routes stay claimed until their claims end, and the leases in Redis show which of them
  * are published (`relay/batch.ts`).
@@ -120,7 +120,7 @@ export class Publisher implements Loop {
 
   async #publish(batch: Batch, startedAt: number): Promise<void> {
     const { redis, channel, outbound, leaseTtlMs, events } = this.#options;
-    const routes = events.began(batch.routes);
+    const routes = events.withSpans(batch.routes);
     const options = { ...outbound, ...this.#replicas, leaseTtlMs, claim: batch };
     const { answers, outage } = await handOff(redis, deliveriesOf(routes, channel), options);
     const outcomes = this.#settle(routes, answers);

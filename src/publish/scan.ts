@@ -2,9 +2,9 @@
  * The due time at which the next claim begins.
  *
  * Routes become due in the order of time. A scan can therefore begin where the last one ended, and skips index entries
- * of finished routes that an old snapshot keeps. A route can also become due before that time: if a slow transaction
- * accepted it, or an operator changed it. A full scan finds it: at least every second while that is quick, for at most
- * 2 % of the time, and at least every ten seconds.
+ * of finished routes that an old snapshot keeps. A route can also be due before that time: if its row was locked, a
+ * slow transaction accepted it, or an operator changed it. A full scan finds it: at least every second while that is
+ * quick, for at most 2 % of the time, and at least every ten seconds.
  */
 import type { Clock } from "../clock.ts";
 import { pauseAfterMs } from "../lifecycle/pacing.ts";

@@ -2,8 +2,8 @@
  * Committed outcomes → the copies of the outbound streams' offsets move forward, then the leases of the routes are
  * shortened to a claim's life, because a late batch may still read them.
  *
- * The order matters, and so does the server, which must be that of the outcomes: if PostgreSQL loses the outcomes, the
- * copy shows from where entries may have no lease any more (`repair/postgres_check.ts`).
+ * The copies come first, and nothing is done on a server of another epoch than that of the outcomes: if PostgreSQL
+ * loses the outcomes, the copy shows from where entries may have no lease any more (`repair/postgres_check.ts`).
  */
 import { type RedisConnection, Script } from "../redis/connection.ts";
 import { SERVER_EPOCH_LUA } from "../redis/epoch.ts";

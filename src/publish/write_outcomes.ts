@@ -10,7 +10,7 @@ import type pg from "pg";
 import { deliveryId } from "../notification/route.ts";
 import { bigint, rows, SEPARATOR, text, timestamptz, uuid } from "../postgres/columns.ts";
 import { compareEntryIds } from "../redis/entry_ids.ts";
-import { isBehindSql } from "../stream_offset/stream_offset.ts";
+import { isBeforeSql } from "../stream_offset/stream_offset.ts";
 import { statement } from "../postgres/statement.ts";
 import { storable } from "../postgres/storable.ts";
 import { allAnswered } from "../postgres/transaction.ts";
@@ -22,7 +22,7 @@ type Published = Extract<Outcome, { kind: "published" }>;
 type Failed = Extract<Outcome, { kind: "failed" }>;
 type DeadLetter = Extract<Outcome, { kind: "dead_letter" }>;
 
-/** An outcome that is written. */
+/** An outcome to be written: any except `unchanged`. */
 export type Result = Published | Failed | DeadLetter;
 
 const MAX_MESSAGE_CHARACTERS = 500;
@@ -55,8 +55,8 @@ export async function writeOutcomes(client: Queryable, results: readonly Result[
   return { ...publications, written: [publications.written, ...others].flat() };
 }
 
-/** How many statements {@link writeOutcomes} sends. */
-export function statementsFor(results: readonly Result[]): number {
+/** How many kinds of outcome there are. Each kind has a statement of its own. */
+export function kindsOf(results: readonly Result[]): number {
   return new Set(results.map(({ kind }) => kind)).size;
 }
 
@@ -96,7 +96,7 @@ WITH live AS MATERIALIZED (
   FOR NO KEY UPDATE OF known
 ), moved AS (
   UPDATE notification.stream_offsets AS known
-  SET entry_id = CASE WHEN ${isBehindSql("known.entry_id", "live.entry_id")} THEN live.entry_id ELSE known.entry_id END,
+  SET entry_id = CASE WHEN ${isBeforeSql("known.entry_id", "live.entry_id")} THEN live.entry_id ELSE known.entry_id END,
     entries_read = coalesce(known.entries_read, 0) + 1, updated_at = now()
   FROM live
   WHERE known.stream = live.stream AND (SELECT count(*) FROM live) = ${p.moves}

@@ -1,7 +1,7 @@
 /**
  * A batch: routes of one channel that this process has claimed. It comes from one of two sources: routes that intake
  * has just accepted, which are born claimed (`accepted_routes.ts`), or routes that were claimed when they were due
- * (`publish/claim_due.ts`).
+ * (`publish/due_routes.ts`).
  *
  * The claim's rule, in five sentences:
  *
@@ -14,30 +14,33 @@
  *    still is the time that the claim has set.
  * 5. A route without an outcome stays claimed, and is due again when its claim ends.
  *
- * Why no route is published twice: process A reads Redis's clock at moment t0 and claims at moment t1 ≥ t0, by
- * PostgreSQL's clock. A's script appends before t0 + life (2). Another process B can claim from t1 + life on (1), so
- * B's script runs after every append of A, finds the lease and appends nothing (3). The two clocks need the same pace,
- * not the same time. A hands a batch off only once.
+ * Why no route is published twice: Redis runs one script at a time, so of two processes that hand off the same route
+ * the second one finds the lease of the first (3). The lease only has to outlive every script that may still append.
+ * Until `published` is written it lives for `ROUTE_LEASE_TTL`, a week by default. Then it is cut to ten seconds, the
+ * longest life of a claim (`publish/shorten_leases.ts`): a route is claimed only while it is live, so every process
+ * read Redis's clock for its claim before that, and appends nothing once ten seconds have passed (2).
  *
- * Why no published route becomes a dead letter: A gives a route up only if the script refused it and the claim still is
- * A's (4). A process with an earlier claim can no longer append (2), and one with a later claim finds the route
- * terminal.
+ * Why no published route becomes a dead letter: A gives a route up only if the script answered that it is not
+ * published, and the claim still is A's when that is written (4). A process with an earlier claim can no longer append:
+ * it read Redis's clock before it claimed, so its script's time ends before its claim does (2). A process with a later
+ * claim has moved `next_attempt_at`, and A writes nothing (4).
  *
  * Why no route is lost: a claim ends by itself, whatever dies (1, 5).
  *
- * Even if the clocks are wrong, a route is published once: if PostgreSQL's clock runs fast, two processes work on one
- * route, and the lease lets only one of them append.
+ * Only the second of these needs Redis's and PostgreSQL's clocks to run at the same pace (not to show the same time).
+ * If PostgreSQL's clock runs fast, two processes may work on one route: it is still published once, but one process may
+ * give it up while the other publishes it.
  */
 import type { ClaimedRoute } from "../notification/route.ts";
 
 /** Most payload in one batch, in UTF-16 units, counted for each route; one route always fits. */
 export const MAX_BATCH_CHARS = 2 * 1024 * 1024;
 
-/** A time before a claim, by two clocks. */
+/** When Redis's clock was read for a claim, which was made later: nearly the same moment by two clocks. */
 export interface ClaimStart {
-  /** By Redis's clock, Unix milliseconds: the script compares it. */
+  /** By Redis's clock, Unix milliseconds. The script compares it, so the rule depends on this one. */
   readonly takenAtMs: number;
-  /** By this process's monotonic clock, milliseconds: avoids calls that the script would refuse. */
+  /** By this process's monotonic clock, milliseconds. It only avoids calls that the script would refuse. */
   readonly takenAt: number;
 }
 

@@ -19,7 +19,7 @@ import type { RedisConnection } from "../redis/connection.ts";
 import { compareEntryIds } from "../redis/entry_ids.ts";
 import { entryTimeMs } from "../notification/stream_entry.ts";
 import {
-  isBehindSql,
+  isBeforeSql,
   type Offset,
   type OffsetRow,
   readCopy,
@@ -34,7 +34,7 @@ const MOVE_FORWARD = statement({
   takes: { stream: "text", entry_id: "text", commits: "bigint" },
 }, (p) => `
 UPDATE notification.stream_offsets
-SET entry_id = CASE WHEN ${isBehindSql("entry_id", p.entry_id)} THEN ${p.entry_id} ELSE entry_id END,
+SET entry_id = CASE WHEN ${isBeforeSql("entry_id", p.entry_id)} THEN ${p.entry_id} ELSE entry_id END,
   entries_read = greatest(entries_read, ${p.commits}), updated_at = now()
 WHERE stream = ${p.stream}`);
 

@@ -9,7 +9,7 @@
  */
 import type pg from "pg";
 import { statement } from "../postgres/statement.ts";
-import { isBehindSql } from "../stream_offset/stream_offset.ts";
+import { isBeforeSql } from "../stream_offset/stream_offset.ts";
 
 export interface RepairBatch {
   readonly stream: string;
@@ -45,7 +45,7 @@ WITH repair AS MATERIALIZED (
   SELECT notification_id, route_id
   FROM looked JOIN repair USING (channel)
   WHERE status = 'published' AND updated_at <= detected_at
-    AND ${isBehindSql("lost_after", "published_entry_id")} AND NOT ${isBehindSql("lost_up_to", "published_entry_id")}
+    AND ${isBeforeSql("lost_after", "published_entry_id")} AND NOT ${isBeforeSql("lost_up_to", "published_entry_id")}
 ), put_back AS (
   UPDATE notification.routes AS route
   SET status = 'pending', attempt_count = greatest(0, attempt_count - 1), next_attempt_at = now(),

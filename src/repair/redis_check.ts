@@ -25,7 +25,7 @@ import { type RedisConnection, Script } from "../redis/connection.ts";
 import { BEFORE_ALL, compareEntryIds, isEntryId, laterEntryId } from "../redis/entry_ids.ts";
 import { HIDDEN_EPOCH, SERVER_EPOCH_LUA } from "../redis/epoch.ts";
 import { epochBeginningsKey, redisEpochKey, streamOffsetKey } from "../redis/keys.ts";
-import { isBehindSql } from "../stream_offset/stream_offset.ts";
+import { isBeforeSql } from "../stream_offset/stream_offset.ts";
 import { OutageError } from "../lifecycle/outage.ts";
 
 /** A part of an outbound stream that Redis has lost. */
@@ -142,13 +142,13 @@ WITH found AS MATERIALIZED (
 ), settled AS (
   UPDATE notification.stream_offsets AS known
   SET redis_epoch = found.epoch, updated_at = now(),
-    entry_id = CASE WHEN ${isBehindSql("found.last_id", "known.entry_id")} THEN found.last_id ELSE known.entry_id END
+    entry_id = CASE WHEN ${isBeforeSql("found.last_id", "known.entry_id")} THEN found.last_id ELSE known.entry_id END
   FROM found
   WHERE known.stream = found.stream
 ), lost AS (
   INSERT INTO notification.repairs (stream, lost_after, lost_up_to, detected_at)
   SELECT stream, last_id, was_id, greatest(clock_timestamp(), was_updated_at) FROM found
-  WHERE ${isBehindSql("last_id", "was_id")} AND is_same_server = 0
+  WHERE ${isBeforeSql("last_id", "was_id")} AND is_same_server = 0
 )
 SELECT FROM found`);
 

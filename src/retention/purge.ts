@@ -36,7 +36,7 @@ const AFTER = { retention_ms: "bigint", after_time: "timestamptz", after_id: "uu
 
 type AfterParameters = Readonly<Record<keyof typeof AFTER, string>>;
 
-/** SQL condition: records past their retention, behind a position. */
+/** SQL condition: records past their retention, after a position. */
 function isOldAfterSql(p: AfterParameters): string {
   return `accepted_at < now() - ${p.retention_ms} * interval '1 millisecond'
     AND (accepted_at, notification_id) > (${p.after_time}, ${p.after_id})`;

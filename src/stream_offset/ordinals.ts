@@ -2,7 +2,7 @@
  * Offset and stream → which ordinal the offset has, what was deleted unread, and whether this is the same stream. Pure.
  *
  * Redis counts the entries ever added; those that are no longer in the stream were deleted. If more were deleted than
- * read, the difference was deleted unread. If no entry is behind the offset, all entries that were added and not read
+ * read, the difference was deleted unread. If no entry is after the offset, all entries that were added and not read
  * were deleted unread. docs/contract.md, section 6.
  */
 import { BEFORE_ALL, compareEntryIds } from "../redis/entry_ids.ts";
@@ -30,7 +30,7 @@ export type Standing =
     readonly trimmedUnread: number;
   };
 
-/** @param options.isAtEnd no entry is behind the offset */
+/** @param options.isAtEnd no entry is after the offset */
 export function standingOf(offset: Offset, state: StreamState, { isAtEnd = false } = {}): Standing {
   if (compareEntryIds(offset.entryId, state.lastGeneratedId) > 0) return { kind: "ends_before" };
   const deleted = state.entriesAdded - state.length;

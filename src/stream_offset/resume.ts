@@ -1,5 +1,5 @@
 /**
- * The row and its copy → the offset behind which reading resumes. Pure.
+ * The row and its copy → the offset after which reading resumes. Pure.
  *
  * If the Redis server is another one than the row was last compared with, and the copy is behind the row, Redis may
  * have lost the entries after the copy and may have given their ids to other entries. Reading then resumes from the
@@ -44,7 +44,7 @@ export function resumptionOf(
   return compareEntryIds(offset.entryId, row.entryId) < 0 ? { offset, readBefore: row } : { offset: row };
 }
 
-/** How many of the `trimmed` entries behind an offset that was set back had been read before. */
+/** How many of the `trimmed` entries after an offset that was set back had been read before. */
 export function trimmedAfterRead(
   { entriesRead, readBefore }: Offset & Pick<Resumption, "readBefore">,
   trimmed: number,

@@ -51,7 +51,7 @@ export async function selectOffset(postgres: Queryable, stream: string): Promise
 }
 
 /** SQL condition: the entry id `left` comes before `right`. */
-export function isBehindSql(left: string, right: string): string {
+export function isBeforeSql(left: string, right: string): string {
   return `string_to_array(${left}, '-')::numeric[] < string_to_array(${right}, '-')::numeric[]`;
 }
 
@@ -59,18 +59,21 @@ export function isBehindSql(left: string, right: string): string {
 const MAX_ENTRY_TIME_MS = 4_102_444_800_000;
 
 /**
- * SQL for `updated_at` after a row was set from one entry to another: since when the entry at the offset has had its
- * outcome, at the latest. Unchanged where the entry is; where the row is set back, the entry's own time.
+ * SQL for `updated_at` after a row was set from one entry to another: a time by which the entry at the offset had its
+ * outcome. Unchanged where the entry is; where the row is set back, the entry's own time.
  */
 function outcomeSinceSql(from: string, to: string): string {
-  return `CASE WHEN ${isBehindSql(from, to)} THEN now() WHEN ${from} = ${to} THEN known.updated_at
+  return `CASE WHEN ${isBeforeSql(from, to)} THEN now() WHEN ${from} = ${to} THEN known.updated_at
     ELSE least(known.updated_at, to_timestamp(least(split_part(${to}, '-', 1)::numeric, ${MAX_ENTRY_TIME_MS}) / 1000))
     END`;
 }
 
 export interface OffsetMove {
   readonly stream: string;
-  /** With an epoch, the row must still have that epoch: it was not compared with another server since the read. */
+  /**
+   * If an epoch is given, the row must still have it. Otherwise another consumer has compared the row with another server
+   * since the read.
+   */
   readonly from: Offset & { readonly epoch?: string };
   readonly to: Offset;
   /** Whether the ordinal, too, must still be the one that was read: needed when only the ordinal is changed. */

@@ -42,7 +42,7 @@ Deno.test("inspect repairs and status show what Redis lost, while it is repaired
   assert.match(stdout, /^ {2}DETECTED +ROUTES +STATE +STREAM\n/);
   assert.match(
     stdout,
-    / 3 +finished in \d+ m?s +gateway:client-events\n {6}lost: the entries behind 0-0, up to \d+-\d+/,
+    / 3 +finished in \d+ m?s +gateway:client-events\n {6}lost: the entries after 0-0, up to \d+-\d+/,
   );
   const status = await jsonOf(rig, ["status"]);
   assert.deepEqual(

@@ -52,20 +52,20 @@ Deno.test("with tracing off a batch passes unchanged: the same objects", () => {
   const routes = [traced(TRACEPARENT), traced("")];
   const items = [item("1-0", TRACEPARENT), item("2-0", "")];
   for (const tracing of [undefined, OFF]) {
-    assert.equal(publishing(tracing).began(routes), routes);
-    assert.equal(intake(tracing).began(items), items);
+    assert.equal(publishing(tracing).withSpans(routes), routes);
+    assert.equal(intake(tracing).withSpans(items), items);
   }
 });
 
 Deno.test("a route of a trace that is not sampled passes unchanged", () => {
   const [route] = [traced(UNSAMPLED)];
-  assert.equal(publishing(ON).began([route])[0], route);
+  assert.equal(publishing(ON).withSpans([route])[0], route);
 });
 
 Deno.test("a route that is published again gets the same span: its entry is the same byte for byte", () => {
   ended.length = 0;
   const entryOf = (events: ReturnType<typeof publishing>, attemptCount = 0) => {
-    const [route] = events.began([{ ...traced(TRACEPARENT), attemptCount }]);
+    const [route] = events.withSpans([{ ...traced(TRACEPARENT), attemptCount }]);
     const fields: string[] = [];
     addCorrelation(fields, route!);
     return { route: route!, fields };
@@ -86,8 +86,8 @@ Deno.test("a route that is published again gets the same span: its entry is the 
 });
 
 Deno.test("an intent that is read again gets the same span", () => {
-  const [first] = intake(ON).began([item("1-0", TRACEPARENT)]);
-  assert.deepEqual(intake(ON).began([item("1-0", TRACEPARENT)]), [first]);
-  assert.notDeepEqual(intake(ON, "b").began([item("1-0", TRACEPARENT)]), [first]);
-  assert.notDeepEqual(intake(ON).began([item("1-1", TRACEPARENT)]), [first]);
+  const [first] = intake(ON).withSpans([item("1-0", TRACEPARENT)]);
+  assert.deepEqual(intake(ON).withSpans([item("1-0", TRACEPARENT)]), [first]);
+  assert.notDeepEqual(intake(ON, "b").withSpans([item("1-0", TRACEPARENT)]), [first]);
+  assert.notDeepEqual(intake(ON).withSpans([item("1-1", TRACEPARENT)]), [first]);
 });

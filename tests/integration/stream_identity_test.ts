@@ -179,15 +179,15 @@ Deno.test("a malformed intent at the offset may be older than its own retention,
 function countingEvents(stage: Stage) {
   const counts = { read: 0, accepted: 0, duplicates: 0, malformed: 0 };
   const events = stage.intakeEvents();
-  const began = (items: Parameters<IntakeEvents["began"]>[0]) => {
+  const withSpans = (items: Parameters<IntakeEvents["withSpans"]>[0]) => {
     counts.read += items.length;
-    return events.began(items);
+    return events.withSpans(items);
   };
   const outcomes = (result: Parameters<IntakeEvents["outcomes"]>[0]) => {
     for (const kind of ["accepted", "duplicates", "malformed"] as const) counts[kind] += result[kind].length;
     events.outcomes(result);
   };
-  return { counts, events: { ...events, began, outcomes } };
+  return { counts, events: { ...events, withSpans, outcomes } };
 }
 
 for (const entries of [4, 2_000]) {
