@@ -30,8 +30,8 @@ export async function playEnd(harness: Harness, refusals: readonly RefusalWindow
   breaches.push(...await judgeLastAgain(reader, false));
   const orphans = await reader.orphans();
   if (orphans > 0) breaches.push({ kind: "wrong", text: `${orphans} routes and dead letters without a record` });
-  const { all, judged: judgedOutbound, unjudged } = await reader.outboundEntries();
-  if (all !== judgedOutbound) {
+  const { all, judged: judgedOutbound, returned, unjudged } = await reader.outboundEntries();
+  if (all !== judgedOutbound + returned) {
     breaches.push({
       kind: "wrong",
       text: `${all} outbound entries, of which ${judgedOutbound} belong to what was sent; not judged: ${
@@ -45,6 +45,10 @@ export async function playEnd(harness: Harness, refusals: readonly RefusalWindow
     intents: judged.intents,
     breaches,
     secondsToRecover: seconds,
-    notes: [`${all} outbound entries`, `${stopped} instances stopped`],
+    notes: [
+      `${all} outbound entries`,
+      ...(returned === 0 ? [] : [`${returned} of them lost before and back since a later start of Redis`]),
+      `${stopped} instances stopped`,
+    ],
   };
 }

@@ -6,9 +6,9 @@
  * with the stretch that its notification belongs to.
  */
 import { streamOffsetKey } from "../../src/redis/keys.ts";
-import type { Evidence, OffsetFact, OutboundFact, Tables } from "./facts.ts";
-import { inStreamOrder, lostEntries, type LostEntriesOptions } from "./lost_entries.ts";
-import { notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
+import type { Evidence, LossWindow, OffsetFact, OutboundFact, Tables } from "./facts.ts";
+import { inStreamOrder, isIn, lostEntries, type LostEntriesOptions } from "./lost_entries.ts";
+import { entryMs, notificationMs, type SentEntry, sentEntry } from "./sent_entry.ts";
 import { type Setting, STREAMS } from "./setting.ts";
 
 const PAGE = 2000;
@@ -26,6 +26,8 @@ export class EvidenceReader {
   readonly #read = { intents: "-", push: "-", email: "-" };
   /** Outbound entries that were read but belong to a later stretch. */
   #later: OutboundFact[] = [];
+  /** All losses so far. */
+  readonly #losses: LossWindow[] = [];
 
   constructor(setting: Setting) {
     this.#setting = setting;
@@ -38,6 +40,7 @@ export class EvidenceReader {
       & Pick<Evidence, "acknowledged" | "refusals" | "losses" | "attemptLimits" | "finishedMayBeDeleted">
       & Pick<LostEntriesOptions, "fieldsOf">,
   ): Promise<Evidence> {
+    this.#losses.push(...given.losses);
     const sent: SentEntry[] = [];
     for await (const [id, fields] of this.#entries("intents", String(untilMs))) sent.push(sentEntry(id, fields));
     const tables = await this.#readTables(this.#overMs + 1, untilMs);
@@ -80,27 +83,33 @@ export class EvidenceReader {
     for (const id of deliveries) this.#deliveries.add(id);
   }
 
-  /** Returns how many outbound entries exist, how many were judged, and some of those that were not judged. */
-  async outboundEntries(): Promise<{ all: number; judged: number; unjudged: readonly string[] }> {
+  /**
+   * Returns how many outbound entries exist, how many were judged, how many have returned, and the first of the others.
+   *
+   * An entry has returned if Redis had lost it, its delivery was published again and judged, and it exists again: Redis
+   * does not remove a transaction that is cut in its append-only file, and runs its commands at the next start
+   * (docs/reliability.md). Readers that had read on do not see it.
+   */
+  async outboundEntries(): Promise<{ all: number; judged: number; returned: number; unjudged: readonly string[] }> {
     const { redis } = this.#setting;
     const [push, email] = await Promise.all([redis.xlen(STREAMS.push), redis.xlen(STREAMS.email)]);
-    const judged = this.#judged.size;
-    return { all: push + email, judged, unjudged: push + email === judged ? [] : await this.#unjudged() };
-  }
-
-  async #unjudged(): Promise<string[]> {
+    const found = { all: push + email, judged: this.#judged.size, returned: 0, unjudged: [] as string[] };
+    if (found.all === found.judged) return found;
     this.#read.push = this.#read.email = "-";
-    const found: string[] = [];
-    const addUnjudged = (channel: string, id: string, deliveryId: string) => {
-      if (this.#judged.has(`${channel} ${id}`) || found.length === MAX_SHOWN) return;
-      const where = this.#later.some(({ entryId }) => entryId === id) ? "belongs to a later stretch" : "never read";
-      const isRepeated = this.#deliveries.has(deliveryId) ? ", judged before as another entry" : "";
-      found.push(`${channel} ${id} of ${deliveryId} (${where}${isRepeated})`);
+    const add = (channel: string, id: string, deliveryId: string) => {
+      if (this.#judged.has(`${channel} ${id}`)) return;
+      const isLater = this.#later.some(({ entryId }) => entryId === id);
+      const isRepeated = this.#deliveries.has(deliveryId);
+      if (!isLater && isRepeated && isIn(this.#losses, "redis", entryMs(id))) found.returned++;
+      else if (found.unjudged.length < MAX_SHOWN) {
+        const where = isLater ? "belongs to a later stretch" : "never read";
+        found.unjudged.push(
+          `${channel} ${id} of ${deliveryId} (${where}${isRepeated ? ", judged as another entry" : ""})`,
+        );
+      }
     };
-    for await (const [id, fields] of this.#entries("push", "+")) addUnjudged("push", id, valueOf(fields, "event_id"));
-    for await (const [id, fields] of this.#entries("email", "+")) {
-      addUnjudged("email", id, valueOf(fields, "delivery_id"));
-    }
+    for await (const [id, fields] of this.#entries("push", "+")) add("push", id, valueOf(fields, "event_id"));
+    for await (const [id, fields] of this.#entries("email", "+")) add("email", id, valueOf(fields, "delivery_id"));
     return found;
   }
 
