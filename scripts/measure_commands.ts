@@ -26,7 +26,7 @@ const COMMANDS: readonly (readonly string[])[] = [
   ["inspect", "malformed", "--producer", "nobody"],
   ["inspect", "malformed", "--near", "1700000500000-0"],
   ["inspect", "malformed", "--classification", "invalid_payload"],
-  ["inspect", "malformed", "--limit", "10000", "--json"],
+  ["inspect", "malformed", "--limit", "1000", "--json"],
   ["inspect", "dead-letters"],
   ["inspect", "dead-letters", "--type", "no.such.type"],
   ["inspect", "routes", "--classification", "recipient_email_missing"],
