@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
-import { keepAppendOnlyFile } from "../support/losses.ts";
+import { addAndPublish, keepAppendOnlyFile, untilPublished } from "../support/losses.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import { eventually } from "../support/wait.ts";
 
@@ -15,19 +15,6 @@ async function restore(postgres: Postgres, copy: string): Promise<void> {
   await postgres.restoreData(copy);
   await postgres.start();
 }
-
-async function addAndPublish(rig: Rig, intents: number, routes: number): Promise<void> {
-  for (let added = 0; added < intents; added++) await rig.addIntent();
-  await untilPublished(rig, routes);
-}
-
-const untilPublished = (rig: Rig, routes: number) =>
-  eventually(async () => {
-    const [row] = await rig.query<{ routes: number }>(
-      "SELECT count(*)::int AS routes FROM notification.routes WHERE status = 'published'",
-    );
-    return row!.routes === routes;
-  }, { timeoutMs: 30_000, message: `${routes} routes were not published` });
 
 /** Each route is in its stream once, as the entry that PostgreSQL names. */
 async function eachOnce(rig: Rig, routes: number): Promise<void> {

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import type pg from "pg";
 import { type Postgres, startPostgres } from "../../scripts/servers/postgres.ts";
 import { startRedis } from "../../scripts/servers/redis.ts";
-import { keepAppendOnlyFile, refusedHandOffs } from "../support/losses.ts";
+import { addAndPublish, keepAppendOnlyFile, refusedHandOffs, untilPublished } from "../support/losses.ts";
 import { openRig, type Rig } from "../support/rig.ts";
 import type { ServiceProcess } from "../support/service_process.ts";
 import { eventually } from "../support/wait.ts";
@@ -172,19 +172,6 @@ async function atLock(
     client.release(true);
   }
 }
-
-async function addAndPublish(rig: Rig, intents: number, routes: number): Promise<void> {
-  for (let added = 0; added < intents; added++) await rig.addIntent();
-  await untilPublished(rig, routes);
-}
-
-const untilPublished = (rig: Rig, routes: number) =>
-  eventually(async () => {
-    const [row] = await rig.query<{ routes: number }>(
-      "SELECT count(*)::int AS routes FROM notification.routes WHERE status = 'published'",
-    );
-    return row!.routes === routes;
-  }, { timeoutMs: 30_000, message: `${routes} routes were not published` });
 
 /** Waits until the repairs of both outbound streams are finished. */
 const untilRepaired = (rig: Rig, service: ServiceProcess) =>

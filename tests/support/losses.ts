@@ -68,3 +68,19 @@ export async function keepPostgres(rig: Rig): Promise<() => Promise<void>> {
 export async function refusedHandOffs(rig: Rig): Promise<number> {
   return Number(/errorstat_EPOCH:count=(\d+)/.exec(await rig.redis.info("errorstats"))?.[1] ?? 0);
 }
+
+/** Sends this many intents and waits until `routes` routes are published in all. */
+export async function addAndPublish(rig: Rig, intents: number, routes: number): Promise<void> {
+  for (let added = 0; added < intents; added++) await rig.addIntent();
+  await untilPublished(rig, routes);
+}
+
+/** Resolves when this many routes are published in all. */
+export async function untilPublished(rig: Rig, routes: number): Promise<void> {
+  await eventually(async () => {
+    const [row] = await rig.query<{ routes: number }>(
+      "SELECT count(*)::int AS routes FROM notification.routes WHERE status = 'published'",
+    );
+    return row!.routes === routes;
+  }, { timeoutMs: 30_000, message: `${routes} routes were not published` });
+}
